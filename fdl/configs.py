@@ -1,0 +1,158 @@
+"""Configs: frozen dataclasses that are pytrees. Floats are traced, everything else is static.
+
+A traced field is a leaf: a sweep over it shares one compiled program. A static field is part of
+the tree's structure: each of its values is a program of its own.
+"""
+
+import dataclasses
+import difflib
+import math
+import numbers
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+import typeguard
+
+T = TypeVar("T")
+
+
+def static(default: Any = dataclasses.MISSING, *, low: Any = None, high: Any = None) -> Any:
+    """A field whose every value is its own program, whatever its type.
+
+    Args:
+      default: the field's default; a required field if missing.
+      low: the smallest allowed value.
+      high: the largest allowed value.
+    """
+    return _field(default, traced=False, low=low, high=high)
+
+
+def traced(default: Any = dataclasses.MISSING, *, low: Any = None, high: Any = None) -> Any:
+    """A field whose values share one program: a number that reaches the program as an array.
+
+    Args:
+      default: the field's default; a required field if missing.
+      low: the smallest allowed value.
+      high: the largest allowed value.
+    """
+    return _field(default, traced=True, low=low, high=high)
+
+
+def _field(default: Any, *, traced: bool, low: Any, high: Any) -> Any:
+    metadata = {"traced": traced, "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, traced))
+def config(cls: type[T]) -> type[T]:
+    """Makes a class with annotated fields a config: frozen, validated, hashable parts, a pytree.
+
+    Values are checked when a config is made (`ValueError`: unknown field, wrong type, not finite,
+    out of the bounds declared by `static`/`traced`). Inside a compiled function the traced fields
+    hold tracers.
+    """
+    wrapped = dataclasses.dataclass(frozen=True)(cls)
+    initialize = wrapped.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_names(wrapped, kwargs)
+        initialize(self, *args, **kwargs)
+        _validate(self)
+
+    __init__.__wrapped__ = initialize  # pyright: ignore[reportFunctionMemberAccess]
+    wrapped.__init__ = __init__  # pyright: ignore[reportAttributeAccessIssue]
+    names = [field.name for field in dataclasses.fields(wrapped)]  # pyright: ignore[reportArgumentType]
+    leaves = traced_fields(wrapped)
+    rest = tuple(name for name in names if name not in leaves)
+
+    def flatten(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in leaves)
+        return children, tuple(getattr(self, name) for name in rest)
+
+    def unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Any:
+        # Past __init__: transformations put tracers, shapes and sentinels into the leaves.
+        self = object.__new__(wrapped)
+        for name, value in zip((*leaves, *rest), (*children, *aux), strict=True):
+            object.__setattr__(self, name, value)
+        return self
+
+    jax.tree_util.register_pytree_with_keys(wrapped, flatten, unflatten)
+    return wrapped
+
+
+def is_config(cls: Any) -> bool:
+    """Whether `cls` is a class made by `config`."""
+    return isinstance(cls, type) and hasattr(cls.__init__, "__wrapped__") and dataclasses.is_dataclass(cls)
+
+
+def traced_fields(cls: Any) -> tuple[str, ...]:
+    """The names of a config class's traced fields, in the order of declaration."""
+    hints = typing.get_type_hints(cls)
+    fields = dataclasses.fields(cls)
+    return tuple(f.name for f in fields if f.metadata.get("traced", hints[f.name] is float))
+
+
+def values(config: Any) -> dict[str, Any]:
+    """The fields of a config and their values, by name, in the order of declaration."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def check_names(cls: Any, names: Iterable[str]) -> None:
+    """Raises `ValueError` with the nearest valid name for the first of `names` that is no field."""
+    valid = [field.name for field in dataclasses.fields(cls)]
+    for name in names:
+        if name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"its fields: {', '.join(valid)}"
+            raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+
+
+def _validate(config: Any) -> None:
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, jax.Array):  # a tracer or a computed leaf: checked when it was made
+            continue
+        annotation = hints[field.name]
+        value = _plain(value, annotation)
+        object.__setattr__(config, field.name, value)
+        problem = _problem(value, annotation, field.metadata)
+        if problem:
+            name = f"{type(config).__name__}.{field.name}"
+            raise ValueError(f"{name} is {value!r} ({type(value).__name__}); expected {problem}")
+
+
+def _plain(value: Any, annotation: Any) -> Any:
+    """NumPy scalars become Python's, and an int where a float is declared becomes a float."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _problem(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str | None:
+    """What was expected instead of `value`, or None."""
+    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if isinstance(value, bool) and annotation in (int, float):
+        return shown
+    try:
+        typeguard.check_type(value, annotation)
+    except typeguard.TypeCheckError:
+        return shown
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"a finite {shown}"
+    try:
+        hash(value)
+    except TypeError:
+        return f"a hashable {shown} (a tuple instead of a list)"
+    low, high = metadata.get("low"), metadata.get("high")
+    if isinstance(value, numbers.Real):
+        if low is not None and value < low:
+            return f"at least {low}"
+        if high is not None and value > high:
+            return f"at most {high}"
+    return None

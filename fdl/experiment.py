@@ -1,0 +1,75 @@
+"""The narrow waist: what every task builds, and all that loops, plans and sweeps know of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+State = Any
+"""A pytree of arrays: everything that one step reads and writes (parameters, optimizer, ...)."""
+Batch = Any
+"""A pytree of arrays `[B, ...]`."""
+Metrics = Mapping[str, Any]
+"""Scalars by name from a step; `fdl.metrics.Mean` by name from an evaluation."""
+
+
+class Learner(NamedTuple):
+    """A learning algorithm as three pure functions.
+
+    Attributes:
+      init: `init(key) -> state`.
+      step: `step(state, batch, key) -> (state, metrics)`, one update; metrics are scalars.
+      evaluate: `evaluate(state, batch) -> metrics`, each a `fdl.metrics.Mean` (a weighted total
+        and its weight), so that their sum over batches is exact over a whole split.
+    """
+
+    init: Callable[[jax.Array], State]
+    step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]]
+    evaluate: Callable[[State, Batch], Metrics]
+
+
+class Source(NamedTuple):
+    """Data as a pure function of the step: the same step is the same batch on every topology.
+
+    Attributes:
+      arrays: pytree of NumPy arrays; it travels to the compiled program as an argument.
+      batch: `batch(arrays, step, key) -> batch`; `step` is an int32 scalar, the key names the order.
+      batches: how many consecutive steps make one pass; an evaluation reads exactly these.
+    """
+
+    arrays: Any
+    batch: Callable[[Any, jax.Array, jax.Array], Batch]
+    batches: int
+
+
+class Stopper(NamedTuple):
+    """Early stopping as two pure functions.
+
+    Attributes:
+      init: `init() -> state`.
+      update: `update(state, metrics) -> (state, stop)`, once an evaluation; `metrics` are scalars
+        by split and name (`"validation/loss"`), `stop` is a bool scalar.
+    """
+
+    init: Callable[[], State]
+    update: Callable[[State, Metrics], tuple[State, jax.Array]]
+
+
+class Experiment(NamedTuple):
+    """What a file's `experiment(config)` returns.
+
+    Attributes:
+      learner: the algorithm.
+      train: the source that each step reads.
+      evaluation: sources by split name (`"validation"`, `"test"`), each read whole.
+      steps: updates in a run.
+      evaluate_every: steps between evaluations; there is always one after the last step.
+      stop: early stopping, or `None`.
+    """
+
+    learner: Learner
+    train: Source
+    evaluation: Mapping[str, Source]
+    steps: int
+    evaluate_every: int
+    stop: Stopper | None = None
