@@ -1,0 +1,1 @@
+"""Where and how a population's members execute."""
