@@ -1,6 +1,5 @@
 """The tables of a report: made once, shown by the terminal and by the page."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from fdl.result import Result, cell
 from fdl.stats import Verdict
 
 SPLITS = ("test", "validation", "train")
-"""Splits, the one that tells most first."""
+"""The splits, the one that tells most first."""
 
 
 class Column(NamedTuple):
@@ -30,15 +29,14 @@ class Column(NamedTuple):
 
 
 def results(result: Result) -> tuple[Column, ...]:
-    """A row per arm: what sets it apart, its runs, and mean ± half-width of the 95 % interval of
-    every metric at the last evaluation.
+    """A row per arm: what sets it apart, its runs, and for every metric at the last evaluation the
+    mean and the half-width of its 95 % interval over seeds.
 
-    The arms' names are left out where the columns of the fields say the same, the failures where
-    there are none.
+    The arms' names are left out where the fields' columns say the same, failures where there are none.
     """
     table = result.table()
-    fields = [name for name in result.fields if name in table]
-    columns = [] if _says_the_same(table, result.fields) else [_column("arm", table["arm"])]
+    fields = varying(result)
+    columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
     columns += [_column(name, table[name]) for name in fields]
     columns += [_column("runs", table["runs"])]
     columns += [_column("failed", table["failed"])] if table["failed"].any() else []
@@ -48,34 +46,127 @@ def results(result: Result) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def varying(result: Result) -> tuple[str, ...]:
+    """The fields that differ between the arms."""
+    return tuple(name for name in result.fields if result.frame[name].nunique(dropna=False) > 1)
+
+
+def ordered_metrics(result: Result) -> tuple[str, ...]:
+    """All metrics: those on the test split first, then validation, then training."""
+    split = [name.partition("/")[0] for name in result.metrics]
+    order = sorted(range(len(split)), key=lambda i: SPLITS.index(split[i]) if split[i] in SPLITS else 3)
+    return tuple(result.metrics[i] for i in order)
+
+
+def main_metrics(result: Result) -> tuple[str, ...]:
+    """Each measure on one split: test where there is one, else validation, else what there is."""
+    chosen: dict[str, str] = {}
+    for metric in ordered_metrics(result):
+        chosen.setdefault(metric.partition("/")[2], metric)
+    held_out = tuple(metric for metric in chosen.values() if not metric.startswith("train/"))
+    return held_out or tuple(chosen.values())
+
+
 def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     """A heading, and a row per comparison with its numbers to the digits that the interval leaves.
 
-    A metric or baseline that all rows share is in the heading instead of a column.
+    A metric or a baseline that all rows share stands in the heading instead of in a column.
     """
     rows = verdict.comparisons
-    spreads = [(row.high - row.low) / 2 for row in rows]
-
-    def fixed(name: str, *, sign: bool = False) -> tuple[str, ...]:
-        pairs = zip(rows, spreads, strict=True)
-        return tuple(formats.fixed(getattr(row, name), spread, sign=sign) for row, spread in pairs)
-
+    each = [(row, (row.high - row.low) / 2) for row in rows]
     columns = [
         _column("arm", [row.arm for row in rows]),
         _column("baseline", [row.baseline for row in rows]),
         _column("metric", [row.metric for row in rows]),
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
-        Column("arm mean", fixed("arm_mean")),
-        Column("baseline mean", fixed("baseline_mean")),
-        Column("difference", fixed("difference", sign=True)),
+        Column("arm mean", tuple(formats.fixed(row.arm_mean, spread) for row, spread in each)),
+        Column("baseline mean", tuple(formats.fixed(row.baseline_mean, spread) for row, spread in each)),
+        Column("difference", tuple(formats.fixed(row.difference, spread, sign=True) for row, spread in each)),
         Column("95 % interval", tuple(formats.interval(row.low, row.high) for row in rows)),
-        Column("90 % interval", tuple(formats.interval(row.equivalence_low, row.equivalence_high) for row in rows)),
+        Column(
+            "90 % interval",
+            tuple(formats.interval(row.equivalence_low, row.equivalence_high) for row in rows),
+        ),
         Column("p", tuple(formats.p_value(row.p) for row in rows)),
         Column("p (Holm)", tuple(formats.p_value(row.p_holm) for row in rows)),
         Column("effect size", tuple(formats.number(row.effect_size, digits=3) for row in rows)),
         Column("detectable", tuple(formats.number(row.smallest_detectable, digits=2) for row in rows)),
         _column("seeds needed", [row.seeds_needed for row in rows]),
     ]
-    shared = {name: values.pop() for name in ("metric", "baseline") if len(values := {getattr(row, name) for row in rows}) == 1}
-    ...
+    shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
+    left_out = {*shared} | ({"dropped"} if not any(row.dropped for row in rows) else set())
+    heading = f"Differences in {shared.get('metric', 'paired runs')}"
+    heading += f" against {shared['baseline']}" if "baseline" in shared else ""
+    return heading, tuple(c for c in columns if c.name not in left_out)
+
+
+def failures(result: Result) -> tuple[Column, ...]:
+    """A row per failed run: which, when, and the metric that was not finite."""
+    return tuple(_column(name, result.failures[name]) for name in ("arm", "seed", "step", "metric"))
+
+
+def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """A row per compiled program: its arms, how it ran and what it cost."""
+
+    def measured(key: str, show: Any) -> tuple[str, ...]:
+        return tuple(formats.NONE if row.get(key) is None else show(row[key]) for row in rows)
+
+    columns = (
+        Column("arms", measured("arms", _few), number=False),
+        Column("members", measured("members", text)),
+        Column("steps", measured("steps", text)),
+        Column("plan", measured("plan", text), number=False),
+        Column("reason", measured("reason", text), number=False),
+        Column("compile", measured("compile_seconds", formats.seconds)),
+        Column("train", measured("train_seconds", formats.seconds)),
+        Column("members/s", measured("members_per_second", lambda value: formats.number(value, digits=3))),
+        Column("memory", measured("memory_bytes", formats.memory)),
+    )
+    return tuple(column for column in columns if set(column.cells) != {formats.NONE})
+
+
+def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The fields in which all arms agree, and their values."""
+    first, *rest = configs.values()
+    same = {k: v for k, v in first.items() if all(k in other and other[k] == v for other in rest)}
+    return _column("field", same), _column("value", same.values(), number=False)
+
+
+def arm_configs(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
+    """A row per arm with the fields in which the arms differ; no column where they agree in all."""
+    same = shared_config(configs)[0].cells
+    names = dict.fromkeys(name for config in configs.values() for name in config if name not in same)
+    columns = [_column(name, [config.get(name) for config in configs.values()]) for name in names]
+    return (_column("arm", configs), *columns) if columns else ()
+
+
+def text(value: Any) -> str:
+    """A config value or a count as a table shows it."""
+    value = cell(value)
+    if isinstance(value, float | np.floating):
+        return formats.NONE if np.isnan(value) else f"{value:.6g}"
+    return str(value)
+
+
+def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:
+    values = list(values)
+    kinds = {isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values}
+    return Column(name, tuple(map(text, values)), number=kinds == {True} if number is None else number)
+
+
+def _says_the_same(table: pd.DataFrame, fields: Sequence[str]) -> bool:
+    """Whether the names of the arms are nothing but `field=value` of the fields shown."""
+    if not fields:
+        return False
+    for arm, *values in table[["arm", *fields]].itertuples(index=False):
+        rest = str(arm)
+        for field, value in zip(fields, values, strict=True):
+            rest = rest.replace(f"{field}={value}", "", 1)
+        if any(character.isalnum() for character in rest):
+            return False
+    return True
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)} arms)"

@@ -1,9 +1,9 @@
 """A population's folder: what it is, the rows it measured, and how it ended.
 
-    unit.json          what runs here; written once, before anything else
-    metrics.jsonl      a line per member and evaluation
-    checkpoints/       see `checkpoint`
-    done.json          written last: every member's end
+unit.json          what runs here; written once, before anything else
+metrics.jsonl      a line per member and evaluation
+checkpoints/       see `checkpoint`
+done.json          written last: every member's end
 """
 
 import json

@@ -76,9 +76,10 @@ def metric_names(experiment: Experiment, arrays: Any) -> tuple[str, ...]:
     key = jax.random.key(0)
     state = jax.eval_shape(experiment.learner.init, key)
     names = [f"train/{name}" for name in _step_metrics(experiment, arrays, state)]
-    for split, source in experiment.evaluation.items():
+    for split, source in sorted(experiment.evaluation.items()):
         batch = jax.eval_shape(source.batch, arrays[split], jnp.int32(0), key)
-        names += [f"{split}/{name}" for name in sorted(jax.eval_shape(experiment.learner.evaluate, state, batch))]
+        metrics = jax.eval_shape(experiment.learner.evaluate, state, batch)
+        names += [f"{split}/{name}" for name in sorted(metrics)]
     return tuple(names)
 
 
@@ -144,9 +145,10 @@ def close(
     """Turns the step metrics since the last evaluation and the splits' sums into a row."""
     experiment = build(member.config)
     count = jnp.maximum(carry.count, 1)
-    metrics = {f"train/{name}": total / count for name, total in carry.sums.items()}
-    for split, means in sums.items():
-        metrics |= {f"{split}/{name}": means[name].value.astype(jnp.float32) for name in sorted(means)}
+    metrics = {f"train/{name}": carry.sums[name] / count for name in sorted(carry.sums)}
+    for split in sorted(sums):
+        for name, mean in sorted(sums[split].items()):
+            metrics[f"{split}/{name}"] = jnp.asarray(mean.value, jnp.float32)
     live = is_live(carry)
     finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
     stopper, stopped = carry.stopper, carry.stopped
@@ -202,14 +204,17 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
         batch = experiment.train.batch(inputs, carry.step, data_key)
         key = jax.random.fold_in(step_key, carry.step)
         state, metrics = experiment.learner.step(carry.state, batch, key)
-        values = [jnp.asarray(metrics[name], jnp.float32) for name in carry.sums]
+        values = [jnp.asarray(metrics[name], jnp.float32) for name in sorted(carry.sums)]
         finite = jnp.stack([jnp.isfinite(value) for value in values])
         good = jnp.all(finite)
         # A step whose metrics are not finite is not taken: the state stays the last good one.
         return carry._replace(
             state=tree.where(good, state, carry.state),
             step=carry.step + good,
-            sums={name: carry.sums[name] + jnp.where(good, v, 0) for name, v in zip(carry.sums, values, strict=True)},
+            sums={
+                name: carry.sums[name] + jnp.where(good, v, 0)
+                for name, v in zip(sorted(carry.sums), values, strict=True)
+            },
             count=carry.count + good,
             failed=jnp.where(good, -1, jnp.argmin(finite)).astype(jnp.int32),
         )
@@ -227,4 +232,3 @@ def _step_metrics(experiment: Experiment, arrays: Any, state: State) -> list[str
     key = jax.random.key(0)
     batch = jax.eval_shape(experiment.train.batch, arrays["train"], jnp.int32(0), key)
     return sorted(jax.eval_shape(experiment.learner.step, state, batch, key)[1])
-

@@ -1,5 +1,6 @@
 """A population's compiled program: `init`, `advance` and `evaluate` over a leading member axis."""
 
+import concurrent.futures
 import functools
 import time
 from collections.abc import Callable
@@ -33,20 +34,20 @@ class Program(NamedTuple):
 
     Attributes:
       plan: how the members run.
-      members: the members, on their devices.
-      init: `init() -> carry`.
-      advance: `advance(carry, start, end) -> (carry, pulse)`; takes the steps from `start` to `end`.
-      evaluate: `evaluate(carry) -> (carry, rows)`.
+      place: `place(members) -> members`, onto their devices.
+      init: `init(members) -> carry`.
+      advance: `advance(members, carry, start, end) -> (carry, pulse)`; the steps from `start` to `end`.
+      evaluate: `evaluate(members, carry) -> (carry, rows)`.
       abstract: the carry's shapes, dtypes and shardings.
       compile_seconds: what compiling took.
       memory_bytes: peak memory of a step on one device, by the compiler's own analysis.
     """
 
     plan: Plan
-    members: Member
-    init: Callable[[], Carry]
-    advance: Callable[[Carry, int, int], tuple[Carry, Pulse]]
-    evaluate: Callable[[Carry], tuple[Carry, Row]]
+    place: Callable[[Member], Member]
+    init: Callable[[Member], Carry]
+    advance: Callable[[Member, Carry, int, int], tuple[Carry, Pulse]]
+    evaluate: Callable[[Member, Carry], tuple[Carry, Row]]
     abstract: Carry
     compile_seconds: float
     memory_bytes: int
@@ -66,107 +67,106 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
 
     Args:
       build: the experiment as a function of the config.
-      members: leaves `[plan.members, ...]`.
+      members: leaves `[plan.members, ...]`; others of the same structure may run later.
       arrays: the sources' arrays by split.
       plan: how the members run.
     """
     began = time.perf_counter()
     mesh = mesh_of(plan)
-    members = jax.device_put(members, split_over(mesh))
-    arrays = jax.device_put(arrays, whole_on(mesh))
+    place = functools.partial(jax.device_put, device=split_over(mesh))
+    members, arrays = place(members), jax.device_put(arrays, whole_on(mesh))
     lifted = functools.partial(lift, plan=plan, mesh=mesh)
-
-    init = jax.jit(lifted(lambda own, shared: one.init(build, own, shared))).lower(members, arrays).compile()
-    shapes = jax.eval_shape(lifted(lambda own, shared: one.init(build, own, shared)), members, arrays)
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=split_over(mesh)), shapes
+    init = jax.jit(lifted(functools.partial(one.init, build)))
+    carry = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=split_over(mesh)),
+        jax.eval_shape(init, members, arrays),
     )
-    make = _scan_advance if plan.loop == "scan" else _calls_advance
-    advance, step = make(build, members, arrays, abstract, lifted)
-    evaluate = (_scan_evaluate if plan.loop == "scan" else _calls_evaluate)(
-        build, members, arrays, abstract, lifted
-    )
+    functions = _on_device if plan.loop == "scan" else _on_host
+    lowered, connect = functions(build, members, arrays, carry, lifted)
+    lowered["init"] = init.lower(members, arrays)
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # the compiler runs outside Python's lock
+        done = pool.map(lambda each: each.compile(), lowered.values())
+        compiled = dict(zip(lowered, done, strict=True))
+    advance, evaluate = connect(compiled)
     return Program(
         plan=plan,
-        members=members,
-        init=lambda: init(members, arrays),
+        place=place,
+        init=lambda members: compiled["init"](members, arrays),
         advance=advance,
         evaluate=evaluate,
-        abstract=abstract,
+        abstract=carry,
         compile_seconds=time.perf_counter() - began,
-        memory_bytes=_peak_memory(step),
+        memory_bytes=_peak_memory(compiled["advance"]),
     )
 
 
-def _scan_advance(build: Build, members: Any, arrays: Any, abstract: Any, lifted: Any) -> Any:
-    def advance(own: Any, shared: Any) -> tuple[Carry, Pulse]:
-        carry = one.advance(build, own[0], shared[0], own[1], shared[1])
+def _on_device(
+    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any
+) -> tuple[dict[str, Any], Any]:
+    """The functions that loop over steps and batches inside the program."""
+
+    def one_advance(own: Any, shared: Any) -> tuple[Carry, Pulse]:
+        carry = one.advance(build, own[1], shared[0], own[0], shared[1])
         return carry, _pulse(carry)
 
-    lift_advance = lifted(advance)
-    jitted = jax.jit(lambda carry, m, a, end: lift_advance((m, carry), (a, end)), donate_argnums=0)
-    compiled = jitted.lower(abstract, members, arrays, _end(arrays, 0)).compile()
+    lift_advance = lifted(one_advance)
+    lift_evaluate = lifted(lambda own, shared: one.evaluate(build, own[1], shared, own[0]))
+    advance = jax.jit(lambda carry, m, a, end: lift_advance((carry, m), (a, end)), donate_argnums=0)
+    evaluate = jax.jit(lambda carry, m, a: lift_evaluate((carry, m), a), donate_argnums=0)
+    lowered = {
+        "advance": advance.lower(carry, members, arrays, _beside(arrays, 0)),
+        "evaluate": evaluate.lower(carry, members, arrays),
+    }
 
-    def call(carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
-        del start
-        return compiled(carry, members, arrays, _end(arrays, end))
+    def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
+        return (
+            lambda members, carry, _, end: compiled["advance"](carry, members, arrays, _beside(arrays, end)),
+            lambda members, carry: compiled["evaluate"](carry, members, arrays),
+        )
 
-    return call, compiled
-
-
-def _calls_advance(build: Build, members: Any, arrays: Any, abstract: Any, lifted: Any) -> Any:
-    step = lifted(lambda own, shared: one.advance_once(build, own[0], shared, own[1]))
-    jitted = jax.jit(lambda carry, m, a: step((m, carry), a), donate_argnums=0)
-    compiled = jitted.lower(abstract, members, arrays).compile()
-    pulse = jax.jit(lambda carry: jax.tree.map(jnp.copy, jax.vmap(_pulse)(carry))).lower(abstract).compile()
-
-    def call(carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
-        for _ in range(start, end):
-            carry = compiled(carry, members, arrays)
-        return carry, pulse(carry)
-
-    return call, compiled
+    return lowered, connect
 
 
-def _scan_evaluate(build: Build, members: Any, arrays: Any, abstract: Any, lifted: Any) -> Any:
-    evaluate = lifted(lambda own, shared: one.evaluate(build, own[0], shared, own[1]))
-    jitted = jax.jit(lambda carry, m, a: evaluate((m, carry), a), donate_argnums=0)
-    compiled = jitted.lower(abstract, members, arrays).compile()
-    return lambda carry: compiled(carry, members, arrays)
-
-
-def _calls_evaluate(build: Build, members: Any, arrays: Any, abstract: Any, lifted: Any) -> Any:
-    """A call a batch: on CPUs, convolutions inside a loop on the device are far slower."""
+def _on_host(build: Build, members: Any, arrays: Any, carry: Any, lifted: Any) -> tuple[dict[str, Any], Any]:
+    """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
+    device are many times slower."""
     config = jax.tree.map(lambda leaf: leaf[0], members.config)
     batches = {split: source.batches for split, source in build(config).evaluation.items()}
+    lift_once = lifted(lambda own, shared: one.advance_once(build, own[1], shared, own[0]))
+    lift_close = lifted(lambda own, _: one.close(build, own[1], own[0], own[2]))
 
-    def add(split: str) -> Any:
-        def measured(own: Any, shared: Any) -> Any:
-            return one.measure(build, own[0], shared[0], own[1], split, shared[1])
+    def measure(split: str) -> Any:
+        part = lifted(lambda own, shared: one.measure(build, own[1], shared[0], own[0], split, shared[1]))
+        return jax.jit(lambda carry, m, a, index: part((carry, m), (a, index)))
 
-        lift_measure = lifted(measured)
-        jitted = jax.jit(lambda m, carry, a, index: lift_measure((m, carry), (a, index)))
-        return jitted.lower(members, abstract, arrays, _end(arrays, 0)).compile()
+    once = jax.jit(lambda carry, m, a: lift_once((carry, m), a), donate_argnums=0)
+    pulse = jax.jit(lambda carry: jax.tree.map(jnp.copy, _pulse(carry)))
+    close = jax.jit(lambda carry, m, sums: lift_close((carry, m, sums), ()), donate_argnums=0)
+    measures = {split: measure(split) for split in batches}
+    lowered = {"advance": once.lower(carry, members, arrays), "pulse": pulse.lower(carry)}
 
-    measures = {split: add(split) for split in batches}
-    lift_close = lifted(lambda own, shared: one.close(build, *own))
-    close = jax.jit(lambda carry, m, sums: lift_close((m, carry, sums), ()), donate_argnums=0)
+    def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
+        def advance(members: Member, carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
+            for _ in range(start, end):
+                carry = compiled["advance"](carry, members, arrays)
+            return carry, compiled["pulse"](carry)
 
-    def call(carry: Carry) -> tuple[Carry, Row]:
-        sums = {}
-        for split, measure in measures.items():
-            for index in range(batches[split]):
-                part = measure(members, carry, arrays, _end(arrays, index))
-                sums[split] = jax.tree.map(jnp.add, sums[split], part) if index else part
-        return close(carry, members, sums)
+        def evaluate(members: Member, carry: Carry) -> tuple[Carry, Row]:
+            sums = {}
+            for split, function in measures.items():
+                parts = (function(carry, members, arrays, _beside(arrays, i)) for i in range(batches[split]))
+                sums[split] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
+            return close(carry, members, sums)
 
-    return call
+        return advance, evaluate
+
+    return lowered, connect
 
 
-def _end(arrays: Any, value: int) -> jax.Array:
+def _beside(arrays: Any, value: int) -> jax.Array:
+    """A scalar on the devices where the arrays are."""
     leaves = jax.tree.leaves(arrays)
-    scalar = jnp.int32(value)
-    return jax.device_put(scalar, leaves[0].sharding) if leaves else scalar
+    return jax.device_put(jnp.int32(value), leaves[0].sharding if leaves else None)
 
 
 def _pulse(carry: Carry) -> Pulse:
@@ -180,4 +180,3 @@ def _peak_memory(compiled: Any) -> int:
         return 0
     outputs = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     return sizes.argument_size_in_bytes + sizes.temp_size_in_bytes + max(outputs, 0)
-

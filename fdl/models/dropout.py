@@ -1,0 +1,38 @@
+"""Dropout whose rate may be traced (Flax's own branches on it in Python)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Dropout(nn.Module):
+    """Sets entries to zero with probability `rate` and divides the others by `1 - rate`.
+
+    Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting,
+    sec. 4, in the inverted form: evaluation is the identity. Masks come from the key stream
+    `"dropout"`. A Python 0 draws nothing; a traced 0.0 draws, and returns the input exactly.
+
+    Attributes:
+      rate: the probability of a zero, in [0, 1]; a Python number or a traced scalar.
+    """
+
+    rate: float | jax.Array
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Drops entries of `x` `[...]` if `train`, else returns it.
+
+        Raises:
+          ValueError: a Python number for the rate that is no probability.
+        """
+        if isinstance(self.rate, int | float):
+            if not 0 <= self.rate <= 1:
+                raise ValueError(f"dropout rate is {self.rate}; expected a probability from 0 to 1")
+            if self.rate == 0:
+                return x
+        if not train:
+            return x
+        keep = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, x.shape)
+        # At rate 1 nothing is kept: the divisor only has to be one that makes no NaN.
+        divisor = jnp.where(self.rate < 1.0, 1.0 - self.rate, 1.0).astype(x.dtype)
+        return jnp.where(keep, x / divisor, 0)

@@ -1,0 +1,158 @@
+"""Choosing a plan by measurement, once for a program and a machine."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from fdl.parallel.plan import Plan
+from fdl.serialization import digest
+from fdl.train import member as one
+from fdl.train.folder import read_json, write_json
+from fdl.train.member import Build
+from fdl.train.program import Program, compile_program, stack_members
+from fdl.train.runtime import cache_folder, device_memory, machine
+
+SHARE_OF_MEMORY = 0.8
+"""How much of a device's free memory a program may plan to use."""
+MEASURE_SECONDS = 0.2
+"""How long a candidate runs for its speed to be believed."""
+
+
+class Work(NamedTuple):
+    """What a plan is chosen for: members of one static structure, and the steps of each.
+
+    Attributes:
+      build: the experiment as a function of the config.
+      configs: each member's config.
+      seeds: each member's seed.
+      arrays: the sources' arrays by split.
+      steps: updates of each member.
+    """
+
+    build: Build
+    configs: list[Any]
+    seeds: list[int]
+    arrays: Any
+    steps: int
+
+
+class Choice(NamedTuple):
+    """A plan and why it was taken; `seconds` is the measured time of one member's step, or None."""
+
+    plan: Plan
+    reason: str
+    seconds: float | None
+
+
+def candidates(count: int, devices: int, platform: str) -> list[Plan]:
+    """The plans worth measuring for `count` members, the likeliest best first.
+
+    On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
+    call a step; on GPUs and TPUs width wins.
+    """
+    single = [Plan(1, "map", "scan", 1), Plan(1, "map", "calls", 1)]
+    if count == 1:
+        return single
+    across = min(devices, count)
+    wide = -(-count // across) * across
+    one_by_one = Plan(wide, "map", "scan", across)
+    side_by_side = [Plan(wide, "vmap", "scan", across), Plan(wide, "vmap", "calls", across)]
+    if platform == "cpu":
+        return [one_by_one, side_by_side[0], single[1], side_by_side[1]]
+    return [*side_by_side, one_by_one]
+
+
+def choose(work: Work, *, members: int | None = None, say: Callable[[str], None] = lambda _: None) -> tuple[Choice, Program]:
+    """The plan for some work: remembered, forced, or measured now; with its compiled program.
+
+    Measuring stops where it can no longer pay: a further candidate is compiled only while the work
+    left, at the best speed seen, would take longer than compiling twice.
+
+    Args:
+      work: what is to run.
+      members: members in a program, if the user decides.
+      say: told of every measurement, one line each.
+    """
+    platform = jax.devices()[0].platform
+    plans = candidates(min(members or len(work.seeds), len(work.seeds)), len(jax.devices()), platform)
+    path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
+    known = read_json(path)
+    if known:
+        choice = Choice(Plan(*known["plan"]), known["reason"], known["seconds"])
+        return choice, compile_for(work, choice.plan)
+    best, program = _measure_all(work, plans, say)
+    try:
+        write_json(path, best._asdict())
+    except OSError as error:
+        say(f"this plan will be measured again: {error}")
+    return best, program
+
+
+def compile_for(work: Work, plan: Plan) -> Program:
+    """The compiled program of some work under a plan."""
+    first = slice(0, plan.members)
+    members = stack_members(work.configs[first], work.seeds[first], pad_to=plan.members)
+    return compile_program(work.build, members, work.arrays, plan)
+
+
+def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> tuple[Choice, Program]:
+    best, program, tried = None, None, []
+    for plan in plans:
+        fitting, candidate = _fit_memory(work, plan)
+        seconds = _seconds_per_step(work, candidate)
+        say(f"{fitting}: {seconds * 1e6:.0f} µs a member and step")
+        tried.append(f"{seconds * 1e6:.0f} µs {fitting}")
+        if best is None or seconds < best.seconds:
+            best, program = Choice(fitting, "", seconds), candidate
+        left = best.seconds * work.steps * len(work.seeds)
+        if left < 2 * candidate.compile_seconds:
+            break
+    assert best is not None and program is not None
+    others = f"fastest of {len(tried)}: {'; '.join(tried)}"
+    reason = others if len(tried) > 1 else "the run is too short for trying others to pay"
+    return best._replace(reason=reason), program
+
+
+def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
+    """The plan, with fewer members where the compiler's own analysis says that they do not fit."""
+    limit = SHARE_OF_MEMORY * device_memory()
+    program = compile_for(work, plan)
+    while program.memory_bytes > limit and plan.members > plan.devices:
+        each = max(1, int(plan.members / plan.devices * limit / program.memory_bytes))
+        each = min(each, plan.members // plan.devices - 1)
+        plan = plan._replace(members=each * plan.devices)
+        program = compile_for(work, plan)
+    return plan, program
+
+
+def _seconds_per_step(work: Work, program: Program) -> float:
+    """Measured seconds of one member's step."""
+    plan = program.plan
+    real = min(plan.members, len(work.seeds))
+    members = stack_members(work.configs[:real], work.seeds[:real], pad_to=plan.members)
+    members = program.place(members)
+    carry, done, steps = program.init(members), 0, 1
+    while True:
+        end = min(done + steps, work.steps)
+        began = time.perf_counter()
+        carry, pulse = program.advance(members, carry, done, end)
+        jax.block_until_ready((carry, pulse))
+        elapsed = time.perf_counter() - began
+        # The first call warms up; a run that ends within the measurement is measured on what it has.
+        if done and (elapsed > MEASURE_SECONDS or end == work.steps):
+            return elapsed / max(end - done, 1) / real
+        if end == work.steps:
+            return elapsed / end / real
+        done, steps = end, max(1, min(steps * 8, int(steps * 1.5 * MEASURE_SECONDS / max(elapsed, 1e-6)))) if done else 1
+
+
+def _key(work: Work, plans: list[Plan]) -> str:
+    """The program's fingerprint: its code as the compiler gets it, the work and the machine."""
+    members = stack_members(work.configs[:1], work.seeds[:1], pad_to=1)
+    member = jax.tree.map(lambda leaf: leaf[0], members)
+    carry = jax.eval_shape(lambda m, a: one.init(work.build, m, a), member, work.arrays)
+    advance = jax.jit(lambda m, a, c: one.advance_once(work.build, m, a, c))
+    code = advance.lower(member, work.arrays, carry).as_text()
+    return digest([code, machine(), len(work.seeds), work.steps, plans])

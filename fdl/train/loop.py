@@ -1,0 +1,227 @@
+"""The loop with effects: at the borders of its calls it logs, evaluates, saves and heeds signals.
+
+What is computed is decided by the pure functions of `member` alone, so that neither the length of a
+call, nor a save, nor an interruption changes a bit of it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from fdl.train import folder
+from fdl.train.checkpoint import Checkpoints, open_checkpoints
+from fdl.train.member import Carry, Member, Row
+from fdl.train.program import Program, Pulse
+from fdl.train.signals import Interrupted, caught
+
+CALL_SECONDS = 0.25
+"""How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
+
+
+class Saving(NamedTuple):
+    """When to save and what to keep.
+
+    Attributes:
+      seconds: between saves; saves cost what they cost by time, not by steps.
+      steps: between saves, if they are to be at fixed steps.
+      keep: how many of the last checkpoints to keep.
+      best: a metric (`"validation/accuracy"`, the mean over members) of which to keep the best too.
+      better: which way `best` is better.
+    """
+
+    seconds: float = 60.0
+    steps: int | None = None
+    keep: int = 2
+    best: str | None = None
+    better: Literal["higher", "lower"] = "higher"
+
+
+class Watch(NamedTuple):
+    """How the loop tells the outside of its progress; functions that return at once.
+
+    Attributes:
+      say: a line for the user.
+      step: `step(done, live)`: steps done by the whole population, members still running.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    step: Callable[[int, int], None] = lambda *_: None
+
+
+class Outcome(NamedTuple):
+    """How a population ended.
+
+    Attributes:
+      carry: its final carry, leaves `[members, ...]`.
+      rows: every evaluation: `{"member": index, "step": updates, metric: value, ...}`.
+      ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
+        failed one the `"metric"` that was not finite at the step after.
+    """
+
+    carry: Carry
+    rows: list[dict[str, Any]]
+    ends: list[dict[str, Any]]
+
+
+def execute(
+    program: Program,
+    members: Member,
+    schedule: Sequence[int],
+    names: Sequence[str],
+    *,
+    directory: Path | None = None,
+    saving: Saving = Saving(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Trains a population to the end of its schedule, from where its directory left off.
+
+    Args:
+      program: the compiled functions.
+      members: leaves `[program.plan.members, ...]`.
+      schedule: the steps after which to evaluate, ascending; the last ends the run.
+      names: the metrics' names, in the order of `Carry.failed`.
+      directory: where checkpoints and rows go; `None` keeps all in memory.
+      saving: when to save.
+      watch: told of the progress.
+
+    Raises:
+      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      OSError: the directory cannot be written; earlier checkpoints are intact.
+    """
+    members = program.place(members)
+    if directory is None:
+        loop = _Loop(program, members, names, None, None, saving, watch)
+        loop.begin(program.init(members), 0, [])
+        return loop.run(schedule, asked=lambda: False)
+    checkpoints = open_checkpoints(directory / "checkpoints", keep=saving.keep, say=watch.say)
+    try:
+        loop = _Loop(program, members, names, directory, checkpoints, saving, watch)
+        restored = checkpoints.restore(program.abstract)
+        done, carry = restored or (0, program.init(members))
+        rows = folder.keep_rows(directory / "metrics.jsonl", lambda row: row["step"] <= done)
+        loop.begin(carry, done, rows)
+        with caught() as asked:
+            outcome = loop.run(schedule, asked=asked)
+    finally:
+        checkpoints.close()
+    folder.write_json(directory / "done.json", outcome.ends)
+    return outcome
+
+
+class _Loop:
+    """The state of one `execute`: the device runs one call ahead of what the host has read."""
+
+    def __init__(
+        self,
+        program: Program,
+        members: Member,
+        names: Sequence[str],
+        directory: Path | None,
+        checkpoints: Checkpoints | None,
+        saving: Saving,
+        watch: Watch,
+    ) -> None:
+        self.program, self.members, self.names = program, members, names
+        self.directory, self.checkpoints, self.saving, self.watch = directory, checkpoints, saving, watch
+        self.real = np.asarray(members.live)
+
+    def begin(self, carry: Carry, done: int, rows: list[dict[str, Any]]) -> None:
+        """Sets where the loop starts."""
+        self.carry, self.done, self.rows = carry, done, rows
+        self.unread: list[tuple[int, Pulse | Row]] = []
+        self.call_steps, self.saved_at, self.saved_step = 1, time.monotonic(), done
+        self.read_at, self.read_step = time.monotonic(), done
+        self.live, self.score, self.best = True, None, -np.inf
+
+    def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
+        """Runs to the end of the schedule, or until no member is live."""
+        for border in schedule:
+            while self.done < border and self.live:
+                self._call(min(border, self.done + self.call_steps), evaluate_at=border)
+                if asked():
+                    self._interrupt()
+                self._save_if_due()
+            if not self.live:
+                break
+        self._read(leave=0)
+        outcome = Outcome(self.carry, self.rows, self._ends())
+        if self.checkpoints and self.done > self.saved_step and any(e["status"] != "failed" for e in outcome.ends):
+            self.checkpoints.save(self.done, self.carry, None)
+        return outcome
+
+    def _call(self, end: int, *, evaluate_at: int) -> None:
+        self.carry, pulse = self.program.advance(self.members, self.carry, self.done, end)
+        self.unread.append((end - self.done, pulse))
+        self.done = end
+        if end == evaluate_at:
+            self.carry, row = self.program.evaluate(self.members, self.carry)
+            self.unread.append((0, row))
+        self._read(leave=1 if end < evaluate_at else 2)
+
+    def _read(self, *, leave: int) -> None:
+        """Reads what the device has finished, but for the newest `leave` results."""
+        while len(self.unread) > leave:
+            steps, result = self.unread.pop(0)
+            if isinstance(result, Row):
+                self._record(jax.device_get(result))
+            else:
+                self._heed(steps, jax.device_get(result))
+
+    def _heed(self, steps: int, pulse: Pulse) -> None:
+        now = time.monotonic()
+        seconds, self.read_at = now - self.read_at, now
+        wanted = int(steps * CALL_SECONDS / max(seconds, 1e-6))
+        self.call_steps = max(1, min(wanted, self.call_steps * 8))
+        live = pulse.live & self.real
+        self.live = bool(live.any())
+        self.read_step += steps
+        self.watch.step(self.read_step, int(live.sum()))
+
+    def _record(self, row: Row) -> None:
+        fresh = [
+            {"member": index, "step": int(row.step[index])}
+            | {name: float(values[index]) for name, values in row.metrics.items()}
+            for index in np.flatnonzero(row.valid & self.real)
+            for index in [int(index)]
+        ]
+        self.rows += fresh
+        if self.directory and fresh:
+            folder.append_rows(self.directory / "metrics.jsonl", fresh)
+        if self.saving.best and fresh:
+            sign = 1 if self.saving.better == "higher" else -1
+            self.score = sign * float(np.mean([one[self.saving.best] for one in fresh]))
+
+    def _save_if_due(self) -> None:
+        if not self.checkpoints or self.checkpoints.busy():
+            return
+        if self.saving.steps:
+            due = self.done // self.saving.steps > self.saved_step // self.saving.steps
+        else:
+            due = time.monotonic() - self.saved_at > self.saving.seconds
+        if due:
+            self._save()
+
+    def _save(self) -> None:
+        self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
+        if self.checkpoints and self.live and self.done > self.saved_step:
+            self.checkpoints.save(self.done, self.carry, self.score)
+            self.saved_at, self.saved_step = time.monotonic(), self.done
+
+    def _interrupt(self) -> None:
+        if self.checkpoints:
+            self._save()
+            self.checkpoints.close()
+        raise Interrupted(f"stopped at step {self.done}; the same command goes on from there")
+
+    def _ends(self) -> list[dict[str, Any]]:
+        step, stopped, failed = jax.device_get((self.carry.step, self.carry.stopped, self.carry.failed))
+        return [
+            {"status": "failed", "step": int(step[i]), "metric": self.names[failed[i]]}
+            if failed[i] >= 0
+            else {"status": "stopped" if stopped[i] else "finished", "step": int(step[i])}
+            for i in map(int, np.flatnonzero(self.real))
+        ]

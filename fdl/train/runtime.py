@@ -1,0 +1,61 @@
+"""What a process needs once before its first compilation: cores as devices, and a compilation cache."""
+
+import functools
+import logging
+import os
+import platform
+from pathlib import Path
+
+import jax
+import jaxlib
+
+
+def cache_folder() -> Path:
+    """Where compiled programs and measured plans are kept: `$FDL_CACHE`, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("FDL_CACHE") or Path(home) / "fdl")
+
+
+@functools.cache
+def prepare() -> None:
+    """Makes every CPU core a device and turns JAX's compilation cache on.
+
+    Both are left alone where the user has set them, and where JAX has begun already.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # the libraries' own notes are not the user's
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices < 1 and not forced:
+        try:
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        except RuntimeError:  # the devices are in use; a plan then has those that there are
+            return
+
+
+def machine() -> str:
+    """Stands for what decides how fast a program runs: devices, processor, library versions."""
+    devices = jax.devices()
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    return f"{len(devices)} x {devices[0].device_kind}, {cpu}, jax {jax.__version__}, jaxlib {jaxlib.__version__}"
+
+
+def device_memory() -> int:
+    """Bytes that programs may use on one device: a GPU's or TPU's own limit, or the host's memory
+    that is free now, shared by its devices."""
+    devices = jax.local_devices()
+    stats = devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024 // len(devices)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 // len(devices)
+
