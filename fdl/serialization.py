@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -120,8 +121,24 @@ def run_source(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line `name: old -> new` for each entry in which two JSON-able mappings differ."""
-    names = dict.fromkeys([*old, *new])
-    shown = {name: (old.get(name, "absent"), new.get(name, "absent")) for name in names}
-    return [f"{name}: {a!r} -> {b!r}" for name, (a, b) in shown.items() if a != b]
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> list[str]:
+    """One line `name: old -> new` for each entry in which two JSON-able mappings differ.
+
+    Mappings inside are compared entry by entry, texts of several lines by their first other line.
+    """
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        a, b = old.get(name, "absent"), new.get(name, "absent")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, prefix=f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: {_first_difference(a, b)}")
+    return found
+
+
+def _first_difference(a: Any, b: Any) -> str:
+    if not (isinstance(a, str) and isinstance(b, str) and "\n" in a + b):
+        return f"{a!r} -> {b!r}"
+    pairs = itertools.zip_longest(a.splitlines(), b.splitlines(), fillvalue="")
+    line, (was, now) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+    return f"line {line}: {was.strip()!r} -> {now.strip()!r}"

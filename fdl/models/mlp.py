@@ -13,7 +13,7 @@ LONGEST_UNROLLED = 8
 """Longer runs of equal layers are scanned: one layer is compiled, and applied in a loop."""
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """Dense, norm, activation, dropout; the input is added if `branch_scale` is not None."""
 
     width: int
@@ -72,7 +72,7 @@ class MLP(nn.Module):
         for (before, after), run in itertools.groupby(shapes):
             length = len(list(run))
             scale = 1 / math.sqrt(square) if self.skip and before == after else None
-            layer = lambda: _Layer(  # noqa: E731
+            layer = lambda: Layer(  # noqa: E731
                 after, self.activation, self.norm, self.dropout, self.initializer, scale
             )
             if length > LONGEST_UNROLLED:
@@ -83,7 +83,7 @@ class MLP(nn.Module):
         return nn.Dense(self.outputs, kernel_init=self.initializer())(x)
 
 
-def _scan(layer: _Layer, x: jax.Array, train: bool, length: int) -> jax.Array:
+def _scan(layer: Layer, x: jax.Array, train: bool, length: int) -> jax.Array:
     """`length` layers like `layer`, each with its own variables and keys, one after another."""
     body = lambda layer, x, _: (layer(x, train), None)  # noqa: E731
     scan = nn.scan(body, variable_axes={True: 0}, split_rngs={True: True}, length=length)

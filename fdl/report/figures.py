@@ -1,7 +1,9 @@
 """Figures: learning curves with bands, and what every seed came to."""
 
+import math
+import textwrap
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -16,6 +18,17 @@ from fdl.result import Result, check_metric, mean_and_margin
 
 # Every colour keeps a contrast of 3:1 to white and to near-black: one figure serves both themes.
 PALETTE = ("#2f7fc1", "#d1592a", "#2f9461", "#9a6bc9", "#948220", "#d0529a", "#1b93a1", "#808080")
+DASHES = (
+    "",
+    (4, 1.5),
+    (1, 1),
+    (3, 1.25, 1.5, 1.25),
+    (5, 1, 1, 1),
+    (5, 1, 2, 1, 2, 1),
+    (2, 2, 3, 1.5),
+    (1, 2.5, 3, 1.2),
+)
+"""One per colour, so that colour is never the only difference."""
 INK = "#24292f"
 """The colour of text and axes; a page in dark colours replaces it."""
 FAINT = "#c9ced6"
@@ -64,32 +77,140 @@ class _Layout(NamedTuple):
 def learning_curves(result: Result, metric: str) -> Figure:
     """The mean of `metric` over seeds by step, with bands of its 95 % t-interval.
 
-    Failed runs are left out. Two crossed fields become panels and colours; up to eight arms share
-    one panel; more get a panel each, over the means of the others.
+    Failed runs are left out. Two crossed fields become panels and colours; otherwise up to eight
+    arms share one panel, and more get a panel each, over the means of the others.
 
     Raises:
       ValueError: no such metric.
     """
     check_metric(result, metric)
-    frame = result.frame[(result.frame["status"] != "failed") & result.frame[metric].notna()]
     layout = _layout(result)
-    panels, hues = list(dict.fromkeys(layout.panel.values())), list(dict.fromkeys(layout.hue.values()))
+    panels = list(dict.fromkeys(layout.panel.values()))
+    frame = result.frame[(result.frame["status"] != "failed") & result.frame[metric].notna()]
     frame = frame.assign(panel=frame["arm"].map(layout.panel), hue=frame["arm"].map(layout.hue))
     across = min(len(panels), 4 if layout.backdrop else 3)
-    down = -(-len(panels) // across)
-    height = 3.4 if down == 1 else 0.4 + (1.7 if layout.backdrop else 2.5) * down
+    down = math.ceil(len(panels) / across)
+    height = 3.6 if down == 1 else 0.4 + (1.6 if layout.backdrop else 2.6) * down
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
-        for axis, name in zip(axes, panels, strict=False):
+        axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
+        for index, (axis, name) in enumerate(zip(axes, panels, strict=False)):
             if layout.backdrop:
-                for _, others in frame.groupby("arm", sort=False):
-                    means = others.groupby("step")[metric].mean()
-                    axis.plot(means.index, means, color=FAINT, linewidth=0.6)
-            _curves(axis, frame[frame["panel"] == name], metric, hues)
-            axis.set(title=name, xlabel="step", ylabel=metric)
-            axis.label_outer()
+                _backdrop(axis, frame, metric)
+            _curves(axis, frame[frame["panel"] == name], metric, layout)
+            lowest = index + across >= len(panels)
+            axis.set(title=name, xlabel="step" if lowest else "", ylabel="" if index % across else metric)
+            axis.tick_params(labelbottom=lowest)
         for axis in axes[len(panels) :]:
             axis.remove()
-        ...
+        _log_scale(axes[0].set_yscale, frame[metric])
+        _legend(figure, layout)
     return figure
+
+
+def distribution(result: Result, metric: str) -> Figure:
+    """The last `metric` of every run that did not fail: a box per arm over a point per seed.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    check_metric(result, metric)
+    layout = _layout(result)
+    arms = list(layout.hue)
+    last = result.last()
+    last = last[last[metric].notna()]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.34 * len(arms)), layout="constrained")
+        axis = figure.subplots()
+        for place, (arm, hue) in enumerate(layout.hue.items()):
+            values = last.loc[last["arm"] == arm, metric].to_numpy(float)
+            colour = _colours(layout)[hue]
+            _box(axis, values, place, colour)
+            # Multiples of the golden ratio spread points evenly and always in the same way.
+            offsets = (np.arange(values.size) * 0.618034 % 1 - 0.5) * 0.4
+            axis.scatter(values, place + offsets, s=14, color=colour, alpha=0.6, linewidths=0)
+        axis.set(xlabel=f"{metric}, last evaluation", ylabel="", ylim=(len(arms) - 0.5, -0.5))
+        axis.set_yticks(range(len(arms)), [textwrap.fill(arm, 32) for arm in arms])
+        axis.grid(False, axis="y")
+        _log_scale(axis.set_xscale, last[metric])
+    return figure
+
+
+def _box(axis: Axes, values: np.ndarray, place: int, colour: str) -> None:
+    line = {"color": colour, "linewidth": 0.9}
+    lines = {f"{part}props": line for part in ("box", "whisker", "cap", "median")}
+    axis.boxplot([values], positions=[place], orientation="horizontal", widths=0.6, showfliers=False, **lines)
+
+
+def _layout(result: Result) -> _Layout:
+    fields = tables.varying(result)
+    first = result.frame.drop_duplicates("arm").set_index("arm")
+    labels = {field: {arm: tables.text(value) for arm, value in first[field].items()} for field in fields}
+    counts = {field: len(set(labels[field].values())) for field in fields}
+    arms = {str(arm): str(arm) for arm in first.index}
+    if len(fields) == 2 and len(arms) == math.prod(counts.values()):
+        hue = min(reversed(fields), key=lambda field: counts[field])
+        panel = fields[0] if hue == fields[1] else fields[1]
+        if counts[hue] <= len(PALETTE) and counts[panel] <= 12:
+            return _Layout(_titled(panel, labels[panel]), labels[hue], hue)
+    one = len(fields) == 1
+    if len(arms) <= len(PALETTE):
+        hues = labels[fields[0]] if one else arms
+        return _Layout(dict.fromkeys(arms, ""), hues, fields[0] if one else "")
+    panels = _titled(fields[0], labels[fields[0]]) if one else arms
+    return _Layout(panels, dict.fromkeys(arms, ""), "", backdrop=True)
+
+
+def _titled(field: str, labels: dict[str, str]) -> dict[str, str]:
+    return {arm: f"{field} = {label}" for arm, label in labels.items()}
+
+
+def _colours(layout: _Layout) -> dict[str, str]:
+    return dict(zip(dict.fromkeys(layout.hue.values()), PALETTE, strict=False))
+
+
+def _curves(axis: Axes, frame: pd.DataFrame, metric: str, layout: _Layout) -> None:
+    colours = _colours(layout)
+    single = frame["step"].nunique() == 1
+    if not frame.empty:
+        sns.lineplot(
+            frame,
+            x="step",
+            y=metric,
+            hue="hue",
+            palette=colours,
+            style="hue",
+            dashes=dict(zip(colours, DASHES, strict=False)),
+            markers=dict.fromkeys(colours, "o") if single else False,
+            errorbar=_interval,
+            err_kws={"linewidth": 0},
+            linewidth=1.6,
+            legend=False,
+            ax=axis,
+        )
+
+
+def _backdrop(axis: Axes, frame: pd.DataFrame, metric: str) -> None:
+    for _, others in frame.groupby("arm", sort=False):
+        means = others.groupby("step")[metric].mean()
+        axis.plot(means.index, means, color=FAINT, linewidth=0.7)
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    mean, margin = mean_and_margin(np.asarray(values, float))
+    return mean - margin, mean + margin
+
+
+def _legend(figure: Figure, layout: _Layout) -> None:
+    colours = _colours(layout)
+    if len(colours) > 1:
+        dashes = [(0, dash) if dash else "-" for dash in DASHES]
+        lines = [Line2D([], [], color=c, linestyle=d) for c, d in zip(colours.values(), dashes, strict=False)]
+        place = {"loc": "outside upper left", "ncols": 4, "frameon": False, "alignment": "left"}
+        figure.legend(lines, list(colours), title=layout.title, **place)
+
+
+def _log_scale(set_scale: Callable[[str], None], values: pd.Series) -> None:
+    """A logarithmic scale where positive values span more than three decades."""
+    if len(values) and values.min() > 0 and values.max() > 1e3 * values.min():
+        set_scale("log")

@@ -1,7 +1,7 @@
 """Choosing a plan by measurement, once for a program and a machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,24 +26,24 @@ class Work(NamedTuple):
     Attributes:
       build: the experiment as a function of the config.
       configs: each member's config.
-      seeds: each member's seed.
+      keys: each member's root key `[members]`.
       arrays: the sources' arrays by split.
       steps: updates of each member.
     """
 
     build: Build
-    configs: list[Any]
-    seeds: list[int]
+    configs: Sequence[Any]
+    keys: jax.Array
     arrays: Any
     steps: int
 
 
 class Choice(NamedTuple):
-    """A plan and why it was taken; `seconds` is the measured time of one member's step, or None."""
+    """A plan and why it was taken; `seconds` is the measured time of one member's step."""
 
     plan: Plan
     reason: str
-    seconds: float | None
+    seconds: float
 
 
 def candidates(count: int, devices: int, platform: str) -> list[Plan]:
@@ -64,7 +64,9 @@ def candidates(count: int, devices: int, platform: str) -> list[Plan]:
     return [*side_by_side, one_by_one]
 
 
-def choose(work: Work, *, members: int | None = None, say: Callable[[str], None] = lambda _: None) -> tuple[Choice, Program]:
+def choose(
+    work: Work, *, members: int | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[Choice, Program]:
     """The plan for some work: remembered, forced, or measured now; with its compiled program.
 
     Measuring stops where it can no longer pay: a further candidate is compiled only while the work
@@ -76,7 +78,7 @@ def choose(work: Work, *, members: int | None = None, say: Callable[[str], None]
       say: told of every measurement, one line each.
     """
     platform = jax.devices()[0].platform
-    plans = candidates(min(members or len(work.seeds), len(work.seeds)), len(jax.devices()), platform)
+    plans = candidates(min(members or len(work.configs), len(work.configs)), len(jax.devices()), platform)
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
@@ -93,7 +95,7 @@ def choose(work: Work, *, members: int | None = None, say: Callable[[str], None]
 def compile_for(work: Work, plan: Plan) -> Program:
     """The compiled program of some work under a plan."""
     first = slice(0, plan.members)
-    members = stack_members(work.configs[first], work.seeds[first], pad_to=plan.members)
+    members = stack_members(work.configs[first], work.keys[first], pad_to=plan.members)
     return compile_program(work.build, members, work.arrays, plan)
 
 
@@ -106,7 +108,7 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
         tried.append(f"{seconds * 1e6:.0f} µs {fitting}")
         if best is None or seconds < best.seconds:
             best, program = Choice(fitting, "", seconds), candidate
-        left = best.seconds * work.steps * len(work.seeds)
+        left = best.seconds * work.steps * len(work.configs)
         if left < 2 * candidate.compile_seconds:
             break
     assert best is not None and program is not None
@@ -130,8 +132,8 @@ def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
 def _seconds_per_step(work: Work, program: Program) -> float:
     """Measured seconds of one member's step."""
     plan = program.plan
-    real = min(plan.members, len(work.seeds))
-    members = stack_members(work.configs[:real], work.seeds[:real], pad_to=plan.members)
+    real = min(plan.members, len(work.configs))
+    members = stack_members(work.configs[:real], work.keys[:real], pad_to=plan.members)
     members = program.place(members)
     carry, done, steps = program.init(members), 0, 1
     while True:
@@ -145,14 +147,17 @@ def _seconds_per_step(work: Work, program: Program) -> float:
             return elapsed / max(end - done, 1) / real
         if end == work.steps:
             return elapsed / end / real
-        done, steps = end, max(1, min(steps * 8, int(steps * 1.5 * MEASURE_SECONDS / max(elapsed, 1e-6)))) if done else 1
+        done, steps = (
+            end,
+            max(1, min(steps * 8, int(steps * 1.5 * MEASURE_SECONDS / max(elapsed, 1e-6)))) if done else 1,
+        )
 
 
 def _key(work: Work, plans: list[Plan]) -> str:
     """The program's fingerprint: its code as the compiler gets it, the work and the machine."""
-    members = stack_members(work.configs[:1], work.seeds[:1], pad_to=1)
+    members = stack_members(work.configs[:1], work.keys[:1], pad_to=1)
     member = jax.tree.map(lambda leaf: leaf[0], members)
     carry = jax.eval_shape(lambda m, a: one.init(work.build, m, a), member, work.arrays)
     advance = jax.jit(lambda m, a, c: one.advance_once(work.build, m, a, c))
     code = advance.lower(member, work.arrays, carry).as_text()
-    return digest([code, machine(), len(work.seeds), work.steps, plans])
+    return digest([code, machine(), len(work.configs), work.steps, plans])

@@ -1,4 +1,4 @@
-"""A population's folder: what it is, the rows it measured, and how it ended.
+"""Files that are never half-written: what a folder holds, and the rows that a population measured.
 
 unit.json          what runs here; written once, before anything else
 metrics.jsonl      a line per member and evaluation
@@ -6,11 +6,14 @@ checkpoints/       see `checkpoint`
 done.json          written last: every member's end
 """
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from fdl.serialization import differences
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -69,3 +72,31 @@ def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[dic
     if path.exists():
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
+
+
+def claim(directory: Path, identity: Mapping[str, Any], *, restart: bool = False) -> None:
+    """Makes a folder that of one piece of work, or finds that it is already.
+
+    Args:
+      directory: the folder.
+      identity: JSON-able data that says what the work is.
+      restart: move what is there aside (to `<folder>.1`, ...) and begin anew; nothing is deleted.
+
+    Raises:
+      ValueError: the folder holds other work; the message lists each difference.
+      OSError: the folder cannot be written.
+    """
+    path = directory / "identity.json"
+    if restart and directory.exists():
+        aside = (directory.with_name(f"{directory.name}.{number}") for number in itertools.count(1))
+        directory.rename(next(folder for folder in aside if not folder.exists()))
+    found = read_json(path)
+    if found is None:
+        write_json(path, dict(identity))
+        return
+    changes = differences(found, json.loads(json.dumps(dict(identity))))
+    if changes:
+        raise ValueError(
+            f"{directory} holds another run ({'; '.join(changes)}); "
+            "choose another directory, or move it aside with --restart"
+        )

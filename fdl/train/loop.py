@@ -5,7 +5,7 @@ call, nor a save, nor an interruption changes a bit of it.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -105,11 +105,9 @@ def execute(
         rows = folder.keep_rows(directory / "metrics.jsonl", lambda row: row["step"] <= done)
         loop.begin(carry, done, rows)
         with caught() as asked:
-            outcome = loop.run(schedule, asked=asked)
+            return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
-    folder.write_json(directory / "done.json", outcome.ends)
-    return outcome
 
 
 class _Loop:
@@ -135,13 +133,13 @@ class _Loop:
         self.unread: list[tuple[int, Pulse | Row]] = []
         self.call_steps, self.saved_at, self.saved_step = 1, time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
-        self.live, self.score, self.best = True, None, -np.inf
+        self.live, self.best = True, -np.inf
 
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
         for border in schedule:
             while self.done < border and self.live:
-                self._call(min(border, self.done + self.call_steps), evaluate_at=border)
+                self._call(min(border, self._next_stop()), evaluate_at=border)
                 if asked():
                     self._interrupt()
                 self._save_if_due()
@@ -149,9 +147,17 @@ class _Loop:
                 break
         self._read(leave=0)
         outcome = Outcome(self.carry, self.rows, self._ends())
-        if self.checkpoints and self.done > self.saved_step and any(e["status"] != "failed" for e in outcome.ends):
+        if (
+            self.checkpoints
+            and self.done > self.saved_step
+            and any(e["status"] != "failed" for e in outcome.ends)
+        ):
             self.checkpoints.save(self.done, self.carry, None)
         return outcome
+
+    def _next_stop(self) -> int:
+        end, every = self.done + self.call_steps, self.saving.steps
+        return min(end, (self.done // every + 1) * every) if every and self.checkpoints else end
 
     def _call(self, end: int, *, evaluate_at: int) -> None:
         self.carry, pulse = self.program.advance(self.members, self.carry, self.done, end)
@@ -160,6 +166,8 @@ class _Loop:
         if end == evaluate_at:
             self.carry, row = self.program.evaluate(self.members, self.carry)
             self.unread.append((0, row))
+            if self.saving.best:
+                self._save_if_best()
         self._read(leave=1 if end < evaluate_at else 2)
 
     def _read(self, *, leave: int) -> None:
@@ -191,9 +199,15 @@ class _Loop:
         self.rows += fresh
         if self.directory and fresh:
             folder.append_rows(self.directory / "metrics.jsonl", fresh)
-        if self.saving.best and fresh:
-            sign = 1 if self.saving.better == "higher" else -1
-            self.score = sign * float(np.mean([one[self.saving.best] for one in fresh]))
+
+    def _save_if_best(self) -> None:
+        self._read(leave=0)
+        sign = 1 if self.saving.better == "higher" else -1
+        fresh = [row[self.saving.best] for row in self.rows if row["step"] == self.done]
+        score = sign * float(np.mean(fresh)) if fresh else -np.inf
+        if score > self.best:
+            self.best = score
+            self._save(score)
 
     def _save_if_due(self) -> None:
         if not self.checkpoints or self.checkpoints.busy():
@@ -205,10 +219,10 @@ class _Loop:
         if due:
             self._save()
 
-    def _save(self) -> None:
+    def _save(self, score: float | None = None) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
         if self.checkpoints and self.live and self.done > self.saved_step:
-            self.checkpoints.save(self.done, self.carry, self.score)
+            self.checkpoints.save(self.done, self.carry, score)
             self.saved_at, self.saved_step = time.monotonic(), self.done
 
     def _interrupt(self) -> None:

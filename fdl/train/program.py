@@ -3,13 +3,12 @@
 import concurrent.futures
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fdl import tree
 from fdl.parallel.plan import Plan, lift, mesh_of, split_over, whole_on
 from fdl.train import member as one
 from fdl.train.member import Build, Carry, Member, Row
@@ -53,13 +52,18 @@ class Program(NamedTuple):
     memory_bytes: int
 
 
-def stack_members(configs: list[Any], seeds: list[int], *, pad_to: int) -> Member:
-    """Members of one static structure as one tree `[pad_to, ...]`; padding repeats the last, not live."""
-    lost = pad_to - len(seeds)
-    configs, seeds = configs + configs[-1:] * lost, seeds + seeds[-1:] * lost
-    stacked = jax.tree.map(lambda *leaves: jnp.asarray(leaves, jnp.float32), *configs)
-    keys = tree.stack([jax.random.key(seed) for seed in seeds])
-    return Member(stacked, keys, jnp.arange(pad_to) < pad_to - lost)
+def stack_members(configs: Sequence[Any], keys: jax.Array, *, pad_to: int) -> Member:
+    """Members of one static structure as one tree `[pad_to, ...]`; padding repeats the last, not live.
+
+    Args:
+      configs: each member's config.
+      keys: each member's root key `[len(configs)]`.
+      pad_to: members in the program.
+    """
+    count = len(configs)
+    chosen = [min(index, count - 1) for index in range(pad_to)]
+    stacked = jax.tree.map(lambda *leaves: jnp.asarray(leaves, jnp.float32), *(configs[i] for i in chosen))
+    return Member(stacked, keys[jnp.asarray(chosen)], jnp.arange(pad_to) < count)
 
 
 def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> Program:

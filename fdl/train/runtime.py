@@ -58,4 +58,3 @@ def device_memory() -> int:
         fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024 // len(devices)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 // len(devices)
-

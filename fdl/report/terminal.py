@@ -1,0 +1,73 @@
+"""The report in the terminal: question, table, comparisons and verdict."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fdl.report import tables
+from fdl.report.tables import Column
+from fdl.result import Result
+from fdl.stats import Verdict
+
+ICONS = {"SUPPORTED": "✓", "REFUTED": "✗", "INCONCLUSIVE": "?"}
+_COLOURS = {"SUPPORTED": "green", "REFUTED": "red", "INCONCLUSIVE": "yellow"}
+_LONGEST = 34
+"""Characters of a name before it goes on in the next line."""
+
+
+def show(result: Result, verdict: Verdict | None, console: Console) -> None:
+    """Prints what was asked, what came of it and the verdict; the same numbers as on the page.
+
+    Columns that do not fit the console's width are left out, and named.
+    """
+    if "question" in result.meta:
+        console.print(Text(str(result.meta["question"]), style="bold"))
+        console.print()
+    console.print(Text("Last evaluation: mean ± half-width of the 95 % interval over seeds", style="dim"))
+    columns = tables.results(result)
+    metrics = tables.ordered_metrics(result)
+    _print(console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics])
+    if verdict is None:
+        return
+    if verdict.comparisons:
+        heading, columns = tables.comparisons(verdict)
+        console.print(Text(f"\n{heading}", style="dim"))
+        first = ("arm", "baseline", "metric", "difference", "95 % interval", "p (Holm)", "pairs", "effect size")
+        _print(console, columns, first)
+    mark = Text(f"\n{ICONS[verdict.status]} {verdict.status}", style=f"bold {_COLOURS[verdict.status]}")
+    console.print(mark + Text(f"  {verdict.sentence}", style="not bold default"))
+    console.print(Text(f"Criterion: {verdict.criterion}", style="dim"))
+
+
+def _identity(columns: Sequence[Column], result: Result) -> list[str]:
+    """The columns that tell the arms apart: their names or, without these, all their fields."""
+    names = [column.name for column in columns]
+    return ["arm"] if "arm" in names else [name for name in names if name in result.fields]
+
+
+def _print(console: Console, columns: Sequence[Column], first: Sequence[str]) -> None:
+    """Prints the columns that fit the width: those named `first`, then the others, in that order."""
+    names = [column.name for column in columns]
+    kept: set[str] = set()
+    for name in dict.fromkeys([*(name for name in first if name in names), *names]):
+        widened = [column for column in columns if column.name in {*kept, name}]
+        if not kept or console.measure(_table(widened), options=console.options.update(max_width=10_000)).maximum <= console.width:
+            kept.add(name)
+    console.print(_table([column for column in columns if column.name in kept]))
+    if left_out := [name for name in names if name not in kept]:
+        console.print(Text(f"Too wide to show: {', '.join(left_out)}", style="dim"))
+
+
+def _table(columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        if column.number:
+            table.add_column(Text(column.name), justify="right", no_wrap=True)
+        else:
+            table.add_column(Text(column.name), max_width=_LONGEST, overflow="fold")
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, row))
+    return table

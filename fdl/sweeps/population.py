@@ -1,0 +1,201 @@
+"""Populations: trials of one static structure, trained together through the loop of a single run.
+
+A unit's folder holds:
+
+    unit.json          its members and its plan; written before anything runs
+    metrics.jsonl      a line per member and evaluation
+    checkpoints/       see `fdl.train.checkpoint`
+    done.json          how every member ended, and what it cost; written last
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fdl.experiment import Experiment
+from fdl.parallel.plan import Plan
+from fdl.serialization import digest, fingerprint, from_json, to_json
+from fdl.sweeps.space import Trial
+from fdl.train.choose import Work, choose, compile_for
+from fdl.train.folder import read_json, read_rows, write_json
+from fdl.train.loop import Saving, Watch, execute
+from fdl.train.member import Build, arrays_of, evaluation_steps, metric_names
+from fdl.train.program import Program, stack_members
+
+
+class Unit(NamedTuple):
+    """Trials that are trained together.
+
+    Attributes:
+      trials: the members, in their order.
+      plan: how they run; it is stored, so that a resumed run computes the same bits.
+      reason: why that plan was chosen.
+    """
+
+    trials: list[Trial]
+    plan: Plan
+    reason: str
+
+
+class Trained(NamedTuple):
+    """What a unit came to.
+
+    Attributes:
+      unit: what was trained.
+      rows: as `fdl.train.loop.Outcome.rows`.
+      ends: as `fdl.train.loop.Outcome.ends`.
+      cost: numbers for the report: compile and train seconds, memory, steps, members a second.
+    """
+
+    unit: Unit
+    rows: list[dict[str, Any]]
+    ends: list[dict[str, Any]]
+    cost: dict[str, Any]
+
+
+class Group(NamedTuple):
+    """Trials that share one program, and where each is or will be trained.
+
+    Attributes:
+      build: the experiment as a function of the config.
+      experiment: the experiment at the first trial's config; what is static is the same for all.
+      trials: the trials that are asked for.
+      folder: the sweep's folder of units, or `None` to keep all in memory.
+      source: the experiment file's source, part of every fingerprint.
+    """
+
+    build: Build
+    experiment: Experiment
+    trials: list[Trial]
+    folder: Path | None
+    source: str
+
+
+def groups_of(build: Build, trials: Sequence[Trial], *, folder: Path | None, source: str) -> list[Group]:
+    """The trials by static structure, in the order of their first trial."""
+    found: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(jax.tree.structure(trial.config), []).append(trial)
+    return [Group(build, build(same[0].config), same, folder, source) for same in found.values()]
+
+
+def work_of(group: Group, trials: Sequence[Trial]) -> Work:
+    """What the plan for some of a group's trials is chosen for."""
+    keys = jnp.stack([jax.random.key(trial.seed) for trial in trials])
+    configs = [trial.config for trial in trials]
+    return Work(group.build, configs, keys, arrays_of(group.experiment), group.experiment.steps)
+
+
+def train(group: Group, *, members: int | None, saving: Saving, watch: Watch) -> Iterator[Trained]:
+    """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
+
+    Args:
+      group: the trials and their folder.
+      members: members in a program, if the user decides.
+      saving: when to save.
+      watch: told of the progress, in steps of all the group's members together.
+    """
+    programs: dict[Plan, Program] = {}
+    stored = stored_units(group)
+    known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
+    missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
+    if missing:
+        choice, program = choose(work_of(group, missing), members=members, say=watch.say)
+        programs[choice.plan] = program
+        starts = range(0, len(missing), choice.plan.members)
+        parts = (missing[start : start + choice.plan.members] for start in starts)
+        new = [Unit(part, choice.plan, choice.reason) for part in parts]
+        for unit in new if group.folder else []:
+            _store(group, unit)
+        stored = stored + new
+    before = 0
+    for unit in stored:
+        size = len(unit.trials)
+        inner = Watch(watch.say, lambda done, live, b=before, n=size: watch.step(b + done * n, live))
+        before += group.experiment.steps * size
+        finished = read_unit(group, unit)
+        if finished is None:
+            if unit.plan not in programs:
+                programs[unit.plan] = compile_for(work_of(group, unit.trials), unit.plan)
+            finished = _train_unit(group, unit, programs[unit.plan], saving=saving, watch=inner)
+        yield finished
+
+
+def stored_units(group: Group) -> list[Unit]:
+    """The units in the folder that hold at least one of the group's trials."""
+    if not group.folder or not group.folder.exists():
+        return []
+    wanted = {_fingerprint(group, trial) for trial in group.trials}
+    cls, units = type(group.trials[0].config), []
+    for path in sorted(group.folder.glob("*/unit.json")):
+        data = read_json(path)
+        if wanted & {member["fingerprint"] for member in data["members"]}:
+            trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
+            units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
+    return units
+
+
+def read_unit(group: Group, unit: Unit) -> Trained | None:
+    """A finished unit as its folder holds it, or `None`."""
+    if not group.folder:
+        return None
+    done = read_json(_folder(group, unit) / "done.json")
+    if done is None:
+        return None
+    return Trained(unit, read_rows(_folder(group, unit) / "metrics.jsonl"), done["ends"], done["cost"])
+
+
+def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, watch: Watch) -> Trained:
+    work = work_of(group, unit.trials)
+    directory = _folder(group, unit) if group.folder else None
+    began = time.monotonic()
+    outcome = execute(
+        program,
+        stack_members(work.configs, work.keys, pad_to=unit.plan.members),
+        evaluation_steps(group.experiment),
+        metric_names(group.experiment, work.arrays),
+        directory=directory,
+        saving=saving,
+        watch=watch,
+    )
+    seconds = time.monotonic() - began
+    cost = {
+        "members": len(unit.trials),
+        "plan": str(unit.plan),
+        "reason": unit.reason,
+        "compile_seconds": program.compile_seconds,
+        "train_seconds": seconds,
+        "steps": group.experiment.steps,
+        "memory_bytes": program.memory_bytes,
+        "members_per_second": len(unit.trials) / seconds,
+    }
+    if directory:
+        write_json(directory / "done.json", {"ends": outcome.ends, "cost": cost})
+    return Trained(unit, outcome.rows, outcome.ends, cost)
+
+
+def _store(group: Group, unit: Unit) -> None:
+    members = [
+        {
+            "arm": trial.arm,
+            "config": to_json(trial.config),
+            "seed": trial.seed,
+            "fingerprint": _fingerprint(group, trial),
+        }
+        for trial in unit.trials
+    ]
+    data: Mapping[str, Any] = {"members": members, "plan": list(unit.plan), "reason": unit.reason}
+    write_json(_folder(group, unit) / "unit.json", data)
+
+
+def _folder(group: Group, unit: Unit) -> Path:
+    assert group.folder is not None
+    return group.folder / digest([_fingerprint(group, trial) for trial in unit.trials])
+
+
+def _fingerprint(group: Group, trial: Trial) -> str:
+    return fingerprint(trial.config, seed=trial.seed, source=group.source)

@@ -1,0 +1,252 @@
+"""Sweeps from Python: trials in, one tidy result out."""
+
+import contextlib
+import copy
+import fcntl
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+
+from fdl.configs import traced_fields, values
+from fdl.experiment import Experiment
+from fdl.parallel.plan import Plan
+from fdl.result import Result, cell
+from fdl.serialization import run_source
+from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
+from fdl.sweeps.space import Sweep
+from fdl.train.choose import choose
+from fdl.train.folder import claim
+from fdl.train.loop import Saving, Watch
+from fdl.train.member import Member, advance_once, arrays_of, evaluate, init
+from fdl.train.runtime import machine, prepare
+
+RESERVED = ("arm", "seed", "step", "status")
+
+
+class Progress(NamedTuple):
+    """How a sweep tells the outside of its progress.
+
+    Attributes:
+      say: a line for the user.
+      step: `step(done, total, live)`: steps done and to do, of all members together; members running.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    step: Callable[[int, int, int], None] = lambda *_: None
+
+
+class Forecast(NamedTuple):
+    """What one program of a sweep will be, before it runs.
+
+    Attributes:
+      arms: the arms whose trials are in it.
+      trials: how many trials it trains.
+      plan: how they run.
+      reason: why so.
+      memory_bytes: peak memory on one device, by the compiler's own analysis.
+      compile_seconds: what compiling took just now.
+      train_seconds: what training will take by the measured speed.
+    """
+
+    arms: list[str]
+    trials: int
+    plan: Plan
+    reason: str
+    memory_bytes: int
+    compile_seconds: float
+    train_seconds: float
+
+
+def sweep(
+    experiment: Callable[[Any], Experiment],
+    space: Sweep,
+    *,
+    workdir: Path | str | None = None,
+    identity: Mapping[str, Any] | None = None,
+    source: str = "",
+    members: int | None = None,
+    saving: Saving = Saving(),  # noqa: B008
+    progress: Progress = Progress(),  # noqa: B008
+) -> Result:
+    """Trains every trial that is not finished yet, and gives what all of them measured.
+
+    Args:
+      experiment: `config -> Experiment`.
+      space: the trials; from `grid`, `zip_`, `sample`, `ablate`, or a sum of them.
+      workdir: where everything goes; the same call resumes from it. `None` touches no disk.
+      identity: JSON-able data that says what the directory holds, beside the source.
+      source: the experiment file's source; a change of it is another experiment.
+      members: members in a program; by memory and measured speed if not given.
+      saving: when to save.
+      progress: told of the progress.
+
+    Raises:
+      ValueError: a bad config, a traced value that decides Python control flow (it names the field),
+        or a directory that holds something else or is in use.
+      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      OSError: the directory cannot be written; earlier checkpoints are intact.
+    """
+    prepare()
+    _check(space)
+    began = time.monotonic()
+    directory = Path(workdir) if workdir else None
+    with _held(directory, {"source": run_source(source), **(identity or {})}):
+        groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
+        total = sum(group.experiment.steps * len(group.trials) for group in groups)
+        trained: list[Trained] = []
+        before = 0
+        for group in groups:
+            watch = Watch(progress.say, lambda done, live, b=before: progress.step(b + done, total, live))
+            with named_fields(group):
+                trained += train(group, members=members, saving=saving, watch=watch)
+            before += group.experiment.steps * len(group.trials)
+            progress.step(before, total, 0)
+    return assemble(space, trained, seconds=time.monotonic() - began)
+
+
+def forecast(
+    experiment: Callable[[Any], Experiment], space: Sweep, *, members: int | None = None
+) -> list[Forecast]:
+    """What a sweep would run, a program each; compiles and measures, but trains nothing.
+
+    Args:
+      experiment: `config -> Experiment`.
+      space: the trials.
+      members: members in a program, if the user decides.
+    """
+    prepare()
+    _check(space)
+    found = []
+    for group in groups_of(experiment, space.trials, folder=None, source=""):
+        with named_fields(group):
+            work = work_of(group, group.trials)
+            choice, program = choose(work, members=members)
+        steps = group.experiment.steps * len(group.trials)
+        found.append(
+            Forecast(
+                arms=list(dict.fromkeys(trial.arm for trial in group.trials)),
+                trials=len(group.trials),
+                plan=choice.plan,
+                reason=choice.reason,
+                memory_bytes=program.memory_bytes,
+                compile_seconds=program.compile_seconds,
+                train_seconds=choice.seconds * steps,
+            )
+        )
+    return found
+
+
+def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Path, source: str) -> Result:
+    """What a sweep's directory holds of its finished trials; trains nothing.
+
+    Raises:
+      ValueError: none is finished.
+    """
+    groups = groups_of(experiment, space.trials, folder=workdir / "units", source=source)
+    units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]
+    finished = [unit for unit in units if unit]
+    if not finished:
+        raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
+    return assemble(space, finished, seconds=None)
+
+
+def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
+    """The tidy result of a sweep's trials, those that were trained in its order."""
+    units = {
+        (t.config, t.seed): (unit, index) for unit in trained for index, t in enumerate(unit.unit.trials)
+    }
+    rows, failures = [], []
+    for trial in space.trials:
+        if (trial.config, trial.seed) not in units:
+            continue
+        unit, index = units[trial.config, trial.seed]
+        shown = {name: cell(value) for name, value in values(trial.config).items()}
+        run = {"arm": trial.arm, **shown, "seed": trial.seed}
+        end = unit.ends[index]
+        if end["status"] == "failed":
+            failures.append({**run, "step": end["step"], "metric": end["metric"]})
+        for row in unit.rows:
+            if row["member"] == index:
+                metrics = {name: value for name, value in row.items() if "/" in name}
+                rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
+    fields = tuple(values(space.trials[0].config))
+    columns = ["arm", *fields, "seed", "step"]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "status"])
+    lost = pd.DataFrame(failures, columns=[*columns, "metric"])
+    programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
+    meta = {"programs": programs, "versions": versions(), "device": machine()}
+    return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides a run's numbers."""
+    names = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+@contextlib.contextmanager
+def named_fields(group: Group) -> Iterator[None]:
+    """Turns JAX's complaint about a traced value in Python control flow into one that names the field.
+
+    Raises:
+      ValueError: names the fields that must be static.
+    """
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        config = group.trials[0].config
+        guilty = [name for name in traced_fields(type(config)) if not _traceable(group, config, name)]
+        if not guilty:
+            raise
+        raise ValueError(
+            f"{type(config).__name__}.{' and '.join(guilty)}: a traced value decides Python control flow "
+            "or a shape; declare it `fdl.static(...)`, or write the choice with jnp.where or lax.cond"
+        ) from error
+
+
+def _traceable(group: Group, config: Any, name: str) -> bool:
+    def whole(value: Any) -> Any:
+        changed = copy.copy(config)
+        object.__setattr__(changed, name, value)
+        run = Member(changed, jax.random.key(0), jnp.bool_(True))
+        arrays = arrays_of(group.experiment)
+        carry = init(lambda c: group.build(c), run, arrays)
+        return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
+
+    try:
+        jax.eval_shape(whole, jnp.float32(getattr(config, name)))
+    except jax.errors.ConcretizationTypeError:
+        return False
+    return True
+
+
+def _check(space: Sweep) -> None:
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    for name in values(space.trials[0].config):
+        if name in RESERVED or "/" in name:
+            raise ValueError(
+                f"a config field cannot be called {name!r}: the result has a column of that name"
+            )
+
+
+@contextlib.contextmanager
+def _held(directory: Path | None, identity: Mapping[str, Any]) -> Iterator[None]:
+    """Claims a directory for this process; the system gives it back when the process ends."""
+    if directory is None:
+        yield
+        return
+    claim(directory, identity)
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{directory} is in use by another process; wait for it or stop it") from None
+        yield

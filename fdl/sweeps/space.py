@@ -1,0 +1,182 @@
+"""Sweeps: lists of configs times seeds, made by pure functions."""
+
+import dataclasses
+import itertools
+import math
+import random
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fdl.configs import check_names
+from fdl.result import cell
+
+
+class Trial(NamedTuple):
+    """One run to do: its arm's name, its config, its seed."""
+
+    arm: str
+    config: Any
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Trials; sweeps of one config class add up, and what both hold is run once."""
+
+    trials: tuple[Trial, ...]
+
+    def __post_init__(self) -> None:
+        first = {trial.config: trial.arm for trial in reversed(self.trials)}  # one name a config
+        unique = dict.fromkeys(Trial(first[t.config], t.config, t.seed) for t in self.trials)
+        trials = tuple(unique)
+        object.__setattr__(self, "trials", trials)
+        if len({type(trial.config) for trial in trials}) > 1:
+            raise ValueError("a sweep's trials must have configs of one class; make two sweeps")
+        names: dict[str, Any] = {}
+        for arm, config, _ in trials:
+            if names.setdefault(arm, config) != config:
+                raise ValueError(f"two configs are both called {arm!r}: {names[arm]} and {config}")
+
+    def __add__(self, other: "Sweep") -> "Sweep":
+        return Sweep(self.trials + other.trials)
+
+    def with_seeds(self, seeds: int | Iterable[int]) -> "Sweep":
+        """The same arms, each with these seeds (a number n means 0 to n - 1)."""
+        arms = {trial.arm: trial.config for trial in self.trials}
+        return _sweep(arms.items(), seeds)
+
+
+class Distribution(NamedTuple):
+    """A field's values in `sample`; `draw(u)` maps `u`, uniform in [0, 1), to a value."""
+
+    draw: Callable[[float], Any]
+
+
+def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+    """Every combination of the fields' values.
+
+    Args:
+      config: the values of all other fields.
+      seeds: how many (0 to n - 1), or which.
+      **fields: the values of each field.
+
+    Raises:
+      ValueError: an unknown field, or a value that it does not take.
+    """
+    columns = _columns(config, fields)
+    return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
+
+
+def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+    """The fields' first values, their second values, and so on; all must be as many.
+
+    Raises:
+      ValueError: as `grid`, or the numbers of values differ.
+    """
+    columns = _columns(config, fields)
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the fields have different numbers of values: {lengths}")
+    return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
+
+
+def sample(
+    config: Any, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
+) -> Sweep:
+    """`n` configs with the fields drawn at random, each field from a stream of its own.
+
+    Args:
+      config: the values of all other fields.
+      n: how many configs.
+      seeds: how many seeds each, or which.
+      draw_seed: names the draws; more draws of the same keep the first ones.
+      **fields: `uniform`, `log_uniform` or `choice`; whole numbers for an int field are rounded.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; expected 1 or more configs")
+    check_names(type(config), fields)
+    hints = typing.get_type_hints(type(config))
+    columns = {}
+    for name, distribution in fields.items():
+        stream = random.Random(f"{draw_seed}/{name}")
+        drawn = [distribution.draw(stream.random()) for _ in range(n)]
+        columns[name] = [round(v) if hints[name] is int and isinstance(v, float) else v for v in drawn]
+    return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
+
+
+def uniform(low: float, high: float) -> Distribution:
+    """Evenly between `low` and `high`."""
+    return Distribution(lambda u: low + (high - low) * u)
+
+
+def log_uniform(low: float, high: float) -> Distribution:
+    """Evenly between `low` and `high` on a logarithmic scale; both positive."""
+    if not 0 < low <= high:
+        raise ValueError(f"log_uniform({low}, {high}): expected 0 < low <= high")
+    return Distribution(lambda u: math.exp(math.log(low) + (math.log(high) - math.log(low)) * u))
+
+
+def choice(*values: Any) -> Distribution:
+    """One of the values, each as likely."""
+    if not values:
+        raise ValueError("choice() needs at least one value")
+    return Distribution(lambda u: values[int(u * len(values))])
+
+
+def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
+    """Takes components away one by one, and adds them one by one to nothing.
+
+    Args:
+      config: all components present; its arm is called `full`.
+      seeds: how many, or which.
+      **components: for each component the fields' values without it, as `norm={"norm": None}`.
+
+    Returns:
+      The arms `full`, `full - <component>`, `none + <component>` and `none`.
+    """
+    for changes in components.values():
+        check_names(type(config), changes)
+    without = {name: dataclasses.replace(config, **changes) for name, changes in components.items()}
+    none = dataclasses.replace(
+        config, **{k: v for changes in components.values() for k, v in changes.items()}
+    )
+    back = {
+        name: dataclasses.replace(none, **{field: getattr(config, field) for field in changes})
+        for name, changes in components.items()
+    }
+    arms = {"full": config}
+    arms |= {f"full - {name}": changed for name, changed in without.items()}
+    arms |= {f"none + {name}": changed for name, changed in back.items()}
+    return _sweep([*arms.items(), ("none", none)], seeds)
+
+
+def _columns(config: Any, fields: Mapping[str, Iterable[Any]]) -> dict[str, Sequence[Any]]:
+    check_names(type(config), fields)
+    for name, values in fields.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ValueError(f"the values of {name!r} are {values!r}; expected a tuple or list of values")
+    return {name: tuple(values) for name, values in fields.items()}
+
+
+def _arms(
+    config: Any, columns: Mapping[str, Sequence[Any]], rows: Iterable[Sequence[Any]]
+) -> list[tuple[str, Any]]:
+    arms = []
+    for row in rows:
+        changes = dict(zip(columns, row, strict=True))
+        changed = dataclasses.replace(config, **changes)
+        name = " ".join(f"{field}={_shown(getattr(changed, field))}" for field in changes)
+        arms.append((name or "base", changed))
+    return arms
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(cell(value))
+
+
+def _sweep(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen or any(not isinstance(seed, int) or seed < 0 for seed in chosen):
+        raise ValueError(f"seeds is {seeds!r}; expected a positive number or a list of whole numbers >= 0")
+    return Sweep(tuple(Trial(arm, config, seed) for arm, config in arms for seed in chosen))

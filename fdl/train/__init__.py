@@ -1,0 +1,10 @@
+"""Training: `scan`, a whole run as one pure function, and `fit`, the same run with effects."""
+
+from fdl.train.early_stopping import early_stopping as early_stopping
+from fdl.train.fit import Fitted as Fitted
+from fdl.train.fit import fit as fit
+from fdl.train.loop import Saving as Saving
+from fdl.train.loop import Watch as Watch
+from fdl.train.member import Row as Row
+from fdl.train.member import scan as scan
+from fdl.train.signals import Interrupted as Interrupted

@@ -1,0 +1,74 @@
+"""One run with effects: the numbers of `scan`, and checkpoints, logs, signals."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from fdl import tree
+from fdl.experiment import Experiment, State
+from fdl.train.choose import Work, choose
+from fdl.train.folder import claim
+from fdl.train.loop import Saving, Watch, execute
+from fdl.train.member import arrays_of, evaluation_steps, metric_names
+from fdl.train.program import stack_members
+from fdl.train.runtime import prepare
+
+
+class Fitted(NamedTuple):
+    """A finished run.
+
+    Attributes:
+      state: the learner's final state.
+      rows: every evaluation, `{"step": updates, metric: value, ...}`.
+      end: `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a failed run the
+        `"metric"` that was not finite at the step after.
+    """
+
+    state: State
+    rows: list[dict[str, Any]]
+    end: dict[str, Any]
+
+
+def fit(
+    experiment: Experiment,
+    key: jax.Array,
+    *,
+    directory: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    saving: Saving = Saving(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Fitted:
+    """Trains one run to its end, from where its directory left off.
+
+    Args:
+      experiment: what to run.
+      key: the run's root key, as `jax.random.key(seed)`; `scan` with the same key is the same run.
+      directory: where checkpoints and rows go; `None` keeps all in memory.
+      identity: JSON-able data that says which run the directory holds.
+      saving: when to save.
+      watch: told of the progress.
+
+    Raises:
+      ValueError: the directory holds another run.
+      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      OSError: the directory cannot be written; earlier checkpoints are intact.
+    """
+    prepare()
+    if directory:
+        claim(directory, {"key": jax.random.key_data(key).tolist(), **(identity or {})})
+    arrays = arrays_of(experiment)
+    work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
+    _, program = choose(work, say=watch.say)
+    outcome = execute(
+        program,
+        stack_members([()], key[None], pad_to=1),
+        evaluation_steps(experiment),
+        metric_names(experiment, arrays),
+        directory=directory,
+        saving=saving,
+        watch=watch,
+    )
+    rows = [{name: value for name, value in row.items() if name != "member"} for row in outcome.rows]
+    return Fitted(tree.take(outcome.carry.state, 0), rows, outcome.ends[0])
