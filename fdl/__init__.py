@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from fdl.experiment import Learner as Learner
     from fdl.experiment import Source as Source
     from fdl.experiment import Stopper as Stopper
+    from fdl.result import Result as Result
+    from fdl.stats import Comparison as Comparison
+    from fdl.stats import Verdict as Verdict
+    from fdl.stats import compare as compare
+    from fdl.stats import every as every
+    from fdl.sweeps import Sweep as Sweep
+    from fdl.sweeps import Trial as Trial
+    from fdl.sweeps import ablate as ablate
+    from fdl.sweeps import choice as choice
+    from fdl.sweeps import grid as grid
+    from fdl.sweeps import log_uniform as log_uniform
+    from fdl.sweeps import sample as sample
+    from fdl.sweeps import sweep as sweep
+    from fdl.sweeps import uniform as uniform
+    from fdl.sweeps import zip_ as zip_
 
 _HOME = {
     "config": "fdl.configs",
@@ -23,6 +38,21 @@ _HOME = {
     "Learner": "fdl.experiment",
     "Source": "fdl.experiment",
     "Stopper": "fdl.experiment",
+    "Result": "fdl.result",
+    "Comparison": "fdl.stats",
+    "Verdict": "fdl.stats",
+    "compare": "fdl.stats",
+    "every": "fdl.stats",
+    "Sweep": "fdl.sweeps",
+    "Trial": "fdl.sweeps",
+    "ablate": "fdl.sweeps",
+    "choice": "fdl.sweeps",
+    "grid": "fdl.sweeps",
+    "log_uniform": "fdl.sweeps",
+    "sample": "fdl.sweeps",
+    "sweep": "fdl.sweeps",
+    "uniform": "fdl.sweeps",
+    "zip_": "fdl.sweeps",
 }
 
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -45,12 +45,26 @@ def function_name(function: Any) -> str:
         if name and getattr(sys.modules.get(module), name, None) is function:
             return f"{module}.{name}"
     module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", "<")
-    if module is None or "<" in qualname or _find(f"{module}.{qualname}") is not function:
+    if module is None or "<" in qualname or find(f"{module}.{qualname}") is not function:
         raise ValueError(
             f"{function!r} has no name that another process could find; "
             "write it as a `def` at the top of the experiment's file"
         )
     return f"{module}.{qualname}"
+
+
+def find(qualified: str) -> Any:
+    """The object of a qualified name, as `"jax.nn.relu"`, or None."""
+    parts = qualified.split(".")
+    for split in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:split]))
+        except (ImportError, ValueError):
+            continue
+        for part in parts[split:]:
+            found = getattr(found, part, None)
+        return found
+    return None
 
 
 def _encode(value: Any, name: str) -> Any:
@@ -73,25 +87,11 @@ def _decode(value: Any, name: str) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item, name) for item in value)
     if isinstance(value, Mapping):
-        found = _find(str(value.get("function")))
+        found = find(str(value.get("function")))
         if found is None:
             raise ValueError(f"field {name!r}: there is no function {value.get('function')!r}")
         return found
     return value
-
-
-def _find(qualified: str) -> Any:
-    """The object of that qualified name, or None."""
-    parts = qualified.split(".")
-    for split in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:split]))
-        except (ImportError, ValueError):
-            continue
-        for part in parts[split:]:
-            found = getattr(found, part, None)
-        return found
-    return None
 
 
 def digest(data: Any) -> str:

@@ -100,6 +100,7 @@ def sweep(
     with _held(directory, {"source": run_source(source), **(identity or {})}):
         groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
+        _say_what_is_there(groups, progress)
         trained: list[Trained] = []
         before = 0
         for group in groups:
@@ -181,7 +182,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "status"])
     lost = pd.DataFrame(failures, columns=[*columns, "metric"])
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
-    meta = {"programs": programs, "versions": versions(), "device": machine()}
+    configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
+    meta = {"programs": programs, "versions": versions(), "device": machine(), "configs": configs}
     return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
 
 
@@ -225,6 +227,17 @@ def _traceable(group: Group, config: Any, name: str) -> bool:
     except jax.errors.ConcretizationTypeError:
         return False
     return True
+
+
+def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> None:
+    finished, wanted = 0, sum(len(group.trials) for group in groups)
+    for group in groups:
+        done = {t[1:] for unit in stored_units(group) if read_unit(group, unit) for t in unit.trials}
+        finished += sum(trial[1:] in done for trial in group.trials)
+    if finished == wanted:
+        progress.say("all of them are finished already")
+    elif finished:
+        progress.say(f"{finished} of {wanted} are finished already")
 
 
 def _check(space: Sweep) -> None:

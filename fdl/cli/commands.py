@@ -1,0 +1,155 @@
+"""The commands: what they read, what they print, how they end."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fdl import report
+from fdl.cli.display import shown
+from fdl.cli.file import ExperimentFile, load
+from fdl.cli.flags import Options, RunOptions, SweepOptions, TrainOptions, parse, space_of
+from fdl.result import Result
+from fdl.serialization import digest, fingerprint, run_source, to_json
+from fdl.stats import Verdict
+from fdl.sweeps import Sweep, Trial, forecast, stored, sweep
+from fdl.train.folder import claim
+from fdl.train.runtime import prepare
+from fdl.train.text import duration
+
+FAILED = 3
+"""Exit code where a run's metric was not finite."""
+
+
+def execute(command: str, words: Sequence[str]) -> int:
+    """Runs `command` on the file that is the first of `words`; returns the exit code."""
+    if not words or words[0].startswith("-"):
+        raise ValueError(
+            f"fdl {command} needs an experiment's file first, as fdl {command} experiments/first.py"
+        )
+    prepare()
+    file = load(Path(words[0]))
+    options_type = RunOptions if command == "run" else SweepOptions
+    options, changed, columns = parse(f"fdl {command} {words[0]}", options_type, file.config, words[1:])
+    console = Console(stderr=options.json)
+    if command == "run":
+        return _run(file, options, changed, console)
+    space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    directory = options.workdir or Path("runs") / file.name / digest(run_source(file.source))
+    if command == "plan":
+        return _plan(file, options, space, console)
+    if command == "sweep":
+        result = _train(file, options, space, directory, {"kind": "sweep"}, console)
+    else:
+        result = stored(file.experiment, space, workdir=directory, source=file.source)
+    # A claim is about the file's own sweep; of another one it may not find what it compares.
+    judge = file.claim if not columns else None
+    return _finish(file, options, result, directory, judge, console)
+
+
+def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
+    config = file.config(**changed)
+    mark = fingerprint(config, seed=options.seed, source=file.source)
+    directory = options.workdir or Path("runs") / file.name / mark
+    identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
+    space = Sweep((Trial("run", config, options.seed),))
+    result = _train(file, options, space, directory, identity, console)
+    return _finish(file, options, result, directory, None, console)
+
+
+def _train(
+    file: ExperimentFile,
+    options: TrainOptions,
+    space: Sweep,
+    directory: Path,
+    identity: dict[str, Any],
+    console: Console,
+) -> Result:
+    saving = options.saving()
+    if options.restart:
+        claim(directory, {"source": run_source(file.source), **identity}, restart=True)
+    arms = dict.fromkeys(trial.arm for trial in space.trials)
+    console.print(file.question, style="bold", markup=False, highlight=False)
+    console.print(
+        f"{len(space.trials)} runs of {len(arms)} arms in {directory}", markup=False, highlight=False
+    )
+    with shown(console) as progress:
+        return sweep(
+            file.experiment,
+            space,
+            workdir=directory,
+            identity=identity,
+            source=file.source,
+            members=getattr(options, "members", None),
+            saving=saving,
+            progress=progress,
+        )
+
+
+def _finish(
+    file: ExperimentFile,
+    options: Options,
+    result: Result,
+    directory: Path,
+    judge: Callable[[Result], Verdict] | None,
+    console: Console,
+) -> int:
+    about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
+    result = dataclasses.replace(result, meta={**result.meta, **about})
+    verdict = judge(result) if judge else None
+    report.write(result, verdict, directory)
+    report.show(result, verdict, console)
+    console.print(f"report: {directory / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    for failure in result.failures.to_dict("records"):
+        console.print(
+            f"failed: {failure['arm']} seed {failure['seed']}: {failure['metric']} is not finite "
+            f"after step {failure['step']}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if options.json:
+        print(json.dumps(_summary(result, verdict, directory)))
+    return FAILED if len(result.failures) else 0
+
+
+def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[str, Any]:
+    table = json.loads(result.table().to_json(orient="records", double_precision=15))
+    return {
+        "name": result.meta["name"],
+        "directory": str(directory),
+        "runs": len(result.last()),
+        "failed": len(result.failures),
+        "arms": table,
+        "verdict": verdict.status if verdict else None,
+        "sentence": verdict.sentence if verdict else None,
+    }
+
+
+def _plan(file: ExperimentFile, options: SweepOptions, space: Sweep, console: Console) -> int:
+    programs = forecast(file.experiment, space, members=options.members)
+    table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
+    for number, program in enumerate(programs, 1):
+        table.add_row(
+            f"{number}: {', '.join(program.arms)}",
+            str(program.trials),
+            str(program.plan),
+            f"{program.memory_bytes / 1e6:.1f}",
+            duration(program.compile_seconds),
+            duration(program.train_seconds),
+        )
+    console.print(table)
+    compiling = sum(program.compile_seconds for program in programs)
+    training = sum(program.train_seconds for program in programs)
+    runs = sum(program.trials for program in programs)
+    console.print(
+        f"{runs} runs, {len(programs)} programs: about {duration(compiling + training)}", highlight=False
+    )
+    if options.json:
+        rows = [{**program._asdict(), "plan": program.plan._asdict()} for program in programs]
+        print(json.dumps({"name": file.name, "runs": runs, "programs": rows}))
+    return 0

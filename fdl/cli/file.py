@@ -1,0 +1,78 @@
+"""An experiment's file, loaded."""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fdl.configs import is_config
+from fdl.experiment import Experiment
+from fdl.result import Result
+from fdl.stats import Verdict
+from fdl.sweeps import Sweep
+
+
+class ExperimentFile(NamedTuple):
+    """What an experiment's file defines.
+
+    Attributes:
+      name: the file's name without `.py`.
+      question: the docstring's first line.
+      detail: the rest of the docstring.
+      source: the file's text.
+      config: its class `Config`.
+      experiment: its function `experiment`.
+      sweep: its `SWEEP`, if it has one.
+      claim: its function `claim`, if it has one.
+    """
+
+    name: str
+    question: str
+    detail: str
+    source: str
+    config: type
+    experiment: Callable[[Any], Experiment]
+    sweep: Sweep | None
+    claim: Callable[[Result], Verdict] | None
+
+
+def load(path: Path) -> ExperimentFile:
+    """Imports an experiment's file.
+
+    Raises:
+      ValueError: there is no such file, it cannot be imported, or it lacks `Config` or `experiment`.
+    """
+    if not path.is_file() or path.suffix != ".py":
+        raise ValueError(f"{path} is not a Python file; name an experiment's file, as experiments/first.py")
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or (name in sys.modules and not _is(sys.modules[name], path)):
+        raise ValueError(f"{path} has the name of another module, {name!r}; rename the file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that its functions are found by name
+    try:
+        source = path.read_text(encoding="utf-8")
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    config, experiment = getattr(module, "Config", None), getattr(module, "experiment", None)
+    if config is None or not is_config(config):
+        raise ValueError(f"{path} has no config; write `@fdl.config` above a `class Config:` with its fields")
+    required = [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]
+    if required:
+        raise ValueError(f"{path}: the config field {required[0]!r} has no default; give it one")
+    if not callable(experiment):
+        raise ValueError(
+            f"{path} has no function `experiment`; write `def experiment(config: Config) -> ...`"
+        )
+    question, _, detail = (module.__doc__ or name).strip().partition("\n")
+    sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
+    return ExperimentFile(name, question, detail.strip(), source, config, experiment, sweep, claim)
+
+
+def _is(module: Any, path: Path) -> bool:
+    return Path(getattr(module, "__file__", None) or "/").resolve() == path.resolve()

@@ -1,0 +1,211 @@
+"""Flags from dataclasses: an experiment's fields, and the options of each command."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen
+import jax
+import optax
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from fdl.configs import values
+from fdl.serialization import find, function_name
+from fdl.sweeps import Sweep, grid
+from fdl.train.loop import Saving
+
+LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
+"""Under these names a flag finds functions, besides by full name: `--activation nn.tanh`."""
+
+Switch = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclasses.dataclass
+class Options:
+    """What every command takes."""
+
+    workdir: Path | None = None
+    """where everything goes (default: runs/NAME/FINGERPRINT)"""
+    json: Switch = False
+    """print one machine-readable line at the end; all else goes to stderr"""
+
+
+@dataclasses.dataclass
+class TrainOptions(Options):
+    """What the commands that train take."""
+
+    restart: Switch = False
+    """move what the directory holds aside and begin anew; nothing is deleted"""
+    checkpoint_seconds: float = 30.0
+    """seconds between checkpoints"""
+    checkpoint_steps: int | None = None
+    """steps between checkpoints, instead of seconds"""
+    keep: int = 2
+    """how many of the last checkpoints to keep"""
+    best: str | None = None
+    """a metric of which to keep the best checkpoint too, as validation/accuracy"""
+    better: typing.Literal["higher", "lower"] = "higher"
+    """which way BEST is better"""
+
+    def saving(self) -> Saving:
+        """When to save; raises `ValueError` for numbers that make no sense."""
+        if self.checkpoint_seconds < 0 or (self.checkpoint_steps or 1) < 1 or self.keep < 1:
+            raise ValueError("--checkpoint-seconds must be >= 0, --checkpoint-steps and --keep >= 1")
+        return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep, self.best, self.better)
+
+
+@dataclasses.dataclass
+class RunOptions(TrainOptions):
+    """`fdl run`."""
+
+    seed: int = 0
+    """names the run's randomness"""
+
+
+@dataclasses.dataclass
+class SweepOptions(TrainOptions):
+    """`fdl sweep`, `fdl plan`, `fdl report`."""
+
+    seeds: int | None = None
+    """seeds of every arm, instead of those in the file"""
+    members: int | None = None
+    """members in one program, instead of the measured choice"""
+
+
+def parse(
+    command: str, options: type, config: type, words: Sequence[str]
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Reads flags.
+
+    Args:
+      command: how help calls it, as `fdl run experiments/first.py`.
+      options: the command's dataclass of options.
+      config: the experiment's config class; each field is a flag, and `--grid.<field>` takes several
+        values where the command sweeps.
+      words: the command line's words after the file.
+
+    Returns:
+      The options; the fields that were given; the grid's values by field.
+
+    Raises:
+      ValueError: a flag that does not exist, or a value that does not fit; one line.
+    """
+    hints = typing.get_type_hints(config)
+    sweeps = options is SweepOptions
+    grid_type = dataclasses.make_dataclass(
+        "Grid", [(name, tuple[hint, ...], dataclasses.field(default=())) for name, hint in hints.items()]
+    )
+    parts: list[Any] = [
+        ("options", tyro.conf.OmitArgPrefixes[options], dataclasses.field(default_factory=options)),
+        ("fields", tyro.conf.OmitArgPrefixes[config], dataclasses.field(default_factory=config)),
+    ]
+    if sweeps:
+        parts.append(("grid", grid_type, dataclasses.field(default_factory=grid_type)))
+    everything = dataclasses.make_dataclass("Flags", parts)
+    parsed = _parse(everything, words, prog=command)
+    written = {word.partition("=")[0].replace("-", "_") for word in words}
+    changed = {
+        name: value
+        for name, value in values(parsed.fields).items()
+        if {f"__{name}", f"__no_{name}"} & written
+    }
+    columns = {k: v for k, v in vars(parsed.grid).items() if v} if sweeps else {}
+    return parsed.options, changed, columns
+
+
+def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:
+    complaint = io.StringIO()
+    columns = os.environ.get("COLUMNS")
+    try:
+        if not {"-h", "--help"} & set(words):
+            os.environ["COLUMNS"] = "1000"  # so that an error is not broken into lines
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(flags, args=list(words), prog=prog, registry=_registry(), add_help=True)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_first_sentences(complaint.getvalue())) from None
+    finally:
+        if columns is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = columns
+
+
+def _first_sentences(box: str) -> str:
+    """What the parser's framed complaint says, in one line: the problem, and the nearest flag."""
+    lines = [line.strip("│╭╮╰╯ ").strip() for line in box.splitlines()]
+    parts = " ".join(line for line in lines[1:] if line).split("───")
+    parts = [part.strip("─ ") for part in parts if part.strip("─ ")]
+    problem = parts[0] if parts else "the flags cannot be read"
+    near = re.search(
+        r"Perhaps you meant: (--\S+)", box.replace("│", " ").replace("\n", " ").replace("  ", "")
+    )
+    near = near or re.search(r"Perhaps you meant:\s+(--\S+)", " ".join(lines))
+    return f"{problem}; did you mean {near.group(1)}?" if near else f"{problem}; see --help"
+
+
+def _registry() -> ConstructorRegistry:
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def function(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if info.type is not Callable and typing.get_origin(info.type) is not Callable:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="FUNCTION",
+            instance_from_str=lambda words: named_function(words[0]),
+            is_instance=callable,
+            str_from_instance=lambda one: [_function_text(one)],
+        )
+
+    return registry
+
+
+def named_function(name: str) -> Callable[..., Any]:
+    """The function of a qualified name, or of a short one as `nn.tanh`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    first, _, rest = name.partition(".")
+    found = find(name)
+    if found is None and first in LIBRARIES:
+        found = getattr(LIBRARIES[first], rest, None)
+    if not callable(found):
+        raise ValueError(f"there is no function {name!r}; write it as nn.tanh or by its full name")
+    return found
+
+
+def _function_text(function: Any) -> str:
+    try:
+        return function_name(function)
+    except ValueError:
+        return repr(function)
+
+
+def space_of(
+    config: type, sweep: Sweep | None, changed: dict[str, Any], columns: dict[str, Any], seeds: int | None
+) -> Sweep:
+    """The trials of a command line: the file's sweep or `--grid`, with the given fields and seeds.
+
+    Raises:
+      ValueError: the file has no sweep and no grid was given, or a value is out of bounds.
+    """
+    if columns:
+        return grid(config(**changed), seeds=seeds or 1, **columns)
+    if sweep is None:
+        raise ValueError("the file has no SWEEP; give it one, or values to try: --grid.<field> VALUE VALUE")
+    if changed:
+        sweep = Sweep(
+            tuple(t._replace(config=dataclasses.replace(t.config, **changed)) for t in sweep.trials)
+        )
+    return sweep.with_seeds(seeds) if seeds is not None else sweep

@@ -1,0 +1,57 @@
+"""From exceptions to exit codes: one line for what the user can mend, a traceback for the rest."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+BAD_INPUT, DISK, INTERRUPTED = 2, 1, 75
+COMMANDS = ("run", "sweep", "plan", "report")
+
+
+def guarded(words: Sequence[str]) -> int:
+    """Runs a command; returns its exit code."""
+    if words[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(words[0], [*COMMANDS, "list"], n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else "see fdl --help"
+        return _fail(f"there is no command {words[0]!r}; {hint}", BAD_INPUT)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        from fdl.cli import commands
+
+        return commands.execute(words[0], words[1:])
+    except KeyboardInterrupt as stop:
+        again = "stopped; nothing was lost, the same command goes on"
+        return _fail(str(stop) or again, INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `fdl ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DISK
+    except ValueError as error:
+        if not _ours(error, words):
+            raise
+        return _fail(str(error), BAD_INPUT)
+    except OSError as error:
+        return _fail(str(error), DISK)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> int:
+    text = " ".join(message.split())
+    print(text if code == INTERRUPTED else f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _ours(error: ValueError, words: Sequence[str]) -> bool:
+    """Whether fdl or the experiment's file itself raised an error; others keep their traceback."""
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    files = [Path(word).resolve() for word in words if word.endswith(".py")]
+    return Path(__file__).parents[1] in raised_in.parents or raised_in in files

@@ -1,0 +1,46 @@
+"""`fdl list`: experiments and their questions, read without running them."""
+
+import ast
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = "usage: fdl list [--json] [FOLDER]   (default: experiments)"
+
+
+def listing(words: Sequence[str]) -> int:
+    """Prints every experiment of a folder with its question; returns the exit code."""
+    if "-h" in words or "--help" in words:
+        print(USAGE)
+        return 0
+    as_json = "--json" in words
+    rest = [word for word in words if word != "--json"]
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown or len(rest) > 1:
+        print(f"error: fdl list does not take {(unknown or rest[1:])[0]!r}; {USAGE}", file=sys.stderr)
+        return 2
+    folder = Path(rest[0] if rest else "experiments")
+    if not folder.is_dir():
+        print(f"error: {folder} is not a folder; name the one that holds the experiments", file=sys.stderr)
+        return 2
+    found = {str(path): question(path) for path in sorted(folder.glob("*.py"))}
+    found = {path: text for path, text in found.items() if text}
+    width = max(map(len, found), default=0)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for path, text in found.items():
+            print(f"{path:{width}}  {text}")
+    return 0
+
+
+def question(path: Path) -> str | None:
+    """The first line of an experiment's docstring; `None` if the file defines no experiment."""
+    try:
+        module = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        return f"(cannot be read: {type(error).__name__})"
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "experiment" for node in module.body):
+        return None
+    return (ast.get_docstring(module) or "(no question)").splitlines()[0]
