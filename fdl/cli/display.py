@@ -34,7 +34,7 @@ def shown(console: Console) -> Iterator[Watched]:
         yield Watched(say, step)
 
 
-def _lines(console: Console, rate: "_Rate"):  # noqa: ANN202
+def _lines(console: Console, rate: "_Rate"):
     def step(done: int, total: int, live: int) -> None:
         text = rate.text(done, total, live)
         if time.monotonic() - rate.printed > LINE_SECONDS:

@@ -9,7 +9,7 @@ import jax
 
 from fdl.models.dropout import Dropout
 
-LONGEST_UNROLLED = 8
+LONGEST_UNROLLED = 16
 """Longer runs of equal layers are scanned: one layer is compiled, and applied in a loop."""
 
 

@@ -99,7 +99,8 @@ def learning_curves(result: Result, metric: str) -> Figure:
                 _backdrop(axis, frame, metric)
             _curves(axis, frame[frame["panel"] == name], metric, layout)
             lowest = index + across >= len(panels)
-            axis.set(title=name, xlabel="step" if lowest else "", ylabel="" if index % across else metric)
+            title = textwrap.fill(name, 84 // across)
+            axis.set(title=title, xlabel="step" if lowest else "", ylabel="" if index % across else metric)
             axis.tick_params(labelbottom=lowest)
         for axis in axes[len(panels) :]:
             axis.remove()
@@ -125,7 +126,8 @@ def distribution(result: Result, metric: str) -> Figure:
         for place, (arm, hue) in enumerate(layout.hue.items()):
             values = last.loc[last["arm"] == arm, metric].to_numpy(float)
             colour = _colours(layout)[hue]
-            _box(axis, values, place, colour)
+            if values.size > 1:
+                _box(axis, values, place, colour)
             # Multiples of the golden ratio spread points evenly and always in the same way.
             offsets = (np.arange(values.size) * 0.618034 % 1 - 0.5) * 0.4
             axis.scatter(values, place + offsets, s=14, color=colour, alpha=0.6, linewidths=0)

@@ -46,6 +46,13 @@ def results(result: Result) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def caption(result: Result) -> str:
+    """What the numbers in `results` are."""
+    if result.last().groupby("arm").size().max() > 1:
+        return "Last evaluation: mean ± half-width of the 95 % interval over seeds"
+    return "Last evaluation; one run an arm leaves no interval"
+
+
 def varying(result: Result) -> tuple[str, ...]:
     """The fields that differ between the arms."""
     return tuple(name for name in result.fields if result.frame[name].nunique(dropna=False) > 1)
@@ -162,7 +169,7 @@ def _says_the_same(table: pd.DataFrame, fields: Sequence[str]) -> bool:
     for arm, *values in table[["arm", *fields]].itertuples(index=False):
         rest = str(arm)
         for field, value in zip(fields, values, strict=True):
-            rest = rest.replace(f"{field}={value}", "", 1)
+            rest = rest.replace(f"{field}={text(value)}", "", 1)
         if any(character.isalnum() for character in rest):
             return False
     return True

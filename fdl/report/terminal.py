@@ -26,7 +26,7 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
     if "question" in result.meta:
         console.print(Text(str(result.meta["question"]), style="bold"))
         console.print()
-    console.print(Text("Last evaluation: mean ± half-width of the 95 % interval over seeds", style="dim"))
+    console.print(Text(tables.caption(result), style="dim"))
     columns = tables.results(result)
     metrics = tables.ordered_metrics(result)
     _print(console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics])

@@ -1,0 +1,78 @@
+"""Losses per row, and penalties on weights. Every factor may be traced."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: float | jax.Array = 0.0
+) -> jax.Array:
+    """Cross-entropy of softmax(logits) against labels, in nats, as PyTorch's with reduction "none".
+
+    Args:
+      logits: `[B, C]`.
+      labels: `[B]`, integers from 0 to C - 1.
+      label_smoothing: the share ε of the target that is spread evenly over all C classes: the label
+        has 1 - ε + ε/C (Szegedy et al. 2016, Rethinking the Inception Architecture, sec. 7).
+
+    Returns:
+      `[B]`.
+    """
+    classes = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(classes, jnp.asarray(label_smoothing)))
+
+
+def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean squared difference of each row, as PyTorch's `mse_loss` of that row.
+
+    Args:
+      predictions: `[B, ...]`.
+      targets: the same shape.
+
+    Returns:
+      `[B]`.
+
+    Raises:
+      ValueError: the shapes differ (broadcasting them would compare rows with other rows).
+    """
+    return _row_means(jnp.square(_difference(predictions, targets)))
+
+
+def absolute_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean absolute difference of each row, `[B]`; arguments and errors as for `squared_error`."""
+    return _row_means(jnp.abs(_difference(predictions, targets)))
+
+
+def l1(params: Any) -> jax.Array:
+    """Sum of |w| over the weight matrices of a model's parameters, a scalar.
+
+    Weight matrices are the leaves whose own name is `kernel`; biases, and the scales and shifts of
+    norms, are exempt.
+    """
+    return sum((jnp.sum(jnp.abs(w)) for w in _kernels(params)), jnp.zeros(()))
+
+
+def l2(params: Any) -> jax.Array:
+    """Half the sum of w² over the weight matrices (as in `l1`), a scalar; its gradient is w."""
+    return sum((0.5 * jnp.sum(jnp.square(w)) for w in _kernels(params)), jnp.zeros(()))
+
+
+def _kernels(params: Any) -> list[jax.Array]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [leaf for path, leaf in leaves if path and getattr(path[-1], "key", None) == "kernel"]
+
+
+def _difference(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"predictions have shape {predictions.shape} and targets {targets.shape}; "
+            "expected one shape: reshape the targets"
+        )
+    return predictions - targets
+
+
+def _row_means(values: jax.Array) -> jax.Array:
+    return jnp.mean(values, axis=range(1, values.ndim))

@@ -1,0 +1,202 @@
+"""Supervised learning: a model's outputs compared with targets, row by row."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Splits, sequential, shuffled
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.checks import check_counts, check_labels, check_targets
+
+_EVALUATION_BATCH = 512
+
+Number = float | jax.Array
+"""A hyper-parameter: a Python number, or a traced scalar."""
+RowLoss = Callable[[jax.Array, jax.Array], jax.Array]
+"""`loss(outputs, targets)`, `[B, K]` and `[B, ...]` to `[B]`."""
+Measures = Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
+"""Metrics by name, each of the form of a `RowLoss`."""
+
+
+class State(NamedTuple):
+    """What a step of supervised learning reads and writes.
+
+    Attributes:
+      params: the model's parameters.
+      model_state: the model's other collections by name (`"batch_stats"`); `{}` where it has none.
+      optimizer: the optimizer's state.
+    """
+
+    params: Any
+    model_state: Any
+    optimizer: Any
+
+
+def classification(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    label_smoothing: Number = 0.0,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to give each row one of C classes, by cross-entropy.
+
+    What is minimised is the batch's mean cross-entropy with smoothed labels, plus `l1` and `l2`
+    times the penalties. The metrics leave smoothing and penalties out, so that arms which differ in
+    them stay comparable: `loss` is the mean cross-entropy in nats, `accuracy` a share from 0 to 1.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, C]`.
+      splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      l1: factor of the sum of |w| over weight matrices.
+      l2: factor of half the sum of w² over weight matrices.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    check_labels(model, splits)
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        return losses.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+    def measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
+        return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
+
+    learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    return _experiment(learner, splits, steps, batch_size, evaluate_every, stop)
+
+
+def regression(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to predict K numbers for each row, by squared error.
+
+    What is minimised is the batch's mean squared error plus `l1` and `l2` times the penalties. The
+    metrics leave the penalties out: `loss` is the mean squared error, `absolute_error` the mean
+    absolute one, in the targets' own unit (squared for `loss`).
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, ...]` to predictions `[B, K]`.
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N, K]`, or `[N]` where K = 1.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      l1: factor of the sum of |w| over weight matrices.
+      l2: factor of half the sum of w² over weight matrices.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    check_targets(model, splits)
+
+    def loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+        return losses.squared_error(predictions.reshape(targets.shape), targets)
+
+    def measures(predictions: jax.Array, targets: jax.Array) -> Mapping[str, jax.Array]:
+        error = losses.absolute_error(predictions.reshape(targets.shape), targets)
+        return {"loss": loss(predictions, targets), "absolute_error": error}
+
+    learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    return _experiment(learner, splits, steps, batch_size, evaluate_every, stop)
+
+
+def _learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    loss: RowLoss,
+    measures: Measures,
+    *,
+    l1: Number,
+    l2: Number,
+) -> Learner:
+    """The three functions; of `splits` only the shape of a row matters."""
+    row = np.zeros_like(splits.train["x"][:1])
+
+    def init(key: jax.Array) -> State:
+        # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
+        model_state = dict(model.init(key, jnp.asarray(row), train=False))
+        params = model_state.pop("params")
+        return State(params, model_state, optimizer.init(params))
+
+    def objective(params: Any, model_state: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        outputs, model_state = model.apply(
+            {"params": params, **model_state},
+            batch["x"],
+            train=True,
+            rngs={"dropout": rng.stream(key, "dropout")},
+            mutable=list(model_state),
+        )
+        value = jnp.mean(loss(outputs, batch["y"])) + _penalty(params, l1=l1, l2=l2)
+        return value, (outputs, model_state)
+
+    def step(state: State, batch: Any, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        gradient = jax.grad(objective, has_aux=True)
+        grads, (outputs, model_state) = gradient(state.params, state.model_state, batch, key)
+        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["y"]).items()}
+        return State(params, model_state, optimizer_state), means
+
+    def evaluate(state: State, batch: Any) -> dict[str, metrics.Mean]:
+        outputs = model.apply({"params": state.params, **state.model_state}, batch["x"], train=False)
+        rows = measures(outputs, batch["y"])
+        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+
+    return Learner(init, step, evaluate)
+
+
+def _penalty(params: Any, *, l1: Number, l2: Number) -> Number:
+    """l1 and l2 times their penalties; a Python 0 adds nothing to the program."""
+    factors = ((l1, losses.l1), (l2, losses.l2))
+    used = [(c, f) for c, f in factors if isinstance(c, jax.Array) or c != 0]
+    return sum((c * f(params) for c, f in used), 0.0)
+
+
+def _experiment(
+    learner: Learner,
+    splits: Splits,
+    steps: int,
+    batch_size: int,
+    evaluate_every: int | None,
+    stop: Stopper | None,
+) -> Experiment:
+    """Trains on the first split and evaluates on the others."""
+    if evaluate_every is None:
+        evaluate_every = max(1, steps // 10)
+    check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
+    evaluation = {
+        name: sequential(split, batch_size=min(len(split["x"]), _EVALUATION_BATCH))
+        for name, split in (("validation", splits.validation), ("test", splits.test))
+    }
+    train = shuffled(splits.train, batch_size=batch_size)
+    return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

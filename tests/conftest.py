@@ -1,0 +1,22 @@
+"""Every test has its own cache of plans; compiled programs are shared by the session."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("FDL_CACHE", tempfile.mkdtemp(prefix="fdl-cache-"))
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of measured plans."""
+    monkeypatch.setenv("FDL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def pytest_configure() -> None:
+    from fdl.train.runtime import prepare
+
+    prepare()
