@@ -1,5 +1,6 @@
 """The multilayer perceptron."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -72,8 +73,8 @@ class MLP(nn.Module):
         for (before, after), run in itertools.groupby(shapes):
             length = len(list(run))
             scale = 1 / math.sqrt(square) if self.skip and before == after else None
-            layer = lambda: Layer(  # noqa: E731
-                after, self.activation, self.norm, self.dropout, self.initializer, scale
+            layer = functools.partial(
+                Layer, after, self.activation, self.norm, self.dropout, self.initializer, scale
             )
             if length > LONGEST_UNROLLED:
                 x = _scan(layer(), x, train, length)

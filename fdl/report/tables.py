@@ -135,7 +135,7 @@ def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
 
 def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
     """The fields in which all arms agree, and their values."""
-    first, *rest = configs.values()
+    first, *rest = configs.values() or [{}]
     same = {k: v for k, v in first.items() if all(k in other and other[k] == v for other in rest)}
     return _column("field", same), _column("value", same.values(), number=False)
 

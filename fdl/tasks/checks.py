@@ -22,7 +22,7 @@ def check_labels(model: nn.Module, splits: Splits) -> None:
         y = split["y"]
         if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1:
             raise ValueError(
-                f"{name} labels are {y.dtype}{list(y.shape)}; expected integers [N] from 0: convert them first"
+                f"{name} labels are {y.dtype}{list(y.shape)}; expected integers [N]: convert them first"
             )
         if y.min() < 0 or y.max() >= classes:
             raise ValueError(

@@ -168,7 +168,8 @@ def _learner(
         return State(params, model_state, optimizer_state), means
 
     def evaluate(state: State, batch: Any) -> dict[str, metrics.Mean]:
-        outputs = model.apply({"params": state.params, **state.model_state}, batch["x"], train=False)
+        variables = {"params": state.params, **state.model_state}
+        outputs, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         rows = measures(outputs, batch["y"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 

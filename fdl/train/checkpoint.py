@@ -61,7 +61,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
     def save(step: int, carry: Any, score: float | None) -> None:
         tree = {"carry": carry, "checksums": _checksums_of(carry)}
         metrics = None if score is None else {"score": score}
-        guarded(lambda: checkpointer.save_async(step, tree, metrics=metrics))
+        guarded(lambda: checkpointer.save_async(step, tree, metrics=metrics, force=True))
 
     def restore(abstract: Any) -> tuple[int, Any] | None:
         nonlocal checkpointer

@@ -210,12 +210,13 @@ class _Loop:
             self._save(score)
 
     def _save_if_due(self) -> None:
-        if not self.checkpoints or self.checkpoints.busy():
+        if not self.checkpoints:
             return
         if self.saving.steps:
             due = self.done // self.saving.steps > self.saved_step // self.saving.steps
         else:
-            due = time.monotonic() - self.saved_at > self.saving.seconds
+            elapsed = time.monotonic() - self.saved_at
+            due = elapsed > self.saving.seconds and not self.checkpoints.busy()
         if due:
             self._save()
 

@@ -1,0 +1,26 @@
+"""Paired comparisons, intervals, power and verdicts."""
+
+from fdl.stats.comparison import Comparison, Criterion
+from fdl.stats.inference import holm, interval, sign_flip
+from fdl.stats.power import detectable, pairs_needed, two_sided_power
+from fdl.stats.rates import Rate, Rates, compare_rates, success_rate
+from fdl.stats.verdict import Comparisons, Verdict, compare, every
+
+__all__ = [
+    "Comparison",
+    "Comparisons",
+    "Criterion",
+    "Rate",
+    "Rates",
+    "Verdict",
+    "compare",
+    "compare_rates",
+    "detectable",
+    "every",
+    "holm",
+    "interval",
+    "pairs_needed",
+    "sign_flip",
+    "success_rate",
+    "two_sided_power",
+]

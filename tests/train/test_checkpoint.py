@@ -1,0 +1,255 @@
+"""What is on disk after an interruption, a crash, damage, a full disk."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdl.train import Interrupted, Saving, Watch, fit
+from fdl.train.checkpoint import open_checkpoints
+from tests.toy import Config, experiment
+from tests.train.test_member import KEY, nan_after, same
+
+OFTEN = Saving(steps=7)
+
+
+def steps_in(directory: Path) -> list[int]:
+    return sorted(
+        int(folder.name) for folder in (directory / "checkpoints").iterdir() if folder.name.isdigit()
+    )
+
+
+def rows_in(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+class Stop(Exception):
+    """Ends a run at a moment of the test's choice, as a crash would."""
+
+
+def crash_at(step: int) -> Watch:
+    def watch(done: int, live: int) -> None:
+        if done >= step:
+            raise Stop
+
+    return Watch(step=watch)
+
+
+@pytest.mark.parametrize("step", [1, 8, 15, 22, 36])
+def test_a_crash_at_any_step_changes_no_bit(tmp_path, step):
+    undisturbed = fit(experiment(Config()), KEY)
+    with pytest.raises(Stop):
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(step))
+    resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
+    same(resumed.state, undisturbed.state)
+    assert resumed.rows == undisturbed.rows and resumed.end == undisturbed.end
+    assert [row["test/loss"] for row in rows_in(tmp_path)] == [row["test/loss"] for row in undisturbed.rows]
+
+
+def test_a_finished_run_does_nothing(tmp_path):
+    first = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
+    files = {
+        path: path.stat().st_mtime_ns
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+    again = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(1))
+    same(first.state, again.state)
+    assert again.rows == first.rows
+    kept = {path: path.stat().st_mtime_ns for path in files if path.exists() and "checkpoints" in path.parts}
+    assert kept == {path: time for path, time in files.items() if "checkpoints" in path.parts}
+
+
+def test_the_last_n_and_the_best_are_kept(tmp_path):
+    saving = Saving(steps=5, keep=2, best="test/loss", better="higher")
+    fitted = fit(experiment(Config()), KEY, directory=tmp_path, saving=saving)
+    best = max(fitted.rows, key=lambda row: row["test/loss"])["step"]
+    assert best == 10, "the toy's loss falls, so that the highest is the first"
+    assert steps_in(tmp_path) == [10, 35, 40]
+
+
+def test_a_checkpoint_holds_everything(tmp_path):
+    with pytest.raises(Stop):
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(15))
+    tree = json.loads(
+        (tmp_path / "checkpoints" / str(steps_in(tmp_path)[-1]) / "state" / "_METADATA").read_text()
+    )
+    names = " ".join(tree["tree_metadata"])
+    for part in ("weights", "momentum", "step", "sums", "count", "stopped", "failed", "checksums"):
+        assert f"'{part}'" in names
+
+
+def data_files(directory: Path, step: int) -> list[Path]:
+    state = directory / "checkpoints" / str(step) / "state"
+    return [path for path in state.rglob("*") if path.parent.name == "d"]
+
+
+HARMS = {
+    "truncate": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "delete": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "garble": lambda path: path.write_bytes(bytes(255 - byte for byte in path.read_bytes())),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tmp_path, harm):
+    undisturbed = fit(experiment(Config()), KEY)
+    with pytest.raises(Stop):
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(30))
+    *_, before, newest = steps_in(tmp_path)
+    for path in data_files(tmp_path, newest):
+        HARMS[harm](path)
+    lines = []
+    resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=Watch(say=lines.append))
+    said = [line for line in lines if "damaged" in line]
+    assert len(said) == 1 and f"/{newest}" in said[0] and f"going on from step {before}" in said[0]
+    same(resumed.state, undisturbed.state)
+    assert resumed.rows == undisturbed.rows
+    assert list((tmp_path / "damaged").iterdir()), "nothing is deleted"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "uint32", "float16", "bool"])
+def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
+    """Uncompressed arrays carry no checksum of Orbax's own."""
+    place = jax.sharding.NamedSharding(jax.make_mesh((1,), ("x",)), jax.sharding.PartitionSpec())
+    values = jax.random.bits(KEY, (70_001,), "uint32").astype(dtype)
+    carry = {"weights": jax.device_put(values, place), "key": jax.device_put(KEY, place)}
+    checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=3, say=print)
+    for step in (1, 2):
+        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry), None)
+    checkpoints.close()
+    raw = np.asarray(values).tobytes()
+    (path,) = [path for path in data_files(tmp_path, 2) if raw[:1000] in path.read_bytes()]
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(raw[:1000]) + 504] ^= 1
+    path.write_bytes(whole)
+    lines = []
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), carry)
+    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(abstract)
+    assert restored is not None and restored[0] == 1 and "checksums" in lines[0]
+    same(restored[1]["weights"], values)
+
+
+def restored_weights(directory: Path, step: int) -> jax.Array:
+    from orbax.checkpoint import v1 as ocp
+
+    return ocp.load(directory / "checkpoints" / str(step), checkpointable_name="state")["carry"]["state"][
+        "weights"
+    ]
+
+
+def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
+    with pytest.raises(Stop):
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(30))
+    for step in steps_in(tmp_path):
+        for path in data_files(tmp_path, step):
+            path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no checkpoint can be read.*--restart"):
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
+
+
+def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_path):
+    fit(experiment(Config()), KEY, directory=tmp_path, identity={"lr": 0.05, "depth": 2})
+    with pytest.raises(ValueError, match=r"lr: 0.05 -> 0.1; depth: 2 -> 3.*--restart"):
+        fit(experiment(Config()), KEY, directory=tmp_path, identity={"lr": 0.1, "depth": 3})
+    with pytest.raises(ValueError, match="key"):
+        fit(experiment(Config()), jax.random.key(9), directory=tmp_path, identity={"lr": 0.05, "depth": 2})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
+    undisturbed = fit(experiment(Config(steps=400)), KEY)
+
+    sent = []
+
+    def kill(done: int, live: int) -> None:
+        if done >= 100 and not sent:
+            sent.append(done)
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"step \d+.*same command"):
+        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, watch=Watch(step=kill))
+    assert signal.getsignal(number) is before
+    assert steps_in(tmp_path)[-1] >= 100
+    resumed = fit(experiment(Config(steps=400)), KEY, directory=tmp_path)
+    same(resumed.state, undisturbed.state)
+    assert resumed.rows == undisturbed.rows
+
+
+def test_outside_the_main_thread_a_run_works_too(tmp_path):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(fit(experiment(Config()), KEY, directory=tmp_path)))
+    thread.start()
+    thread.join()
+    same(done[0].state, fit(experiment(Config()), KEY).state)
+
+
+def test_a_failed_run_keeps_its_last_good_checkpoint(tmp_path):
+    fitted = fit(nan_after(25), KEY, directory=tmp_path, saving=OFTEN)
+    assert fitted.end["status"] == "failed"
+    assert steps_in(tmp_path)[-1] <= 25
+    assert bool(jnp.isfinite(restored_weights(tmp_path, steps_in(tmp_path)[-1])).all())
+
+
+def test_an_unwritable_directory_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        fit(experiment(Config()), KEY, directory=tmp_path / "file" / "run")
+
+
+def test_a_full_disk_is_one_clear_error_and_earlier_checkpoints_are_intact(tmp_path):
+    """A limit on the size of files stands for the full disk: the write fails in the same place."""
+    import resource
+    import subprocess
+    import sys
+
+    code = f"""
+import resource, signal, sys
+import jax
+from pathlib import Path
+from fdl.train import fit, Saving, Watch
+from tests.toy import Config, experiment
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def fill(done, live):
+    if done >= 20:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+try:
+    saving, watch = Saving(steps=7), Watch(step=fill)
+    fit(experiment(Config()), jax.random.key(3), directory=Path({str(tmp_path)!r}), saving=saving, watch=watch)
+except OSError as error:
+    sys.stderr.write(f"one line: {{error}}")
+    sys.exit(1)
+"""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+    assert out.returncode == 1, out.stderr
+    message = out.stderr.partition("one line: ")[2]
+    assert "earlier checkpoints are intact" in message and "\n" not in message.strip()
+    resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
+    same(resumed.state, fit(experiment(Config()), KEY).state)
+
+
+def test_a_save_does_not_hold_up_the_step(tmp_path):
+    """The save of a large state returns long before the state is on disk."""
+    import time
+
+    state = {"weights": jnp.arange(2**26, dtype=jnp.float32)}  # 268 MB
+    checkpoints = open_checkpoints(tmp_path, keep=1, say=print)
+    jax.block_until_ready(state)
+    checkpoints.save(1, state, None)  # compiles the checksum
+    checkpoints.close()
+    checkpoints = open_checkpoints(tmp_path, keep=1, say=print)
+    began = time.perf_counter()
+    checkpoints.save(2, state, None)
+    blocked = time.perf_counter() - began
+    checkpoints.close()
+    whole = time.perf_counter() - began
+    assert blocked < whole / 2
