@@ -46,7 +46,7 @@ def _field(default: Any, *, traced: bool, low: Any, high: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static, traced))
+@dataclass_transform(frozen_default=True)
 def config(cls: type[T]) -> type[T]:
     """Makes a class with annotated fields a config: frozen, validated, hashable parts, a pytree.
 

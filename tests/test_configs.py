@@ -92,7 +92,7 @@ def test_bad_values_are_refused_in_one_line(values, words):
 
 
 def test_whole_numbers_and_numpy_scalars_are_taken_as_floats():
-    config = Config(lr=1, depth=np.int64(3))
+    config = Config(**{"lr": 1, "depth": np.int64(3)})
     assert config.lr == 1.0 and type(config.lr) is float and type(config.depth) is int
 
 

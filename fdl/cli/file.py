@@ -59,7 +59,8 @@ def load(path: Path) -> ExperimentFile:
         raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    config, experiment = getattr(module, "Config", None), getattr(module, "experiment", None)
+    config: Any = getattr(module, "Config", None)
+    experiment: Any = getattr(module, "experiment", None)
     if config is None or not is_config(config):
         raise ValueError(f"{path} has no config; write `@fdl.config` above a `class Config:` with its fields")
     required = [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]

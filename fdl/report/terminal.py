@@ -35,7 +35,16 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
     if verdict.comparisons:
         heading, columns = tables.comparisons(verdict)
         console.print(Text(f"\n{heading}", style="dim"))
-        first = ("arm", "baseline", "metric", "difference", "95 % interval", "p (Holm)", "pairs", "effect size")
+        first = (
+            "arm",
+            "baseline",
+            "metric",
+            "difference",
+            "95 % interval",
+            "p (Holm)",
+            "pairs",
+            "effect size",
+        )
         _print(console, columns, first)
     mark = Text(f"\n{ICONS[verdict.status]} {verdict.status}", style=f"bold {_COLOURS[verdict.status]}")
     console.print(mark + Text(f"  {verdict.sentence}", style="not bold default"))
@@ -54,7 +63,11 @@ def _print(console: Console, columns: Sequence[Column], first: Sequence[str]) ->
     kept: set[str] = set()
     for name in dict.fromkeys([*(name for name in first if name in names), *names]):
         widened = [column for column in columns if column.name in {*kept, name}]
-        if not kept or console.measure(_table(widened), options=console.options.update(max_width=10_000)).maximum <= console.width:
+        if (
+            not kept
+            or console.measure(_table(widened), options=console.options.update(max_width=10_000)).maximum
+            <= console.width
+        ):
             kept.add(name)
     console.print(_table([column for column in columns if column.name in kept]))
     if left_out := [name for name in names if name not in kept]:

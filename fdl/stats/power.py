@@ -26,11 +26,11 @@ def two_sided_power(effect: float, n: int, *, alpha: float = 0.05) -> float:
     return sum(one_sided_power(side, n, alpha=alpha / 2) for side in (effect, -effect))
 
 
-def equivalence_power(effect: float, bound: float, n: int, *, alpha: float = 0.05) -> float:
-    """The chance, from below, that two one-sided t-tests with `n` ≥ 2 pairs both find `effect` inside
-    ±`bound`: `P(first) + P(second) - 1`, exact where it is large (Schuirmann 1987)."""
-    both = (one_sided_power(bound + side, n, alpha=alpha) for side in (effect, -effect))
-    return max(0.0, sum(both) - 1)
+def equivalence_power(margins: tuple[float, float], n: int, *, alpha: float = 0.05) -> float:
+    """The chance, from below, that two one-sided t-tests with `n` ≥ 2 pairs both find the mean inside
+    bounds that are `margins` away from it: `P(first) + P(second) - 1`, exact where it is large
+    (Schuirmann 1987)."""
+    return max(0.0, sum(one_sided_power(margin, n, alpha=alpha) for margin in margins) - 1)
 
 
 def detectable(n: int) -> float:

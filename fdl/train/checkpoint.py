@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
+from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from fdl.train.text import one_line
@@ -47,7 +48,10 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
     best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
     open_ = functools.partial(
-        ocp.training.Checkpointer, directory, context=_context(), preservation_policy=preserve
+        ocp.training.Checkpointer,
+        epath.Path(directory),
+        context=_context(),
+        preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
     checkpointer = open_(cleanup_tmp_directories=True)
     fail = f"cannot save to {directory}: %s; earlier checkpoints are intact: mend it and repeat the command"
@@ -60,7 +64,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
 
     def save(step: int, carry: Any, score: float | None) -> None:
         tree = {"carry": carry, "checksums": _checksums_of(carry)}
-        metrics = None if score is None else {"score": score}
+        metrics: Any = None if score is None else {"score": score}
         guarded(lambda: checkpointer.save_async(step, tree, metrics=metrics, force=True))
 
     def restore(abstract: Any) -> tuple[int, Any] | None:

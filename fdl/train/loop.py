@@ -203,7 +203,7 @@ class _Loop:
     def _save_if_best(self) -> None:
         self._read(leave=0)
         sign = 1 if self.saving.better == "higher" else -1
-        fresh = [row[self.saving.best] for row in self.rows if row["step"] == self.done]
+        fresh = [row[self.saving.best or ""] for row in self.rows if row["step"] == self.done]
         score = sign * float(np.mean(fresh)) if fresh else -np.inf
         if score > self.best:
             self.best = score

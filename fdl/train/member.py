@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from fdl import rng, tree
 from fdl.experiment import Experiment, State
@@ -37,7 +38,7 @@ class Carry(NamedTuple):
       state: the learner's state.
       step: updates done, int32 scalar.
       sums: sums of the step metrics since the last evaluation, scalars by name.
-      count: steps in `sums`, int32 scalar.
+      summed: steps in `sums`, int32 scalar.
       stopper: the state of early stopping, or None.
       stopped: whether early stopping (or padding) ended the run, bool scalar.
       failed: index into `metric_names` of the metric that was not finite, or -1; int32 scalar.
@@ -46,7 +47,7 @@ class Carry(NamedTuple):
     state: State
     step: jax.Array
     sums: Mapping[str, jax.Array]
-    count: jax.Array
+    summed: jax.Array
     stopper: Any
     stopped: jax.Array
     failed: jax.Array
@@ -92,7 +93,7 @@ def init(build: Build, member: Member, arrays: Any) -> Carry:
         state=state,
         step=jnp.int32(0),
         sums={name: jnp.float32(0) for name in names},
-        count=jnp.int32(0),
+        summed=jnp.int32(0),
         stopper=experiment.stop.init() if experiment.stop else None,
         stopped=~member.live,
         failed=jnp.int32(-1),
@@ -144,7 +145,7 @@ def close(
 ) -> tuple[Carry, Row]:
     """Turns the step metrics since the last evaluation and the splits' sums into a row."""
     experiment = build(member.config)
-    count = jnp.maximum(carry.count, 1)
+    count = jnp.maximum(carry.summed, 1)
     metrics = {f"train/{name}": carry.sums[name] / count for name in sorted(carry.sums)}
     for split in sorted(sums):
         for name, mean in sorted(sums[split].items()):
@@ -158,7 +159,7 @@ def close(
     failed = jnp.where(jnp.all(finite), -1, jnp.argmin(finite)).astype(jnp.int32)
     closed = carry._replace(
         sums=jax.tree.map(jnp.zeros_like, carry.sums),
-        count=jnp.int32(0),
+        summed=jnp.int32(0),
         stopper=tree.where(live, stopper, carry.stopper),
         stopped=jnp.where(live, stopped, carry.stopped),
         failed=jnp.where(live, failed, carry.failed),
@@ -215,7 +216,7 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
                 name: carry.sums[name] + jnp.where(good, v, 0)
                 for name, v in zip(sorted(carry.sums), values, strict=True)
             },
-            count=carry.count + good,
+            summed=carry.summed + good,
             failed=jnp.where(good, -1, jnp.argmin(finite)).astype(jnp.int32),
         )
 
@@ -224,7 +225,7 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
 
 def _inputs(experiment: Experiment, arrays: Any) -> Any:
     """The given arrays, but those that the traced config decides as they are inside the trace."""
-    choose = lambda own, given: own if isinstance(own, jax.core.Tracer) else given  # noqa: E731
+    choose = lambda own, given: own if isinstance(own, Tracer) else given  # noqa: E731
     return jax.tree.map(choose, arrays_of(experiment), arrays)
 
 

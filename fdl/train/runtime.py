@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 import jax
-import jaxlib
+from jaxlib.version import __version__ as jaxlib_version
 
 
 def cache_folder() -> Path:
@@ -23,12 +23,12 @@ def prepare() -> None:
     Both are left alone where the user has set them, and where JAX has begun already.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # the libraries' own notes are not the user's
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices < 1 and not forced:
+    if jax.config.values["jax_num_cpu_devices"] < 1 and not forced:
         try:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # the devices are in use; a plan then has those that there are
@@ -43,7 +43,8 @@ def machine() -> str:
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    return f"{len(devices)} x {devices[0].device_kind}, {cpu}, jax {jax.__version__}, jaxlib {jaxlib.__version__}"
+    versions = f"jax {jax.__version__}, jaxlib {jaxlib_version}"
+    return f"{len(devices)} x {devices[0].device_kind}, {cpu}, {versions}"
 
 
 def device_memory() -> int:

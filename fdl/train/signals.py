@@ -20,7 +20,7 @@ def caught() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield flag.is_set
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (int(signal.SIGINT), int(signal.SIGTERM))
     before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: object) -> None:

@@ -81,7 +81,7 @@ def test_a_checkpoint_holds_everything(tmp_path):
         (tmp_path / "checkpoints" / str(steps_in(tmp_path)[-1]) / "state" / "_METADATA").read_text()
     )
     names = " ".join(tree["tree_metadata"])
-    for part in ("weights", "momentum", "step", "sums", "count", "stopped", "failed", "checksums"):
+    for part in ("weights", "momentum", "step", "sums", "summed", "stopped", "failed", "checksums"):
         assert f"'{part}'" in names
 
 

@@ -1,6 +1,7 @@
 """One run as pure functions."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -121,7 +122,8 @@ def run_plan(build, configs, plan, *, calls):
     members = stack_members(configs, keys, pad_to=plan.members)
     program = compile_program(build, members, arrays_of(build(configs[0])), plan)
     members = program.place(members)
-    carry, pulse, done = program.init(members), None, 0
+    carry, done = program.init(members), 0
+    pulse: Any = None
     for end in calls:
         carry, pulse = program.advance(members, carry, done, end)
         done = end

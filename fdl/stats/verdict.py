@@ -1,0 +1,152 @@
+"""Verdicts: does a claim about arms hold?"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fdl.result import Better, Result
+from fdl.stats.arms import choose_baseline, final_values, label
+from fdl.stats.comparison import ALPHA, LEAST, Comparison, Criterion, Status, measure
+from fdl.stats.inference import holm
+from fdl.stats.power import MOST
+
+
+class Verdict(NamedTuple):
+    """What became of a claim.
+
+    Attributes:
+      status: `"SUPPORTED"`, `"REFUTED"` or `"INCONCLUSIVE"`.
+      sentence: why, with the numbers.
+      criterion: the claim in words.
+      comparisons: the numbers behind it, one an arm.
+    """
+
+    status: Status
+    sentence: str
+    criterion: str
+    comparisons: tuple[Comparison, ...]
+
+
+class Comparisons(NamedTuple):
+    """Every arm against the baseline, and the verdict on the claim.
+
+    Attributes:
+      comparisons: one an arm, in order of appearance.
+      verdict: on all of them.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+
+    def table(self) -> pd.DataFrame:
+        """A row per arm, a column per field of `Comparison`."""
+        return pd.DataFrame(self.comparisons)
+
+
+def compare(
+    result: Result,
+    *,
+    metric: str,
+    arms: str = "arm",
+    baseline: Any = None,
+    better: Better = "higher",
+    at_least: float = 0.0,
+    equivalent: float | None = None,
+) -> Comparisons:
+    """Compares arms with a baseline by the last value of a metric, paired by seed.
+
+    With d the mean difference in the better direction, an arm is
+
+    * SUPPORTED if the 95 % interval of d lies wholly above 0, the Holm-adjusted permutation test
+      gives p < 0.05, and d itself is at least `at_least`. (So `at_least` is asked of the estimate:
+      the interval may reach below it, but not to 0.)
+    * REFUTED if the 95 % interval lies wholly below `at_least`, and the Holm-adjusted permutation
+      test of "d is `at_least`" gives p < 0.05.
+    * INCONCLUSIVE otherwise, and always with fewer than 5 pairs.
+
+    With `equivalent`, it is SUPPORTED if the 90 % interval lies within ±`equivalent` (two one-sided
+    tests, TOST, Schuirmann 1987), REFUTED if the 95 % interval lies wholly outside and the
+    Holm-adjusted test of its nearer end gives p < 0.05, and INCONCLUSIVE otherwise.
+
+    The claim is about all arms: SUPPORTED if every one is, REFUTED if any is, else INCONCLUSIVE. That
+    all are within ±`equivalent` is an intersection-union test, which needs no correction (Berger
+    1982). With one arm and 5 pairs the permutation test cannot come below 0.0625; there, and only
+    there, the t-interval decides alone. Differences no larger than float32 rounding of the two means
+    count as 0.
+
+    An arm without effect is SUPPORTED or REFUTED at `at_least=0` in at most 5 % of experiments
+    with 6 pairs or more, whatever the distribution, as long as it is symmetric (the permutation test
+    is exact), and in 5 % with 5 pairs if differences are normal. Runs that fail leave only the
+    seeds where both arms survive; the sentence says how many were lost.
+
+    Args:
+      result: the runs.
+      metric: as `"test/accuracy"`.
+      arms: the config field whose values are the arms, or `"arm"` for the arms' own names.
+      baseline: the value of `arms` to compare with; by default the first to appear.
+      better: whether the arms should be `"higher"` or `"lower"` than the baseline.
+      at_least: by how much, in the metric's unit.
+      equivalent: claim instead that arms differ by no more than this, to either side.
+
+    Returns:
+      The comparisons and the verdict. The same result gives the same verdict: all resampling is
+      seeded.
+
+    Raises:
+      ValueError: an unknown metric, field or baseline; fewer than two arms; several runs of one seed
+        in an arm; or a criterion out of range.
+    """
+    _check_criterion(better, at_least, equivalent)
+    values = final_values(result, metric, arms)
+    base = choose_baseline(values, arms, baseline)
+    others = [arm for arm in values if arm is not base]
+    criterion = Criterion(better, at_least, equivalent, len(others))
+    measured, edges = zip(
+        *(
+            measure(
+                values[arm],
+                values[base],
+                criterion,
+                metric=metric,
+                arm=label(arms, arm),
+                baseline=label(arms, base),
+            )
+            for arm in others
+        ),
+        strict=True,
+    )
+    adjusted = holm([one.p for one in measured])
+    measured = [one._replace(p_holm=p) for one, p in zip(measured, adjusted, strict=True)]
+    judged = [judge(one, criterion, p_edge=p) for one, p in zip(measured, holm(edges), strict=True)]
+    comparisons = tuple(
+        one._replace(status=status) for one, (status, _) in zip(measured, judged, strict=True)
+    )
+    return Comparisons(comparisons, _verdict(comparisons, [why for _, why in judged], criterion))
+
+
+def every(*verdicts: Verdict) -> Verdict:
+    """All claims together: SUPPORTED if all are, REFUTED if any is, else INCONCLUSIVE.
+
+    That all hold needs no correction for their number (an intersection-union test, Berger 1982);
+    that any is refuted does not allow for it, so keep the list short.
+
+    Raises:
+      ValueError: no verdict given.
+    """
+    if not verdicts:
+        raise ValueError("every() needs at least one verdict, got none")
+    return Verdict(
+        status=together([verdict.status for verdict in verdicts]),
+        sentence=" ".join(f"{verdict.status}: {verdict.sentence}" for verdict in verdicts),
+        criterion=" and ".join(verdict.criterion for verdict in verdicts),
+        comparisons=tuple(one for verdict in verdicts for one in verdict.comparisons),
+    )
+
+
+def together(statuses: list[Status]) -> Status:
+    """SUPPORTED if all are, REFUTED if any is, else INCONCLUSIVE."""
+    if "REFUTED" in statuses:
+        return "REFUTED"
+    return "SUPPORTED" if set(statuses) == {"SUPPORTED"} else "INCONCLUSIVE"
