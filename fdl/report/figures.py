@@ -33,15 +33,15 @@ INK = "#24292f"
 """The colour of text and axes; a page in dark colours replaces it."""
 FAINT = "#c9ced6"
 """The colour of grids and of curves in the background; a page in dark colours replaces it."""
-WIDTH = 9.6
-"""Inches."""
+WIDE, NARROW = 9.6, 6.8
+"""Inches: of a figure with several panels, and with one."""
 
 _STYLE = {
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
-    "axes.titlesize": 9,
+    "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.grid": True,
@@ -74,6 +74,30 @@ class _Layout(NamedTuple):
     backdrop: bool = False
 
 
+class Drawing(NamedTuple):
+    """A figure, what it is called, and what it shows in words."""
+
+    metric: str
+    kind: str
+    figure: Figure
+    alt: str
+
+
+def draw(result: Result) -> list[Drawing]:
+    """The figures of a report: learning curves for each main metric and, where an arm has several
+    runs, the distribution of the last values."""
+    last = result.last()
+    several = last.duplicated("arm").any()
+    drawings = []
+    for metric in tables.main_metrics(result) if len(last) else ():
+        alt = f"Learning curves: the mean of {metric} over seeds by step, for each arm."
+        drawings.append(Drawing(metric, "curves", learning_curves(result, metric), alt))
+        if several:
+            alt = f"Box plots: {metric} of every seed at the last evaluation, by arm."
+            drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
+    return drawings
+
+
 def learning_curves(result: Result, metric: str) -> Figure:
     """The mean of `metric` over seeds by step, with bands of its 95 % t-interval.
 
@@ -88,15 +112,16 @@ def learning_curves(result: Result, metric: str) -> Figure:
     panels = list(dict.fromkeys(layout.panel.values()))
     frame = result.frame[(result.frame["status"] != "failed") & result.frame[metric].notna()]
     frame = frame.assign(panel=frame["arm"].map(layout.panel), hue=frame["arm"].map(layout.hue))
+    means = frame.pivot_table(index="step", columns="arm", values=metric)
     across = min(len(panels), 4 if layout.backdrop else 3)
     down = math.ceil(len(panels) / across)
     height = 3.6 if down == 1 else 0.4 + (1.6 if layout.backdrop else 2.6) * down
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(NARROW if len(panels) == 1 else WIDE, height), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
         for index, (axis, name) in enumerate(zip(axes, panels, strict=False)):
-            if layout.backdrop:
-                _backdrop(axis, frame, metric)
+            if layout.backdrop and not means.empty:
+                axis.plot(means.index, means, color=FAINT, linewidth=0.7)
             _curves(axis, frame[frame["panel"] == name], metric, layout)
             lowest = index + across >= len(panels)
             title = textwrap.fill(name, 84 // across)
@@ -121,7 +146,7 @@ def distribution(result: Result, metric: str) -> Figure:
     last = result.last()
     last = last[last[metric].notna()]
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.34 * len(arms)), layout="constrained")
+        figure = Figure(figsize=(NARROW, 0.8 + 0.34 * len(arms)), layout="constrained")
         axis = figure.subplots()
         for place, (arm, hue) in enumerate(layout.hue.items()):
             values = last.loc[last["arm"] == arm, metric].to_numpy(float)
@@ -190,12 +215,6 @@ def _curves(axis: Axes, frame: pd.DataFrame, metric: str, layout: _Layout) -> No
             legend=False,
             ax=axis,
         )
-
-
-def _backdrop(axis: Axes, frame: pd.DataFrame, metric: str) -> None:
-    for _, others in frame.groupby("arm", sort=False):
-        means = others.groupby("step")[metric].mean()
-        axis.plot(means.index, means, color=FAINT, linewidth=0.7)
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:

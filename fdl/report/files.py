@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fdl.report import figures, html, tables
+from fdl.report import figures, html
 from fdl.result import Result
 from fdl.stats import Verdict
 
@@ -24,13 +24,12 @@ def write(result: Result, verdict: Verdict | None, directory: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _replace(directory / "results.parquet", _parquet(result.frame))
     _replace(directory / "failures.parquet", _parquet(result.failures))
-    for metric in tables.main_metrics(result):
-        for kind, draw in (("curves", figures.learning_curves), ("distribution", figures.distribution)):
-            figure = draw(result, metric)
-            for suffix in ("png", "svg"):
-                name = f"{metric.replace('/', '-')}-{kind}.{suffix}"
-                _replace(folder / name, _image(figure, suffix))
-    _replace(directory / "report.html", html.render(result, verdict).encode())
+    drawings = figures.draw(result)
+    for drawing in drawings:
+        for suffix in ("png", "svg"):
+            name = f"{drawing.metric.replace('/', '-')}-{drawing.kind}.{suffix}"
+            _replace(folder / name, _image(drawing.figure, suffix))
+    _replace(directory / "report.html", html.render(result, verdict, drawings).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

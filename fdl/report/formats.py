@@ -36,12 +36,11 @@ def fixed(value: float, spread: float, *, sign: bool = False) -> str:
     return _minus(f"{value:{'+' if sign else ''}.{decimals(spread)}f}")
 
 
-def interval(low: float, high: float) -> str:
-    """An interval as `[0.029, 0.039]`."""
+def interval(low: float, high: float, spread: float) -> str:
+    """An interval as `[0.029, 0.039]`, its ends shown as by `fixed`."""
     if math.isnan(low) or math.isnan(high):
         return NONE
-    half = (high - low) / 2
-    return f"[{fixed(low, half)}, {fixed(high, half)}]"
+    return f"[{fixed(low, spread)}, {fixed(high, spread)}]"
 
 
 def decimals(spread: float) -> int:

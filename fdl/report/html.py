@@ -4,13 +4,16 @@ import base64
 import importlib.resources
 import io
 import itertools
-from typing import Any, NamedTuple
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jinja2
 import matplotlib
 from matplotlib.figure import Figure
 
 from fdl.report import figures, formats, tables
+from fdl.report.figures import Drawing
 from fdl.report.terminal import ICONS
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -24,20 +27,31 @@ svg { --ink: #24292f; --faint: #d3d8de; }
 
 
 class _Picture(NamedTuple):
-    """A figure as a page holds it: `source`, a data URI, and `alt`, what it shows in words."""
+    """A figure as a page holds it.
+
+    Attributes:
+      source: a data URI.
+      alt: what it shows in words.
+      width: in CSS pixels.
+    """
 
     source: str
     alt: str
+    width: int
 
 
-def render(result: Result, verdict: Verdict | None) -> str:
+def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing]) -> str:
     """One HTML page with everything in it; whatever comes from the user is escaped.
 
     Args:
       result: what was measured; sections that its `meta` has nothing for are left out.
       verdict: what the claim came to, if there is one.
+      drawings: the result's figures.
     """
     meta = result.meta
+    pictures: dict[str, list[_Picture]] = {}
+    for drawing in drawings:
+        pictures.setdefault(drawing.metric, []).append(_picture(drawing))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -52,7 +66,7 @@ def render(result: Result, verdict: Verdict | None) -> str:
         facts=_facts(result),
         caption=tables.caption(result),
         results=tables.results(result),
-        pictures=[_pictures(result, metric) for metric in tables.main_metrics(result)],
+        pictures=pictures,
         failures=tables.failures(result),
         programs=tables.programs(meta.get("programs", ())),
         shared_config=tables.shared_config(meta.get("configs", {})),
@@ -69,7 +83,8 @@ def _facts(result: Result) -> dict[str, str]:
     facts = {"Arms": tables.text(runs["arm"].nunique()), "Seeds": tables.text(runs["seed"].nunique())}
     counts = runs["status"].value_counts()
     facts |= {f"Runs {status}": tables.text(count) for status, count in counts.items()}
-    facts["Steps"] = tables.text(result.frame["step"].max())
+    if len(runs):
+        facts["Steps"] = tables.text(result.frame["step"].max())
     programs = result.meta.get("programs", ())
     if programs:
         facts["Programs"] = tables.text(len(programs))
@@ -80,13 +95,9 @@ def _facts(result: Result) -> dict[str, str]:
     return facts
 
 
-def _pictures(result: Result, metric: str) -> tuple[str, list[_Picture]]:
-    curves = _embedded(figures.learning_curves(result, metric))
-    pictures = [_Picture(curves, f"Learning curves: the mean of {metric} over seeds by step, for each arm.")]
-    if result.last().duplicated("arm").any():
-        ends = _embedded(figures.distribution(result, metric))
-        pictures.append(_Picture(ends, f"Box plots: {metric} of every seed at the last evaluation, by arm."))
-    return metric, pictures
+def _picture(drawing: Drawing) -> _Picture:
+    pixels = round(96 * drawing.figure.get_figwidth())
+    return _Picture(_embedded(drawing.figure), drawing.alt, pixels)
 
 
 def _embedded(figure: Figure) -> str:
@@ -108,5 +119,5 @@ def _blocks(detail: str) -> list[tuple[bool, str]]:
         filled, indented = kind
         if filled:
             part = list(group)
-            blocks.append((indented, "\n".join(part) if indented else " ".join(part)))
+            blocks.append((indented, textwrap.dedent("\n".join(part)) if indented else " ".join(part)))
     return blocks

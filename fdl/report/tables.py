@@ -1,6 +1,6 @@
 """The tables of a report: made once, shown by the terminal and by the page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +8,8 @@ import pandas as pd
 
 from fdl.report import formats
 from fdl.result import Result, cell
-from fdl.stats import Verdict
+from fdl.stats import Comparison, Verdict
+from fdl.stats.power import MOST
 
 SPLITS = ("test", "validation", "train")
 """The splits, the one that tells most first."""
@@ -48,7 +49,10 @@ def results(result: Result) -> tuple[Column, ...]:
 
 def caption(result: Result) -> str:
     """What the numbers in `results` are."""
-    if result.last().groupby("arm").size().max() > 1:
+    last = result.last()
+    if last.empty:
+        return "No run came to an evaluation without failing"
+    if last.duplicated("arm").any():
         return "Last evaluation: mean ± half-width of the 95 % interval over seeds"
     return "Last evaluation; one run an arm leaves no interval"
 
@@ -80,32 +84,37 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     A metric or a baseline that all rows share stands in the heading instead of in a column.
     """
     rows = verdict.comparisons
-    each = [(row, (row.high - row.low) / 2) for row in rows]
+
+    def each(show: Callable[[Comparison, float], str]) -> tuple[str, ...]:
+        return tuple(show(row, (row.high - row.low) / 2) for row in rows)
+
     columns = [
         _column("arm", [row.arm for row in rows]),
         _column("baseline", [row.baseline for row in rows]),
         _column("metric", [row.metric for row in rows]),
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
-        Column("arm mean", tuple(formats.fixed(row.arm_mean, spread) for row, spread in each)),
-        Column("baseline mean", tuple(formats.fixed(row.baseline_mean, spread) for row, spread in each)),
-        Column("difference", tuple(formats.fixed(row.difference, spread, sign=True) for row, spread in each)),
-        Column("95 % interval", tuple(formats.interval(row.low, row.high) for row in rows)),
+        Column("arm mean", each(lambda row, spread: formats.fixed(row.arm_mean, spread))),
+        Column("baseline mean", each(lambda row, spread: formats.fixed(row.baseline_mean, spread))),
+        Column("difference", each(lambda row, spread: formats.fixed(row.difference, spread, sign=True))),
+        Column("95 % interval", each(lambda row, spread: formats.interval(row.low, row.high, spread))),
         Column(
             "90 % interval",
-            tuple(formats.interval(row.equivalence_low, row.equivalence_high) for row in rows),
+            each(lambda row, spread: formats.interval(row.equivalence_low, row.equivalence_high, spread)),
         ),
-        Column("p", tuple(formats.p_value(row.p) for row in rows)),
-        Column("p (Holm)", tuple(formats.p_value(row.p_holm) for row in rows)),
-        Column("effect size", tuple(formats.number(row.effect_size, digits=3) for row in rows)),
-        Column("detectable", tuple(formats.number(row.smallest_detectable, digits=2) for row in rows)),
-        _column("seeds needed", [row.seeds_needed for row in rows]),
+        Column("p", each(lambda row, _: formats.p_value(row.p))),
+        Column("p (Holm)", each(lambda row, _: formats.p_value(row.p_holm))),
+        Column("effect size", each(lambda row, _: formats.number(row.effect_size, digits=3))),
+        Column("detectable", each(lambda row, _: formats.number(row.smallest_detectable, digits=2))),
+        Column("seeds needed", each(lambda row, _: f"{'≥ ' * (row.seeds_needed >= MOST)}{row.seeds_needed}")),
+        _column("says", [row.status.lower() for row in rows]),
     ]
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
-    left_out = {*shared} | ({"dropped"} if not any(row.dropped for row in rows) else set())
-    heading = f"Differences in {shared.get('metric', 'paired runs')}"
+    left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
+    left_out |= {"dropped"} if not any(row.dropped for row in rows) else set()
+    heading = f"Differences in {shared.get('metric', 'several metrics')}"
     heading += f" against {shared['baseline']}" if "baseline" in shared else ""
-    return heading, tuple(c for c in columns if c.name not in left_out)
+    return heading, tuple(column for column in columns if column.name not in left_out)
 
 
 def failures(result: Result) -> tuple[Column, ...]:
@@ -116,7 +125,7 @@ def failures(result: Result) -> tuple[Column, ...]:
 def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """A row per compiled program: its arms, how it ran and what it cost."""
 
-    def measured(key: str, show: Any) -> tuple[str, ...]:
+    def measured(key: str, show: Callable[[Any], str]) -> tuple[str, ...]:
         return tuple(formats.NONE if row.get(key) is None else show(row[key]) for row in rows)
 
     columns = (
@@ -130,7 +139,7 @@ def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
         Column("members/s", measured("members_per_second", lambda value: formats.number(value, digits=3))),
         Column("memory", measured("memory_bytes", formats.memory)),
     )
-    return tuple(column for column in columns if set(column.cells) != {formats.NONE})
+    return tuple(column for column in columns if set(column.cells) - {formats.NONE})
 
 
 def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
@@ -150,10 +159,10 @@ def arm_configs(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
 
 def text(value: Any) -> str:
     """A config value or a count as a table shows it."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return "None"  # pandas turns None into NaN, and a config holds no other NaN
     value = cell(value)
-    if isinstance(value, float | np.floating):
-        return formats.NONE if np.isnan(value) else f"{value:.6g}"
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:

@@ -1,7 +1,7 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -92,6 +92,28 @@ class Criterion(NamedTuple):
         if self.arms == 1 or self.equivalent is not None:
             return LEAST
         return max(LEAST, math.floor(math.log2(2 * self.arms / ALPHA)) + 1)
+
+
+def check_better(better: str) -> None:
+    """Raises `ValueError` unless `better` is `"higher"` or `"lower"`."""
+    if better not in get_args(Better):
+        raise ValueError(f"better={better!r} is neither 'higher' nor 'lower'; give one of them")
+
+
+def check_criterion(criterion: Criterion) -> None:
+    """Raises `ValueError` if the criterion is out of range or asks for two things at once."""
+    better, at_least, equivalent, _ = criterion
+    check_better(better)
+    if not 0 <= at_least < math.inf:
+        raise ValueError(
+            f"at_least={at_least} must be a finite number ≥ 0; for less is better, better='lower'"
+        )
+    if equivalent is not None and not 0 < equivalent < math.inf:
+        raise ValueError(
+            f"equivalent={equivalent} must be a finite number > 0: the largest difference allowed"
+        )
+    if equivalent is not None and at_least:
+        raise ValueError(f"at_least={at_least} and equivalent={equivalent} are two claims; give one of them")
 
 
 def measure(

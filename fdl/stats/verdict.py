@@ -1,16 +1,16 @@
 """Verdicts: does a claim about arms hold?"""
 
-import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_args
 
-import numpy as np
 import pandas as pd
 
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, label
-from fdl.stats.comparison import ALPHA, LEAST, Comparison, Criterion, Status, measure
+from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, measure
 from fdl.stats.inference import holm
-from fdl.stats.power import MOST
+from fdl.stats.judgement import judge, together
+from fdl.stats.words import claim, finding, lost
 
 
 class Verdict(NamedTuple):
@@ -98,31 +98,20 @@ def compare(
       ValueError: an unknown metric, field or baseline; fewer than two arms; several runs of one seed
         in an arm; or a criterion out of range.
     """
-    _check_criterion(better, at_least, equivalent)
     values = final_values(result, metric, arms)
     base = choose_baseline(values, arms, baseline)
-    others = [arm for arm in values if arm is not base]
+    others = [(label(arms, arm), series) for arm, series in values.items() if arm is not base]
     criterion = Criterion(better, at_least, equivalent, len(others))
-    measured, edges = zip(
-        *(
-            measure(
-                values[arm],
-                values[base],
-                criterion,
-                metric=metric,
-                arm=label(arms, arm),
-                baseline=label(arms, base),
-            )
-            for arm in others
-        ),
-        strict=True,
-    )
-    adjusted = holm([one.p for one in measured])
-    measured = [one._replace(p_holm=p) for one, p in zip(measured, adjusted, strict=True)]
-    judged = [judge(one, criterion, p_edge=p) for one, p in zip(measured, holm(edges), strict=True)]
-    comparisons = tuple(
-        one._replace(status=status) for one, (status, _) in zip(measured, judged, strict=True)
-    )
+    check_criterion(criterion)
+    measured = [
+        measure(series, values[base], criterion, metric=metric, arm=arm, baseline=label(arms, base))
+        for arm, series in others
+    ]
+    p_holm = holm([comparison.p for comparison, _ in measured])
+    p_edge = holm([p for _, p in measured])
+    comparisons = [one._replace(p_holm=p) for (one, _), p in zip(measured, p_holm, strict=True)]
+    judged = [judge(one, criterion, p_edge=p) for one, p in zip(comparisons, p_edge, strict=True)]
+    comparisons = tuple(one._replace(status=s) for one, (s, _) in zip(comparisons, judged, strict=True))
     return Comparisons(comparisons, _verdict(comparisons, [why for _, why in judged], criterion))
 
 
@@ -145,8 +134,17 @@ def every(*verdicts: Verdict) -> Verdict:
     )
 
 
-def together(statuses: list[Status]) -> Status:
-    """SUPPORTED if all are, REFUTED if any is, else INCONCLUSIVE."""
-    if "REFUTED" in statuses:
-        return "REFUTED"
-    return "SUPPORTED" if set(statuses) == {"SUPPORTED"} else "INCONCLUSIVE"
+def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criterion: Criterion) -> Verdict:
+    """The verdict on all arms, told by the one that decides it."""
+    statuses: list[Status] = [one.status for one in comparisons]
+    status = together(statuses)
+    decisive = [i for i, one in enumerate(comparisons) if one.status == status]
+    if criterion.equivalent is not None:
+        decisive.sort(key=lambda i: -abs(comparisons[i].difference))
+    else:
+        decisive.sort(key=lambda i: criterion.sign * comparisons[i].difference)
+    shown = decisive[0]
+    counts = ", ".join(f"{statuses.count(s)} {s.lower()}" for s in get_args(Status) if s in statuses)
+    summary = f"{len(comparisons)} arms ({counts}); " if len(comparisons) > 1 else ""
+    sentence = f"{summary}{finding(comparisons[shown])}: {reasons[shown]}.{lost(comparisons)}"
+    return Verdict(status, sentence, claim(comparisons, criterion), comparisons)

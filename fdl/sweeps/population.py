@@ -106,8 +106,8 @@ def train(group: Group, *, members: int | None, saving: Saving, watch: Watch) ->
     if missing:
         choice, program = choose(work_of(group, missing), members=members, say=watch.say)
         programs[choice.plan] = program
-        starts = range(0, len(missing), choice.plan.members)
-        parts = (missing[start : start + choice.plan.members] for start in starts)
+        size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
+        parts = (missing[start : start + size] for start in range(0, len(missing), size))
         new = [Unit(part, choice.plan, choice.reason) for part in parts]
         for unit in new if group.folder else []:
             _store(group, unit)

@@ -214,16 +214,15 @@ def named_fields(group: Group) -> Iterator[None]:
 
 
 def _traceable(group: Group, config: Any, name: str) -> bool:
-    def whole(value: Any) -> Any:
+    def whole(value: Any, arrays: Any) -> Any:
         changed = copy.copy(config)
         object.__setattr__(changed, name, value)
         run = Member(changed, jax.random.key(0), jnp.bool_(True))
-        arrays = arrays_of(group.experiment)
-        carry = init(lambda c: group.build(c), run, arrays)
+        carry = init(group.build, run, arrays)
         return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
 
     try:
-        jax.eval_shape(whole, jnp.float32(getattr(config, name)))
+        jax.eval_shape(whole, jnp.float32(getattr(config, name)), arrays_of(group.experiment))
     except jax.errors.ConcretizationTypeError:
         return False
     return True

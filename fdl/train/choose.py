@@ -83,7 +83,9 @@ def choose(
     known = read_json(path)
     if known:
         choice = Choice(Plan(*known["plan"]), known["reason"], known["seconds"])
-        return choice, compile_for(work, choice.plan)
+        program = compile_for(work, choice.plan)
+        if program.memory_bytes <= _memory_limit():  # less may be free than there was
+            return choice, program
     best, program = _measure_all(work, plans, say)
     try:
         write_json(path, best._asdict())
@@ -119,7 +121,7 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
 
 def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
     """The plan, with fewer members where the compiler's own analysis says that they do not fit."""
-    limit = SHARE_OF_MEMORY * device_memory()
+    limit = _memory_limit()
     program = compile_for(work, plan)
     while program.memory_bytes > limit and plan.members > plan.devices:
         each = max(1, int(plan.members / plan.devices * limit / program.memory_bytes))
@@ -127,6 +129,10 @@ def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
         plan = plan._replace(members=each * plan.devices)
         program = compile_for(work, plan)
     return plan, program
+
+
+def _memory_limit() -> float:
+    return SHARE_OF_MEMORY * device_memory()
 
 
 def _seconds_per_step(work: Work, program: Program) -> float:

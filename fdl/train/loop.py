@@ -192,7 +192,7 @@ class _Loop:
     def _record(self, row: Row) -> None:
         fresh = [
             {"member": index, "step": int(row.step[index])}
-            | {name: float(values[index]) for name, values in row.metrics.items()}
+            | {name: float(row.metrics[name][index]) for name in self.names}
             for index in np.flatnonzero(row.valid & self.real)
             for index in [int(index)]
         ]

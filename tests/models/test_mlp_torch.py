@@ -1,5 +1,7 @@
 """The MLP against PyTorch at the same weights: outputs, gradients, running statistics."""
 
+import itertools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,9 +32,7 @@ class Reference(torch.nn.Module):
     def __init__(self, depth, activation, norm, skip):
         super().__init__()
         sizes = [FEATURES] + [WIDTH] * depth
-        self.dense = torch.nn.ModuleList(
-            torch.nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.dense = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         make = MODULES.get(norm, lambda width: torch.nn.Identity())
         self.norm = torch.nn.ModuleList(make(WIDTH) for _ in range(depth))
         self.out = torch.nn.Linear(WIDTH, OUTPUTS)

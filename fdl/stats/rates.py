@@ -1,0 +1,152 @@
+"""Success rates: the share of runs whose final metric reaches a threshold."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from fdl.result import Better, Result
+from fdl.stats.arms import final_values, label
+from fdl.stats.comparison import ALPHA, Status, check_better
+from fdl.stats.judgement import together
+from fdl.stats.verdict import Verdict
+
+_LEAST = 20
+
+
+class Rate(NamedTuple):
+    """The success rate of one arm.
+
+    Attributes:
+      arm: the arm.
+      trials: runs that ended, failed ones included.
+      successes: those that reached the threshold. A failed run did not.
+      rate: `successes / trials`.
+      low: lower end of the 95 % Wilson interval.
+      high: upper end.
+      status: what this arm alone says of the criterion.
+    """
+
+    arm: str
+    trials: int
+    successes: int
+    rate: float
+    low: float
+    high: float
+    status: Status
+
+
+class Rates(NamedTuple):
+    """The success rate of every arm, and the verdict on all of them.
+
+    Attributes:
+      rates: one an arm, in order of appearance.
+      verdict: on the claim; it has no comparisons.
+    """
+
+    rates: tuple[Rate, ...]
+    verdict: Verdict
+
+    def table(self) -> pd.DataFrame:
+        """A row per arm, a column per field of `Rate`."""
+        return pd.DataFrame(self.rates)
+
+
+def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float, float]:
+    """A success rate and its Wilson score interval (Wilson 1927), which stays inside [0, 1].
+
+    Args:
+      successes: how many succeeded.
+      trials: of how many.
+      confidence: the share of intervals that hold the true rate, about.
+
+    Returns:
+      The rate and the ends of its interval.
+
+    Raises:
+      ValueError: no trials, or not 0 ≤ successes ≤ trials.
+    """
+    if not 0 <= successes <= trials or not trials:
+        raise ValueError(
+            f"{successes} successes of {trials} trials; expected 0 ≤ successes ≤ trials, trials ≥ 1"
+        )
+    z = scipy.stats.norm.isf((1 - confidence) / 2)
+    rate = successes / trials
+    centre = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    margin = z * np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    low = 0.0 if successes == 0 else float(centre - margin)
+    high = 1.0 if successes == trials else float(centre + margin)
+    return rate, low, high
+
+
+def compare_rates(
+    result: Result,
+    *,
+    metric: str,
+    threshold: float,
+    at_least: float,
+    arms: str = "arm",
+    better: Better = "higher",
+) -> Rates:
+    """Whether, in every arm, a share `at_least` of runs ends with the metric at `threshold` or better.
+
+    An arm is SUPPORTED if its 95 % Wilson interval lies wholly at or above `at_least`; REFUTED if
+    its interval, at 95 % for all arms together (Bonferroni), lies wholly below; INCONCLUSIVE
+    otherwise, and always with fewer than 20 runs, too few to tell rates apart. The claim is
+    SUPPORTED if every arm is, REFUTED if any is, else INCONCLUSIVE. For the difference between two
+    arms, `compare` a metric that is 0 or 1.
+
+    Args:
+      result: the runs.
+      metric: as `"test/accuracy"`.
+      threshold: the value that counts as success, in the metric's unit.
+      at_least: the share of runs claimed, between 0 and 1: no number of runs shows a share of 1.
+      arms: the config field whose values are the arms, or `"arm"` for the arms' own names.
+      better: whether success is `"higher"` or `"lower"` than the threshold.
+
+    Raises:
+      ValueError: an unknown metric or field, an arm without a run that ended or with several of one
+        seed, or a share out of range.
+    """
+    if not 0 < at_least < 1:
+        raise ValueError(f"at_least={at_least} is a share of runs; expected 0 < at_least < 1")
+    check_better(better)
+    values = final_values(result, metric, arms)
+    if empty := [label(arms, arm) for arm, final in values.items() if final.empty]:
+        raise ValueError(
+            f"no run of {', '.join(empty)} has ended; wait, or leave it out with result.where(...)"
+        )
+    rates = tuple(
+        _rate(label(arms, arm), _reached(final.to_numpy(), threshold, better), at_least, len(values))
+        for arm, final in values.items()
+    )
+    sign = "≥" if better == "higher" else "≤"
+    found = "; ".join(
+        f"{one.arm} {one.successes} of {one.trials} ({one.rate:.1%}, 95 % interval {one.low:.1%} to "
+        f"{one.high:.1%}{f', fewer than {_LEAST} runs are never conclusive' * (one.trials < _LEAST)})"
+        for one in rates
+    )
+    verdict = Verdict(
+        status=together([one.status for one in rates]),
+        sentence=f"{metric} {sign} {threshold:g}: {found}.",
+        criterion=f"{metric} ends {sign} {threshold:g} in at least {at_least:.1%} of the runs of each arm",
+        comparisons=(),
+    )
+    return Rates(rates, verdict)
+
+
+def _reached(final: np.ndarray, threshold: float, better: Better) -> np.ndarray:
+    return final >= threshold if better == "higher" else final <= threshold
+
+
+def _rate(arm: str, reached: np.ndarray, at_least: float, arms: int) -> Rate:
+    successes, trials = int(reached.sum()), len(reached)
+    rate, low, high = success_rate(successes, trials)
+    _, _, highest = success_rate(successes, trials, confidence=1 - ALPHA / arms)
+    status: Status = "INCONCLUSIVE"
+    if trials >= _LEAST and low >= at_least:
+        status = "SUPPORTED"
+    elif trials >= _LEAST and highest < at_least:
+        status = "REFUTED"
+    return Rate(arm, trials, successes, rate, low, high, status)

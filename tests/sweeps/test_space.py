@@ -1,0 +1,103 @@
+"""Sweeps are lists of trials."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from fdl.sweeps import ablate, choice, grid, log_uniform, sample, uniform, zip_
+from tests.toy import Config
+
+
+def arms(space):
+    return list(dict.fromkeys(trial.arm for trial in space.trials))
+
+
+def test_a_grid_is_every_combination():
+    space = grid(Config(), lr=(0.1, 0.2), power=(1, 2, 3), seeds=2)
+    assert len(space.trials) == 12
+    assert arms(space)[:2] == ["lr=0.1 power=1", "lr=0.1 power=2"]
+    assert {(t.config.lr, t.config.power, t.seed) for t in space.trials} == {
+        (lr, power, seed) for lr in (0.1, 0.2) for power in (1, 2, 3) for seed in (0, 1)
+    }
+
+
+def test_a_zip_pairs_values():
+    space = zip_(Config(), lr=(0.1, 0.2), power=(1, 2))
+    assert [(t.config.lr, t.config.power) for t in space.trials] == [(0.1, 1), (0.2, 2)]
+
+
+def test_no_field_is_the_base():
+    assert [trial.config for trial in grid(Config(), seeds=(5,)).trials] == [Config()]
+    assert grid(Config(), seeds=(5,)).trials[0].seed == 5
+
+
+def test_samples_follow_their_distributions():
+    space = sample(
+        Config(),
+        n=2000,
+        lr=log_uniform(1e-4, 1.0),
+        noise=uniform(1.0, 3.0),
+        power=choice(1, 2),
+        steps=uniform(1, 9),
+    )
+    configs = [trial.config for trial in space.trials]
+    logs = [np.log(config.lr) for config in configs]
+    assert scipy.stats.kstest(logs, scipy.stats.uniform(np.log(1e-4), -np.log(1e-4)).cdf).pvalue > 1e-3
+    assert scipy.stats.kstest([c.noise for c in configs], scipy.stats.uniform(1, 2).cdf).pvalue > 1e-3
+    assert scipy.stats.binomtest(sum(c.power == 1 for c in configs), 2000).pvalue > 1e-3
+    assert {type(c.steps) for c in configs} == {int} and {c.steps for c in configs} == set(range(1, 10))
+    assert abs(np.corrcoef(logs, [c.noise for c in configs])[0, 1]) < 0.1, "each field has its own stream"
+
+
+def test_samples_are_seeded_and_extend():
+    draw = lambda n, seed: [t.config for t in sample(Config(), n=n, draw_seed=seed, lr=uniform(0, 1)).trials]  # noqa: E731
+    assert draw(5, 0) == draw(9, 0)[:5] and draw(5, 0) != draw(5, 1)
+    assert draw(1, 0)[0].lr == pytest.approx(0.5265859172049854), "the same on every Python version"
+
+
+def test_ablations_take_away_and_add_by_name():
+    space = ablate(
+        Config(lr=0.1, noise=0.2, power=3), rate={"lr": 0.0}, noise={"noise": 0.0}, power={"power": 1}
+    )
+    configs = {trial.arm: trial.config for trial in space.trials}
+    assert list(configs) == [
+        "full", "full - rate", "full - noise", "full - power",
+        "none + rate", "none + noise", "none + power", "none",
+    ]  # fmt: skip
+    assert configs["full - rate"] == Config(lr=0.0, noise=0.2, power=3)
+    assert configs["none + rate"] == Config(lr=0.1, noise=0.0, power=1)
+    assert configs["none"] == Config(lr=0.0, noise=0.0, power=1)
+
+
+def test_sweeps_add_up_and_what_both_hold_is_run_once():
+    both = grid(Config(), lr=(0.1, 0.2), seeds=2) + grid(Config(), lr=(0.2, 0.3), seeds=3)
+    assert [(t.arm, t.seed) for t in both.trials] == [
+        ("lr=0.1", 0), ("lr=0.1", 1), ("lr=0.2", 0), ("lr=0.2", 1), ("lr=0.2", 2),
+        ("lr=0.3", 0), ("lr=0.3", 1), ("lr=0.3", 2),
+    ]  # fmt: skip
+    assert len(both.with_seeds(5).trials) == 15
+
+
+def test_one_config_has_one_name():
+    both = grid(Config(), lr=(0.1,)) + grid(Config(lr=0.1), power=(1,), seeds=2)
+    assert [(t.arm, t.seed) for t in both.trials] == [("lr=0.1", 0), ("lr=0.1", 1)]
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: grid(Config(), rl=(1,)), "did you mean 'lr'"),
+    (lambda: grid(Config(), lr=0.1), "tuple or list"),
+    (lambda: grid(Config(), link="ab"), "tuple or list"),
+    (lambda: grid(Config(), lr=("x",)), "Config.lr is 'x'"),
+    (lambda: grid(Config(), lr=(-1.0,)), "at least 0"),
+    (lambda: grid(Config(), seeds=0), "seeds is 0"),
+    (lambda: grid(Config(), seeds=(-1,)), "seeds is"),
+    (lambda: zip_(Config(), lr=(1.0, 2.0), power=(1,)), "different numbers"),
+    (lambda: sample(Config(), n=0, lr=uniform(0, 1)), "n is 0"),
+    (lambda: log_uniform(0.0, 1.0), "0 < low"),
+    (lambda: choice(), "at least one"),
+    (lambda: ablate(Config(), x={"rl": 1}), "did you mean 'lr'"),
+    (lambda: grid(Config(), lr=(0.1,)) + grid(Config(power=2), lr=(0.1,)), "both called 'lr=0.1'"),
+])  # fmt: skip
+def test_bad_spaces_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
