@@ -7,7 +7,7 @@ from fdl import losses
 from fdl.models import MLP, batch_norm
 
 LOGITS = np.asarray(3 * jax.random.normal(jax.random.key(0), (16, 7)))
-LABELS = np.asarray(jax.random.randint(jax.random.key(1), (16,), 0, 7))
+LABELS = jax.random.randint(jax.random.key(1), (16,), 0, 7)
 
 
 @pytest.mark.parametrize("traced", [False, True])
@@ -25,7 +25,7 @@ def test_cross_entropy_is_torchs(smoothing, traced):
     if traced:
         value, gradient = jax.jit(value), jax.jit(gradient)
     logits = torch.tensor(LOGITS, requires_grad=True)
-    labels = torch.tensor(LABELS, dtype=torch.long)
+    labels = torch.tensor(np.asarray(LABELS), dtype=torch.long)
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
     expected.sum().backward()
     np.testing.assert_allclose(value(LOGITS, smoothing), expected.detach().numpy(), rtol=1e-5)
@@ -50,7 +50,7 @@ def test_errors_are_torchs_of_each_row(ours, theirs, shape):
 @pytest.mark.parametrize("error", [losses.squared_error, losses.absolute_error])
 def test_shapes_that_would_broadcast_are_refused(error):
     with pytest.raises(ValueError, match=r"predictions have shape \(8, 1\) and targets \(8,\)"):
-        error(np.zeros((8, 1)), np.zeros(8))
+        error(jnp.zeros((8, 1)), jnp.zeros(8))
 
 
 @pytest.mark.parametrize("depth", [2, 20])

@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from fdl import report
-from fdl.cli.display import shown
+from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
 from fdl.cli.flags import Options, RunOptions, SweepOptions, TrainOptions, parse, space_of
 from fdl.result import Result
 from fdl.serialization import digest, fingerprint, run_source, to_json
 from fdl.stats import Verdict
 from fdl.sweeps import Sweep, Trial, forecast, stored, sweep
-from fdl.train.folder import claim
 from fdl.train.runtime import prepare
 from fdl.train.text import duration
 
@@ -52,6 +51,8 @@ def execute(command: str, words: Sequence[str]) -> int:
 
 
 def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
+    if options.seed < 0:
+        raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")
     config = file.config(**changed)
     mark = fingerprint(config, seed=options.seed, source=file.source)
     directory = options.workdir or Path("runs") / file.name / mark
@@ -70,13 +71,9 @@ def _train(
     console: Console,
 ) -> Result:
     saving = options.saving()
-    if options.restart:
-        claim(directory, {"source": run_source(file.source), **identity}, restart=True)
     arms = dict.fromkeys(trial.arm for trial in space.trials)
-    console.print(file.question, style="bold", markup=False, highlight=False)
-    console.print(
-        f"{len(space.trials)} runs of {len(arms)} arms in {directory}", markup=False, highlight=False
-    )
+    console.print(file.question, style="bold", **PLAIN)
+    console.print(f"{len(space.trials)} runs of {len(arms)} arms in {directory}", **PLAIN)
     with shown(console) as progress:
         return sweep(
             file.experiment,
@@ -86,6 +83,7 @@ def _train(
             source=file.source,
             members=getattr(options, "members", None),
             saving=saving,
+            restart=options.restart,
             progress=progress,
         )
 
@@ -103,14 +101,12 @@ def _finish(
     verdict = judge(result) if judge else None
     report.write(result, verdict, directory)
     report.show(result, verdict, console)
-    console.print(f"report: {directory / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {directory / 'report.html'}", **PLAIN)
     for failure in result.failures.to_dict("records"):
         console.print(
             f"failed: {failure['arm']} seed {failure['seed']}: {failure['metric']} is not finite "
             f"after step {failure['step']}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            **PLAIN,
         )
     if options.json:
         print(json.dumps(_summary(result, verdict, directory)))
@@ -118,13 +114,16 @@ def _finish(
 
 
 def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[str, Any]:
-    table = json.loads(result.table().to_json(orient="records", double_precision=15))
+    arms = []
+    for row in json.loads(str(result.table().to_json(orient="records", double_precision=15))):
+        metrics = {name: {"mean": row.pop(name), "margin": row.pop(f"{name} ±")} for name in result.metrics}
+        arms.append({**row, "metrics": metrics})
     return {
         "name": result.meta["name"],
         "directory": str(directory),
         "runs": len(result.last()),
         "failed": len(result.failures),
-        "arms": table,
+        "arms": arms,
         "verdict": verdict.status if verdict else None,
         "sentence": verdict.sentence if verdict else None,
     }

@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from fdl.sweeps import Progress as Watched
 from fdl.train.text import duration
 
+PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How text that is not ours is printed: as it is."""
 LINE_SECONDS = 10.0
 """How often a line is printed where there is no terminal to draw on."""
 
@@ -19,7 +22,7 @@ def shown(console: Console) -> Iterator[Watched]:
     """A live display of members, steps a second and time left; plain lines where there is no terminal."""
     rate = _Rate()
     if not console.is_terminal:
-        yield Watched(lambda line: console.print(line, markup=False, highlight=False), _lines(console, rate))
+        yield Watched(lambda line: console.print(line, **PLAIN), _lines(console, rate))
         return
     columns = (SpinnerColumn(), BarColumn(bar_width=None), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
@@ -29,17 +32,17 @@ def shown(console: Console) -> Iterator[Watched]:
             bar.update(task, completed=done, total=total, description=rate.text(done, total, live))
 
         def say(line: str) -> None:
-            bar.console.print(line, markup=False, highlight=False)
+            bar.console.print(line, **PLAIN)
 
         yield Watched(say, step)
 
 
-def _lines(console: Console, rate: "_Rate"):
+def _lines(console: Console, rate: "_Rate") -> Callable[[int, int, int], None]:
     def step(done: int, total: int, live: int) -> None:
         text = rate.text(done, total, live)
         if time.monotonic() - rate.printed > LINE_SECONDS:
             rate.printed = time.monotonic()
-            console.print(text, markup=False, highlight=False)
+            console.print(text, **PLAIN)
 
     return step
 

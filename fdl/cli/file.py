@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from fdl.configs import is_config
@@ -48,9 +49,11 @@ def load(path: Path) -> ExperimentFile:
         raise ValueError(f"{path} is not a Python file; name an experiment's file, as experiments/first.py")
     name = path.stem
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or (name in sys.modules and not _is(sys.modules[name], path)):
+    known = sys.modules.get(name)
+    if spec is None or spec.loader is None or (known and not hasattr(known, "__experiment__")):
         raise ValueError(f"{path} has the name of another module, {name!r}; rename the file")
     module = importlib.util.module_from_spec(spec)
+    module.__dict__["__experiment__"] = str(path)
     sys.modules[name] = module  # so that its functions are found by name
     try:
         source = path.read_text(encoding="utf-8")
@@ -59,6 +62,10 @@ def load(path: Path) -> ExperimentFile:
         raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    return _contents(module, path, source)
+
+
+def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     config: Any = getattr(module, "Config", None)
     experiment: Any = getattr(module, "experiment", None)
     if config is None or not is_config(config):
@@ -66,14 +73,8 @@ def load(path: Path) -> ExperimentFile:
     required = [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]
     if required:
         raise ValueError(f"{path}: the config field {required[0]!r} has no default; give it one")
-    if not callable(experiment):
-        raise ValueError(
-            f"{path} has no function `experiment`; write `def experiment(config: Config) -> ...`"
-        )
-    question, _, detail = (module.__doc__ or name).strip().partition("\n")
+    if experiment is None:
+        raise ValueError(f"{path} has no function `experiment`; write `def experiment(config: Config): ...`")
+    question, _, detail = (module.__doc__ or path.stem).strip().partition("\n")
     sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
-    return ExperimentFile(name, question, detail.strip(), source, config, experiment, sweep, claim)
-
-
-def _is(module: Any, path: Path) -> bool:
-    return Path(getattr(module, "__file__", None) or "/").resolve() == path.resolve()
+    return ExperimentFile(path.stem, question, detail.strip(), source, config, experiment, sweep, claim)

@@ -56,7 +56,8 @@ class TrainOptions(Options):
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
-        if self.checkpoint_seconds < 0 or (self.checkpoint_steps or 1) < 1 or self.keep < 1:
+        steps = 1 if self.checkpoint_steps is None else self.checkpoint_steps
+        if self.checkpoint_seconds < 0 or steps < 1 or self.keep < 1:
             raise ValueError("--checkpoint-seconds must be >= 0, --checkpoint-steps and --keep >= 1")
         return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep, self.best, self.better)
 

@@ -20,7 +20,7 @@ def guarded(words: Sequence[str]) -> int:
         near = difflib.get_close_matches(words[0], [*COMMANDS, "list"], n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "see fdl --help"
         return _fail(f"there is no command {words[0]!r}; {hint}", BAD_INPUT)
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         from fdl.cli import commands
 
@@ -37,6 +37,8 @@ def guarded(words: Sequence[str]) -> int:
         return _fail(str(error), BAD_INPUT)
     except OSError as error:
         return _fail(str(error), DISK)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

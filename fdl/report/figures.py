@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -18,7 +18,7 @@ from fdl.result import Result, check_metric, mean_and_margin
 
 # Every colour keeps a contrast of 3:1 to white and to near-black: one figure serves both themes.
 PALETTE = ("#2f7fc1", "#d1592a", "#2f9461", "#9a6bc9", "#948220", "#d0529a", "#1b93a1", "#808080")
-DASHES = (
+DASHES: tuple[Any, ...] = (
     "",
     (4, 1.5),
     (1, 1),
@@ -36,9 +36,10 @@ FAINT = "#c9ced6"
 WIDE, NARROW = 9.6, 6.8
 """Inches: of a figure with several panels, and with one."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a $ in a name is a dollar sign
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
@@ -115,7 +116,7 @@ def learning_curves(result: Result, metric: str) -> Figure:
     means = frame.pivot_table(index="step", columns="arm", values=metric)
     across = min(len(panels), 4 if layout.backdrop else 3)
     down = math.ceil(len(panels) / across)
-    height = 3.6 if down == 1 else 0.4 + (1.6 if layout.backdrop else 2.6) * down
+    height = 3.2 if down == 1 else 0.4 + (1.6 if layout.backdrop else 2.6) * down
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(NARROW if len(panels) == 1 else WIDE, height), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
@@ -165,7 +166,7 @@ def distribution(result: Result, metric: str) -> Figure:
 
 def _box(axis: Axes, values: np.ndarray, place: int, colour: str) -> None:
     line = {"color": colour, "linewidth": 0.9}
-    lines = {f"{part}props": line for part in ("box", "whisker", "cap", "median")}
+    lines: dict[str, Any] = {f"{part}props": line for part in ("box", "whisker", "cap", "median")}
     axis.boxplot([values], positions=[place], orientation="horizontal", widths=0.6, showfliers=False, **lines)
 
 
@@ -223,12 +224,22 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 
 
 def _legend(figure: Figure, layout: _Layout) -> None:
+    """A legend above the panels, for which the figure grows."""
     colours = _colours(layout)
-    if len(colours) > 1:
-        dashes = [(0, dash) if dash else "-" for dash in DASHES]
-        lines = [Line2D([], [], color=c, linestyle=d) for c, d in zip(colours.values(), dashes, strict=False)]
-        place = {"loc": "outside upper left", "ncols": 4, "frameon": False, "alignment": "left"}
-        figure.legend(lines, list(colours), title=layout.title, **place)
+    if len(colours) < 2:
+        return
+    width, height = figure.get_size_inches()
+    longest = max(map(len, colours))
+    columns = max(1, min(4, int(width / (0.6 + 0.09 * longest))))
+    figure.set_size_inches(width, height + 0.2 + 0.2 * math.ceil(len(colours) / columns))
+    lines = [Line2D([], [], color=colour) for colour in colours.values()]
+    for line, dash in zip(lines, DASHES, strict=False):
+        if dash:
+            line.set_dashes(dash)
+    place: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "alignment": "left"}
+    legend = figure.legend(lines, [""] * len(lines), title=layout.title, ncols=columns, **place)
+    for text, label in zip(legend.get_texts(), colours, strict=True):
+        text.set_text(label)  # given as a label, a name with a leading underscore would be skipped
 
 
 def _log_scale(set_scale: Callable[[str], None], values: pd.Series) -> None:

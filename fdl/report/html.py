@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jinja2
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 
 from fdl.report import figures, formats, tables
@@ -79,11 +80,12 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
 
 def _facts(result: Result) -> dict[str, str]:
     """The size of the experiment: short answers by name."""
-    runs = result.frame.drop_duplicates(["arm", "seed"])
+    runs = pd.concat([result.frame, result.failures.assign(status="failed")])
+    runs = runs.drop_duplicates(["arm", "seed"])
     facts = {"Arms": tables.text(runs["arm"].nunique()), "Seeds": tables.text(runs["seed"].nunique())}
     counts = runs["status"].value_counts()
     facts |= {f"Runs {status}": tables.text(count) for status, count in counts.items()}
-    if len(runs):
+    if len(result.frame):
         facts["Steps"] = tables.text(result.frame["step"].max())
     programs = result.meta.get("programs", ())
     if programs:

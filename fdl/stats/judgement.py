@@ -22,8 +22,7 @@ def judge(comparison: Comparison, criterion: Criterion, *, p_edge: float) -> tup
       The status by the rules of `compare`, and the reason in words, without a full stop.
     """
     if comparison.n < LEAST:
-        more = max(comparison.seeds_needed - comparison.n, 1)
-        return "INCONCLUSIVE", f"fewer than {LEAST} pairs are never conclusive, run {more} more seeds"
+        return "INCONCLUSIVE", f"fewer than {LEAST} pairs are never conclusive; run {_more_seeds(comparison)}"
     if criterion.equivalent is not None:
         return _judge_equivalence(comparison, criterion, criterion.equivalent, p_edge)
     return _judge_difference(comparison, criterion, p_edge)
@@ -53,7 +52,7 @@ def _judge_difference(one: Comparison, criterion: Criterion, p_edge: float) -> t
     elif low <= rounding:
         why = "the interval does not exclude 0"
     elif not reaches:
-        why = f"the interval excludes 0, but the difference falls short of {asked} and the interval does not"
+        why = f"the interval excludes 0 and reaches {asked}, but the difference itself falls short of it"
     else:
         why = f"the Holm-adjusted permutation test gives p = {one.p_holm:.2g}"
     return "INCONCLUSIVE", why + _more(one)
@@ -98,4 +97,9 @@ def _exact_test(one: Comparison) -> str:
 def _more(one: Comparison) -> str:
     if one.seeds_needed >= MOST:
         return "; a million seeds would not decide it if the truth is what was seen"
-    return f"; about {max(one.seeds_needed - one.n, 1)} more seeds would decide it (80 % power)"
+    return f"; about {_more_seeds(one)} would decide it (80 % power)"
+
+
+def _more_seeds(one: Comparison) -> str:
+    more = max(one.seeds_needed - one.n, 1)
+    return f"{more} more seed{'s' * (more > 1)}"

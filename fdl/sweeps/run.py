@@ -24,7 +24,7 @@ from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
 from fdl.train.folder import claim
 from fdl.train.loop import Saving, Watch
-from fdl.train.member import Member, advance_once, arrays_of, evaluate, init
+from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
 from fdl.train.runtime import machine, prepare
 
 RESERVED = ("arm", "seed", "step", "status")
@@ -73,6 +73,7 @@ def sweep(
     source: str = "",
     members: int | None = None,
     saving: Saving = Saving(),  # noqa: B008
+    restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
@@ -85,6 +86,7 @@ def sweep(
       source: the experiment file's source; a change of it is another experiment.
       members: members in a program; by memory and measured speed if not given.
       saving: when to save.
+      restart: move what the directory holds aside and begin anew; nothing is deleted.
       progress: told of the progress.
 
     Raises:
@@ -94,16 +96,17 @@ def sweep(
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     prepare()
-    _check(space)
     began = time.monotonic()
     directory = Path(workdir) if workdir else None
-    with _held(directory, {"source": run_source(source), **(identity or {})}):
-        groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
+    groups = _checked(experiment, space, directory, source, members=members, best=saving.best)
+    with _held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
-        _say_what_is_there(groups, progress)
+        left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
         before = 0
-        for group in groups:
+        for number, group in enumerate(groups, 1):
+            if left:
+                progress.say(f"program {number} of {len(groups)}:")
             watch = Watch(progress.say, lambda done, live, b=before: progress.step(b + done, total, live))
             with named_fields(group):
                 trained += train(group, members=members, saving=saving, watch=watch)
@@ -123,9 +126,8 @@ def forecast(
       members: members in a program, if the user decides.
     """
     prepare()
-    _check(space)
     found = []
-    for group in groups_of(experiment, space.trials, folder=None, source=""):
+    for group in _checked(experiment, space, None, "", members=members, best=None):
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = choose(work, members=members)
@@ -213,49 +215,90 @@ def named_fields(group: Group) -> Iterator[None]:
         ) from error
 
 
-def _traceable(group: Group, config: Any, name: str) -> bool:
-    def whole(value: Any, arrays: Any) -> Any:
-        changed = copy.copy(config)
-        object.__setattr__(changed, name, value)
-        run = Member(changed, jax.random.key(0), jnp.bool_(True))
+def _trace(group: Group, config: Any) -> None:
+    """Traces a run's start, step and evaluation; compiles nothing."""
+
+    def whole(traced: Any, arrays: Any) -> Any:
+        run = Member(traced, jax.random.key(0), jnp.bool_(True))
         carry = init(group.build, run, arrays)
         return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
 
+    jax.eval_shape(whole, config, arrays_of(group.experiment))
+
+
+def _traceable(group: Group, config: Any, name: str) -> bool:
+    """Whether a run can be traced with this field alone as a traced value."""
+
+    def build(value: Any) -> Experiment:
+        changed = copy.copy(config)
+        object.__setattr__(changed, name, value)
+        return group.build(changed)
+
     try:
-        jax.eval_shape(whole, jnp.float32(getattr(config, name)), arrays_of(group.experiment))
+        _trace(group._replace(build=build), jnp.float32(getattr(config, name)))
     except jax.errors.ConcretizationTypeError:
         return False
     return True
 
 
-def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> None:
+def _words(group: Group) -> str:
+    arms = list(dict.fromkeys(trial.arm for trial in group.trials))
+    shown = ", ".join(arms if len(arms) <= 4 else [*arms[:2], "...", arms[-1]])
+    return f"{len(group.trials)} runs of {group.experiment.steps:,} steps: {shown}"
+
+
+def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
+    """Says what will run, and what has; whether anything is left to do."""
     finished, wanted = 0, sum(len(group.trials) for group in groups)
     for group in groups:
         done = {t[1:] for unit in stored_units(group) if read_unit(group, unit) for t in unit.trials}
         finished += sum(trial[1:] in done for trial in group.trials)
-    if finished == wanted:
-        progress.say("all of them are finished already")
-    elif finished:
-        progress.say(f"{finished} of {wanted} are finished already")
+    steps = sum(len(group.trials) * group.experiment.steps for group in groups)
+    progress.say(f"plan: {wanted} runs, {steps:,} steps in all, {len(groups)} programs")
+    for number, group in enumerate(groups, 1):
+        progress.say(f"  program {number}: {_words(group)}")
+    if finished:
+        progress.say(f"{'all' if finished == wanted else finished} of them are finished already")
+    return finished < wanted
 
 
-def _check(space: Sweep) -> None:
+def _checked(
+    experiment: Build,
+    space: Sweep,
+    directory: Path | None,
+    source: str,
+    *,
+    members: int | None,
+    best: str | None,
+) -> list[Group]:
+    """The groups of a sweep, after all that can be found wrong before a write or a compilation."""
+    if members is not None and members < 1:
+        raise ValueError(f"members is {members}; expected 1 or more in a program")
     if not space.trials:
         raise ValueError("the sweep has no trials")
     for name in values(space.trials[0].config):
         if name in RESERVED or "/" in name:
-            raise ValueError(
-                f"a config field cannot be called {name!r}: the result has a column of that name"
-            )
+            raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
+    groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
+    for group in groups:
+        steps, every = group.experiment.steps, group.experiment.evaluate_every
+        if steps < 1 or every < 1:
+            raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
+        with named_fields(group):
+            _trace(group, group.trials[0].config)
+        names = metric_names(group.experiment, arrays_of(group.experiment))
+        if best is not None and best not in names:
+            raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
+    return groups
 
 
 @contextlib.contextmanager
-def _held(directory: Path | None, identity: Mapping[str, Any]) -> Iterator[None]:
+def _held(directory: Path | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
     """Claims a directory for this process; the system gives it back when the process ends."""
     if directory is None:
         yield
         return
-    claim(directory, identity)
+    claim(directory, identity, restart=restart)
     with (directory / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

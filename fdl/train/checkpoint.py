@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 from etils import epath
+from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
 from fdl.train.text import one_line
@@ -49,7 +49,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
     open_ = functools.partial(
         ocp.training.Checkpointer,
-        epath.Path(directory),
+        epath.Path(directory.absolute()),
         context=_context(),
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from fdl.models import Dropout
 X = jax.random.normal(jax.random.key(0), (64, 512))
 
 
-def drop(rate, key, x=X):
+def drop(rate, key, x=X) -> Any:
     return Dropout(rate).apply({}, x, True, rngs={"dropout": key})
 
 

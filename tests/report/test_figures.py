@@ -1,0 +1,132 @@
+"""Figures against NumPy on the tidy frame."""
+
+import dataclasses
+import io
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import scipy.stats
+from matplotlib.collections import FillBetweenPolyCollection, PathCollection
+
+from fdl.report import figures
+from fdl.result import Result
+from tests.report.examples import crossed, example, lost, many, single
+
+METRIC = "test/accuracy"
+RATES = {f"lr={lr}": {"lr": lr} for lr in (0.1, 0.01, 0.001)}
+
+
+def finished(result: Result, arm: str) -> np.ndarray:
+    """`METRIC` of the arm's runs that did not fail, `[seeds, evaluations]`."""
+    frame = result.frame[(result.frame["arm"] == arm) & (result.frame["status"] != "failed")]
+    return frame.pivot_table(index="seed", columns="step", values=METRIC).to_numpy()
+
+
+def test_curves_are_means_with_t_intervals():
+    result = crossed()
+    figure = figures.learning_curves(result, METRIC)
+    assert [axis.get_title() or axis.get_title("left") for axis in figure.axes] == [
+        "depth = 4",
+        "depth = 16",
+        "depth = 64",
+    ]
+    for axis, depth in zip(figure.axes, (4, 16, 64), strict=True):
+        bands = [each for each in axis.collections if isinstance(each, FillBetweenPolyCollection)]
+        for line, band, skip in zip(axis.lines, bands, (False, True), strict=True):
+            values = finished(result, f"depth={depth} skip={skip}")
+            margin = scipy.stats.sem(values) * scipy.stats.t.ppf(0.975, len(values) - 1)
+            np.testing.assert_array_equal(line.get_xdata(), [10, 20, 30, 40])
+            np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(0))
+            ends = np.asarray(band.get_paths()[0].vertices)
+            for index, step in enumerate((10, 20, 30, 40)):
+                heights = ends[ends[:, 0] == step, 1]
+                expected = values.mean(0)[index] + margin[index] * np.array([-1, 1])
+                np.testing.assert_allclose([heights.min(), heights.max()], expected)
+
+
+def test_arms_differ_in_colour_and_dashes():
+    figure = figures.learning_curves(example(RATES, seeds=3), METRIC)
+    (axis,) = figure.axes
+    assert len({line.get_color() for line in axis.lines}) == 3
+    assert len({str(line._dash_pattern) for line in axis.lines}) == 3  # pyright: ignore[reportAttributeAccessIssue]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["0.1", "0.01", "0.001"]
+    assert legend.get_title().get_text() == "lr"
+    for line, key in zip(axis.lines, legend.get_lines(), strict=True):
+        assert line.get_color() == key.get_color()
+
+
+def test_many_arms_have_a_panel_each_over_all_others():
+    figure = figures.learning_curves(many(), METRIC)
+    assert [axis.get_title("left").replace("\n", " ") for axis in figure.axes] == [
+        f"full - part {i}" for i in range(20)
+    ]
+    for index, axis in enumerate(figure.axes):
+        *behind, front = axis.lines
+        assert len(behind) == 20
+        assert {line.get_color() for line in behind} == {figures.FAINT}
+        np.testing.assert_allclose(
+            np.asarray(front.get_ydata()), finished(many(), f"full - part {index}").mean(0)
+        )
+
+
+def test_one_evaluation_is_a_mark():
+    figure = figures.learning_curves(example(RATES, seeds=3, evaluations=1), METRIC)
+    assert all(line.get_marker() == "o" for line in figure.axes[0].lines)
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(1.0, "linear"), (1e5, "log")])
+def test_values_over_decades_are_on_a_logarithmic_scale(factor: float, scale: str):
+    result = example(RATES, seeds=3)
+    first = result.frame["arm"] == "lr=0.1"
+    scaled = result.frame[METRIC].where(~first, result.frame[METRIC] * factor)
+    result = dataclasses.replace(result, frame=result.frame.assign(**{METRIC: scaled}))
+    assert figures.learning_curves(result, METRIC).axes[0].get_yscale() == scale
+    assert figures.distribution(result, METRIC).axes[0].get_xscale() == scale
+
+
+def test_a_distribution_shows_every_seed():
+    result = crossed()
+    (axis,) = figures.distribution(result, METRIC).axes
+    arms = [label.get_text() for label in axis.get_yticklabels()]
+    assert arms == list(dict.fromkeys(result.frame["arm"]))
+    points = [each for each in axis.collections if isinstance(each, PathCollection)]
+    for place, (arm, scatter) in enumerate(zip(arms, points, strict=True)):
+        offsets = np.asarray(scatter.get_offsets())
+        np.testing.assert_allclose(np.sort(offsets[:, 0]), np.sort(finished(result, arm)[:, -1]))
+        assert np.all(np.abs(offsets[:, 1] - place) < 0.5)
+
+
+@pytest.mark.parametrize("names", [("_private", "plain"), ("$x$", "$\\oops$"), ("{a}", "%s")])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_names_are_drawn_as_they_are(names: tuple[str, ...], seeds: int):
+    result = example({name: {"kind": name} for name in names}, seeds=seeds)
+    curves, ends = figures.learning_curves(result, METRIC), figures.distribution(result, METRIC)
+    assert tuple(text.get_text() for text in curves.legends[0].get_texts()) == names
+    assert tuple(label.get_text() for label in ends.axes[0].get_yticklabels()) == names
+    for figure in (curves, ends):
+        figure.savefig(io.BytesIO())
+
+
+def test_what_is_drawn():
+    drawn = [(each.metric, each.kind) for each in figures.draw(crossed())]
+    kinds = ("curves", "distribution")
+    assert drawn == [(metric, kind) for metric in ("test/accuracy", "test/loss") for kind in kinds]
+    assert [each.kind for each in figures.draw(single())] == ["curves", "curves"]
+    assert figures.draw(lost()) == []
+
+
+def test_drawing_leaves_no_trace():
+    settings, state = dict(matplotlib.rcParams), str(np.random.get_state())
+    figures.draw(crossed())
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == settings
+    assert str(np.random.get_state()) == state
+
+
+@pytest.mark.parametrize("draw", [figures.learning_curves, figures.distribution])
+def test_an_unknown_metric_is_named(draw):
+    with pytest.raises(ValueError, match=r"no metric 'test/loos'; there are: .*test/loss"):
+        draw(crossed(), "test/loos")

@@ -1,0 +1,70 @@
+"""The report in files."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fdl.report import write
+from tests.report.examples import crossed, example, lost, single, verdict
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+
+
+def test_what_is_written(tmp_path: Path):
+    write(crossed(), verdict(), tmp_path / "new" / "run")
+    drawn = [f"test-{name}-{kind}" for name in ("accuracy", "loss") for kind in ("curves", "distribution")]
+    pictures = [f"figures/{name}.{suffix}" for name in drawn for suffix in ("png", "svg")]
+    tables = ["failures.parquet", "results.parquet"]
+    assert files(tmp_path / "new" / "run") == sorted([*pictures, *tables, "report.html"])
+    assert (tmp_path / "new/run/figures/test-loss-curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "Do skip connections" in (tmp_path / "new/run/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("result", [crossed(), single(), lost()], ids=["crossed", "single", "lost"])
+def test_tables_come_back_as_they_were(result, tmp_path: Path):
+    write(result, None, tmp_path)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "results.parquet"), result.frame.reset_index(drop=True)
+    )
+    failures = pd.read_parquet(tmp_path / "failures.parquet")
+    pd.testing.assert_frame_equal(failures, result.failures.reset_index(drop=True), check_dtype=False)
+
+
+def test_a_field_of_mixed_types_comes_back_as_text(tmp_path: Path):
+    values = {"a": False, "b": "batch", "c": None, "d": 3}
+    result = example({name: {"norm": value} for name, value in values.items()}, seeds=1)
+    write(result, None, tmp_path)
+    stored = pd.read_parquet(tmp_path / "results.parquet").groupby("arm")["norm"].first()
+    assert stored.astype(object).where(stored.notna(), None).to_dict() == {
+        "a": "False",
+        "b": "batch",
+        "c": None,
+        "d": "3",
+    }
+
+
+def test_an_older_report_is_replaced(tmp_path: Path):
+    write(single(), verdict(), tmp_path)
+    before = files(tmp_path)
+    again = dataclasses.replace(single(), meta={"question": "Another question?"})
+    write(again, None, tmp_path)
+    assert files(tmp_path) == before
+    assert "Another question?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(single(), None, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(crossed(), verdict(), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
