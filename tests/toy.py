@@ -39,7 +39,11 @@ def experiment(config: Config, *, every: int = 10) -> Experiment:
         return config.link(x**config.power @ weights)
 
     def init(key: jax.Array) -> dict[str, jax.Array]:
-        return {"weights": jax.random.normal(key, (WIDTH,)), "momentum": jnp.zeros(WIDTH)}
+        return {
+            "weights": jax.random.normal(key, (WIDTH,)),
+            "momentum": jnp.zeros(WIDTH),
+            "order": jnp.uint32(0),  # stands for all rows that were ever read, in their order
+        }
 
     def step(state: dict, batch: dict, key: jax.Array) -> tuple[dict, dict]:
         noise = config.noise * jax.random.normal(rng.stream(key, "noise"), batch["x"].shape)
@@ -50,7 +54,10 @@ def experiment(config: Config, *, every: int = 10) -> Experiment:
         value, slope = jax.value_and_grad(loss)(state["weights"])
         momentum = 0.9 * state["momentum"] + slope
         weights = state["weights"] - config.lr * momentum
-        return {**state, "weights": weights, "momentum": momentum}, {"loss": value}
+        order = state["order"] * jnp.uint32(31) + jnp.sum(
+            batch["row"] * jnp.arange(1, BATCH + 1, dtype=jnp.uint32)
+        )
+        return {**state, "weights": weights, "momentum": momentum, "order": order}, {"loss": value}
 
     def evaluate(state: dict, batch: dict) -> dict[str, Mean]:
         error = (predict(state["weights"], batch["x"]) - batch["y"]) ** 2
@@ -58,7 +65,7 @@ def experiment(config: Config, *, every: int = 10) -> Experiment:
 
     def draw(data: dict, step: jax.Array, key: jax.Array) -> dict:
         rows = jax.random.randint(jax.random.fold_in(key, step), (BATCH,), 0, ROWS)
-        return {name: values[rows] for name, values in data.items()}
+        return {**{name: values[rows] for name, values in data.items()}, "row": rows.astype(jnp.uint32)}
 
     def read(data: dict, step: jax.Array, key: jax.Array) -> dict:
         del key

@@ -23,7 +23,8 @@ def interval(differences: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarra
     5 pairs no bootstrap interval covers more than 93.75 % of symmetric means.
 
     Coverage of the 95 % interval in 40,000 simulations (standard error 0.3 %), for differences that
-    are normal, skewed (gamma, shape 4: skewness 1), and heavy-tailed (of two gammas, shape 2):
+    are normal, skewed (gamma, shape 4: skewness 1), and heavy-tailed (of two gammas, shape 2); plain
+    BCa in 4,000 (0.5 %):
 
         n    normal        skewed        heavy-tailed    (plain BCa: normal)
         5    95.2          93.3          95.9            84.5
