@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 _LIMIT = 2**31
 _EXTRA_ROUNDS = 12
 _GOLDEN = 0x9E3779B9
 
 
-def permute(index: jax.Array, key: jax.Array, epoch: jax.Array | int = 0, *, size: int) -> jax.Array:
+def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int) -> jax.Array:
     """Where `index` goes in the order of `range(size)` that `key` and `epoch` name.
 
     For one key and epoch this is exactly a bijection of `range(size)`, for every size. It is the
@@ -48,9 +49,10 @@ def _rounds(size: int) -> int:
 
     A round leaves any two elements at their distance with probability 1/2. That a pair of
     neighbours survives all rounds must be rare against the 2 / size of a uniform order, so the
-    rounds grow with log2(size); with 12 more the excess is 2**-13 of it or less.
+    rounds grow with log2(size); with 12 more the excess is 2**-13 of it or less. A single element has
+    one order, and needs none (XLA's CPU compiler fails on rounds that all fold to a constant).
     """
-    return size.bit_length() + _EXTRA_ROUNDS
+    return 0 if size == 1 else size.bit_length() + _EXTRA_ROUNDS
 
 
 def _swap_or_not(x: jax.Array, pivot: jax.Array, seed: jax.Array, size: int) -> jax.Array:
@@ -59,7 +61,7 @@ def _swap_or_not(x: jax.Array, pivot: jax.Array, seed: jax.Array, size: int) -> 
     partner = jnp.where(pivot < x, partner + np.uint32(size), partner)
     # Multiplier and offset are random and new in every round, so any two pairs get bits that agree
     # half of the time; a fixed multiplier leaves some distances in place for many rounds.
-    hashed = lax.max(x, partner) * (seed | 1) + (seed << 7)
+    hashed = jnp.maximum(x, partner) * (seed | 1) + (seed << 7)
     return jnp.where(hashed >> 31 == 1, partner, x)
 
 

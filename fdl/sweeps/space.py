@@ -36,7 +36,10 @@ class Sweep:
         names: dict[str, Any] = {}
         for arm, config, _ in trials:
             if names.setdefault(arm, config) != config:
-                raise ValueError(f"two configs are both called {arm!r}: {names[arm]} and {config}")
+                raise ValueError(
+                    f"two configs are both called {arm!r}: {names[arm]} and {config}; "
+                    "name the field in which they differ among those of the grid, with its one value"
+                )
 
     def __add__(self, other: "Sweep") -> "Sweep":
         return Sweep(self.trials + other.trials)

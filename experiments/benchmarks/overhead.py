@@ -1,0 +1,99 @@
+"""What does `fit` cost over a loop written by hand for the same step?
+
+    uv run python experiments/benchmarks/overhead.py
+
+A 64-256-256-10 multilayer perceptron on digits, batch 128, Adam. By turns, in one process, after
+compilation: (a) the best loop that one would write by hand, one compiled `fori_loop` over all steps;
+(b) the loop that most people write, a compiled step called from Python; (c) fdl's loop; (d) fdl's loop
+with an asynchronous checkpoint every 1,000 steps. Prints medians, and ratios of pairs in one round.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import data, models, rng, tasks
+from fdl.train.choose import Work, choose
+from fdl.train.loop import Saving, execute
+from fdl.train.member import arrays_of, evaluation_steps, metric_names
+from fdl.train.program import stack_members
+from fdl.train.runtime import machine, prepare
+
+STEPS, ROUNDS = 4_000, 11
+
+
+def main() -> None:
+    """Measures and prints."""
+    prepare()
+    model = models.MLP(widths=(256, 256), outputs=10)
+    task = tasks.classification(model, data.digits(), optax.adam(1e-3), steps=STEPS, batch_size=128)
+    experiment = task._replace(evaluation={}, evaluate_every=STEPS)
+    key = jax.random.key(0)
+    arrays = arrays_of(experiment)
+    choice, program = choose(Work(lambda _: experiment, [()], key[None], arrays, STEPS), say=print)
+    members = stack_members([()], key[None], pad_to=1)
+    schedule, names = evaluation_steps(experiment), metric_names(experiment, arrays)
+    placed = jax.device_put(arrays["train"])
+    init = jax.jit(experiment.learner.init)
+
+    def take(state: Any, arrays: Any, step: Any) -> tuple[Any, Any]:
+        batch = experiment.train.batch(arrays, step, rng.stream(key, "data"))
+        return experiment.learner.step(state, batch, jax.random.fold_in(rng.stream(key, "step"), step))
+
+    def loop(state: Any, arrays: Any) -> Any:
+        return jax.lax.fori_loop(0, STEPS, lambda step, state: take(state, arrays, step)[0], state)
+
+    looped = jax.jit(loop, donate_argnums=0)
+    called = jax.jit(take, donate_argnums=0)
+
+    def by_hand_on_device() -> Any:
+        return looped(init(key), placed)
+
+    def by_hand_in_python() -> Any:
+        state = init(key)
+        for step in range(STEPS):
+            state, _ = called(state, placed, jnp.int32(step))
+        return state
+
+    def fdl_in_memory() -> Any:
+        return execute(program, members, schedule, names).carry
+
+    def fdl_with_checkpoints() -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            return execute(
+                program, members, schedule, names, directory=Path(folder), saving=Saving(steps=1000)
+            ).carry
+
+    print(f"{machine()}; plan: {choice.plan}; {STEPS:,} steps a run, {ROUNDS} rounds")
+    report([by_hand_on_device, by_hand_in_python, fdl_in_memory, fdl_with_checkpoints])
+
+
+def report(programs: list[Callable[[], Any]]) -> None:
+    """Runs the programs by turns and prints each one's median time and its ratio to the first."""
+    seconds: dict[str, list[float]] = {program.__name__: [] for program in programs}
+    for turn in range(ROUNDS + 1):
+        for program in programs[turn % len(programs) :] + programs[: turn % len(programs)]:
+            began = time.perf_counter()
+            jax.block_until_ready(program())
+            if turn:  # the first round compiles and warms up
+                seconds[program.__name__].append(time.perf_counter() - began)
+    first = seconds[programs[0].__name__]
+    for name, times in seconds.items():
+        ratios = [mine / base for mine, base in zip(times, first, strict=True)]
+        spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+        median = statistics.median(times)
+        print(
+            f"{name:22} {median / STEPS * 1e6:7.1f} us a step   "
+            f"ratio {statistics.median(ratios):.3f} ({spread})"
+        )
+
+
+if __name__ == "__main__":
+    main()
