@@ -13,8 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-
 from fdl.sweeps import grid, sweep
 from fdl.train import Saving
 from tests.toy import Config, experiment
@@ -64,5 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert not jax._src.xla_bridge.backends_are_initialized()
     main()

@@ -1,7 +1,6 @@
 """Sweeps from Python: trials in, one tidy result out."""
 
 import contextlib
-import copy
 import fcntl
 import importlib.metadata
 import platform
@@ -10,24 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import pandas as pd
 
-from fdl.configs import traced_fields, values
+from fdl.configs import values
 from fdl.experiment import Experiment
 from fdl.parallel.plan import Plan
 from fdl.result import Result, cell
 from fdl.serialization import run_source
+from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
 from fdl.train.folder import claim
 from fdl.train.loop import Saving, Watch
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
 from fdl.train.runtime import machine, prepare
-
-RESERVED = ("arm", "seed", "step", "status")
 
 
 class Progress(NamedTuple):
@@ -98,7 +93,7 @@ def sweep(
     prepare()
     began = time.monotonic()
     directory = Path(workdir) if workdir else None
-    groups = _checked(experiment, space, directory, source, members=members, best=saving.best)
+    groups = checked_groups(experiment, space, directory, source, members=members, best=saving.best)
     with _held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
@@ -127,7 +122,7 @@ def forecast(
     """
     prepare()
     found = []
-    for group in _checked(experiment, space, None, "", members=members, best=None):
+    for group in checked_groups(experiment, space, None, "", members=members, best=None):
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = choose(work, members=members)
@@ -195,52 +190,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
-@contextlib.contextmanager
-def named_fields(group: Group) -> Iterator[None]:
-    """Turns JAX's complaint about a traced value in Python control flow into one that names the field.
-
-    Raises:
-      ValueError: names the fields that must be static.
-    """
-    try:
-        yield
-    except jax.errors.ConcretizationTypeError as error:
-        config = group.trials[0].config
-        guilty = [name for name in traced_fields(type(config)) if not _traceable(group, config, name)]
-        if not guilty:
-            raise
-        raise ValueError(
-            f"{type(config).__name__}.{' and '.join(guilty)}: a traced value decides Python control flow "
-            "or a shape; declare it `fdl.static(...)`, or write the choice with jnp.where or lax.cond"
-        ) from error
-
-
-def _trace(group: Group, config: Any) -> None:
-    """Traces a run's start, step and evaluation; compiles nothing."""
-
-    def whole(traced: Any, arrays: Any) -> Any:
-        run = Member(traced, jax.random.key(0), jnp.bool_(True))
-        carry = init(group.build, run, arrays)
-        return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
-
-    jax.eval_shape(whole, config, arrays_of(group.experiment))
-
-
-def _traceable(group: Group, config: Any, name: str) -> bool:
-    """Whether a run can be traced with this field alone as a traced value."""
-
-    def build(value: Any) -> Experiment:
-        changed = copy.copy(config)
-        object.__setattr__(changed, name, value)
-        return group.build(changed)
-
-    try:
-        _trace(group._replace(build=build), jnp.float32(getattr(config, name)))
-    except jax.errors.ConcretizationTypeError:
-        return False
-    return True
-
-
 def _words(group: Group) -> str:
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
     shown = ", ".join(arms if len(arms) <= 4 else [*arms[:2], "...", arms[-1]])
@@ -260,36 +209,6 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
     if finished:
         progress.say(f"{'all' if finished == wanted else finished} of them are finished already")
     return finished < wanted
-
-
-def _checked(
-    experiment: Build,
-    space: Sweep,
-    directory: Path | None,
-    source: str,
-    *,
-    members: int | None,
-    best: str | None,
-) -> list[Group]:
-    """The groups of a sweep, after all that can be found wrong before a write or a compilation."""
-    if members is not None and members < 1:
-        raise ValueError(f"members is {members}; expected 1 or more in a program")
-    if not space.trials:
-        raise ValueError("the sweep has no trials")
-    for name in values(space.trials[0].config):
-        if name in RESERVED or "/" in name:
-            raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
-    groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
-    for group in groups:
-        steps, every = group.experiment.steps, group.experiment.evaluate_every
-        if steps < 1 or every < 1:
-            raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
-        with named_fields(group):
-            _trace(group, group.trials[0].config)
-        names = metric_names(group.experiment, arrays_of(group.experiment))
-        if best is not None and best not in names:
-            raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
-    return groups
 
 
 @contextlib.contextmanager

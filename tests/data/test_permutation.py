@@ -41,6 +41,7 @@ def test_bijection(size):
         np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 
+@pytest.mark.parametrize("size", [2**31 - 1, 2**31 - 2, 2**30, 2**30 + 1])
 def test_large_sizes_stay_in_range_and_apart(size):
     index = jnp.concatenate([jnp.arange(50_000), size - 1 - jnp.arange(50_000)])
     order = np.asarray(compiled(index, jax.random.key(0), size=size))

@@ -18,17 +18,6 @@ from tests.toy import Config, experiment
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
 
-class Counter:
-    """Counts how often each function of the learner is traced; a trace is a compilation or its plan."""
-
-    def __init__(self):
-        self.built = []
-
-    def __call__(self, config):
-        self.built.append(config)
-        return experiment(config)
-
-
 @pytest.fixture
 def compiled(monkeypatch):
     """The populations that are compiled, in order."""
@@ -76,7 +65,7 @@ def test_xla_compiles_a_group_no_more_often_when_it_has_more_members(plans):
     def compilations(seeds):
         events = []
 
-        def listen(name, duration, **_):
+        def listen(name: str, duration: float, **_: str | int) -> None:
             events.append(name)
 
         jax.clear_caches()
@@ -226,7 +215,7 @@ def test_a_directory_of_another_experiment_is_refused(tmp_path):
 def _hold(directory, ready, leave):
     from fdl.sweeps.run import _held
 
-    with _held(Path(directory), {"source": ""}):
+    with _held(Path(directory), {"source": ""}, restart=False):
         ready.set()
         leave.wait()
 

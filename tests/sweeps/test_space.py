@@ -85,7 +85,7 @@ def test_one_config_has_one_name():
 
 @pytest.mark.parametrize(("make", "words"), [
     (lambda: grid(Config(), rl=(1,)), "did you mean 'lr'"),
-    (lambda: grid(Config(), lr=0.1), "tuple or list"),
+    (lambda: grid(Config(), lr=0.1), "tuple or list"),  # pyright: ignore
     (lambda: grid(Config(), link="ab"), "tuple or list"),
     (lambda: grid(Config(), lr=("x",)), "Config.lr is 'x'"),
     (lambda: grid(Config(), lr=(-1.0,)), "at least 0"),

@@ -223,7 +223,8 @@ def fill(done, live):
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
     saving, watch = Saving(steps=7), Watch(step=fill)
-    fit(experiment(Config()), jax.random.key(3), directory=Path({str(tmp_path)!r}), saving=saving, watch=watch)
+    key, directory = jax.random.key(3), Path({str(tmp_path)!r})
+    fit(experiment(Config()), key, directory=directory, saving=saving, watch=watch)
 except OSError as error:
     sys.stderr.write(f"one line: {{error}}")
     sys.exit(1)

@@ -1,0 +1,100 @@
+"""What can be found wrong with a sweep before anything is written or compiled."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fdl.configs import traced_fields, values
+from fdl.experiment import Experiment
+from fdl.sweeps.population import Group, groups_of
+from fdl.sweeps.space import Sweep
+from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
+
+RESERVED = ("arm", "seed", "step", "status")
+"""The result's own columns."""
+
+
+def checked_groups(
+    experiment: Build,
+    space: Sweep,
+    directory: Path | None,
+    source: str,
+    *,
+    members: int | None,
+    best: str | None,
+) -> list[Group]:
+    """The groups of a sweep.
+
+    Raises:
+      ValueError: a number out of range, a field with a reserved name, a metric that does not exist, or
+        a traced value that decides Python control flow.
+    """
+    if members is not None and members < 1:
+        raise ValueError(f"members is {members}; expected 1 or more in a program")
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    for name in values(space.trials[0].config):
+        if name in RESERVED or "/" in name:
+            raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
+    groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
+    for group in groups:
+        steps, every = group.experiment.steps, group.experiment.evaluate_every
+        if steps < 1 or every < 1:
+            raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
+        with named_fields(group):
+            _trace(group, group.trials[0].config)
+        names = metric_names(group.experiment, arrays_of(group.experiment))
+        if best is not None and best not in names:
+            raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
+    return groups
+
+
+@contextlib.contextmanager
+def named_fields(group: Group) -> Iterator[None]:
+    """Turns JAX's complaint about a traced value in Python control flow into one that names the field.
+
+    Raises:
+      ValueError: names the fields that must be static.
+    """
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        config = group.trials[0].config
+        guilty = [name for name in traced_fields(type(config)) if not _traceable(group, config, name)]
+        if not guilty:
+            raise
+        raise ValueError(
+            f"{type(config).__name__}.{' and '.join(guilty)}: a traced value decides Python control flow "
+            "or a shape; declare it `fdl.static(...)`, or write the choice with jnp.where or lax.cond"
+        ) from error
+
+
+def _trace(group: Group, config: Any) -> None:
+    """Traces a run's start, step and evaluation; compiles nothing."""
+
+    def whole(traced: Any, arrays: Any) -> Any:
+        run = Member(traced, jax.random.key(0), jnp.bool_(True))
+        carry = init(group.build, run, arrays)
+        return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
+
+    jax.eval_shape(whole, config, arrays_of(group.experiment))
+
+
+def _traceable(group: Group, config: Any, name: str) -> bool:
+    """Whether a run can be traced with this field alone as a traced value."""
+
+    def build(value: Any) -> Experiment:
+        changed = copy.copy(config)
+        object.__setattr__(changed, name, value)
+        return group.build(changed)
+
+    try:
+        _trace(group._replace(build=build), jnp.float32(getattr(config, name)))
+    except jax.errors.ConcretizationTypeError:
+        return False
+    return True
