@@ -22,7 +22,7 @@ def prepare() -> None:
 
     Both are left alone where the user has set them, and where JAX has begun already.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)  # the libraries' own notes are not the user's
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
