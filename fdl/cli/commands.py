@@ -71,9 +71,8 @@ def _train(
     console: Console,
 ) -> Result:
     saving = options.saving()
-    arms = dict.fromkeys(trial.arm for trial in space.trials)
     console.print(file.question, style="bold", **PLAIN)
-    console.print(f"{len(space.trials)} runs of {len(arms)} arms in {directory}", **PLAIN)
+    console.print(str(directory), **PLAIN)
     with shown(console) as progress:
         return sweep(
             file.experiment,

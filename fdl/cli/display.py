@@ -61,4 +61,4 @@ class _Rate:
             self.first, self.began = done, now
         speed = (done - self.first) / max(now - self.began, 1e-9)
         left = f", {duration((total - done) / speed)} left" if speed > 0 else ""
-        return f"{done / total:.0%}, {live} members, {speed:,.0f} steps/s{left}"
+        return f"{done / total:.0%}, {live} member{'s' if live != 1 else ''}, {speed:,.0f} steps/s{left}"

@@ -1,17 +1,21 @@
 """Checkpoints through Orbax: asynchronous, atomic, verified. All that fdl asks of Orbax is here."""
 
+import concurrent.futures
+import contextlib
 import functools
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
+from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
+
+SEAL = "checksums.json"
+"""The file in a checkpoint's folder that holds its other files' CRC-32."""
 
 
 class Checkpoints(NamedTuple):
@@ -62,17 +66,25 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
         except Exception as error:  # Orbax wraps a full disk in many types
             raise OSError(fail % one_line(error)) from error
 
+    sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")
+    seals: list[concurrent.futures.Future[None]] = []
+
     def save(step: int, carry: Any, score: float | None) -> None:
-        tree = {"carry": carry, "checksums": _checksums_of(carry)}
         metrics: Any = None if score is None else {"score": score}
-        guarded(lambda: checkpointer.save_async(step, tree, metrics=metrics, force=True))
+        saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, metrics=metrics, force=True))
+        seals[:] = [sealing.submit(_seal, directory / str(step), saved)]
+
+    def close() -> None:
+        guarded(lambda: checkpointer.close())
+        sealing.shutdown()
 
     def restore(abstract: Any) -> tuple[int, Any] | None:
         nonlocal checkpointer
         damaged = []
         for step in sorted((c.step for c in checkpointer.checkpoints), reverse=True):
             try:
-                carry = _load(checkpointer, step, abstract)
+                _verify(directory / str(step))
+                carry = checkpointer.load(step, {"carry": abstract})["carry"]
             except Exception as error:  # whatever a damaged file makes of Orbax's readers
                 damaged.append(f"{directory / str(step)}: {one_line(error)}")
                 continue
@@ -89,9 +101,9 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
 
     return Checkpoints(
         save=save,
-        busy=lambda: checkpointer.is_saving_in_progress(),
+        busy=lambda: checkpointer.is_saving_in_progress() or not all(seal.done() for seal in seals),
         restore=restore,
-        close=lambda: guarded(lambda: checkpointer.close()),
+        close=close,
     )
 
 
@@ -105,15 +117,35 @@ def _score(metrics: Any) -> float:
     return metrics["score"]
 
 
-def _load(checkpointer: Any, step: int, abstract: Any) -> Any:
-    place = jax.tree.leaves(abstract)[0].sharding
-    whole = NamedSharding(place.mesh, PartitionSpec())
-    sums = jax.ShapeDtypeStruct((len(jax.tree.leaves(abstract)),), jnp.uint32, sharding=whole)
-    tree = {"carry": abstract, "checksums": sums}
-    loaded = checkpointer.load(step, tree)
-    if not bool(jnp.all(_checksums_of(loaded["carry"]) == loaded["checksums"])):
-        raise ValueError("its numbers do not agree with its checksums")
-    return loaded["carry"]
+def _seal(folder: Path, saved: Any) -> None:
+    """Once a checkpoint is complete, writes its files' checksums: uncompressed arrays carry none.
+
+    A crash before that leaves a checkpoint that is whole, as Orbax commits it at once, but unverified.
+    """
+    with contextlib.suppress(Exception):  # a failed save is raised where it is waited for
+        saved.result()
+        write_json(folder / SEAL, {str(path.relative_to(folder)): _crc32(path) for path in _files(folder)})
+
+
+def _verify(folder: Path) -> None:
+    sums = read_json(folder / SEAL)
+    if sums is None:
+        return
+    for name, expected in sums.items():
+        if _crc32(folder / name) != expected:
+            raise ValueError(f"{name} does not agree with its checksum")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and SEAL not in path.name)
+
+
+def _crc32(path: Path) -> int:
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return value
 
 
 def _move_aside(directory: Path, newest_good: int) -> None:
@@ -123,23 +155,3 @@ def _move_aside(directory: Path, newest_good: int) -> None:
         if folder.name.isdigit() and int(folder.name) > newest_good:
             number = sum(1 for _ in aside.iterdir())
             folder.rename(aside / f"{folder.name}-{number}")
-
-
-@jax.jit
-def _checksums_of(carry: Any) -> jax.Array:
-    """A uint32 for every leaf of a carry; uncompressed files carry no checksum of their own.
-
-    Each 32-bit word times an odd number that depends on its place: any changed word changes the sum.
-    """
-    return jnp.stack([_checksum(leaf) for leaf in jax.tree.leaves(carry)])
-
-
-def _checksum(leaf: jax.Array) -> jax.Array:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if leaf.dtype == jnp.bool_:
-        leaf = leaf.astype(jnp.uint8)
-    width = min(leaf.dtype.itemsize * 8, 32)
-    words = jax.lax.bitcast_convert_type(leaf, f"uint{width}").reshape(-1).astype(jnp.uint32)
-    places = jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(2654435761)
-    return jnp.sum(words * (places << 1 | 1), dtype=jnp.uint32)
