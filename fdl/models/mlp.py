@@ -39,8 +39,8 @@ class MLP(nn.Module):
     With `skip`, a layer whose input and output have one width computes `x + layer(x) / sqrt(L)`,
     L the number of such layers: unscaled, activations and gradients grow by a constant factor a
     layer at initialisation; with the factor they stay bounded in the depth (Hanin & Rolnick 2018,
-    How to Start Training, sec. 3; De & Smith 2020, Batch Normalization Biases Residual Blocks
-    Towards the Identity Function, sec. 4).
+    How to Start Training; De & Smith 2020, Batch Normalization Biases Residual Blocks Towards the
+    Identity Function in Deep Networks).
 
     A run of more than `LONGEST_UNROLLED` layers of one width is scanned, so that the time to
     compile does not grow with the depth; its parameters carry a leading axis `[L, ...]`.

@@ -25,7 +25,7 @@ def batch_norm(x: jax.Array, train: bool) -> jax.Array:
 def layer_norm(x: jax.Array, train: bool) -> jax.Array:
     """Layer normalisation of `x` `[..., D]` over its last axis, then scale and shift.
 
-    Ba et al. 2016, Layer Normalization, eq. 4; `train` makes no difference.
+    Ba et al. 2016, Layer Normalization, eq. 3; `train` makes no difference.
     """
     del train
     return nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False)(x)

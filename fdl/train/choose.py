@@ -16,6 +16,10 @@ from fdl.train.runtime import cache_folder, device_memory, machine
 
 SHARE_OF_MEMORY = 0.8
 """How much of a device's free memory a program may plan to use."""
+WORTH_COMPILING = 5.0
+"""How many times longer than a compilation the work left must be for another candidate to be tried:
+plans that are worth measuring mostly differ by tens of percents, and where one is many times slower than
+another the work left is long."""
 MEASURE_SECONDS = 0.2
 """How long a candidate runs for its speed to be believed."""
 
@@ -70,7 +74,7 @@ def choose(
     """The plan for some work: remembered, forced, or measured now; with its compiled program.
 
     Measuring stops where it can no longer pay: a further candidate is compiled only while the work
-    left, at the best speed seen, would take longer than compiling twice.
+    left, at the best speed seen, is long beside a compilation.
 
     Args:
       work: what is to run.
@@ -111,7 +115,7 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
         if best is None or seconds < best.seconds:
             best, program = Choice(fitting, "", seconds), candidate
         left = best.seconds * work.steps * len(work.configs)
-        if left < 2 * candidate.compile_seconds:
+        if left < WORTH_COMPILING * candidate.compile_seconds:
             break
     assert best is not None and program is not None
     others = f"fastest of {len(tried)}: {'; '.join(tried)}"

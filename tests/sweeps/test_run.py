@@ -66,8 +66,8 @@ def test_xla_compiles_a_group_no_more_often_when_it_has_more_members(plans):
     def compilations(seeds):
         events = []
 
-        def listen(name: str, duration: float, **_: Any) -> None:
-            events.append(name)
+        def listen(event: str, duration_secs: float, **_: Any) -> None:
+            events.append(event)
 
         jax.clear_caches()
         jax.monitoring.register_event_duration_secs_listener(listen)
