@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fdl.stats import Comparison as Comparison
     from fdl.stats import Verdict as Verdict
     from fdl.stats import compare as compare
+    from fdl.stats import compare_rates as compare_rates
     from fdl.stats import every as every
     from fdl.sweeps import Sweep as Sweep
     from fdl.sweeps import Trial as Trial
@@ -42,6 +43,7 @@ _HOME = {
     "Comparison": "fdl.stats",
     "Verdict": "fdl.stats",
     "compare": "fdl.stats",
+    "compare_rates": "fdl.stats",
     "every": "fdl.stats",
     "Sweep": "fdl.sweeps",
     "Trial": "fdl.sweeps",

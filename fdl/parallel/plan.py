@@ -33,6 +33,12 @@ class Plan(NamedTuple):
         return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}"
 
 
+def on_devices(plan: Plan, available: int) -> Plan:
+    """The same plan on no more than the available devices, as after a move to a smaller machine."""
+    devices = next(n for n in range(min(plan.devices, available), 0, -1) if plan.members % n == 0)
+    return plan._replace(devices=devices)
+
+
 def mesh_of(plan: Plan) -> Mesh:
     """The first `plan.devices` devices as one axis, `population`."""
     return jax.make_mesh(

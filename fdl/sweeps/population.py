@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.experiment import Experiment
-from fdl.parallel.plan import Plan
+from fdl.parallel.plan import Plan, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
@@ -119,9 +119,12 @@ def train(group: Group, *, members: int | None, saving: Saving, watch: Watch) ->
         before += group.experiment.steps * size
         finished = read_unit(group, unit)
         if finished is None:
-            if unit.plan not in programs:
-                programs[unit.plan] = compile_for(work_of(group, unit.trials), unit.plan)
-            finished = _train_unit(group, unit, programs[unit.plan], saving=saving, watch=inner)
+            plan = on_devices(unit.plan, len(jax.devices()))
+            if plan != unit.plan:
+                watch.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
+            if plan not in programs:
+                programs[plan] = compile_for(work_of(group, unit.trials), plan)
+            finished = _train_unit(group, unit, programs[plan], saving=saving, watch=inner)
         yield finished
 
 
@@ -165,7 +168,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
     seconds = time.monotonic() - began
     cost = {
         "members": len(unit.trials),
-        "plan": str(unit.plan),
+        "plan": str(program.plan),
         "reason": unit.reason,
         "compile_seconds": program.compile_seconds,
         "train_seconds": seconds,

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 import fdl
 from fdl.sweeps import Progress, forecast, grid, stored, sweep
-from fdl.train import early_stopping
+from fdl.train import Saving, early_stopping
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -147,6 +150,37 @@ def test_the_plan_is_remembered_and_the_stored_one_is_used(plans, tmp_path, monk
     for plan in (plans / "plans").iterdir():
         plan.unlink()
     sweep(experiment, SPACE, workdir=tmp_path)  # resumes with the stored plan: measures nothing
+
+
+def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
+    if len(jax.devices()) < 2:
+        pytest.skip("needs 2 devices to begin with")
+    space = grid(Config(), lr=(0.01, 0.05), seeds=3)
+    undisturbed = sweep(experiment, space)
+
+    class Stop(Exception):
+        pass
+
+    def crash(done, total, live):
+        if done >= total // 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        sweep(experiment, space, workdir=tmp_path, saving=Saving(steps=5), progress=Progress(step=crash))
+    assert not list(tmp_path.glob("units/*/done.json")) and list(tmp_path.glob("units/*/checkpoints/*0"))
+    code = f"""
+from fdl.sweeps import Progress, grid, sweep
+from tests.toy import Config, experiment
+space = grid(Config(), lr=(0.01, 0.05), seeds=3)
+result = sweep(experiment, space, workdir={str(tmp_path)!r}, progress=Progress(say=print))
+result.frame.to_parquet({str(tmp_path / "frame.parquet")!r})
+"""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert out.returncode == 0, out.stderr
+    assert "begun on 2 devices, going on with 1" in out.stdout
+    frame = pd.read_parquet(tmp_path / "frame.parquet")
+    np.testing.assert_allclose(frame["test/loss"], undisturbed.frame["test/loss"], rtol=1e-5)
 
 
 def test_failed_members_are_listed_and_sink_no_other():
