@@ -41,6 +41,8 @@ def question(path: Path) -> str | None:
         module = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         return f"(cannot be read: {type(error).__name__})"
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "experiment" for node in module.body):
+    defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    imports = (node.names for node in module.body if isinstance(node, ast.ImportFrom))
+    if "experiment" not in defined | {alias.asname or alias.name for names in imports for alias in names}:
         return None
     return (ast.get_docstring(module) or "(no question)").splitlines()[0]

@@ -23,7 +23,7 @@ A toy of the tests.
 import fdl
 from tests.toy import Config, experiment
 
-SWEEP = fdl.grid(Config(), lr=(0.01, 0.05), seeds=5)
+SWEEP = fdl.grid(Config(), lr=(0.0, 0.05), seeds=8)
 
 
 def claim(result):
@@ -68,7 +68,7 @@ def test_sweep_prints_plan_table_and_verdict(file):
     out = run("sweep", file, cwd=file.parent).stdout
     for words in (
         "Does a larger step learn faster?",
-        "plan: 10 runs",
+        "plan: 16 runs",
         "1 programs",
         "test/loss",
         "SUPPORTED",
@@ -76,8 +76,8 @@ def test_sweep_prints_plan_table_and_verdict(file):
     ):
         assert words in out
     assert out.index("plan:") < out.index("SUPPORTED")
-    wider = run("sweep", file, "--seeds", "6", cwd=file.parent).stdout
-    assert "10 of them are finished already" in wider
+    wider = run("sweep", file, "--seeds", "9", cwd=file.parent).stdout
+    assert "16 of them are finished already" in wider
     assert len(list((file.parent / "runs" / "toys").iterdir())) == 1
     report = run("report", file, "--json", cwd=file.parent)
     assert json.loads(report.stdout.splitlines()[-1])["verdict"] == "SUPPORTED"
@@ -96,7 +96,7 @@ def test_a_grid_on_the_command_line(file):
 def test_plan_trains_nothing(file):
     out = run("plan", file, "--json", cwd=file.parent)
     programs = json.loads(out.stdout.splitlines()[-1])["programs"]
-    assert [program["trials"] for program in programs] == [10]
+    assert [program["trials"] for program in programs] == [16]
     assert not (file.parent / "runs").exists()
 
 
