@@ -1,4 +1,4 @@
-"""Every test has its own cache of plans; compiled programs are shared by the session."""
+"""Tests keep compiled programs and measured plans in a folder of their own."""
 
 import os
 import tempfile
