@@ -38,11 +38,7 @@ def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
         epoch, first = _divide_product(step, batch_size, size)
         position = first + lax.iota(jnp.uint32, batch_size)
         epoch = epoch + lax.div(position, np.uint32(size))
-        index = permute(lax.rem(position, np.uint32(size)), key, epoch, size=size)
-        # The remainder changes no value. XLA computes an integer remainder once, where it would fuse
-        # what `permute` ends with into the gather and compute the order again for every element of a
-        # row: ten times slower on CPU (`optimization_barrier` does not hinder it before JAX 0.12).
-        return _rows(arrays, lax.rem(index, np.uint32(size)))
+        return _rows(arrays, permute(lax.rem(position, np.uint32(size)), key, epoch, size=size))
 
     return Source(arrays, batch, -(-size // batch_size))
 

@@ -41,7 +41,11 @@ def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int
         word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
         word = word ^ (word >> 15)
         x = _swap_or_not(x, lax.rem(word, np.uint32(size)), word + second, size)
-    return jnp.broadcast_to(x, jnp.broadcast_shapes(jnp.shape(index), jnp.shape(epoch)))
+    x = jnp.broadcast_to(x, jnp.broadcast_shapes(jnp.shape(index), jnp.shape(epoch)))
+    # This changes no value, but XLA computes an integer remainder before what uses it. Without it the
+    # rounds fuse into the gather that follows and run again for each element of a row, or never finish
+    # compiling, as the code doubles every round. `optimization_barrier` does not help before JAX 0.12.
+    return lax.rem(x, np.uint32(size))
 
 
 def _rounds(size: int) -> int:
