@@ -192,6 +192,7 @@ def test_outside_the_main_thread_a_run_works_too(tmp_path):
     same(done[0].state, fit(experiment(Config()), KEY).state)
 
 
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_a_failed_run_keeps_its_last_good_checkpoint(tmp_path):
     fitted = fit(nan_after(25), KEY, directory=tmp_path, saving=OFTEN)
     assert fitted.end["status"] == "failed"
