@@ -12,7 +12,7 @@ from rich.table import Table
 from fdl import report
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
-from fdl.cli.flags import Options, RunOptions, SweepOptions, TrainOptions, parse, space_of
+from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, space_of
 from fdl.result import Result
 from fdl.serialization import digest, fingerprint, run_source, to_json
 from fdl.stats import Verdict
@@ -32,15 +32,14 @@ def execute(command: str, words: Sequence[str]) -> int:
         )
     prepare()
     file = load(Path(words[0]))
-    options_type = RunOptions if command == "run" else SweepOptions
-    options, changed, columns = parse(f"fdl {command} {words[0]}", options_type, file.config, words[1:])
+    options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
     console = Console(stderr=options.json)
     if command == "run":
         return _run(file, options, changed, console)
     space = space_of(file.config, file.sweep, changed, columns, options.seeds)
-    directory = options.workdir or Path("runs") / file.name / digest(run_source(file.source))
     if command == "plan":
         return _plan(file, options, space, console)
+    directory = options.workdir or Path("runs") / file.name / digest(run_source(file.source))
     if command == "sweep":
         result = _train(file, options, space, directory, {"kind": "sweep"}, console)
     else:
@@ -128,7 +127,7 @@ def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[s
     }
 
 
-def _plan(file: ExperimentFile, options: SweepOptions, space: Sweep, console: Console) -> int:
+def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
     programs = forecast(file.experiment, space, members=options.members)
     table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
     for number, program in enumerate(programs, 1):

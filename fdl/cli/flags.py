@@ -31,8 +31,6 @@ Switch = tyro.conf.FlagCreatePairsOff[bool]
 class Options:
     """What every command takes."""
 
-    workdir: Path | None = None
-    """where everything goes (default: runs/NAME/FINGERPRINT)"""
     json: Switch = False
     """print one machine-readable line at the end; all else goes to stderr"""
 
@@ -41,6 +39,8 @@ class Options:
 class TrainOptions(Options):
     """What the commands that train take."""
 
+    workdir: Path | None = None
+    """where everything goes (default: runs/NAME/FINGERPRINT)"""
     restart: Switch = False
     """move what the directory holds aside and begin anew; nothing is deleted"""
     checkpoint_seconds: float = 30.0
@@ -72,12 +72,36 @@ class RunOptions(TrainOptions):
 
 @dataclasses.dataclass
 class SweepOptions(TrainOptions):
-    """`fdl sweep`, `fdl plan`, `fdl report`."""
+    """`fdl sweep`."""
 
     seeds: int | None = None
     """seeds of every arm, instead of those in the file"""
     members: int | None = None
     """members in one program, instead of the measured choice"""
+
+
+@dataclasses.dataclass
+class PlanOptions(Options):
+    """`fdl plan`."""
+
+    seeds: int | None = None
+    """seeds of every arm, instead of those in the file"""
+    members: int | None = None
+    """members in one program, instead of the measured choice"""
+
+
+@dataclasses.dataclass
+class ReportOptions(Options):
+    """`fdl report`."""
+
+    workdir: Path | None = None
+    """where the sweep's runs are (default: runs/NAME/FINGERPRINT)"""
+    seeds: int | None = None
+    """seeds of every arm, instead of those in the file"""
+
+
+OPTIONS = {"run": RunOptions, "sweep": SweepOptions, "plan": PlanOptions, "report": ReportOptions}
+"""What each command takes besides the experiment's fields."""
 
 
 def parse(
@@ -99,7 +123,7 @@ def parse(
       ValueError: a flag that does not exist, or a value that does not fit; one line.
     """
     hints = typing.get_type_hints(config)
-    sweeps = options is SweepOptions
+    sweeps = options is not RunOptions
     grid_type = dataclasses.make_dataclass(
         "Grid", [(name, tuple[hint, ...], dataclasses.field(default=())) for name, hint in hints.items()]
     )

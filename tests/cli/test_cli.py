@@ -145,6 +145,8 @@ BAD = {
     "bad grid value": (["sweep", "FILE", "--grid.lr", "0.1", "x"], ["--grid.lr", "'x'"]),
     "bad grid field": (["sweep", "FILE", "--grid.rl", "0.1"], ["--grid.rl", "--grid.lr"]),
     "grid out of range": (["sweep", "FILE", "--grid.lr", "-1"], ["Config.lr", "-1.0", "at least 0"]),
+    "plan takes no directory": (["plan", "FILE", "--workdir", "here"], ["--workdir"]),
+    "report does not restart": (["report", "FILE", "--restart"], ["--restart"]),
     "no sweep": (["sweep", "single.py"], ["SWEEP", "--grid"]),
     "unknown metric": (["run", "FILE", "--best", "test/los"], ["test/los", "test/loss"]),
     "checkpoint interval": (["run", "FILE", "--checkpoint-steps", "0"], ["--checkpoint-steps", ">= 1"]),
