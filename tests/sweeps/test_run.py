@@ -202,7 +202,7 @@ def test_early_stopping_ends_each_member_by_itself():
 
     result = sweep(build, grid(Config(), lr=(0.002, 0.05), seeds=4))
     last = result.last()
-    assert set(last["status"]) == {"stopped", "finished"} or last["step"].nunique() > 1
+    assert "stopped" in set(last["status"]) and last["step"].nunique() > 1
     for (arm, seed), rows in result.frame.groupby(["arm", "seed"]):
         lr = float(rows["lr"].iloc[0])
         alone = fdl.train.fit(build(Config(lr=lr)), jax.random.key(seed))
