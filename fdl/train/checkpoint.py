@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
     checkpointer = open_(cleanup_tmp_directories=True)
+    loud, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
     fail = f"cannot save to {directory}: %s; earlier checkpoints are intact: mend it and repeat the command"
 
     def guarded(action: Callable[[], Any]) -> Any:
@@ -77,6 +79,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
     def close() -> None:
         guarded(lambda: checkpointer.close())
         sealing.shutdown()
+        sys.unraisablehook = loud  # only now: after a failure the writes still under way end later
 
     def restore(abstract: Any) -> tuple[int, Any] | None:
         nonlocal checkpointer
@@ -105,6 +108,17 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
         restore=restore,
         close=close,
     )
+
+
+def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The hook, but silent on what becomes of a failed save's other writes: Orbax has closed their event
+    loop by then, and the first failure is raised where the save is waited for."""
+
+    def heed(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    return heed
 
 
 def _context() -> ocp.Context:
