@@ -2,25 +2,12 @@
 
 import functools
 import hashlib
-from typing import NamedTuple
 
 import numpy as np
 
+from fdl.data.splits import Splits
+
 _HELD_OUT = 360
-
-
-class Splits(NamedTuple):
-    """A data set in three parts; each is a dictionary of arrays `[N, ...]` by name.
-
-    Attributes:
-      train: to fit parameters, and the only part that preprocessing may learn from.
-      validation: to choose hyper-parameters and when to stop.
-      test: to report.
-    """
-
-    train: dict[str, np.ndarray]
-    validation: dict[str, np.ndarray]
-    test: dict[str, np.ndarray]
 
 
 def digits() -> Splits:
@@ -39,18 +26,19 @@ def digits() -> Splits:
     Returns:
       Parts with `x`, float32 `[N, 64]`, and `y`, int32 `[N]` in 0..9; the arrays are read-only.
     """
-    return Splits(*(dict(part) for part in _digits()))
+    train, validation, test = (dict(part) for part in _digits())
+    return Splits(train, validation, test, classes=tuple("0123456789"))
 
 
 @functools.cache
-def _digits() -> Splits:
+def _digits() -> tuple[dict[str, np.ndarray], ...]:
     from sklearn.datasets import load_digits  # here, as it takes longer to import than all of fdl.data
 
     x, y = load_digits(return_X_y=True)
     train, validation, test = _stratified(y)
     scale = x[train].std(axis=0)
     x = (x - x[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
-    return Splits(_part(x, y, train), _part(x, y, validation), _part(x, y, test))
+    return _part(x, y, train), _part(x, y, validation), _part(x, y, test)
 
 
 def _stratified(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,65 @@
+"""Data made by a function of a key: endless streams on the device, and fixed sets."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from fdl.data.splits import Splits
+from fdl.experiment import Source
+
+Sample = Callable[[jax.Array], Mapping[str, jax.Array]]
+"""`sample(key) -> one row's arrays by name`, pure and jittable."""
+
+
+def stream(sample: Sample, *, batch_size: int) -> Source:
+    """Endless training data, made on the device: no row comes twice.
+
+    Args:
+      sample: makes one row of a key.
+      batch_size: B, rows in a batch.
+
+    Returns:
+      A source whose batch is a dictionary of the sample's names, `[B, ...]`; row r of step s is the
+      sample of `fold_in(fold_in(key, s), r)`.
+
+    Raises:
+      ValueError: a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+
+    def batch(arrays: tuple[()], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        del arrays
+        return _rows(sample, jax.random.fold_in(key, step), batch_size)
+
+    return Source((), batch, 1)
+
+
+def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int = 0) -> Splits:
+    """Fixed sets of generated rows; the three parts are independent of one another.
+
+    Args:
+      sample: makes one row of a key.
+      train: rows in the train part.
+      validation: rows in the validation part.
+      test: rows in the test part.
+      seed: names the sets.
+
+    Raises:
+      ValueError: a part without rows.
+    """
+    sizes = {"train": train, "validation": validation, "test": test}
+    if min(sizes.values()) < 1:
+        raise ValueError(f"the parts have {sizes} rows; expected at least 1 in each")
+    key = jax.random.key(seed)
+    made = (
+        jax.device_get(_rows(sample, jax.random.fold_in(key, number), size))
+        for number, size in enumerate(sizes.values())
+    )
+    return Splits(*({name: np.asarray(array) for name, array in part.items()} for part in made))
+
+
+def _rows(sample: Sample, key: jax.Array, size: int) -> dict[str, jax.Array]:
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, np.arange(size, dtype=np.uint32))
+    return dict(jax.vmap(sample)(keys))

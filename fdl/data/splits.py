@@ -1,0 +1,84 @@
+"""What a data set is: parts of rows by name, in memory or on the host, and how a batch is prepared."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Rows(NamedTuple):
+    """Rows that stay on the host, read by number: larger than a device's memory, or files.
+
+    Attributes:
+      size: how many rows there are, N.
+      row: shape and dtype of one row's arrays, by name.
+      take: `take(index) -> {name: [n, ...]}` for integers `[n]` in `range(N)`; the same index is the
+        same row, from any thread and process.
+      memory: those of the columns `[N, ...]` that are in memory anyway, such as labels, for checks.
+    """
+
+    size: int
+    row: Mapping[str, jax.ShapeDtypeStruct]
+    take: Callable[[np.ndarray], dict[str, np.ndarray]]
+    memory: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+Part = Mapping[str, np.ndarray] | Rows
+"""Rows by name: arrays `[N, ...]` in memory, or `Rows`."""
+
+
+class Splits(NamedTuple):
+    """A data set in three parts.
+
+    Attributes:
+      train: to fit parameters, and the only part that preprocessing may learn from.
+      validation: to choose hyper-parameters and when to stop.
+      test: to report.
+      prepare: `prepare(batch) -> batch`, pure: what is done on the device to every batch of every
+        part, such as scaling bytes to floats; or None.
+      classes: the names of the labels 0, 1, ...; `()` where they have none.
+    """
+
+    train: Part
+    validation: Part
+    test: Part
+    prepare: Callable[[Any], Any] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def parts(splits: Splits) -> dict[str, Part]:
+    """The three parts by name."""
+    return {"train": splits.train, "validation": splits.validation, "test": splits.test}
+
+
+def row_of(part: Part) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of one row's arrays, by name."""
+    if isinstance(part, Rows):
+        return dict(part.row)
+    return {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in part.items()}
+
+
+def size_of(part: Part) -> int:
+    """How many rows a part has."""
+    return part.size if isinstance(part, Rows) else len(next(iter(part.values())))
+
+
+def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
+    """Arrays `[N, ...]` that are not to be put on a device whole, such as memory-mapped files.
+
+    Raises:
+      ValueError: no arrays, or lengths that disagree.
+    """
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(
+            f"the arrays have {sizes} rows; expected at least one array, and as many rows in each"
+        )
+    return Rows(
+        size=next(iter(sizes.values())),
+        row=row_of(arrays),
+        take=lambda index: {name: np.asarray(array[index]) for name, array in arrays.items()},
+        memory={name: array for name, array in arrays.items() if not isinstance(array, np.memmap)},
+    )
