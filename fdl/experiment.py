@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 State = Any
 """A pytree of arrays: everything that one step reads and writes (parameters, optimizer, ...)."""
@@ -32,14 +33,19 @@ class Source(NamedTuple):
     """Data as a pure function of the step: the same step is the same batch on every topology.
 
     Attributes:
-      arrays: pytree of NumPy arrays; it travels to the compiled program as an argument.
+      arrays: pytree of NumPy arrays; it travels to the compiled program as an argument. Of a source with
+        `fetch`, the shapes (`jax.ShapeDtypeStruct`) of what that returns.
       batch: `batch(arrays, step, key) -> batch`; `step` is an int32 scalar, the key names the order.
       batches: how many consecutive steps make one pass; an evaluation reads exactly these.
+      fetch: where the data stays on the host, `fetch(step, words, rows) -> arrays` reads what `batch`
+        gets at this step: `words` are the key's own (uint32, `jax.random.key_data`), `rows` the slice of
+        the batch's rows that is asked for. It is called ahead of time, from several threads.
     """
 
     arrays: Any
     batch: Callable[[Any, jax.Array, jax.Array], Batch]
     batches: int
+    fetch: Callable[[int, np.ndarray, slice], Any] | None = None
 
 
 class Stopper(NamedTuple):

@@ -14,14 +14,16 @@ def cross_entropy(
 
     Args:
       logits: `[B, C]`.
-      labels: `[B]`, integers from 0 to C - 1.
+      labels: `[B]`, integers from 0 to C - 1; or `[B, C]`, a distribution over the classes.
       label_smoothing: the share ε of the target that is spread evenly over all C classes: the label
         has 1 - ε + ε/C (Szegedy et al. 2016, Rethinking the Inception Architecture, sec. 7).
 
     Returns:
       `[B]`.
     """
-    classes = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    classes = labels
+    if labels.ndim < logits.ndim:
+        classes = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(classes, jnp.asarray(label_smoothing)))
 
 

@@ -31,5 +31,10 @@ def mean(values: jax.Array, weight: jax.Array) -> Mean:
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1.0 where the largest of `logits` `[B, C]` is at `labels` `[B]`, else 0.0; `[B]`."""
+    """1.0 where the largest of `logits` `[B, C]` is at `labels` `[B]`, else 0.0; `[B]`.
+
+    Of labels that are distributions `[B, C]` the likeliest class counts.
+    """
+    if labels.ndim == logits.ndim:
+        labels = jnp.argmax(labels, axis=-1)
     return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)

@@ -41,7 +41,7 @@ def main() -> None:
     arrays = arrays_of(experiment)
     choice, program = choose(Work(lambda _: experiment, [()], key[None], arrays, STEPS), say=print)
     members = stack_members([()], key[None], pad_to=1)
-    schedule, names = evaluation_steps(experiment), metric_names(experiment, arrays)
+    schedule, names = evaluation_steps(experiment), metric_names(experiment)
     placed = jax.device_put(arrays["train"])
     init = jax.jit(experiment.learner.init)
 

@@ -60,7 +60,7 @@ def main() -> None:
     began = time.perf_counter()
     choice, program = choose(work, say=print)
     preparing = time.perf_counter() - began
-    schedule, names = evaluation_steps(group.experiment), metric_names(group.experiment, work.arrays)
+    schedule, names = evaluation_steps(group.experiment), metric_names(group.experiment)
     size = choice.plan.members
     starts = range(0, len(space.trials), size)
     parts = [stack_members(work.configs[i : i + size], work.keys[i : i + size], pad_to=size) for i in starts]

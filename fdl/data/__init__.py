@@ -4,9 +4,11 @@ from fdl.data.arrays import sequential, shuffled
 from fdl.data.embedded import digits
 from fdl.data.generated import sampled, stream
 from fdl.data.permutation import permute
+from fdl.data.sources import Augmentation, sources
 from fdl.data.splits import Part, Rows, Splits, on_host
 
 __all__ = [
+    "Augmentation",
     "Part",
     "Rows",
     "Splits",
@@ -16,5 +18,6 @@ __all__ = [
     "sampled",
     "sequential",
     "shuffled",
+    "sources",
     "stream",
 ]

@@ -1,4 +1,4 @@
-"""Sources over arrays in memory: shuffled for training, in order for evaluation."""
+"""Sources over rows: shuffled for training, in order for evaluation."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fdl.data.permutation import permute
+from fdl.data.permutation import permute, permute_on_host
+from fdl.data.splits import Part, Rows
 from fdl.experiment import Source
 
 _LIMIT = 2**31
 
 
-def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
+def shuffled(part: Part, *, batch_size: int) -> Source:
     """Training batches: every epoch visits every row exactly once, each in an order of its own.
 
     The rows form one endless stream, epoch after epoch, and batch `step` is rows
@@ -22,7 +23,7 @@ def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
     The arithmetic is exact for every step up to 2**31 - 1 (epochs are numbered modulo 2**32).
 
     Args:
-      arrays: by name, `[N, ...]`, all of the same N below 2**31.
+      part: arrays by name, `[N, ...]`, all of the same N below 2**31; or rows on the host.
       batch_size: B, rows in a batch.
 
     Returns:
@@ -32,7 +33,9 @@ def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
     Raises:
       ValueError: no rows, lengths that disagree, or a batch size out of range.
     """
-    arrays, size = _checked(arrays, batch_size)
+    part, size = _checked(part, batch_size)
+    if isinstance(part, Rows):
+        return _shuffled_on_host(part, batch_size)
 
     def batch(arrays: Mapping[str, jax.Array], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         epoch, first = _divide_product(step, batch_size, size)
@@ -40,14 +43,25 @@ def shuffled(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
         epoch = epoch + lax.div(position, np.uint32(size))
         return _rows(arrays, permute(lax.rem(position, np.uint32(size)), key, epoch, size=size))
 
-    return Source(arrays, batch, -(-size // batch_size))
+    return Source(part, batch, -(-size // batch_size))
 
 
-def sequential(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
+def _shuffled_on_host(rows: Rows, batch_size: int) -> Source:
+    def fetch(step: int, words: np.ndarray, part: slice) -> dict[str, np.ndarray]:
+        position = step * batch_size + np.arange(batch_size, dtype=np.int64)[part]
+        epoch, place = np.divmod(position, rows.size)
+        return rows.take(permute_on_host(place, words, epoch, size=rows.size))
+
+    return Source(
+        _batch_shapes(rows, batch_size), lambda arrays, _, __: arrays, -(-rows.size // batch_size), fetch
+    )
+
+
+def sequential(part: Part, *, batch_size: int) -> Source:
     """Evaluation batches: every row once, in the order given.
 
     Args:
-      arrays: by name, `[N, ...]`, all of the same N below 2**31.
+      part: arrays by name, `[N, ...]`, all of the same N below 2**31; or rows on the host.
       batch_size: B, rows in a batch.
 
     Returns:
@@ -59,25 +73,44 @@ def sequential(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Source:
       ValueError: no rows, lengths that disagree, a batch size out of range, or an array called
         `"weight"`.
     """
-    arrays, size = _checked(arrays, batch_size)
-    if "weight" in arrays:
+    part, size = _checked(part, batch_size)
+    if "weight" in (part.row if isinstance(part, Rows) else part):
         raise ValueError("an array is called 'weight', the name of the padding's weights; rename it")
+    on_host = isinstance(part, Rows)
 
     def batch(arrays: Mapping[str, jax.Array], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         del key
         first = jnp.asarray(step).astype(jnp.uint32) * np.uint32(batch_size)
         position = first + lax.iota(jnp.uint32, batch_size)
         weight = (position < np.uint32(size)).astype(jnp.float32)
-        return {**_rows(arrays, lax.min(position, np.uint32(size - 1))), "weight": weight}
+        rows = arrays if on_host else _rows(arrays, lax.min(position, np.uint32(size - 1)))
+        return {**rows, "weight": weight}
 
-    return Source(arrays, batch, -(-size // batch_size))
+    batches = -(-size // batch_size)
+    if not isinstance(part, Rows):
+        return Source(part, batch, batches)
+
+    def fetch(step: int, words: np.ndarray, rows: slice) -> dict[str, np.ndarray]:
+        del words
+        position = step * batch_size + np.arange(batch_size, dtype=np.int64)[rows]
+        return part.take(np.minimum(position, size - 1))
+
+    return Source(_batch_shapes(part, batch_size), batch, batches, fetch)
 
 
-def _checked(arrays: Mapping[str, np.ndarray], batch_size: int) -> tuple[dict[str, np.ndarray], int]:
-    """The arrays and their common length; `ValueError` for what no batch can be made of."""
+def _batch_shapes(rows: Rows, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    return {name: jax.ShapeDtypeStruct((batch_size, *one.shape), one.dtype) for name, one in rows.row.items()}
+
+
+def _checked(part: Part, batch_size: int) -> tuple[dict[str, np.ndarray] | Rows, int]:
+    """The rows and how many they are; `ValueError` for what no batch can be made of."""
     if not 1 <= batch_size < _LIMIT:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1 and below 2**31")
-    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    if isinstance(part, Rows):
+        if not 1 <= part.size < _LIMIT:
+            raise ValueError(f"there are {part.size} rows; expected 1 to 2**31 - 1")
+        return part, part.size
+    arrays = {name: np.asarray(array) for name, array in part.items()}
     if not arrays:
         raise ValueError("arrays is empty; give at least one array [N, ...] by name")
     (reference, size), *others = ((name, _length(name, array)) for name, array in arrays.items())

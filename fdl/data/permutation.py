@@ -1,5 +1,8 @@
 """A keyed order of `range(size)` that is computed, not stored: one index at a time, in O(1)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,18 +37,54 @@ def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int
     """
     if not 1 <= size < _LIMIT:
         raise ValueError(f"size is {size}; expected 1 to 2**31 - 1; split a larger range into parts")
-    x = jnp.asarray(index).astype(jnp.uint32)
-    first, second = _seeds(key, jnp.asarray(epoch).astype(jnp.uint32))
-    for number in range(_rounds(size)):
-        word = first + np.uint32(number * _GOLDEN % 2**32)
-        word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
-        word = word ^ (word >> 15)
-        x = _swap_or_not(x, lax.rem(word, np.uint32(size)), word + second, size)
+    x, epoch = jnp.asarray(index).astype(jnp.uint32), jnp.asarray(epoch).astype(jnp.uint32)
+    words = jax.random.key_data(key)
+    x = _shuffle(
+        x, [words[place] for place in range(words.size)], epoch, size, jnp.where, jnp.maximum, lax.rem
+    )
     x = jnp.broadcast_to(x, jnp.broadcast_shapes(jnp.shape(index), jnp.shape(epoch)))
     # This changes no value, but XLA computes an integer remainder before what uses it. Without it the
     # rounds fuse into the gather that follows and run again for each element of a row, or never finish
     # compiling, as the code doubles every round. `optimization_barrier` does not help before JAX 0.12.
     return lax.rem(x, np.uint32(size))
+
+
+def permute_on_host(index: np.ndarray, words: np.ndarray, epoch: np.ndarray, *, size: int) -> np.ndarray:
+    """The values of `permute` in NumPy, for rows that are read on the host.
+
+    Args:
+      index: `[n]` integers in `range(size)`.
+      words: the key's own words, `jax.random.key_data(key)`.
+      epoch: `[n]` integers, modulo 2**32.
+      size: as for `permute`.
+
+    Returns:
+      int64 `[n]`.
+    """
+    x, epoch = index.astype(np.uint32), (epoch % 2**32).astype(np.uint32)
+    own = [np.full_like(x, word) for word in words]
+    return _shuffle(x, own, epoch, size, np.where, np.maximum, np.remainder).astype(np.int64)
+
+
+def _shuffle(
+    x: Any, words: Sequence[Any], epoch: Any, size: int, where: Any, maximum: Any, remainder: Any
+) -> Any:
+    """All rounds, on JAX's or NumPy's arrays by their own `where`, `maximum` and unsigned `remainder`."""
+    first, second = _seeds(words, epoch)
+    divisor = np.uint32(size)
+    for number in range(_rounds(size)):
+        word = first + np.uint32(number * _GOLDEN % 2**32)
+        word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
+        word = word ^ (word >> 15)
+        pivot, seed = remainder(word, divisor), word + second
+        # One round of swap-or-not: x or its partner, as a bit says that is the same for both of them.
+        # Multiplier and offset are random and new in every round, so any two pairs get bits that agree
+        # half of the time; a fixed multiplier leaves some distances in place for many rounds.
+        partner = pivot - x
+        partner = where(pivot < x, partner + divisor, partner)
+        hashed = maximum(x, partner) * (seed | 1) + (seed << 7)
+        x = where(hashed >> 31 == 1, partner, x)
+    return x
 
 
 def _rounds(size: int) -> int:
@@ -59,26 +98,15 @@ def _rounds(size: int) -> int:
     return 0 if size == 1 else size.bit_length() + _EXTRA_ROUNDS
 
 
-def _swap_or_not(x: jax.Array, pivot: jax.Array, seed: jax.Array, size: int) -> jax.Array:
-    """One round: `x` or its partner, as a bit says that is the same for both of them."""
-    partner = pivot - x
-    partner = jnp.where(pivot < x, partner + np.uint32(size), partner)
-    # Multiplier and offset are random and new in every round, so any two pairs get bits that agree
-    # half of the time; a fixed multiplier leaves some distances in place for many rounds.
-    hashed = jnp.maximum(x, partner) * (seed | 1) + (seed << 7)
-    return jnp.where(hashed >> 31 == 1, partner, x)
-
-
-def _seeds(key: jax.Array, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _seeds(words: Sequence[Any], epoch: Any) -> tuple[Any, Any]:
     """Two words, of the shape of `epoch`, that name the order."""
     first, second = np.uint32(_GOLDEN), np.uint32(0x7F4A7C15)
-    words = jax.random.key_data(key)
-    for word in (*(words[place] for place in range(words.size)), epoch):
+    for word in (*words, epoch):
         first, second = _mix(first ^ word), _mix(second ^ word)
-    return first, second  # pyright: ignore[reportReturnType]
+    return first, second
 
 
-def _mix(word: jax.Array) -> jax.Array:
+def _mix(word: Any) -> Any:
     """A bijection of 32-bit words in which every bit moves every bit (Wellons' lowbias32)."""
     word = (word ^ (word >> 16)) * np.uint32(0x21F0AAAD)
     word = (word ^ (word >> 15)) * np.uint32(0x735A2D97)

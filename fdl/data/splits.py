@@ -60,6 +60,12 @@ def row_of(part: Part) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in part.items()}
 
 
+def prepared_row(splits: Splits) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of a batch of one row, `[1, ...]` by name, as models get it."""
+    row = {k: jax.ShapeDtypeStruct((1, *v.shape), v.dtype) for k, v in row_of(splits.train).items()}
+    return row if splits.prepare is None else dict(jax.eval_shape(splits.prepare, row))
+
+
 def size_of(part: Part) -> int:
     """How many rows a part has."""
     return part.size if isinstance(part, Rows) else len(next(iter(part.values())))

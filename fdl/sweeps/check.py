@@ -48,7 +48,7 @@ def checked_groups(
             raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
         with named_fields(group):
             _trace(group, group.trials[0].config)
-        names = metric_names(group.experiment, arrays_of(group.experiment))
+        names = metric_names(group.experiment)
         if best is not None and best not in names:
             raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
     return groups
@@ -79,7 +79,7 @@ def _trace(group: Group, config: Any) -> None:
 
     def whole(traced: Any, arrays: Any) -> Any:
         run = Member(traced, jax.random.key(0), jnp.bool_(True))
-        carry = init(group.build, run, arrays)
+        carry = init(group.build, run)
         return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
 
     jax.eval_shape(whole, config, arrays_of(group.experiment))

@@ -160,7 +160,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         program,
         stack_members(work.configs, work.keys, pad_to=unit.plan.members),
         evaluation_steps(group.experiment),
-        metric_names(group.experiment, work.arrays),
+        metric_names(group.experiment),
         directory=directory,
         saving=saving,
         watch=watch,

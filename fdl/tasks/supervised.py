@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.data import Splits, sequential, shuffled
+from fdl.data import Augmentation, Splits, sources
+from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.checks import check_counts, check_labels, check_targets
-
-_EVALUATION_BATCH = 512
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -46,6 +44,7 @@ def classification(
     steps: int,
     batch_size: int = 64,
     evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
     label_smoothing: Number = 0.0,
     l1: Number = 0.0,
     l2: Number = 0.0,
@@ -64,6 +63,7 @@ def classification(
       steps: updates in a run.
       batch_size: rows in a training batch.
       evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
@@ -81,7 +81,7 @@ def classification(
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
     learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
-    return _experiment(learner, splits, steps, batch_size, evaluate_every, stop)
+    return _experiment(learner, splits, steps, batch_size, evaluate_every, augment, stop)
 
 
 def regression(
@@ -92,6 +92,7 @@ def regression(
     steps: int,
     batch_size: int = 64,
     evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     stop: Stopper | None = None,
@@ -109,6 +110,7 @@ def regression(
       steps: updates in a run.
       batch_size: rows in a training batch.
       evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       stop: early stopping, or None.
@@ -126,7 +128,7 @@ def regression(
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
     learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
-    return _experiment(learner, splits, steps, batch_size, evaluate_every, stop)
+    return _experiment(learner, splits, steps, batch_size, evaluate_every, augment, stop)
 
 
 def _learner(
@@ -140,11 +142,11 @@ def _learner(
     l2: Number,
 ) -> Learner:
     """The three functions; of `splits` only the shape of a row matters."""
-    row = np.zeros_like(splits.train["x"][:1])
+    row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> State:
         # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
-        model_state = dict(model.init(key, jnp.asarray(row), train=False))
+        model_state = dict(model.init(key, jnp.zeros(row.shape, row.dtype), train=False))
         params = model_state.pop("params")
         return State(params, model_state, optimizer.init(params))
 
@@ -189,15 +191,12 @@ def _experiment(
     steps: int,
     batch_size: int,
     evaluate_every: int | None,
+    augment: Augmentation | None,
     stop: Stopper | None,
 ) -> Experiment:
     """Trains on the first split and evaluates on the others."""
     if evaluate_every is None:
         evaluate_every = max(1, steps // 10)
     check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
-    evaluation = {
-        name: sequential(split, batch_size=min(len(split["x"]), _EVALUATION_BATCH))
-        for name, split in (("validation", splits.validation), ("test", splits.test))
-    }
-    train = shuffled(splits.train, batch_size=batch_size)
+    train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
     return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

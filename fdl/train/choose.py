@@ -50,12 +50,17 @@ class Choice(NamedTuple):
     seconds: float
 
 
-def candidates(count: int, devices: int, platform: str) -> list[Plan]:
+def candidates(count: int, devices: int, platform: str, *, on_host: bool = False) -> list[Plan]:
     """The plans worth measuring for `count` members, the likeliest best first.
 
     On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
-    call a step; on GPUs and TPUs width wins.
+    call a step; on GPUs and TPUs width wins. Data that stays on the host (`on_host`) comes a call a step.
     """
+    if on_host:
+        across = min(devices, count)
+        wide = -(-count // across) * across
+        plans = [Plan(across, "map", "calls", across), Plan(wide, "vmap", "calls", across)]
+        return plans if wide > across else plans[:1]
     single = [Plan(1, "map", "scan", 1), Plan(1, "map", "calls", 1)]
     if count == 1:
         return single
@@ -82,7 +87,9 @@ def choose(
       say: told of every measurement, one line each.
     """
     platform = jax.devices()[0].platform
-    plans = candidates(min(members or len(work.configs), len(work.configs)), len(jax.devices()), platform)
+    count = min(members or len(work.configs), len(work.configs))
+    on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
+    plans = candidates(count, len(jax.devices()), platform, on_host=on_host)
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
@@ -167,7 +174,7 @@ def _key(work: Work, plans: list[Plan]) -> str:
     """The program's fingerprint: its code as the compiler gets it, the work and the machine."""
     members = stack_members(work.configs[:1], work.keys[:1], pad_to=1)
     member = jax.tree.map(lambda leaf: leaf[0], members)
-    carry = jax.eval_shape(lambda m, a: one.init(work.build, m, a), member, work.arrays)
+    carry = jax.eval_shape(lambda m: one.init(work.build, m), member)
     advance = jax.jit(lambda m, a, c: one.advance_once(work.build, m, a, c))
     code = advance.lower(member, work.arrays, carry).as_text()
     return digest([code, machine(), len(work.configs), work.steps, plans])

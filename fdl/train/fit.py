@@ -65,7 +65,7 @@ def fit(
         program,
         stack_members([()], key[None], pad_to=1),
         evaluation_steps(experiment),
-        metric_names(experiment, arrays),
+        metric_names(experiment),
         directory=directory,
         saving=saving,
         watch=watch,

@@ -10,7 +10,7 @@ from jax import lax
 from jax.core import Tracer
 
 from fdl import rng, tree
-from fdl.experiment import Experiment, State
+from fdl.experiment import Experiment, Source, State
 from fdl.metrics import Mean
 
 Build = Callable[[Any], Experiment]
@@ -67,28 +67,33 @@ class Row(NamedTuple):
     valid: jax.Array
 
 
+def sources_of(experiment: Experiment) -> dict[str, Source]:
+    """All its sources by split, `"train"` and those of the evaluation."""
+    return {"train": experiment.train, **experiment.evaluation}
+
+
 def arrays_of(experiment: Experiment) -> dict[str, Any]:
     """The arrays of all its sources, by split; they travel to the program as an argument."""
-    return {"train": experiment.train.arrays} | {k: s.arrays for k, s in experiment.evaluation.items()}
+    return {split: source.arrays for split, source in sources_of(experiment).items()}
 
 
-def metric_names(experiment: Experiment, arrays: Any) -> tuple[str, ...]:
+def metric_names(experiment: Experiment) -> tuple[str, ...]:
     """The names of all metrics in a row, those of the steps first, as `train/loss`."""
     key = jax.random.key(0)
     state = jax.eval_shape(experiment.learner.init, key)
-    names = [f"train/{name}" for name in _step_metrics(experiment, arrays, state)]
+    names = [f"train/{name}" for name in _step_metrics(experiment, state)]
     for split, source in sorted(experiment.evaluation.items()):
-        batch = jax.eval_shape(source.batch, arrays[split], jnp.int32(0), key)
+        batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), key)
         metrics = jax.eval_shape(experiment.learner.evaluate, state, batch)
         names += [f"{split}/{name}" for name in sorted(metrics)]
     return tuple(names)
 
 
-def init(build: Build, member: Member, arrays: Any) -> Carry:
+def init(build: Build, member: Member) -> Carry:
     """The carry of a run before its first step."""
     experiment = build(member.config)
     state = experiment.learner.init(rng.stream(member.key, "init"))
-    names = _step_metrics(experiment, _inputs(experiment, arrays), state)
+    names = _step_metrics(experiment, state)
     return Carry(
         state=state,
         step=jnp.int32(0),
@@ -137,7 +142,8 @@ def measure(
     """The evaluation metrics of one batch of a split, by name."""
     experiment = build(member.config)
     key = jax.random.key(0)  # an evaluation reads in a fixed order
-    batch = experiment.evaluation[split].batch(_inputs(experiment, arrays)[split], index, key)
+    source = experiment.evaluation[split]
+    batch = source.batch(_inputs(source, arrays[split]), index, key)
     return dict(experiment.learner.evaluate(carry.state, batch))
 
 
@@ -178,7 +184,13 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
     Returns:
       The final state and the rows `[evaluations]`; the same numbers as `fit` gives. Rows after an
       early stop or a failure are not valid.
+
+    Raises:
+      ValueError: the data of a source stays on the host.
     """
+    on_host = [split for split, source in sources_of(experiment).items() if source.fetch]
+    if on_host:
+        raise ValueError(f"the data of {on_host} stays on the host; use `fit`, or arrays in memory")
     member = Member((), key, jnp.bool_(True))
     arrays = jax.tree.map(jnp.asarray, arrays_of(experiment))
 
@@ -186,7 +198,7 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
         carry = advance(lambda _: experiment, member, arrays, carry, end)
         return evaluate(lambda _: experiment, member, arrays, carry)
 
-    carry = init(lambda _: experiment, member, arrays)
+    carry = init(lambda _: experiment, member)
     carry, rows = lax.scan(period, carry, jnp.asarray(evaluation_steps(experiment), jnp.int32))
     return carry.state, rows
 
@@ -199,7 +211,7 @@ def evaluation_steps(experiment: Experiment) -> list[int]:
 
 def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Carry]:
     experiment = build(member.config)
-    inputs = _inputs(experiment, arrays)["train"]
+    inputs = _inputs(experiment.train, arrays["train"])
     data_key, step_key = rng.stream(member.key, "data"), rng.stream(member.key, "step")
 
     def step(carry: Carry) -> Carry:
@@ -234,13 +246,13 @@ def _settled(before: Carry, after: Carry) -> Carry:
     return after._replace(step=after.step - lost, summed=after.summed - lost)
 
 
-def _inputs(experiment: Experiment, arrays: Any) -> Any:
+def _inputs(source: Source, arrays: Any) -> Any:
     """The given arrays, but those that the traced config decides as they are inside the trace."""
     choose = lambda own, given: own if isinstance(own, Tracer) else given  # noqa: E731
-    return jax.tree.map(choose, arrays_of(experiment), arrays)
+    return jax.tree.map(choose, source.arrays, arrays)
 
 
-def _step_metrics(experiment: Experiment, arrays: Any, state: State) -> list[str]:
+def _step_metrics(experiment: Experiment, state: State) -> list[str]:
     key = jax.random.key(0)
-    batch = jax.eval_shape(experiment.train.batch, arrays["train"], jnp.int32(0), key)
+    batch = jax.eval_shape(experiment.train.batch, experiment.train.arrays, jnp.int32(0), key)
     return sorted(jax.eval_shape(experiment.learner.step, state, batch, key)[1])

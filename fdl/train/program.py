@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fdl.parallel.plan import Plan, lift, mesh_of, split_over, whole_on
 from fdl.train import member as one
+from fdl.train.feed import Feed
 from fdl.train.member import Build, Carry, Member, Row
 
 
@@ -78,16 +79,19 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     began = time.perf_counter()
     mesh = mesh_of(plan)
     place = functools.partial(jax.device_put, device=split_over(mesh))
-    members, arrays = place(members), jax.device_put(arrays, whole_on(mesh))
+    beside = functools.partial(jax.device_put, device=whole_on(mesh))
+    members, arrays = place(members), _placed(arrays, beside)
     lifted = functools.partial(lift, plan=plan, mesh=mesh)
-    init = jax.jit(lifted(functools.partial(one.init, build)))
+    init = jax.jit(lifted(lambda member, _: one.init(build, member)))
     carry = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=split_over(mesh)),
-        jax.eval_shape(init, members, arrays),
+        jax.eval_shape(init, members, ()),
     )
-    functions = _on_device if plan.loop == "scan" else _on_host
-    lowered, connect = functions(build, members, arrays, carry, lifted)
-    lowered["init"] = init.lower(members, arrays)
+    make = functools.partial(_on_device, build, members, arrays, carry, lifted, beside)
+    if plan.loop == "calls":
+        make = functools.partial(_on_host, build, members, arrays, carry, lifted, place, beside)
+    lowered, connect = make()
+    lowered["init"] = init.lower(members, ())
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the compiler runs outside Python's lock
         done = pool.map(lambda each: each.compile(), lowered.values())
         compiled = dict(zip(lowered, done, strict=True))
@@ -95,7 +99,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     return Program(
         plan=plan,
         place=place,
-        init=lambda members: compiled["init"](members, arrays),
+        init=lambda members: compiled["init"](members, ()),
         advance=advance,
         evaluate=evaluate,
         abstract=carry,
@@ -105,7 +109,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
 
 
 def _on_device(
-    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any
+    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any, beside: Any
 ) -> tuple[dict[str, Any], Any]:
     """The functions that loop over steps and batches inside the program."""
 
@@ -117,48 +121,70 @@ def _on_device(
     lift_evaluate = lifted(lambda own, shared: one.evaluate(build, own[1], shared, own[0]))
     advance = jax.jit(lambda carry, m, a, end: lift_advance((carry, m), (a, end)), donate_argnums=0)
     evaluate = jax.jit(lambda carry, m, a: lift_evaluate((carry, m), a), donate_argnums=0)
+    number = lambda value: beside(jnp.int32(value))  # noqa: E731
     lowered = {
-        "advance": advance.lower(carry, members, arrays, _beside(arrays, 0)),
+        "advance": advance.lower(carry, members, arrays, number(0)),
         "evaluate": evaluate.lower(carry, members, arrays),
     }
 
     def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
         return (
-            lambda members, carry, _, end: compiled["advance"](carry, members, arrays, _beside(arrays, end)),
+            lambda members, carry, _, end: compiled["advance"](carry, members, arrays, number(end)),
             lambda members, carry: compiled["evaluate"](carry, members, arrays),
         )
 
     return lowered, connect
 
 
-def _on_host(build: Build, members: Any, arrays: Any, carry: Any, lifted: Any) -> tuple[dict[str, Any], Any]:
+def _on_host(
+    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any, place: Any, beside: Any
+) -> tuple[dict[str, Any], Any]:
     """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
-    device are many times slower."""
-    config = jax.tree.map(lambda leaf: leaf[0], members.config)
-    batches = {split: source.batches for split, source in build(config).evaluation.items()}
-    lift_once = lifted(lambda own, shared: one.advance_once(build, own[1], shared, own[0]))
-    lift_close = lifted(lambda own, _: one.close(build, own[1], own[0], own[2]))
+    device are many times slower, and data that stays on the host comes a batch at a time."""
+    experiment = build(jax.tree.map(lambda leaf: leaf[0], members.config))
+    batches = {split: source.batches for split, source in experiment.evaluation.items()}
+    feeds = {
+        split: Feed(source, place if split == "train" else beside, end=batches.get(split, experiment.steps))
+        for split, source in one.sources_of(experiment).items()
+        if source.fetch
+    }
+    given = {split: () if split in feeds else part for split, part in arrays.items()}
+
+    def once(own: Any, shared: Any) -> Carry:
+        carry, member, fetched = own
+        train = {"train": fetched} if "train" in feeds else {}
+        return one.advance_once(build, member, shared | train, carry)
 
     def measure(split: str) -> Any:
-        part = lifted(lambda own, shared: one.measure(build, own[1], shared[0], own[0], split, shared[1]))
-        return jax.jit(lambda carry, m, a, index: part((carry, m), (a, index)))
+        def part(own: Any, shared: Any) -> Any:
+            return one.measure(build, own[1], {split: shared[0]}, own[0], split, shared[1])
 
-    once = jax.jit(lambda carry, m, a: lift_once((carry, m), a), donate_argnums=0)
+        lifted_part = lifted(part)
+        return jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
+
+    lift_once, lift_close = lifted(once), lifted(lambda own, _: one.close(build, own[1], own[0], own[2]))
+    advance = jax.jit(lambda carry, m, fetched, a: lift_once((carry, m, fetched), a), donate_argnums=0)
     pulse = jax.jit(lambda carry: jax.tree.map(jnp.copy, _pulse(carry)))
     close = jax.jit(lambda carry, m, sums: lift_close((carry, m, sums), ()), donate_argnums=0)
     measures = {split: measure(split) for split in batches}
-    lowered = {"advance": once.lower(carry, members, arrays), "pulse": pulse.lower(carry)}
+    shapes = _widened(arrays["train"], members.live) if "train" in feeds else ()
+    lowered = {"advance": advance.lower(carry, members, shapes, given), "pulse": pulse.lower(carry)}
 
     def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
         def advance(members: Member, carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
-            for _ in range(start, end):
-                carry = compiled["advance"](carry, members, arrays)
+            for step in range(start, end):
+                fetched = feeds["train"].of(members.key, step) if "train" in feeds else ()
+                carry = compiled["advance"](carry, members, fetched, given)
             return carry, compiled["pulse"](carry)
+
+        def evaluated(members: Member, carry: Carry, split: str, index: int) -> Any:
+            data = feeds[split].of(None, index) if split in feeds else given[split]
+            return measures[split](carry, members, data, beside(jnp.int32(index)))
 
         def evaluate(members: Member, carry: Carry) -> tuple[Carry, Row]:
             sums = {}
-            for split, function in measures.items():
-                parts = (function(carry, members, arrays, _beside(arrays, i)) for i in range(batches[split]))
+            for split, count in batches.items():
+                parts = (evaluated(members, carry, split, index) for index in range(count))
                 sums[split] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
             return close(carry, members, sums)
 
@@ -167,10 +193,16 @@ def _on_host(build: Build, members: Any, arrays: Any, carry: Any, lifted: Any) -
     return lowered, connect
 
 
-def _beside(arrays: Any, value: int) -> jax.Array:
-    """A scalar on the devices where the arrays are."""
-    leaves = jax.tree.leaves(arrays)
-    return jax.device_put(jnp.int32(value), leaves[0].sharding if leaves else None)
+def _placed(arrays: Any, beside: Callable[[Any], Any]) -> Any:
+    """Arrays on the devices; shapes of what stays on the host as they are."""
+    return jax.tree.map(lambda one: one if isinstance(one, jax.ShapeDtypeStruct) else beside(one), arrays)
+
+
+def _widened(shapes: Any, live: jax.Array) -> Any:
+    """The shapes of one member's rows as those of all members', `[members, ...]`."""
+    return jax.tree.map(
+        lambda one: jax.ShapeDtypeStruct((*live.shape, *one.shape), one.dtype, sharding=live.sharding), shapes
+    )
 
 
 def _pulse(carry: Carry) -> Pulse:

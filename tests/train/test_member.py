@@ -106,7 +106,7 @@ def test_the_train_metric_is_the_mean_since_the_last_evaluation():
 
 def test_metric_names_are_those_of_the_rows():
     one = experiment(Config())
-    assert metric_names(one, arrays_of(one)) == ("train/loss", "test/loss")
+    assert metric_names(one) == ("train/loss", "test/loss")
     assert set(fit(one, KEY).rows[0]) == {"step", "train/loss", "test/loss"}
 
 
