@@ -63,8 +63,12 @@ def l2(params: Any) -> jax.Array:
 
 
 def _kernels(params: Any) -> list[jax.Array]:
+    def own_name(path: Any) -> str | None:  # a box with the axes' names may be around the leaf
+        names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
+        return names[-1] if names else None
+
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [leaf for path, leaf in leaves if path and getattr(path[-1], "key", None) == "kernel"]
+    return [leaf for path, leaf in leaves if own_name(path) == "kernel"]
 
 
 def _difference(predictions: jax.Array, targets: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Supervised learning: a model's outputs compared with targets, row by row."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.data import Augmentation, Splits, sources
+from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
-from fdl.tasks.checks import check_counts, check_labels, check_targets
+from fdl.tasks.checks import check_labels, check_targets
+from fdl.tasks.gradient import experiment_over, gradient_learner
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -20,20 +21,6 @@ RowLoss = Callable[[jax.Array, jax.Array], jax.Array]
 """`loss(outputs, targets)`, `[B, K]` and `[B, ...]` to `[B]`."""
 Measures = Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
 """Metrics by name, each of the form of a `RowLoss`."""
-
-
-class State(NamedTuple):
-    """What a step of supervised learning reads and writes.
-
-    Attributes:
-      params: the model's parameters.
-      model_state: the model's other collections by name (`"batch_stats"`); `{}` where it has none.
-      optimizer: the optimizer's state.
-    """
-
-    params: Any
-    model_state: Any
-    optimizer: Any
 
 
 def classification(
@@ -81,7 +68,15 @@ def classification(
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
     learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
-    return _experiment(learner, splits, steps, batch_size, evaluate_every, augment, stop)
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
 
 
 def regression(
@@ -128,7 +123,15 @@ def regression(
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
     learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
-    return _experiment(learner, splits, steps, batch_size, evaluate_every, augment, stop)
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
 
 
 def _learner(
@@ -144,38 +147,24 @@ def _learner(
     """The three functions; of `splits` only the shape of a row matters."""
     row = prepared_row(splits)["x"]
 
-    def init(key: jax.Array) -> State:
+    def init(key: jax.Array) -> Any:
         # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
-        model_state = dict(model.init(key, jnp.zeros(row.shape, row.dtype), train=False))
-        params = model_state.pop("params")
-        return State(params, model_state, optimizer.init(params))
+        return model.init(key, jnp.zeros(row.shape, row.dtype), train=False)
 
-    def objective(params: Any, model_state: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        outputs, model_state = model.apply(
-            {"params": params, **model_state},
-            batch["x"],
-            train=True,
-            rngs={"dropout": rng.stream(key, "dropout")},
-            mutable=list(model_state),
-        )
-        value = jnp.mean(loss(outputs, batch["y"])) + _penalty(params, l1=l1, l2=l2)
-        return value, (outputs, model_state)
-
-    def step(state: State, batch: Any, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        gradient = jax.grad(objective, has_aux=True)
-        grads, (outputs, model_state) = gradient(state.params, state.model_state, batch, key)
-        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        outputs, model_state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
+        value = jnp.mean(loss(outputs, batch["y"])) + _penalty(variables["params"], l1=l1, l2=l2)
         means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["y"]).items()}
-        return State(params, model_state, optimizer_state), means
+        return value, (means, model_state)
 
-    def evaluate(state: State, batch: Any) -> dict[str, metrics.Mean]:
-        variables = {"params": state.params, **state.model_state}
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         outputs, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         rows = measures(outputs, batch["y"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return Learner(init, step, evaluate)
+    return gradient_learner(init, objective, evaluate, optimizer)
 
 
 def _penalty(params: Any, *, l1: Number, l2: Number) -> Number:
@@ -183,20 +172,3 @@ def _penalty(params: Any, *, l1: Number, l2: Number) -> Number:
     factors = ((l1, losses.l1), (l2, losses.l2))
     used = [(c, f) for c, f in factors if isinstance(c, jax.Array) or c != 0]
     return sum((c * f(params) for c, f in used), 0.0)
-
-
-def _experiment(
-    learner: Learner,
-    splits: Splits,
-    steps: int,
-    batch_size: int,
-    evaluate_every: int | None,
-    augment: Augmentation | None,
-    stop: Stopper | None,
-) -> Experiment:
-    """Trains on the first split and evaluates on the others."""
-    if evaluate_every is None:
-        evaluate_every = max(1, steps // 10)
-    check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
-    train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
-    return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

@@ -50,7 +50,7 @@ class Choice(NamedTuple):
     seconds: float
 
 
-def candidates(count: int, devices: int, platform: str, *, on_host: bool = False) -> list[Plan]:
+def candidates(count: int, devices: int, platform: str, on_host: bool = False) -> list[Plan]:
     """The plans worth measuring for `count` members, the likeliest best first.
 
     On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
@@ -89,7 +89,7 @@ def choose(
     platform = jax.devices()[0].platform
     count = min(members or len(work.configs), len(work.configs))
     on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
-    plans = candidates(count, len(jax.devices()), platform, on_host=on_host)
+    plans = candidates(count, len(jax.devices()), platform, on_host)
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
