@@ -1,23 +1,82 @@
-"""Data: sources whose batch is a pure function of the step, and data sets that come along."""
+"""Data: sources whose batch is a pure function of the step, data sets, files, augmentations."""
 
-from fdl.data.arrays import sequential, shuffled
-from fdl.data.embedded import digits
-from fdl.data.generated import sampled, stream
-from fdl.data.permutation import permute
-from fdl.data.sources import Augmentation, sources
-from fdl.data.splits import Part, Rows, Splits, on_host
-
-__all__ = [
-    "Augmentation",
-    "Part",
-    "Rows",
-    "Splits",
-    "digits",
-    "on_host",
-    "permute",
-    "sampled",
-    "sequential",
-    "shuffled",
-    "sources",
-    "stream",
-]
+from fdl.data import synthetic as synthetic
+from fdl.data.arrays import sequential as sequential
+from fdl.data.arrays import shuffled as shuffled
+from fdl.data.audio import clips as clips
+from fdl.data.audio import read_npz as read_npz
+from fdl.data.audio import spoken_digits as spoken_digits
+from fdl.data.audio import wav_folder as wav_folder
+from fdl.data.augment import compose as compose
+from fdl.data.augment import flip_horizontal as flip_horizontal
+from fdl.data.augment import gaussian_noise as gaussian_noise
+from fdl.data.augment import random_crop as random_crop
+from fdl.data.augment import shift as shift
+from fdl.data.augment import sometimes as sometimes
+from fdl.data.augment import two_views as two_views
+from fdl.data.augment_images import affine as affine
+from fdl.data.augment_images import colour_jitter as colour_jitter
+from fdl.data.augment_images import gaussian_blur as gaussian_blur
+from fdl.data.augment_images import grey as grey
+from fdl.data.augment_images import random_resized_crop as random_resized_crop
+from fdl.data.catalog import cifar10 as cifar10
+from fdl.data.catalog import cifar100 as cifar100
+from fdl.data.catalog import fashion_mnist as fashion_mnist
+from fdl.data.catalog import mnist as mnist
+from fdl.data.catalog import tiny_shakespeare_file as tiny_shakespeare_file
+from fdl.data.cifar import read_cifar10 as read_cifar10
+from fdl.data.cifar import read_cifar100 as read_cifar100
+from fdl.data.contact_sheet import contact_sheet as contact_sheet
+from fdl.data.corpus import read_text as read_text
+from fdl.data.corpus import text as text
+from fdl.data.embedded import breast_cancer as breast_cancer
+from fdl.data.embedded import diabetes as diabetes
+from fdl.data.embedded import digit_images as digit_images
+from fdl.data.embedded import digits as digits
+from fdl.data.embedded import wine as wine
+from fdl.data.from_splits import Augmentation as Augmentation
+from fdl.data.from_splits import sources as sources
+from fdl.data.generated import Sample as Sample
+from fdl.data.generated import sampled as sampled
+from fdl.data.generated import stream as stream
+from fdl.data.grammar import scan_jump as scan_jump
+from fdl.data.grammar import scan_length as scan_length
+from fdl.data.grammar import scan_simple as scan_simple
+from fdl.data.grammar import scan_turn_left as scan_turn_left
+from fdl.data.idx import read_idx as read_idx
+from fdl.data.images import image_folder as image_folder
+from fdl.data.mel import log_mel as log_mel
+from fdl.data.mel import spec_augment as spec_augment
+from fdl.data.mixing import cutmix as cutmix
+from fdl.data.mixing import cutout as cutout
+from fdl.data.mixing import mixup as mixup
+from fdl.data.mixing import random_erasing as random_erasing
+from fdl.data.number_names import numbers as numbers
+from fdl.data.number_names import numbers_by_length as numbers_by_length
+from fdl.data.partition import split_rows as split_rows
+from fdl.data.permutation import permute as permute
+from fdl.data.pictures import faces as faces
+from fdl.data.pictures import photo_patches as photo_patches
+from fdl.data.pictures import photos as photos
+from fdl.data.records import array_record as array_record
+from fdl.data.records import hugging_face as hugging_face
+from fdl.data.scaling import standardise as standardise
+from fdl.data.sliding import tokens_file as tokens_file
+from fdl.data.sliding import windows as windows
+from fdl.data.sliding import write_tokens as write_tokens
+from fdl.data.speech import synthesised_digits as synthesised_digits
+from fdl.data.splits import Part as Part
+from fdl.data.splits import Rows as Rows
+from fdl.data.splits import Splits as Splits
+from fdl.data.splits import on_host as on_host
+from fdl.data.tabular import table as table
+from fdl.data.time_series import co2 as co2
+from fdl.data.time_series import series as series
+from fdl.data.time_series import sunspots as sunspots
+from fdl.data.vocabulary import Vocabulary as Vocabulary
+from fdl.data.vocabulary import characters as characters
+from fdl.data.vocabulary import read_bpe as read_bpe
+from fdl.data.vocabulary import train_bpe as train_bpe
+from fdl.data.vocabulary import utf8 as utf8
+from fdl.data.vocabulary import write_bpe as write_bpe
+from fdl.data.wav import read_wav as read_wav

@@ -196,5 +196,3 @@ def _check_recordings(path: str | Path, data: dict[str, np.ndarray]) -> None:
     wrong = np.flatnonzero(~np.isin(data["y"], np.arange(10)))
     if wrong.size:
         raise ValueError(f"{path}: 'y' at {wrong[0]} is {data['y'][wrong[0]]}; expected a digit, 0 to 9")
-
-

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl.data.text import read_text
+from fdl.data.corpus import read_text
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none"}
 _LARGEST = float(np.finfo(np.float32).max)

@@ -53,11 +53,12 @@ def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int
     if min(sizes.values()) < 1:
         raise ValueError(f"the parts have {sizes} rows; expected at least 1 in each")
     key = jax.random.key(seed)
+    rows = jax.jit(lambda key, size: _rows(sample, key, size), static_argnums=1)
     made = (
-        jax.device_get(_rows(sample, jax.random.fold_in(key, number), size))
+        jax.device_get(rows(jax.random.fold_in(key, number), size))
         for number, size in enumerate(sizes.values())
     )
-    return Splits(*({name: np.asarray(array) for name, array in part.items()} for part in made))
+    return Splits(*made)
 
 
 def _rows(sample: Sample, key: jax.Array, size: int) -> dict[str, jax.Array]:

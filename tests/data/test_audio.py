@@ -325,10 +325,11 @@ def test_folders_with_too_little(tmp_path):
         wav_folder(tmp_path / "none", length=5)
 
 
-def test_spoken_digits_say_when_they_are_not_found(tmp_path, monkeypatch):
+def test_spoken_digits_are_looked_for_in_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FDL_DATA", str(tmp_path))
-    monkeypatch.setenv("FDL_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(FileNotFoundError, match=r"fsdd\.npz was not found"):
+    (tmp_path / "fsdd").mkdir()
+    (tmp_path / "fsdd" / "fsdd.npz").write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match=r"fsdd/fsdd\.npz: byte 0"):
         spoken_digits()
 
 

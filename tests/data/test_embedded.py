@@ -179,6 +179,7 @@ def test_digit_images_are_the_same_digits_as_images():
         images = getattr(splits, name)
         np.testing.assert_array_equal(images["x"].reshape(-1, 64), PIXELS[split()[name]])
         np.testing.assert_array_equal(images["y"], LABELS[split()[name]])
+    assert splits.prepare is not None
     prepared = np.asarray(splits.prepare(splits.train)["x"])
     assert prepared.shape == (1077, 8, 8, 1)
     assert abs(prepared.mean()) < 1e-5 and abs(prepared.std() - 1) < 1e-5

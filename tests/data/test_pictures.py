@@ -10,8 +10,8 @@ from fdl.data.partition import split_rows
 
 skimage_data = pytest.importorskip("skimage.data", reason="needs the extra 'embedded'")
 
-from fdl.data import photos as module  # noqa: E402
-from fdl.data.photos import faces, photo_patches, photos  # noqa: E402
+from fdl.data import pictures as module  # noqa: E402
+from fdl.data.pictures import faces, photo_patches, photos  # noqa: E402
 
 SHAPES = {
     "astronaut": (512, 512, 3),

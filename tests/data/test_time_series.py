@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fdl.data.series import co2, series, sunspots
+from fdl.data.time_series import co2, series, sunspots
 
 RANDOM = np.random.default_rng(0)
 

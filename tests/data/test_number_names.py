@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from fdl.data.numbers import NUMBER_DIGITS, NUMBER_WORDS, number_words, numbers, numbers_by_length
+from fdl.data.number_names import NUMBER_DIGITS, NUMBER_WORDS, number_words, numbers, numbers_by_length
 from fdl.data.sentences import to_tokens, to_words
 
 TABLE = {

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from fdl.data.sliding import windows
 from fdl.data.splits import Part, Splits
 from fdl.data.vocabulary import Vocabulary, characters
-from fdl.data.windows import windows
 
 
 def text(

@@ -1,0 +1,292 @@
+"""Text of Markov chains and hidden Markov models, whose best possible loss is known exactly."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+_BITS = 31  # thresholds reach 2**31 itself, which must still fit in 32 bits
+_MOST = 2**26
+
+
+def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: float = 1.0) -> np.ndarray:
+    """A random matrix whose rows are distributions.
+
+    With the words `w = bits(key, [rows, columns])` (32 bits), row by row in float64,
+
+        p[i, j] is proportional to (-log((w[i, j] + 1/2) / 2**32)) ** sharpness.
+
+    Sharpness 1 draws each row uniformly from all distributions (Dirichlet with all parameters 1); 0
+    makes them uniform; larger ones concentrate each row on few columns, at less entropy. No entry is
+    0, so a square one is the transition matrix of an ergodic chain.
+
+    Args:
+      key: one typed PRNG key, concrete (not under `jit`).
+      rows: distributions.
+      columns: outcomes of each.
+      sharpness: not negative.
+
+    Returns:
+      float64 `[rows, columns]`.
+
+    Raises:
+      ValueError: no rows or columns, or a negative sharpness.
+    """
+    if min(rows, columns) < 1 or sharpness < 0:
+        raise ValueError(
+            f"rows, columns and sharpness are {rows}, {columns} and {sharpness}; expected at least 1, 1 and 0"
+        )
+    words = np.asarray(jax.random.bits(key, (rows, columns))).astype(np.float64)
+    weights = (-np.log((words + 0.5) / 2**32)) ** sharpness
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def stationary(transition: np.ndarray) -> np.ndarray:
+    """The distribution that a chain keeps: the one solution of π P = π.
+
+    Args:
+      transition: P, `[K, K]`; row i is the distribution of what follows state i. Here and in all
+        that follows, rows must sum to 1 within 1e-6, and are divided by their sums.
+
+    Returns:
+      π, float64 `[K]`.
+
+    Raises:
+      ValueError: not a transition matrix, or more than one stationary distribution.
+    """
+    transition = _transition(transition)
+    states = len(transition)
+    equations = np.vstack([transition.T - np.eye(states), np.ones(states)])
+    solution, _, rank, _ = np.linalg.lstsq(equations, np.eye(states + 1)[states], rcond=None)
+    if rank < states:
+        raise ValueError(
+            f"transition has {states - rank + 1} closed classes of states; "
+            "expected one, so that there is one stationary distribution"
+        )
+    solution = np.maximum(solution, 0.0)
+    return solution / solution.sum()
+
+
+def entropy_rate(transition: np.ndarray) -> float:
+    """The entropy rate of a stationary Markov chain, -Σ π_i P_ij log P_ij, in nats a token.
+
+    It is the least mean cross-entropy that any model of the chain's text can have (Cover and Thomas,
+    Elements of Information Theory, sec. 4.2).
+
+    Args:
+      transition: P, `[K, K]`.
+
+    Raises:
+      ValueError: as for `stationary`.
+    """
+    return float(stationary(transition) @ _entropy(_transition(transition), axis=1))
+
+
+def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> dict[str, jax.Array]:
+    """Text of a stationary Markov chain of order 1 (Shannon 1948, A Mathematical Theory of Communication).
+
+    With K states, T = length, the stationary distribution π and the words
+    `w = bits(key, [T + 1]) >> 1` (31 bits), the states s[0..T] are
+
+        s[0] = the number of j < K - 1 with w[0] >= round(2**31 (π_0 + ... + π_j))
+        s[t] = the number of j < K - 1 with w[t] >= round(2**31 (P_i0 + ... + P_ij)), i = s[t-1]
+
+    with sums in float64. Probabilities are thus exact to 2**-31, and what has probability 0 never
+    happens. `x = s[:-1]`, `y = s[1:]`. The loss counts everywhere; the least that can be
+    expected is `entropy_rate(transition)`, at every place.
+
+    Args:
+      key: one typed PRNG key.
+      transition: P, `[K, K]`, known when the program is traced.
+      length: T, at least 1.
+
+    Returns:
+      `x` and `y`, int32 `[T]`, in 0..K-1.
+
+    Raises:
+      ValueError: a length below 1, or as for `stationary`.
+    """
+    return _shifted(_chain(_words(key, (_checked(length) + 1,)), transition))
+
+
+def hidden_markov_text(
+    key: jax.Array, *, transition: np.ndarray, emission: np.ndarray, length: int = 64
+) -> dict[str, jax.Array]:
+    """Text that a stationary hidden Markov model emits (Rabiner 1989, A Tutorial on Hidden Markov Models).
+
+    With K hidden states, V tokens, T = length and the words `w = bits(key, [2, T + 1]) >> 1` (31
+    bits), the hidden states s[0..T] are those of `markov_text` with the words w[0], and
+
+        o[t] = the number of j < V - 1 with w[1, t] >= round(2**31 (E_i0 + ... + E_ij)), i = s[t].
+
+    `x = o[:-1]`, `y = o[1:]`. The loss counts everywhere. The best one on a row is the mean of
+    `-token_log_likelihood(o)[1:]`; over long rows it tends to the entropy rate, which lies between
+    the bounds of `entropy_rate_bounds`.
+
+    Args:
+      key: one typed PRNG key.
+      transition: P, `[K, K]`, known when the program is traced.
+      emission: E, `[K, V]`; row i is the distribution of the token that state i emits.
+      length: T, at least 1.
+
+    Returns:
+      `x` and `y`, int32 `[T]`, in 0..V-1.
+
+    Raises:
+      ValueError: a length below 1, emissions that do not fit, or as for `stationary`.
+    """
+    emission = _emission(emission, len(transition))
+    hidden_words, token_words = _words(key, (2, _checked(length) + 1))
+    hidden = _chain(hidden_words, transition)
+    return _shifted(_choose(_thresholds(emission), hidden, token_words))
+
+
+def token_log_likelihood(tokens: jax.Array, *, transition: np.ndarray, emission: np.ndarray) -> jax.Array:
+    """What a hidden Markov model that knows itself says of each token, by the forward algorithm.
+
+    The first hidden state is of the stationary distribution. The sum is the log-likelihood of the
+    tokens; without the sign, each is the loss of the best possible predictor.
+
+    Args:
+      tokens: `[T]` integers in 0..V-1.
+      transition: P, `[K, K]`, known when the program is traced.
+      emission: E, `[K, V]`.
+
+    Returns:
+      float32 `[T]`, log p(token t | tokens 0..t-1) in nats; minus infinity from an impossible token on.
+
+    Raises:
+      ValueError: emissions that do not fit, or as for `stationary`.
+    """
+    emitted = jnp.asarray(_emission(emission, len(transition)).T, jnp.float32)[tokens]
+    moves = jnp.asarray(_transition(transition), jnp.float32)
+
+    def advance(state: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+        joint = state * likelihood
+        total = joint.sum()
+        posterior = joint / jnp.where(total > 0, total, 1.0)
+        return jnp.matmul(posterior, moves, precision="highest"), jnp.log(total)
+
+    return lax.scan(advance, jnp.asarray(stationary(transition), jnp.float32), emitted)[1]
+
+
+def entropy_rate_bounds(transition: np.ndarray, emission: np.ndarray, *, length: int) -> tuple[float, float]:
+    """Bounds of the entropy rate of a hidden Markov model's text, in nats a token.
+
+    H(O_n | O_1..O_n-1, S_1) <= rate <= H(O_n | O_1..O_n-1) for tokens O, hidden states S and
+    n = length; both meet as n grows (Cover and Thomas, Elements of Information Theory, sec. 4.5).
+    Exact, by all V**n texts in float64; memory and time are in proportion to K**2 V**n.
+
+    Args:
+      transition: P, `[K, K]`.
+      emission: E, `[K, V]`.
+      length: n, at least 1.
+
+    Returns:
+      The lower and the upper bound.
+
+    Raises:
+      ValueError: a length below 1, more than 2**26 terms, emissions that do not fit, or as for
+        `stationary`.
+    """
+    emission = _emission(emission, len(transition))
+    states, tokens = emission.shape
+    if length < 1 or states**2 * tokens**length > _MOST:
+        raise ValueError(
+            f"length is {length}, with {states} states and {tokens} tokens; "
+            "expected at least 1, and states**2 * tokens**length at most 2**26"
+        )
+    start = stationary(transition)
+    # joint[i, text, k]: the probability of the text and of the last hidden state k, given the first, i.
+    joint = np.eye(states)[:, None, :]
+    upper, lower = [0.0], [0.0]
+    for place in range(length):
+        moved = joint @ _transition(transition) if place else joint
+        joint = (moved[:, :, None, :] * emission.T).reshape(states, -1, states)
+        texts = joint.sum(axis=2)
+        upper.append(float(_entropy(start @ texts, axis=0)))
+        lower.append(float(start @ _entropy(texts, axis=1)))
+    return lower[-1] - lower[-2], upper[-1] - upper[-2]
+
+
+def _checked(length: int) -> int:
+    if length < 1:
+        raise ValueError(f"length is {length}; expected at least 1")
+    return length
+
+
+def _words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.bits(key, shape) >> (32 - _BITS)
+
+
+def _chain(words: jax.Array, transition: np.ndarray) -> jax.Array:
+    """The states `[n]` that words `[n]` choose, as `markov_text` documents."""
+    first = _choose(_thresholds(stationary(transition)[None]), jnp.int32(0), words[0])
+    thresholds = _thresholds(_transition(transition))
+
+    def move(state: jax.Array, word: jax.Array) -> tuple[jax.Array, jax.Array]:
+        state = _choose(thresholds, state, word)
+        return state, state
+
+    return jnp.concatenate([first[None], lax.scan(move, first, words[1:])[1]])
+
+
+def _choose(thresholds: jax.Array, row: jax.Array, word: jax.Array) -> jax.Array:
+    """How many thresholds of its row `[...]` each word `[...]` reaches, int32 `[...]`: a binary search."""
+    count = jnp.zeros_like(row)
+    for bit in reversed(range(thresholds.shape[1].bit_length())):
+        further = count + (1 << bit)
+        count = jnp.where(word >= thresholds[row, further - 1], further, count)
+    return count
+
+
+def _thresholds(distributions: np.ndarray) -> jax.Array:
+    """uint32 `[K, 2**n - 1]`: cumulative probabilities but the last, and then what no word reaches."""
+    reached = np.rint(2.0**_BITS * np.cumsum(distributions, axis=1)[:, :-1]).astype(np.uint32)
+    outcomes = distributions.shape[1]
+    missing = 2 ** (outcomes - 1).bit_length() - outcomes
+    return jnp.asarray(np.pad(reached, ((0, 0), (0, missing)), constant_values=2**32 - 1))
+
+
+def _shifted(tokens: jax.Array) -> dict[str, jax.Array]:
+    return {"x": tokens[:-1], "y": tokens[1:]}
+
+
+def _entropy(probabilities: np.ndarray, *, axis: int) -> np.ndarray:
+    """-Σ p log p along an axis, in nats, with 0 log 0 = 0."""
+    return -np.sum(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0)), axis=axis)
+
+
+def _transition(matrix: Any) -> np.ndarray:
+    matrix = _distributions(matrix, "transition")
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"transition has shape {matrix.shape}; expected a square matrix [K, K]")
+    return matrix
+
+
+def _emission(matrix: Any, states: int) -> np.ndarray:
+    matrix = _distributions(matrix, "emission")
+    if len(matrix) != states:
+        raise ValueError(
+            f"emission has {len(matrix)} rows for {states} states; expected a row for each state"
+        )
+    return matrix
+
+
+def _distributions(matrix: Any, name: str) -> np.ndarray:
+    """float64 `[K, V]` with rows divided by their sums, which must be 1 to 1e-6."""
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.ndim != 2 or not matrix.size:
+        raise ValueError(
+            f"{name} has shape {matrix.shape}; expected a matrix with a distribution in each row"
+        )
+    bad = np.flatnonzero(~((matrix >= 0).all(axis=1) & (np.abs(matrix.sum(axis=1) - 1) < 1e-6)))
+    if bad.size:
+        row = matrix[bad[0]]
+        raise ValueError(
+            f"row {bad[0]} of {name} has a sum of {row.sum():.6g} and a least entry of {row.min():.6g}; "
+            "expected a distribution: no entry below 0, and a sum of 1"
+        )
+    return matrix / matrix.sum(axis=1, keepdims=True)

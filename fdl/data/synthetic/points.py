@@ -1,0 +1,209 @@
+"""Points whose classes or densities are known exactly: spirals, rings and linear-Gaussian data."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jax.scipy.stats import multivariate_normal
+from jax.typing import ArrayLike
+
+Row = dict[str, jax.Array]
+
+_LAST = 96
+_RADIUS = 6.5
+
+
+def two_spirals() -> dict[str, np.ndarray]:
+    """The 194 points of the two-spirals problem (Lang and Witbrock 1988, "Learning to Tell Two
+    Spirals Apart"; posed by Wieland).
+
+    For i = 0..96 let the angle be `i π / 16` and the radius `6.5 (104 - i) / 104`. Row 2i is
+    `radius (sin angle, cos angle)` with label 1, row 2i + 1 the opposite point with label 0;
+    computed in float64, then rounded to float32.
+
+    Returns:
+      `x`, float32 `[194, 2]`, and `y`, int32 `[194]`.
+    """
+    i = np.arange(_LAST + 1)
+    angle, radius = i * math.pi / 16, _RADIUS * (104 - i) / 104
+    points = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=-1)
+    x = np.stack([points, -points], axis=1).reshape(-1, 2)
+    return {"x": x.astype(np.float32), "y": np.tile(np.array([1, 0], np.int32), len(i))}
+
+
+def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
+    """A random point beside one of the two spirals: `two_spirals` with i continuous, plus noise.
+
+    The key is split in three. The first gives t, uniform in [0, 96) (`jax.random.uniform` times 96);
+    the second y, uniform in {0, 1} (`randint`); the third e, two standard normal numbers. With angle
+    `t π / 16` and radius `6.5 (104 - t) / 104`, x = ±radius (sin angle, cos angle) + noise · e, with
+    + for y = 1 and - for y = 0. Neighbouring turns of the two classes are one unit apart.
+
+    Args:
+      key: names the row.
+      noise: standard deviation of each coordinate's noise.
+
+    Returns:
+      `x`, float32 `[2]`, and `y`, int32 `[]`.
+    """
+    place, label, offset = jax.random.split(key, 3)
+    t = _LAST * jax.random.uniform(place)
+    y = jax.random.randint(label, (), 0, 2)
+    angle, radius = t * (math.pi / 16), (2 * y - 1) * _RADIUS * (104 - t) / 104
+    x = radius * jnp.stack([jnp.sin(angle), jnp.cos(angle)])
+    return {"x": x + noise * jax.random.normal(offset, (2,)), "y": y}
+
+
+def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: ArrayLike = 0.1) -> Row:
+    """A random point beside one of several concentric circles.
+
+    The key is split in three. The first gives y, uniform in 0..classes - 1 (`randint`); the second
+    the angle, 2π times `jax.random.uniform`; the third e, one standard normal number. The radius is
+    `(y + 1) spacing + noise · e`, and x = radius (cos angle, sin angle).
+
+    Args:
+      key: names the row.
+      classes: how many circles.
+      spacing: radius of the innermost circle, and the distance from each to the next.
+      noise: standard deviation of the radius.
+
+    Returns:
+      `x`, float32 `[2]`, and `y`, int32 `[]`.
+
+    Raises:
+      ValueError: no classes.
+    """
+    _at_least_one("classes", classes)
+    label, turn, offset = jax.random.split(key, 3)
+    y = jax.random.randint(label, (), 0, classes)
+    angle = 2 * math.pi * jax.random.uniform(turn)
+    radius = (y + 1) * spacing + noise * jax.random.normal(offset)
+    return {"x": radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)]), "y": y}
+
+
+def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02) -> Row:
+    """A mixture of equal round Gaussians on a circle, to see whether a generator drops modes.
+
+    The key is split in two. The first gives y, uniform in 0..modes - 1 (`randint`); the second e, two
+    standard normal numbers. x = radius (cos(2π y / modes), sin(2π y / modes)) + scale · e. The default
+    is the ring of Metz et al. 2017, "Unrolled Generative Adversarial Networks".
+
+    Args:
+      key: names the row.
+      modes: how many Gaussians.
+      radius: of the circle that their means lie on.
+      scale: standard deviation of each coordinate within a Gaussian.
+
+    Returns:
+      `x`, float32 `[2]`, and `y`, int32 `[]`, the Gaussian it came from.
+
+    Raises:
+      ValueError: no modes.
+    """
+    label, offset = jax.random.split(key)
+    y = jax.random.randint(label, (), 0, modes)
+    return {"x": _means(modes, radius)[y] + scale * jax.random.normal(offset, (2,)), "y": y}
+
+
+def gaussian_ring_log_prob(
+    x: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02
+) -> jax.Array:
+    """The log-density `[...]` of `gaussian_ring` at points `[..., 2]`, in nats.
+
+    Raises:
+      ValueError: no modes.
+    """
+    offset = (x[..., None, :] - _means(modes, radius)) / scale
+    log_each = -0.5 * jnp.sum(offset**2, axis=-1) - jnp.log(2 * math.pi * modes * jnp.square(scale))
+    return logsumexp(log_each, axis=-1)
+
+
+def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> Row:
+    """Probabilistic principal components (Tipping and Bishop 1999): latent and data are Gaussian, so
+    posterior and evidence are known, and a variational bound can be checked against them.
+
+    The key is split in two: z, L standard normal numbers from the first; e, D standard normal
+    numbers from the second. x = weights z + noise · e.
+
+    Args:
+      key: names the row.
+      weights: W, `[D, L]`.
+      noise: standard deviation of each coordinate of x given z.
+
+    Returns:
+      `x`, float32 `[D]`, and `z`, float32 `[L]`.
+
+    Raises:
+      ValueError: weights that are no matrix.
+    """
+    weights = _matrix(weights)
+    latent, offset = jax.random.split(key)
+    z = jax.random.normal(latent, weights.shape[1:])
+    x = jnp.matmul(weights, z, precision="highest") + noise * jax.random.normal(offset, weights.shape[:1])
+    return {"x": x, "z": z}
+
+
+def linear_gaussian_posterior(
+    x: jax.Array, *, weights: ArrayLike, noise: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
+    """p(z | x) of `linear_gaussian`: Gaussian with covariance S = (I + WᵀW / noise²)⁻¹ and mean
+    S Wᵀx / noise².
+
+    Args:
+      x: `[..., D]`.
+      weights: W, `[D, L]`.
+      noise: as in `linear_gaussian`, above 0.
+
+    Returns:
+      The means, `[..., L]`, and the covariance, `[L, L]`, which is the same for every x.
+
+    Raises:
+      ValueError: weights that are no matrix.
+    """
+    scaled = _matrix(weights) / noise
+    precision = jnp.eye(scaled.shape[1]) + jnp.matmul(scaled.T, scaled, precision="highest")
+    covariance = jnp.linalg.inv(precision)
+    gain = jnp.matmul(scaled, covariance, precision="highest") / noise
+    return jnp.matmul(x, gain, precision="highest"), covariance
+
+
+def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> jax.Array:
+    """log p(x) of `linear_gaussian`, in nats: x is Gaussian with mean 0 and covariance
+    W Wᵀ + noise² I.
+
+    Args:
+      x: `[..., D]`.
+      weights: W, `[D, L]`.
+      noise: as in `linear_gaussian`, above 0.
+
+    Returns:
+      `[...]`.
+
+    Raises:
+      ValueError: weights that are no matrix.
+    """
+    weights = _matrix(weights)
+    size = weights.shape[0]
+    covariance = jnp.matmul(weights, weights.T, precision="highest") + jnp.square(noise) * jnp.eye(size)
+    return jnp.asarray(multivariate_normal.logpdf(x, jnp.zeros(size), covariance))
+
+
+def _means(modes: int, radius: ArrayLike) -> jax.Array:
+    """The means of `gaussian_ring`, `[modes, 2]`."""
+    _at_least_one("modes", modes)
+    angle = 2 * math.pi * np.arange(modes) / modes
+    return jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=-1), jnp.float32) * radius
+
+
+def _matrix(weights: ArrayLike) -> jax.Array:
+    weights = jnp.asarray(weights)
+    if weights.ndim != 2:
+        raise ValueError(f"weights has shape {weights.shape}; expected [D, L]")
+    return weights
+
+
+def _at_least_one(name: str, number: int) -> None:
+    if number < 1:
+        raise ValueError(f"{name} is {number}; expected at least 1")
