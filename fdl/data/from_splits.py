@@ -24,17 +24,20 @@ def sources(
     Args:
       splits: the data set; its `prepare` is applied to every batch.
       batch_size: rows in a training batch.
-      augment: what is done to a training batch after `prepare`; its key is new at every step.
+      augment: what is done to a training batch, before `prepare`: images are bytes still, and black is 0;
+        its key is new at every step.
 
     Raises:
       ValueError: as for `shuffled` and `sequential`.
     """
-    train = _then(shuffled(splits.train, batch_size=batch_size), splits.prepare)
+    train = shuffled(splits.train, batch_size=batch_size)
+    if augment is not None:
+        train = _augmented(train, augment)
     evaluation = {
         name: _then(sequential(part, batch_size=min(size_of(part), _EVALUATION_BATCH)), splits.prepare)
         for name, part in (("validation", splits.validation), ("test", splits.test))
     }
-    return (_augmented(train, augment) if augment else train), evaluation
+    return _then(train, splits.prepare), evaluation
 
 
 def _then(source: Source, prepare: Callable[[Batch], Batch] | None) -> Source:

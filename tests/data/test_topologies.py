@@ -82,6 +82,7 @@ def rows(folder, tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topology", ["2 devices", "4 devices", "8 devices", "2 processes", "4 processes"])
 def test_every_source_gives_the_same_global_rows(rows, topology):
     alone, other = rows["1 devices"], rows[topology]

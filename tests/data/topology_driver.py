@@ -45,16 +45,22 @@ def every_source(mesh: jax.sharding.Mesh, folder: Path) -> dict[str, np.ndarray]
     own = slice(own.start, own.start + place * BATCH // mesh.devices.size)
     key, found = jax.random.key(7), {}
     words = np.asarray(jax.random.key_data(key))
-    for name, source in training_sources(folder).items():
-        batch = jax.jit(source.batch, out_shardings=split)
-        for step in STEPS:
-            if source.fetch:  # each process reads its own rows only
-                rows = source.fetch(step, words, own)
-                put = lambda one: jax.make_array_from_process_local_data(split, one)  # noqa: E731
-            else:
-                rows = source.arrays
-                put = lambda one: jax.make_array_from_callback(np.shape(one), whole, lambda at, a=one: a[at])  # noqa: E731
-            made = batch(jax.tree.map(put, rows), np.int32(step), key)
+    every = training_sources(folder)
+
+    def inputs(source: Source, step: int) -> Any:
+        if source.fetch:  # each process reads its own rows only
+            rows = source.fetch(step, words, own)
+            return jax.tree.map(lambda one: jax.make_array_from_process_local_data(split, one), rows)
+        put = lambda one: jax.make_array_from_callback(np.shape(one), whole, lambda at: one[at])  # noqa: E731
+        return jax.tree.map(put, source.arrays)
+
+    @functools.partial(jax.jit, out_shardings=split)  # all in one program: compiling is what takes time
+    def batches(arrays: Any, step: jax.Array, key: jax.Array) -> Any:
+        return {name: source.batch(arrays[name], step, key) for name, source in every.items()}
+
+    for step in STEPS:
+        arrays = {name: inputs(source, step) for name, source in every.items()}
+        for name, made in batches(arrays, np.int32(step), key).items():
             for column, values in made.items():
                 shards = sorted(values.addressable_shards, key=lambda shard: shard.index[0].start or 0)
                 found[f"{name}|{step}|{column}"] = np.concatenate([np.asarray(one.data) for one in shards])

@@ -1,0 +1,147 @@
+"""Layers of local connections, in one or two spatial dimensions: shared, transposed, unshared."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+
+from fdl.models.axes import constrain, named
+from fdl.models.convolve import Padding, convolve, shifted, window_of
+
+_SPACE = {1: ("length",), 2: ("height", "width")}
+
+
+def constrain_map(x: jax.Array) -> jax.Array:
+    """A feature map `[B, *S, C]`, its axes named."""
+    return constrain(x, "batch", *_SPACE[x.ndim - 2], "channels")
+
+
+class Conv(nn.Module):
+    """Convolution `[B, *S, I]` to `[B, *S', channels]`, by a kernel `[*K, I / groups, channels]`.
+
+    Attributes:
+      channels: output channels.
+      size: entries of the kernel along each spatial axis.
+      strides: steps of the kernel.
+      padding: `"SAME"`, `"VALID"`, a number for all sides, or a pair for each axis.
+      dilation: distance between the kernel's entries.
+      groups: shares of the channels, each convolved by itself; None: depthwise, a share a channel.
+      bias: whether a bias is added.
+      weight: what the kernel is turned into before use, as by `weight_norm`, or None.
+      initializer: makes the kernel's initialiser; the bias starts at zero.
+    """
+
+    channels: int
+    size: int | Sequence[int] = 3
+    strides: int | Sequence[int] = 1
+    padding: Padding = "SAME"
+    dilation: int | Sequence[int] = 1
+    groups: int | None = 1
+    bias: bool = True
+    weight: Callable[[jax.Array], jax.Array] | None = None
+    initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolves `x` `[B, *S, I]`.
+
+        Raises:
+          ValueError: channels that do not divide into the groups, or a padding of an unknown form.
+        """
+        groups = x.shape[-1] if self.groups is None else self.groups
+        sizes = _sizes(self.size, x.ndim - 2)
+        shape = (*sizes, x.shape[-1] // groups, self.channels)
+        init = named(self.initializer(), *(None,) * len(sizes), None, "channels")
+        kernel = self.param("kernel", init, shape)
+        kernel = kernel if self.weight is None else self.weight(kernel)
+        x, kernel = promote_dtype(x, kernel, dtype=None)
+        y = convolve(
+            x, kernel, strides=self.strides, padding=self.padding, dilation=self.dilation, groups=groups
+        )
+        return constrain_map(_biased(self, y) if self.bias else y)
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution: the map that is `Conv`'s gradient, with a kernel `[*K, I, channels]`.
+
+    Inputs `[B, *S, I]` are spread by `strides` and convolved; the output has
+    `(S - 1) strides - 2 padding + size` entries along an axis, as PyTorch's (whose kernel is flipped).
+
+    Attributes:
+      channels: output channels.
+      size: entries of the kernel along each spatial axis.
+      strides: distance between inputs in the output.
+      padding: entries cut from each side of the output.
+      bias: whether a bias is added.
+      initializer: makes the kernel's initialiser; the bias starts at zero.
+    """
+
+    channels: int
+    size: int = 2
+    strides: int = 2
+    padding: int = 0
+    bias: bool = True
+    initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Spreads and convolves `x` `[B, *S, I]`."""
+        rank = x.ndim - 2
+        init = named(self.initializer(), *(None,) * rank, None, "channels")
+        kernel = self.param("kernel", init, (self.size,) * rank + (x.shape[-1], self.channels))
+        x, kernel = promote_dtype(x, kernel, dtype=None)
+        y = convolve(x, kernel, spread=self.strides, padding=self.size - 1 - self.padding)
+        return constrain_map(_biased(self, y) if self.bias else y)
+
+
+class Local(nn.Module):
+    """Locally connected: a `Conv` with kernels `[*S', prod(K) I, channels]` of each place's own.
+
+    Attributes:
+      channels: output channels.
+      size: entries of the kernel along each spatial axis.
+      strides: steps of the window.
+      padding: `"SAME"`, `"VALID"`, a number for all sides, or a pair for each axis.
+      bias: whether a bias `[*S', channels]` is added.
+      initializer: makes the kernels' initialiser, for the shape `[prod(K) I, channels]`.
+    """
+
+    channels: int
+    size: int | Sequence[int] = 3
+    strides: int | Sequence[int] = 1
+    padding: Padding = "SAME"
+    bias: bool = True
+    initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Connects `x` `[B, *S, I]`."""
+        sizes = _sizes(self.size, x.ndim - 2)
+        window = window_of(x.shape, sizes, strides=self.strides, padding=self.padding)
+        seen = jnp.concatenate(shifted(x, sizes, window), axis=-1)
+        places, space = seen.shape[1:-1], _SPACE[x.ndim - 2]
+
+        def each(key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+            keys = jax.random.split(key, tuple(shape[:-2]))
+            draw = lambda key: self.initializer()(key, shape[-2:], dtype)  # noqa: E731
+            return jax.lax.map(draw, keys.ravel()).reshape(shape)
+
+        init = named(each, *space, None, "channels")
+        kernel = self.param("kernel", init, (*places, seen.shape[-1], self.channels))
+        seen, kernel = promote_dtype(seen, kernel, dtype=None)
+        y = jnp.einsum("b...i,...io->b...o", seen, kernel)
+        if self.bias:
+            zeros = named(nn.initializers.zeros, *space, "channels")
+            y = y + self.param("bias", zeros, (*places, self.channels)).astype(y.dtype)
+        return constrain_map(y)
+
+
+def _sizes(size: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    return (size,) * rank if isinstance(size, int) else tuple(size)
+
+
+def _biased(module: nn.Module, y: jax.Array) -> jax.Array:
+    bias = module.param("bias", named(nn.initializers.zeros, "channels"), (y.shape[-1],))
+    return y + bias.astype(y.dtype)

@@ -1,0 +1,168 @@
+"""Encoder and decoder: a text from a text."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from fdl.models.attention import Attention, Initializer, causal
+from fdl.models.axes import constrain, named
+from fdl.models.norms import rms_norm
+from fdl.models.positions import relative, sinusoidal
+from fdl.models.transformer import FeedForward, Transformer
+
+
+class EncoderDecoder(nn.Module):
+    """An encoder of the source, and a causal decoder that attends to it; one embedding for all tokens.
+
+    Attributes:
+      vocabulary: V, tokens are 0 to V - 1.
+      width: E, entries of an embedding.
+      encoder: reads the source.
+      decoder: reads the target; its mask must let no place see later ones, as `causal`.
+      padding: the token of a source that is no text, which no place sees; None: all are text.
+      embedding_scale: factor of the embeddings.
+      logit_scale: factor of the decoder's vectors before their products with the embeddings.
+      initializer: makes the initialiser of the embeddings.
+    """
+
+    vocabulary: int
+    width: int
+    encoder: Transformer
+    decoder: Transformer
+    padding: int | None = None
+    embedding_scale: float = 1.0
+    logit_scale: float = 1.0
+    initializer: Initializer = functools.partial(nn.initializers.normal, 0.02)
+
+    def setup(self) -> None:
+        """The token embeddings, of source, target and logits."""
+        table = named(self.initializer(), "vocab", "embed")
+        self.tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table)
+
+    def __call__(self, x: jax.Array, target: jax.Array, train: bool = False) -> jax.Array:
+        """Logits of the tokens that follow each of the target.
+
+        Args:
+          x: the source, integers `[B, S]`.
+          target: the tokens known so far, integers `[B, T]`, the first one a start symbol.
+          train: whether there is dropout.
+
+        Returns:
+          `[B, T, V]`.
+        """
+        return self.decode(target, *self.encode(x, train), train=train)
+
+    def encode(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array | None]:
+        """Vectors `[B, S, E]` of a source `x` `[B, S]`, and which are text, bool `[B, S]` or None."""
+        valid = None if self.padding is None else x != self.padding
+        return self.encoder(self.embedding_scale * self.tokens(x), train, valid=valid), valid
+
+    def decode(
+        self, target: jax.Array, context: jax.Array, valid: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Logits `[B, T, V]` of what follows the target `[B, T]`, given what `encode` returns."""
+        y = self.embedding_scale * self.tokens(target)
+        y = self.decoder(y, train, context=context, context_valid=valid)
+        return constrain(self.tokens.attend(self.logit_scale * y), "batch", "length", "vocab")
+
+    @nn.nowrap
+    def cached(self, size: int) -> "EncoderDecoder":
+        """The same model with a cache: of the same parameters, it reads a target of `size` part by part."""
+        return self.clone(decoder=self.decoder.clone(cache=size))
+
+
+def transformer(
+    vocabulary: int,
+    *,
+    width: int = 512,
+    layers: int = 6,
+    heads: int = 8,
+    hidden: int = 2048,
+    padding: int | None = 0,
+    dropout: float | jax.Array = 0.0,
+    **options: Any,
+) -> EncoderDecoder:
+    """Vaswani et al. 2017, Attention Is All You Need, sec. 3; by default the base model.
+
+    Args:
+      vocabulary: how many tokens source and target share.
+      width: entries of an embedding.
+      layers: how many the encoder has, and the decoder.
+      heads: of the attention of each layer.
+      hidden: units of the feed-forward nets.
+      padding: the token of a source that is no text.
+      dropout: rate of embeddings, attention weights and branches.
+      **options: attributes of both `Transformer`s.
+    """
+    glorot = nn.initializers.glorot_uniform
+    given: dict[str, Any] = {
+        "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=glorot),
+        "feed_forward": functools.partial(FeedForward, hidden, nn.relu, initializer=glorot),
+        "positions": sinusoidal(),
+        "pre_norm": False,
+        "dropout": dropout,
+    }
+    return EncoderDecoder(
+        vocabulary,
+        width,
+        Transformer(layers, **(given | options)),
+        Transformer(layers, **(given | options | {"mask": causal})),
+        padding,
+        embedding_scale=width**0.5,
+        initializer=functools.partial(nn.initializers.normal, width**-0.5),
+    )
+
+
+def t5(
+    vocabulary: int = 32128,
+    *,
+    width: int = 512,
+    layers: int = 6,
+    heads: int = 8,
+    head_width: int = 64,
+    hidden: int = 2048,
+    padding: int | None = 0,
+    dropout: float | jax.Array = 0.0,
+    **options: Any,
+) -> EncoderDecoder:
+    """Raffel et al. 2020, Exploring the Limits of Transfer Learning, sec. 2.1; by default T5-small.
+
+    Args:
+      vocabulary: how many tokens source and target share.
+      width: entries of an embedding.
+      layers: how many the encoder has, and the decoder.
+      heads: of the attention of each layer.
+      head_width: entries of a head.
+      hidden: units of the feed-forward nets.
+      padding: the token of a source that is no text.
+      dropout: rate of embeddings, attention weights and branches.
+      **options: attributes of both `Transformer`s, other than positions and mask.
+    """
+    attention = functools.partial(
+        Attention,
+        heads=heads,
+        width=head_width,
+        bias=False,
+        scale=1.0,
+        dropout=dropout,
+        # Scores are not scaled: the initial queries are instead.
+        query_initializer=functools.partial(nn.initializers.normal, (width * head_width) ** -0.5),
+    )
+    given: dict[str, Any] = {
+        "attention": attention,
+        "feed_forward": functools.partial(FeedForward, hidden, nn.relu, bias=False),
+        "norm": rms_norm,
+        "dropout": dropout,
+    }
+    places = functools.partial(relative, heads, deviation=width**-0.5)
+    return EncoderDecoder(
+        vocabulary,
+        width,
+        Transformer(layers, positions=places(bidirectional=True), **(given | options)),
+        Transformer(layers, positions=places(bidirectional=False), mask=causal, **(given | options)),
+        padding,
+        logit_scale=width**-0.5,
+        initializer=functools.partial(nn.initializers.normal, 1.0),
+    )

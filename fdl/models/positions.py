@@ -1,0 +1,133 @@
+"""How a transformer knows the order of its inputs: functions on inputs, on heads, and on scores."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdl.models.axes import named
+
+
+class Positions(NamedTuple):
+    """Three functions, called inside a compact module; by default, none of them does anything.
+
+    Positions are int32 `[T]`, one for each place of a text.
+
+    Attributes:
+      embed: `embed(x, positions)`, inputs `[B, T, E]` to the same, once before the first layer.
+      rotate: `rotate(heads, positions)`, queries or keys `[B, T, H, D]` to the same, in each layer.
+      bias: `bias(queries, keys)`, positions `[T]` and `[S]` to what is added to the scores of every
+        layer, `[H, T, S]`; or to None.
+      limit: positions are below this; None: any.
+    """
+
+    embed: Callable[[jax.Array, jax.Array], jax.Array] = lambda x, positions: x
+    rotate: Callable[[jax.Array, jax.Array], jax.Array] = lambda heads, positions: heads
+    bias: Callable[[jax.Array, jax.Array], jax.Array | None] = lambda queries, keys: None
+    limit: int | None = None
+
+
+def learned(limit: int, *, initializer: nn.initializers.Initializer | None = None) -> Positions:
+    """A vector for each of `limit` positions, added to the inputs (Devlin et al. 2019, BERT, sec. 3).
+
+    Args:
+      limit: how many positions there are.
+      initializer: normal with deviation 0.02 if None.
+    """
+    initializer = initializer or nn.initializers.normal(0.02)
+
+    def embed(x: jax.Array, positions: jax.Array) -> jax.Array:
+        table = nn.Embed(
+            limit, x.shape[-1], embedding_init=named(initializer, None, "embed"), name="positions"
+        )
+        return x + table(positions)
+
+    return Positions(embed=embed, limit=limit)
+
+
+def sinusoidal(*, base: float = 10000.0) -> Positions:
+    """Waves of geometrically growing lengths, added to the inputs.
+
+    Vaswani et al. 2017, Attention Is All You Need, sec. 3.5: entry 2i is sin(p / base^(2i / E)), entry
+    2i + 1 the cosine of the same angle. The width E must be even.
+    """
+
+    def embed(x: jax.Array, positions: jax.Array) -> jax.Array:
+        angles = _angles(positions, x.shape[-1], base)
+        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(len(positions), -1)
+        return x + waves.astype(x.dtype)
+
+    return Positions(embed=embed)
+
+
+def rotary(*, base: float = 10000.0) -> Positions:
+    """Queries and keys turned by angles that grow with the position, so that scores see distances.
+
+    Su et al. 2021, RoFormer, sec. 3.2: at position p, the pair of entries i and i + D / 2 (the paper's
+    are 2i and 2i + 1; this order is Llama's) is turned by p / base^(2i / D). The width D of a head must
+    be even.
+    """
+
+    def rotate(heads: jax.Array, positions: jax.Array) -> jax.Array:
+        angles = _angles(positions, heads.shape[-1], base)[:, None, :]
+        sin, cos = jnp.sin(angles).astype(heads.dtype), jnp.cos(angles).astype(heads.dtype)
+        a, b = jnp.split(heads, 2, axis=-1)
+        return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+    return Positions(rotate=rotate)
+
+
+def relative(
+    heads: int, *, bidirectional: bool, buckets: int = 32, distance: int = 128, deviation: float = 1.0
+) -> Positions:
+    """A learned number for each head and distance, added to the scores, the same in all layers.
+
+    Raffel et al. 2020, Exploring the Limits of Transfer Learning (T5), sec. 2.1. Distances share
+    buckets: half of them hold one distance each, the others grow geometrically up to `distance`.
+
+    Args:
+      heads: H, heads of the attention.
+      bidirectional: whether keys after the query have buckets of their own (half of all), else they
+        share that of distance 0.
+      buckets: how many there are.
+      distance: from here on, all distances share the last bucket.
+      deviation: standard deviation of the initial numbers.
+    """
+    initializer = named(nn.initializers.normal(deviation), None, "heads")
+
+    def bias(queries: jax.Array, keys: jax.Array) -> jax.Array:
+        table = nn.Embed(buckets, heads, embedding_init=initializer, name="relative")
+        bucket = relative_bucket(
+            keys[None, :] - queries[:, None], bidirectional=bidirectional, buckets=buckets, distance=distance
+        )
+        return jnp.moveaxis(table(bucket), -1, 0)
+
+    return Positions(bias=bias)
+
+
+def relative_bucket(
+    offset: jax.Array, *, bidirectional: bool, buckets: int = 32, distance: int = 128
+) -> jax.Array:
+    """The bucket of each key's position less its query's, int32 `[...]`; see `relative`."""
+    first = jnp.zeros_like(offset)
+    if bidirectional:
+        buckets //= 2
+        first, offset = jnp.where(offset > 0, buckets, 0), -jnp.abs(offset)
+    # Logarithms of whole numbers are taken in float64 on the host: float32 can fall short of a border.
+    table, exact = np.arange(distance), buckets // 2
+    far = np.log(np.maximum(table, exact) / exact) / math.log(distance / exact) * (buckets - exact)
+    table = np.where(table < exact, table, np.minimum(exact + np.floor(far + 1e-9), buckets - 1))
+    table = np.append(table, buckets - 1).astype(np.int32)
+    return first + jnp.asarray(table)[jnp.clip(-offset, 0, distance)]
+
+
+def _angles(positions: jax.Array, width: int, base: float) -> jax.Array:
+    """float32 `[T, width / 2]`."""
+    if width % 2:
+        raise ValueError(f"the width is {width}; expected an even one: positions are angles of pairs")
+    rates = base ** (-np.arange(0, width, 2, dtype=np.float64) / width)
+    return positions[:, None].astype(jnp.float32) * jnp.asarray(rates, jnp.float32)

@@ -1,0 +1,127 @@
+"""Sequence to sequence: a bidirectional recurrent encoder, and a decoder that attends to all of it."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.axes import constrain, named
+from fdl.models.cells import GRUCell, Kernel, Recurrence, each, scan
+from fdl.models.dropout import Dropout
+from fdl.models.recurrent import Recurrent, embedding, readout
+
+
+class Attended(NamedTuple):
+    """What decoding goes on from; every array leads with the batch.
+
+    Attributes:
+      state: the decoder's own and, after it, the last context: `[B, H + 2 H]`.
+      annotations: the encoder's outputs, `[B, S, 2 H]`.
+      keys: what they give the alignment, `[B, S, H]`.
+      mask: bool `[B, S]`, which places of the source are real.
+    """
+
+    state: jax.Array
+    annotations: jax.Array
+    keys: jax.Array
+    mask: jax.Array
+
+
+class AttentionCell(nn.Module):
+    """A GRU that reads, beside its input, a weighted mean of annotations, by additive attention.
+
+    Bahdanau et al. 2015, Neural Machine Translation by Jointly Learning to Align and Translate, sec. 3
+    and A.1.2: with the state s, annotation j weighs `softmax_j v tanh(W s + k_j)`, k its key.
+
+    Attributes:
+      units: H.
+    """
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, source: Attended) -> Recurrence:
+        """The recurrence over inputs `[T, B, I]`; its output is the state and the context, `[B, 3 H]`."""
+        lecun = nn.initializers.lecun_normal
+        gru = GRUCell(self.units, name="gru")(x)
+        query = Kernel((self.units, self.units), lecun(), name="query")().astype(x.dtype)
+        shape = (source.annotations.shape[-1], 3 * self.units)
+        into = Kernel(shape, each(lecun(), 3), name="context")().astype(x.dtype)
+        energy = self.param("energy", named(nn.initializers.normal(self.units**-0.5), None), (self.units,))
+        lowest = jnp.finfo(x.dtype).min
+
+        def step(carry: tuple[jax.Array, ...], z: jax.Array) -> tuple[jax.Array, ...]:
+            h = carry[0][:, : self.units]
+            scores = jnp.tanh(source.keys + (h @ query)[:, None]) @ energy.astype(x.dtype)
+            weights = nn.softmax(jnp.where(source.mask, scores, lowest))
+            context = jnp.einsum("bs,bsd->bd", weights, source.annotations)
+            (h,) = gru.step((h,), z + context @ into)
+            return (jnp.concatenate([h, context], axis=-1),)
+
+        return Recurrence(gru.inputs, step, (source.state,))
+
+
+class Seq2Seq(nn.Module):
+    """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer.
+
+    The decoder starts from a function of the encoder's state at the source's first word, read backward.
+
+    Attributes:
+      sources: tokens of the source's vocabulary.
+      targets: tokens of the target's vocabulary.
+      units: H, of each direction of the encoder and of the decoder; embeddings have as many numbers.
+      pad: the token that is no input.
+      dropout: the rate on embeddings and before the readout; it may be traced.
+    """
+
+    sources: int
+    targets: int
+    units: int = 128
+    pad: int = 0
+    dropout: float | jax.Array = 0.0
+
+    def setup(self) -> None:
+        """Makes the parts, which encoding and decoding share."""
+        kernel = named(nn.initializers.lecun_normal(), "embed", "mlp")
+        zeros = named(nn.initializers.zeros, "mlp")
+        self.source = embedding(self.sources, self.units)
+        self.target = embedding(self.targets, self.units)
+        self.encoder = Recurrent((self.units,), GRUCell, bidirectional=True)
+        self.bridge = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)
+        self.align = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)
+        self.decoder = AttentionCell(self.units)
+        self.readout = readout(self.targets)
+        self.drop = Dropout(self.dropout)
+
+    def __call__(self, x: jax.Array, y: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[B, T, targets]` of each next token.
+
+        Args:
+          x: the source, tokens `[B, S]`.
+          y: what comes before each token that is to be predicted, tokens `[B, T]`.
+          train: whether dropout acts.
+        """
+        start = self.encode(x, train)
+        embedded = jnp.swapaxes(self.drop(self.target(y), train), 0, 1)
+        outputs, _ = scan(self.decoder(embedded, start))
+        return jnp.swapaxes(self._predict(embedded, outputs, train), 0, 1)
+
+    def encode(self, x: jax.Array, train: bool = False) -> Attended:
+        """What the decoder starts from, of the source `[B, S]`."""
+        mask = x != self.pad
+        annotations, last = self.encoder(self.drop(self.source(x), train), mask=mask)
+        annotations = constrain(annotations, "batch", "length", "embed")
+        h = jnp.tanh(self.bridge(last[:, self.units :]))
+        state = jnp.concatenate([h, jnp.zeros_like(last)], axis=-1)
+        return Attended(state, annotations, self.align(annotations), mask)
+
+    def decode(self, start: Attended, tokens: jax.Array) -> tuple[jax.Array, Attended]:
+        """One time: logits `[B, targets]` of what follows `tokens` `[B]`, and what to go on from."""
+        embedded = self.target(tokens)
+        cell = self.decoder(embedded[None], start)
+        (state,) = cell.step(cell.start, cell.inputs[0])
+        return self._predict(embedded, state, False), start._replace(state=state)
+
+    def _predict(self, embedded: jax.Array, outputs: jax.Array, train: bool) -> jax.Array:
+        return self.readout(self.drop(jnp.concatenate([outputs, embedded], axis=-1), train))

@@ -1,0 +1,171 @@
+"""Encoders of text: every place sees the whole; for masked tokens, for classes, for embeddings."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.attention import Attention, Initializer
+from fdl.models.axes import constrain, named
+from fdl.models.dropout import Dropout
+from fdl.models.positions import learned
+from fdl.models.transformer import FeedForward, Norm, Transformer, fine_layer_norm
+
+_normal = functools.partial(nn.initializers.truncated_normal, 0.02)
+
+Pool = Callable[[jax.Array, jax.Array], jax.Array]
+"""`pool(x, valid)`, vectors `[B, T, E]` and bool `[B, T]` to `[B, E]`."""
+
+
+class TextEncoder(nn.Module):
+    """Embeddings of tokens and of segments, and a transformer.
+
+    Attributes:
+      vocabulary: V, tokens are 0 to V - 1.
+      width: E, entries of an embedding.
+      transformer: what follows.
+      segments: how many kinds of segments there are; 0: they are not told apart.
+      padding: the token that is no text, which no place sees; None: all are text.
+      initializer: makes the initialiser of the embeddings.
+    """
+
+    vocabulary: int
+    width: int
+    transformer: Transformer
+    segments: int = 0
+    padding: int | None = None
+    initializer: Initializer = _normal
+
+    def setup(self) -> None:
+        """The token embeddings, of which `attend` too makes use."""
+        table = named(self.initializer(), "vocab", "embed")
+        self.tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False, *, segments: jax.Array | None = None) -> jax.Array:
+        """Vectors `[B, T, E]` of tokens `x` `[B, T]` in `segments` `[B, T]`, all 0 if None."""
+        y = self.tokens(x)
+        if self.segments:
+            table = named(self.initializer(), None, "embed")
+            embed = nn.Embed(self.segments, self.width, embedding_init=table, name="segment")
+            y = y + embed(jnp.zeros_like(x) if segments is None else segments)
+        return self.transformer(y, train, valid=None if self.padding is None else self.valid(x))
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """Products of vectors `[B, T, E]` with the token embeddings, `[B, T, V]`."""
+        return self.tokens.attend(x)
+
+    def valid(self, x: jax.Array) -> jax.Array:
+        """Which tokens `[B, T]` are text, bool `[B, T]`."""
+        return jnp.ones(x.shape, bool) if self.padding is None else x != self.padding
+
+
+class MaskedLanguageModel(nn.Module):
+    """An encoder and logits of the token that belongs at each place (Devlin et al. 2019, BERT, sec. 3.1).
+
+    The logits are products with the token embeddings, plus a bias.
+
+    Attributes:
+      encoder: of the text.
+      activation: of the layer before the logits.
+      norm: called after it.
+      initializer: makes the initialiser of its kernel.
+    """
+
+    encoder: TextEncoder
+    activation: Callable[[jax.Array], jax.Array] = lambda x: nn.gelu(x, approximate=False)
+    norm: Norm = fine_layer_norm
+    initializer: Initializer = _normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[B, T, V]` of tokens `x` `[B, T]`."""
+        x = self.encoder(x, train)
+        kernel, zeros = named(self.initializer(), None, "embed"), nn.initializers.zeros
+        dense = nn.Dense(x.shape[-1], kernel_init=kernel, bias_init=named(zeros, "embed"), name="transform")
+        logits = self.encoder.attend(self.norm(self.activation(dense(x)), train))
+        logits = logits + self.param("bias", named(zeros, "vocab"), (logits.shape[-1],)).astype(logits.dtype)
+        return constrain(logits, "batch", "length", "vocab")
+
+
+class TextClassifier(nn.Module):
+    """An encoder, one vector of its vectors, and logits.
+
+    Attributes:
+      encoder: of the text.
+      outputs: how many logits there are; 0: the vector itself comes out, an embedding of the text.
+      pool: makes the vector; called inside the module, so it may have parameters.
+      dropout: rate of dropout of the vector.
+      initializer: makes the initialiser of the last kernel.
+    """
+
+    encoder: TextEncoder
+    outputs: int
+    pool: Pool
+    dropout: float | jax.Array = 0.0
+    initializer: Initializer = _normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[B, outputs]`, or vectors `[B, E]`, of tokens `x` `[B, T]`."""
+        vector = self.pool(self.encoder(x, train), self.encoder.valid(x))
+        if not self.outputs:
+            return vector
+        kernel, bias = named(self.initializer(), "embed", None), named(nn.initializers.zeros, None)
+        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=bias, name="head")
+        return constrain(head(Dropout(self.dropout)(vector, train)), "batch", None)
+
+
+def first_token(x: jax.Array, valid: jax.Array) -> jax.Array:
+    """BERT's pooler: a layer with tanh on the first token's vector; `[B, T, E]` to `[B, E]`."""
+    del valid
+    kernel, bias = named(_normal(), None, "embed"), named(nn.initializers.zeros, "embed")
+    return jnp.tanh(nn.Dense(x.shape[-1], kernel_init=kernel, bias_init=bias, name="pooler")(x[:, 0]))
+
+
+def mean_of_tokens(x: jax.Array, valid: jax.Array) -> jax.Array:
+    """The mean of the vectors `[B, T, E]` of what is text `[B, T]`; `[B, E]`."""
+    weight = valid[..., None].astype(x.dtype)
+    return (x * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1)
+
+
+def bert(
+    vocabulary: int = 30522,
+    *,
+    length: int = 512,
+    width: int = 768,
+    layers: int = 12,
+    heads: int = 12,
+    hidden: int | None = None,
+    segments: int = 2,
+    padding: int | None = 0,
+    dropout: float | jax.Array = 0.0,
+    **options: Any,
+) -> TextEncoder:
+    """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased.
+
+    Args:
+      vocabulary: how many tokens there are.
+      length: the longest text.
+      width: entries of an embedding.
+      layers: how many.
+      heads: of the attention of each layer.
+      hidden: units of the feed-forward nets; four times the width if None.
+      segments: kinds of segments.
+      padding: the token that is no text.
+      dropout: rate of embeddings, attention weights and branches.
+      **options: attributes of the `Transformer`.
+    """
+    given: dict[str, Any] = {
+        "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=_normal),
+        "feed_forward": functools.partial(FeedForward, hidden or 4 * width, initializer=_normal),
+        "positions": learned(length, initializer=_normal()),
+        "norm": fine_layer_norm,
+        "pre_norm": False,
+        "first_norm": fine_layer_norm,
+        "dropout": dropout,
+    }
+    return TextEncoder(vocabulary, width, Transformer(layers, **(given | options)), segments, padding)

@@ -1,0 +1,95 @@
+"""The vision transformer: an image as a text of patches."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.attention import Attention, Initializer
+from fdl.models.axes import constrain, named
+from fdl.models.positions import learned
+from fdl.models.transformer import FeedForward, Transformer, fine_layer_norm
+
+_normal = functools.partial(nn.initializers.truncated_normal, 0.02)
+
+
+class ViT(nn.Module):
+    """Patches, each a vector, after a vector `first` that is the same for all images; logits of that one.
+
+    Attributes:
+      outputs: how many logits there are.
+      patch: P, height and width of a patch; its pixels meet the kernel `[P P C, E]` of `patches` row by row.
+      width: E, entries of a patch's vector.
+      transformer: what follows, on `1 + (H / P) (W / P)` places.
+      initializer: makes the initialiser of the kernels; biases and `first` start at zero.
+    """
+
+    outputs: int
+    patch: int
+    width: int
+    transformer: Transformer
+    initializer: Initializer = _normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[B, outputs]` of images `x` `[B, H, W, C]`.
+
+        Raises:
+          ValueError: images that do not divide into patches, or more patches than positions.
+        """
+        zeros = nn.initializers.zeros
+        kernel = named(self.initializer(), None, "embed")
+        patches = nn.Dense(self.width, kernel_init=kernel, bias_init=named(zeros, "embed"), name="patches")
+        x = patches(_patches(x, self.patch))
+        first = self.param("first", named(zeros, "embed"), (self.width,))
+        first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
+        x = self.transformer(jnp.concatenate([first, x], axis=1), train)
+        kernel = named(self.initializer(), "embed", None)
+        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(zeros, None), name="head")
+        return constrain(head(x[:, 0]), "batch", None)
+
+
+def _patches(x: jax.Array, size: int) -> jax.Array:
+    """Images `[B, H, W, C]` as `[B, (H / size) (W / size), size size C]`."""
+    batch, height, width, channels = x.shape
+    if height % size or width % size:
+        raise ValueError(f"images are {height} x {width}; expected multiples of the patch's size, {size}")
+    x = x.reshape(batch, height // size, size, width // size, size, channels)
+    return jnp.swapaxes(x, 2, 3).reshape(batch, -1, size * size * channels)
+
+
+def vit(
+    outputs: int = 1000,
+    *,
+    size: int = 224,
+    patch: int = 16,
+    width: int = 768,
+    layers: int = 12,
+    heads: int = 12,
+    hidden: int | None = None,
+    dropout: float | jax.Array = 0.0,
+    **options: Any,
+) -> ViT:
+    """Dosovitskiy et al. 2021, An Image Is Worth 16x16 Words, sec. 3.1; by default ViT-B/16.
+
+    Args:
+      outputs: how many logits there are.
+      size: height and width of an image.
+      patch: height and width of a patch.
+      width: entries of a patch's vector.
+      layers: how many.
+      heads: of the attention of each layer.
+      hidden: units of the feed-forward nets; four times the width if None.
+      dropout: rate of embeddings, attention weights and branches.
+      **options: attributes of the `Transformer`.
+    """
+    given: dict[str, Any] = {
+        "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=_normal),
+        "feed_forward": functools.partial(FeedForward, hidden or 4 * width, initializer=_normal),
+        "positions": learned(1 + (size // patch) ** 2),
+        "norm": fine_layer_norm,
+        "dropout": dropout,
+    }
+    return ViT(outputs, patch, width, Transformer(layers, **(given | options)))
