@@ -12,6 +12,7 @@ A deep-learning experiment is a pure function, in one file.
   fdl plan FILE                               programs, members, memory and time of a sweep; trains nothing
   fdl report FILE                             the report of what a sweep has finished
   fdl list [FOLDER]                           the experiments in a folder and their questions
+  fdl data list | get NAME | show NAME        data sets: which there are, their files, a look at them
 
   fdl COMMAND FILE --help    all flags, the experiment's own fields with them
   fdl --version

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 BAD_INPUT, DISK, INTERRUPTED = 2, 1, 75
-COMMANDS = ("run", "sweep", "plan", "report")
+COMMANDS = ("run", "sweep", "plan", "report", "data")
 
 
 def guarded(words: Sequence[str]) -> int:
@@ -22,6 +22,10 @@ def guarded(words: Sequence[str]) -> int:
         return _fail(f"there is no command {words[0]!r}; {hint}", BAD_INPUT)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
+        if words[0] == "data":
+            from fdl.cli import data
+
+            return data.execute(words[1:])
         from fdl.cli import commands
 
         return commands.execute(words[0], words[1:])

@@ -26,7 +26,7 @@ from fdl.data.catalog import mnist as mnist
 from fdl.data.catalog import tiny_shakespeare_file as tiny_shakespeare_file
 from fdl.data.cifar import read_cifar10 as read_cifar10
 from fdl.data.cifar import read_cifar100 as read_cifar100
-from fdl.data.contact_sheet import contact_sheet as contact_sheet
+from fdl.data.sheet import contact_sheet as contact_sheet
 from fdl.data.corpus import read_text as read_text
 from fdl.data.corpus import text as text
 from fdl.data.embedded import breast_cancer as breast_cancer

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fdl.data.contact_sheet import contact_sheet
+from fdl.data.sheet import contact_sheet
 
 RNG = np.random.default_rng(0)
 

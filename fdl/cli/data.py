@@ -1,0 +1,231 @@
+"""`fdl data`: which data sets there are, getting their files, and a look at them."""
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fdl import data
+from fdl.data import synthetic
+from fdl.data.catalog import DATA_SETS, DataSet
+from fdl.data.places import locate
+from fdl.data.splits import Part, Rows, parts, row_of, size_of
+
+USAGE = """usage: fdl data list [--json]          every data set, and which are on this machine
+       fdl data get NAME               downloads what is missing of a published one
+       fdl data show NAME|PATH [--out FILE] [--rows N]
+                                       sizes, and a few rows: a picture for images and sound, else text"""
+
+EMBEDDED: tuple[Callable[[], Any], ...] = (
+    data.digits, data.digit_images, data.wine, data.breast_cancer, data.diabetes, data.photos,
+    data.photo_patches, data.faces, data.sunspots, data.co2,
+)  # fmt: skip
+"""Real data that comes with a library."""
+
+MADE: tuple[Callable[[], Any], ...] = (
+    synthetic.mnist1d, synthetic.two_spirals, data.scan_simple, data.scan_length, data.scan_jump,
+    data.scan_turn_left, data.numbers, data.numbers_by_length, data.synthesised_digits,
+)  # fmt: skip
+"""Exactly specified data, made on demand."""
+
+SAMPLES: tuple[data.Sample, ...] = (
+    synthetic.captioned_shape, synthetic.mnist1d_row, synthetic.rings, synthetic.gaussian_ring,
+    synthetic.sawtooth,
+)  # fmt: skip
+"""Generators of one row, endless."""
+
+
+def execute(words: Sequence[str]) -> int:
+    """Runs `fdl data ...`; returns the exit code.
+
+    Raises:
+      ValueError: words that it does not take, or data that cannot be read.
+      OSError: a file cannot be read, written or downloaded.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if words else 2
+    action, *rest = words
+    if action == "list" and set(rest) <= {"--json"}:
+        return _list(as_json=bool(rest))
+    if action == "get" and len(rest) == 1:
+        print(_published(rest[0]).get(_say))
+        return 0
+    if action == "show":
+        return _show(*_show_words(rest))
+    raise ValueError(f"fdl data does not take {' '.join(words)!r}; {' '.join(USAGE.split())}")
+
+
+def _list(*, as_json: bool) -> int:
+    rows = [(one.name, one.what, _where(one)) for one in DATA_SETS]
+    rows += [(_name(make), _what(make), "comes with a library") for make in EMBEDDED]
+    rows += [(_name(make), _what(make), "made on demand") for make in MADE]
+    rows += [(_name(make), _what(make), "made on the device, endless") for make in SAMPLES]
+    if as_json:
+        print(json.dumps([dict(zip(("name", "what", "where"), row, strict=True)) for row in rows]))
+        return 0
+    width = max(len(name) for name, *_ in rows)
+    for name, what, where in rows:
+        print(f"{name:{width}}  {what} ({where})")
+    return 0
+
+
+def _where(one: DataSet) -> str:
+    names = [file.name.removesuffix(".tar.gz").removesuffix(".gz") for file in one.files]
+    found = [locate(name, f"{name}.gz") or locate(name.split("/")[0]) for name in names]
+    if all(found):
+        return f"in {found[0] if found[0] and found[0].is_dir() else Path(str(found[0])).parent}"
+    size = sum(file.bytes for file in one.files)
+    return f"not here: fdl data get {one.name} downloads {size / 1e6:.0f} MB; {one.licence}"
+
+
+def _published(name: str) -> DataSet:
+    known = {one.name: one for one in DATA_SETS}
+    if name not in known:
+        raise ValueError(f"no published data set {name!r}; there are {', '.join(known)}{_near(name, known)}")
+    return known[name]
+
+
+def _near(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _show_words(words: Sequence[str]) -> tuple[str, Path | None, int]:
+    """The name, the file to write and how many rows."""
+    names, out, rows, rest = [], None, 32, list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("--out", "--rows") and not rest:
+            raise ValueError(f"{word} needs a value; {' '.join(USAGE.split())}")
+        if word == "--out":
+            out = Path(rest.pop(0))
+        elif word == "--rows":
+            value = rest.pop(0)
+            if not value.isdigit() or int(value) < 1:
+                raise ValueError(f"--rows is {value!r}; expected a whole number from 1")
+            rows = int(value)
+        else:
+            names.append(word)
+    if len(names) != 1 or names[0].startswith("-"):
+        raise ValueError(f"fdl data show takes one name or path, got {names}; {' '.join(USAGE.split())}")
+    return names[0], out, rows
+
+
+def _show(name: str, out: Path | None, rows: int) -> int:
+    loaded = _loaded(name)
+    if isinstance(loaded, dict):
+        loaded = _alone(loaded)
+    for title, part in parts(loaded).items():
+        columns = ", ".join(f"{key} {one.dtype}{list(one.shape)}" for key, one in row_of(part).items())
+        print(f"{title}: {size_of(part):,} rows of {columns}")
+    if loaded.classes:
+        print(f"classes: {', '.join(map(repr, loaded.classes[:12]))}{' ...' if loaded.classes[12:] else ''}")
+    taken = _some(loaded.train, rows)
+    picture = _picture(loaded, taken)
+    if picture is None:
+        _print_rows(loaded, taken)
+        return 0
+    path = out or Path(f"{Path(name).name}.png")
+    picture.save(path)
+    print(f"{path}: {len(next(iter(taken.values())))} rows of train")
+    return 0
+
+
+def _loaded(name: str) -> Any:
+    """A data set by name, or what a path holds."""
+    made = {_name(make): make for make in (*EMBEDDED, *MADE)}
+    if name in made:
+        return made[name]()
+    samples = {_name(sample): sample for sample in SAMPLES}
+    if name in samples:
+        return data.sampled(samples[name], train=64, validation=8, test=8)
+    known = {one.name: one for one in DATA_SETS}
+    path = Path(name)
+    if name in known:
+        found = known[name].load()
+        if not isinstance(found, Path):
+            return found
+        path = found
+    if not path.exists():
+        every = [*known, *made, *samples]
+        raise ValueError(f"no data set and no file {name!r}; fdl data list names all{_near(name, every)}")
+    if path.is_dir():
+        return data.image_folder(path, size=64)
+    if path.suffix == ".npz" and path.stem == "fsdd":
+        return data.spoken_digits(path)
+    if path.suffix == ".txt":
+        return data.text(path, length=256)
+    raise ValueError(f"{path} ends in {path.suffix!r}; expected a folder of images or a .txt file")
+
+
+def _alone(arrays: dict[str, np.ndarray]) -> data.Splits:
+    """Arrays that are no splits, such as photographs of different sizes, as one part."""
+    if len({len(array) for array in arrays.values()}) > 1 or "x" not in arrays:
+        from PIL import Image
+
+        small = [np.asarray(Image.fromarray(one).resize((256, 256))) for one in arrays.values()]
+        arrays = {"x": np.stack(small), "y": np.arange(len(small))}
+    return data.Splits(arrays, arrays, arrays)
+
+
+def _some(part: Part, rows: int) -> dict[str, np.ndarray]:
+    """Rows at even distances, so that all classes are seen where the order is by class."""
+    count = min(rows, size_of(part))
+    index = np.arange(count) * size_of(part) // count
+    return (
+        part.take(index) if isinstance(part, Rows) else {name: array[index] for name, array in part.items()}
+    )
+
+
+def _picture(splits: data.Splits, rows: dict[str, np.ndarray]) -> Any:
+    """Images, or the log-mel features of sound, as one picture; None for anything else."""
+    x, labels = rows.get("x"), None
+    if x is None or (x.ndim < 3 and x.dtype != np.int16) or (x.ndim == 3 and x.shape[-1] <= 4):
+        return None
+    if "y" in rows and rows["y"].ndim == 1:
+        names = splits.classes
+        labels = [names[y] if names else str(y) for y in rows["y"].tolist()]
+    if x.dtype == np.int16:
+        wave = jax.numpy.asarray(x, np.float32) / 2**15
+        features = data.log_mel(wave, rate=8000, window=256, hop=128, mels=40)
+        x = np.asarray(jax.device_get(features)).transpose(0, 2, 1)[:, ::-1]
+    return data.contact_sheet(x, labels=labels)
+
+
+def _print_rows(splits: data.Splits, rows: dict[str, np.ndarray]) -> None:
+    """Numbers of x, and y: the names of its tokens or of its class, else numbers."""
+    x, names = rows["x"], splits.classes
+    for row in range(len(x)):
+        y: np.ndarray = rows["y"][row, ...] if "y" in rows else np.zeros(0)
+        if names and y.dtype.kind in "iu":
+            joint = "" if all(len(name) == 1 for name in names) else " "
+            text = joint.join(names[token] for token in y.ravel()).split(" <pad>")[0]
+            print(text if y.ndim and joint == "" else f"{_numbers(x[row])}  {text}")
+        else:
+            print(f"{_numbers(x[row])}  {_numbers(y)}")
+
+
+def _numbers(values: np.ndarray) -> str:
+    shown = np.array2string(values.ravel()[:12], precision=3, max_line_width=200, suppress_small=True)
+    return f"{shown[:-1]} ...]" if values.size > 12 else shown
+
+
+def _name(make: Callable[..., Any]) -> str:
+    return make.__name__
+
+
+def _what(make: Callable[..., Any]) -> str:
+    """The first clause of a docstring."""
+    paragraph = " ".join((make.__doc__ or "").split("\n\n")[0].split())
+    return re.split(r": | \(|; |\. |, (?!and|or)|\.$", paragraph)[0]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
