@@ -166,7 +166,7 @@ def jpeg_folder(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[str, Loader]
 
     def make(index: int) -> dict[str, np.ndarray]:
         with Image.open(files[index]) as image:
-            return {"x": np.asarray(image.convert("RGB")), "y": np.int32(files[index].parent.name)}
+            return {"x": np.asarray(image.convert("RGB")), "y": np.asarray(int(files[index].parent.name))}
 
     return beside(rows, make)
 
@@ -185,12 +185,13 @@ def reading(inputs: dict[str, dict[str, Loader]]) -> None:
                     jax.block_until_ready(batch)
                 seconds[key].append(time.perf_counter() - began)
         line = [f"{k} {READS * BATCH / statistics.median(s):,.0f}" for k, s in seconds.items()]
-        ratios = [
-            f"{key} takes {statistics.median(b / a for a, b in zip(seconds['fdl'], s, strict=True)):.1f} times"
-            for key, s in seconds.items()
-            if key != "fdl"
-        ]
-        print(f"  {name}: {', '.join(line)} images/s; {', '.join(ratios)} fdl's time", flush=True)
+        others = {key: s for key, s in seconds.items() if key != "fdl"}
+        times = {
+            k: statistics.median(b / a for a, b in zip(seconds["fdl"], s, strict=True))
+            for k, s in others.items()
+        }
+        ratios = ", ".join(f"{key} takes {ratio:.1f} times fdl's time" for key, ratio in times.items())
+        print(f"  {name}: {', '.join(line)} images/s; {ratios}", flush=True)
 
 
 def training(x: np.ndarray, y: np.ndarray, inputs: dict[str, dict[str, Loader]]) -> None:

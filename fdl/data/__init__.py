@@ -26,7 +26,6 @@ from fdl.data.catalog import mnist as mnist
 from fdl.data.catalog import tiny_shakespeare_file as tiny_shakespeare_file
 from fdl.data.cifar import read_cifar10 as read_cifar10
 from fdl.data.cifar import read_cifar100 as read_cifar100
-from fdl.data.sheet import contact_sheet as contact_sheet
 from fdl.data.corpus import read_text as read_text
 from fdl.data.corpus import text as text
 from fdl.data.embedded import breast_cancer as breast_cancer
@@ -61,6 +60,7 @@ from fdl.data.pictures import photos as photos
 from fdl.data.records import array_record as array_record
 from fdl.data.records import hugging_face as hugging_face
 from fdl.data.scaling import standardise as standardise
+from fdl.data.sheet import contact_sheet as contact_sheet
 from fdl.data.sliding import tokens_file as tokens_file
 from fdl.data.sliding import windows as windows
 from fdl.data.sliding import write_tokens as write_tokens

@@ -1,5 +1,6 @@
 """Sources over rows: shuffled for training, in order for evaluation."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -12,6 +13,8 @@ from fdl.data.splits import Part, Rows
 from fdl.experiment import Source
 
 _LIMIT = 2**31
+_BLOCK = 4096
+"""Rows whose order is computed together on the host."""
 
 
 def shuffled(part: Part, *, batch_size: int) -> Source:
@@ -47,10 +50,17 @@ def shuffled(part: Part, *, batch_size: int) -> Source:
 
 
 def _shuffled_on_host(rows: Rows, batch_size: int) -> Source:
+    @functools.lru_cache(maxsize=8)  # of whole blocks, as NumPy costs as much for a batch
+    def order(words: bytes, block: int) -> np.ndarray:
+        epoch, place = np.divmod(np.arange(block * _BLOCK, (block + 1) * _BLOCK), rows.size)
+        return permute_on_host(place, np.frombuffer(words, np.uint32), epoch, size=rows.size)
+
     def fetch(step: int, words: np.ndarray, part: slice) -> dict[str, np.ndarray]:
-        position = step * batch_size + np.arange(batch_size, dtype=np.int64)[part]
-        epoch, place = np.divmod(position, rows.size)
-        return rows.take(permute_on_host(place, words, epoch, size=rows.size))
+        first, last, _ = part.indices(batch_size)
+        first, last = step * batch_size + first, step * batch_size + last
+        blocks = range(first // _BLOCK, -(-last // _BLOCK))
+        index = np.concatenate([order(words.tobytes(), block) for block in blocks])
+        return rows.take(index[first - blocks.start * _BLOCK : last - blocks.start * _BLOCK])
 
     return Source(
         _batch_shapes(rows, batch_size), lambda arrays, _, __: arrays, -(-rows.size // batch_size), fetch

@@ -30,7 +30,7 @@ Part = Mapping[str, np.ndarray] | Rows
 
 
 class Splits(NamedTuple):
-    """A data set in three parts.
+    """A data set in three parts, each a `Part`.
 
     Attributes:
       train: to fit parameters, and the only part that preprocessing may learn from.
@@ -41,9 +41,9 @@ class Splits(NamedTuple):
       classes: the names of the labels 0, 1, ...; `()` where they have none.
     """
 
-    train: Part
-    validation: Part
-    test: Part
+    train: Any  # a `Part`; so typed, one must not cast before every look at an array
+    validation: Any
+    test: Any
     prepare: Callable[[Any], Any] | None = None
     classes: tuple[str, ...] = ()
 
@@ -85,6 +85,6 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
     return Rows(
         size=next(iter(sizes.values())),
         row=row_of(arrays),
-        take=lambda index: {name: np.asarray(array[index]) for name, array in arrays.items()},
+        take=lambda index: {name: np.asarray(np.take(array, index, axis=0)) for name, array in arrays.items()},
         memory={name: array for name, array in arrays.items() if not isinstance(array, np.memmap)},
     )

@@ -64,4 +64,6 @@ class Feed:
         read = [self._fetch(step, words, slice(None)) for words in self._words]
         if self._keys is None:
             return self._place(read[0])
+        if len(read) == len(self._order) == 1:
+            return self._place(jax.tree.map(lambda rows: rows[None], read[0]))
         return self._place(jax.tree.map(lambda *each: np.stack([each[i] for i in self._order]), *read))

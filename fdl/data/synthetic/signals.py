@@ -1,5 +1,6 @@
 """One-dimensional signals: the sawtooth, and MNIST-1D."""
 
+import functools
 from typing import NamedTuple, cast
 
 import jax
@@ -72,17 +73,25 @@ def mnist1d(*, train: int = 4000, validation: int = 1000, test: int = 1000, seed
       seed: names the set.
 
     Returns:
-      Parts with `x`, float32 `[N, 40]`, and `y`, int32 `[N]` in 0..9.
+      Parts with `x`, float32 `[N, 40]`, and `y`, int32 `[N]` in 0..9; the arrays are read-only.
 
     Raises:
       ValueError: a part without rows.
     """
-    made = parts(sampled(jax.jit(mnist1d_row), train=train, validation=validation, test=test, seed=seed))
+    first, second, third = (dict(part) for part in _mnist1d(train, validation, test, seed))
+    return Splits(first, second, third, classes=tuple("0123456789"))
+
+
+@functools.cache
+def _mnist1d(train: int, validation: int, test: int, seed: int) -> list[dict[str, np.ndarray]]:
+    made = parts(sampled(mnist1d_row, train=train, validation=validation, test=test, seed=seed))
     arrays = [cast(dict[str, np.ndarray], part) for part in made.values()]
     values = arrays[0]["x"].astype(np.float64)
     mean, scale = values.mean(), values.std()
-    first, second, third = ({**part, "x": ((part["x"] - mean) / scale).astype(np.float32)} for part in arrays)
-    return Splits(first, second, third, classes=tuple("0123456789"))
+    scaled = [{**part, "x": ((part["x"] - mean) / scale).astype(np.float32)} for part in arrays]
+    for array in (array for part in scaled for array in part.values()):
+        array.flags.writeable = False
+    return scaled
 
 
 def mnist1d_row(
