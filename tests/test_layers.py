@@ -16,7 +16,7 @@ LAYERS = (
     ("optim", "losses", "metrics"),
     ("models", "data"),
     ("tasks", "parallel"),
-    ("result", "train"),
+    ("result", "train", "pretrained"),
     ("stats", "sweeps"),
     ("report",),
     ("cli", "__main__"),

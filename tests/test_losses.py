@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core.meta import unbox
 
 from fdl import losses
 from fdl.models import MLP, batch_norm
@@ -56,7 +57,7 @@ def test_shapes_that_would_broadcast_are_refused(error):
 @pytest.mark.parametrize("depth", [2, 20])
 def test_penalties_are_over_kernels_only(depth):
     model = MLP((6,) * depth, 3, norm=batch_norm)
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4)))["params"]
+    params = unbox(jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4))))["params"]
     params = jax.tree.map(lambda x: x + 0.5, params)
     flat = {jax.tree_util.keystr(p): np.asarray(x) for p, x in jax.tree_util.tree_leaves_with_path(params)}
     kernels = {

@@ -7,6 +7,8 @@ from fdl.data.audio import clips as clips
 from fdl.data.audio import read_npz as read_npz
 from fdl.data.audio import spoken_digits as spoken_digits
 from fdl.data.audio import wav_folder as wav_folder
+from fdl.data.augment import by_image as by_image
+from fdl.data.augment import by_row as by_row
 from fdl.data.augment import compose as compose
 from fdl.data.augment import flip_horizontal as flip_horizontal
 from fdl.data.augment import gaussian_noise as gaussian_noise
@@ -14,11 +16,15 @@ from fdl.data.augment import random_crop as random_crop
 from fdl.data.augment import shift as shift
 from fdl.data.augment import sometimes as sometimes
 from fdl.data.augment import two_views as two_views
+from fdl.data.augment_audio import noise_at as noise_at
+from fdl.data.augment_audio import time_shift as time_shift
 from fdl.data.augment_images import affine as affine
 from fdl.data.augment_images import colour_jitter as colour_jitter
 from fdl.data.augment_images import gaussian_blur as gaussian_blur
 from fdl.data.augment_images import grey as grey
 from fdl.data.augment_images import random_resized_crop as random_resized_crop
+from fdl.data.augment_images import warp as warp
+from fdl.data.augment_text import token_dropout as token_dropout
 from fdl.data.catalog import cifar10 as cifar10
 from fdl.data.catalog import cifar100 as cifar100
 from fdl.data.catalog import fashion_mnist as fashion_mnist
@@ -28,6 +34,7 @@ from fdl.data.cifar import read_cifar10 as read_cifar10
 from fdl.data.cifar import read_cifar100 as read_cifar100
 from fdl.data.corpus import read_text as read_text
 from fdl.data.corpus import text as text
+from fdl.data.elastic import elastic as elastic
 from fdl.data.embedded import breast_cancer as breast_cancer
 from fdl.data.embedded import diabetes as diabetes
 from fdl.data.embedded import digit_images as digit_images
@@ -57,6 +64,7 @@ from fdl.data.permutation import permute as permute
 from fdl.data.pictures import faces as faces
 from fdl.data.pictures import photo_patches as photo_patches
 from fdl.data.pictures import photos as photos
+from fdl.data.rand_augment import rand_augment as rand_augment
 from fdl.data.records import array_record as array_record
 from fdl.data.records import hugging_face as hugging_face
 from fdl.data.scaling import standardise as standardise

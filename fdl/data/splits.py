@@ -85,6 +85,6 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
     return Rows(
         size=next(iter(sizes.values())),
         row=row_of(arrays),
-        take=lambda index: {name: np.asarray(np.take(array, index, axis=0)) for name, array in arrays.items()},
+        take=lambda index: {name: np.asarray(np.take(one, index, axis=0)) for name, one in arrays.items()},
         memory={name: array for name, array in arrays.items() if not isinstance(array, np.memmap)},
     )

@@ -64,8 +64,8 @@ def attend(
     shared = key.shape[2]
     if heads % shared:
         raise ValueError(f"{heads} query heads cannot share {shared} heads of keys; expected a multiple")
-    scale = width**-0.5 if scale is None else scale
-    grouped = (query * scale).reshape(batch, length, shared, heads // shared, width)
+    factor = width**-0.5 if scale is None else scale
+    grouped = (query * factor).reshape(batch, length, shared, heads // shared, width)
     precise = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum("btkgd,bskd->bkgts", grouped, key, preferred_element_type=precise)
     scores = scores.reshape(batch, heads, length, -1)

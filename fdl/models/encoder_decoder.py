@@ -73,7 +73,7 @@ class EncoderDecoder(nn.Module):
         return self.clone(decoder=self.decoder.clone(cache=size))
 
 
-def transformer(
+def original_transformer(
     vocabulary: int,
     *,
     width: int = 512,
@@ -94,7 +94,7 @@ def transformer(
       hidden: units of the feed-forward nets.
       padding: the token of a source that is no text.
       dropout: rate of embeddings, attention weights and branches.
-      **options: attributes of both `Transformer`s.
+      **options: attributes of both `Transformer`s, other than the mask.
     """
     glorot = nn.initializers.glorot_uniform
     given: dict[str, Any] = {
@@ -104,11 +104,12 @@ def transformer(
         "pre_norm": False,
         "dropout": dropout,
     }
+    both: dict[str, Any] = given | options
     return EncoderDecoder(
         vocabulary,
         width,
-        Transformer(layers, **(given | options)),
-        Transformer(layers, **(given | options | {"mask": causal})),
+        Transformer(layers, **both),
+        Transformer(layers, mask=causal, **both),
         padding,
         embedding_scale=width**0.5,
         initializer=functools.partial(nn.initializers.normal, width**-0.5),

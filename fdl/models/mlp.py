@@ -8,6 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from fdl.models.axes import constrain, named
 from fdl.models.dropout import Dropout
 
 LONGEST_UNROLLED = 16
@@ -26,11 +27,11 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        y = nn.Dense(self.width, kernel_init=self.initializer())(x)
+        y = _dense(self.width, self.initializer, "mlp")(x)
         if self.norm is not None:
             y = self.norm(y, train)
         y = Dropout(self.dropout)(self.activation(y), train)
-        return y if self.branch_scale is None else x + self.branch_scale * y
+        return constrain(y if self.branch_scale is None else x + self.branch_scale * y, "batch", "mlp")
 
 
 class MLP(nn.Module):
@@ -81,11 +82,22 @@ class MLP(nn.Module):
             else:
                 for _ in range(length):
                     x = layer()(x, train)
-        return nn.Dense(self.outputs, kernel_init=self.initializer())(x)
+        return constrain(_dense(self.outputs, self.initializer, None)(x), "batch", None)
+
+
+def _dense(width: int, initializer: Callable[[], nn.initializers.Initializer], name: str | None) -> nn.Dense:
+    kernel, bias = named(initializer(), None, name), named(nn.initializers.zeros, name)
+    return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 
 def _scan(layer: Layer, x: jax.Array, train: bool, length: int) -> jax.Array:
     """`length` layers like `layer`, each with its own variables and keys, one after another."""
     body = lambda layer, x, _: (layer(x, train), None)  # noqa: E731
-    scan = nn.scan(body, variable_axes={True: 0}, split_rngs={True: True}, length=length)
+    scan = nn.scan(
+        body,
+        variable_axes={True: 0},
+        split_rngs={True: True},
+        length=length,
+        metadata_params={nn.PARTITION_NAME: None},
+    )
     return scan(layer, x, None)[0]

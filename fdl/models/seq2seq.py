@@ -13,7 +13,7 @@ from fdl.models.recurrent import Recurrent, embedding, readout
 
 
 class Attended(NamedTuple):
-    """What decoding goes on from; every array leads with the batch.
+    """What a target is decoded from.
 
     Attributes:
       state: the decoder's own and, after it, the last context: `[B, H + 2 H]`.
@@ -28,7 +28,7 @@ class Attended(NamedTuple):
     mask: jax.Array
 
 
-class AttentionCell(nn.Module):
+class AttentionDecoder(nn.Module):
     """A GRU that reads, beside its input, a weighted mean of annotations, by additive attention.
 
     Bahdanau et al. 2015, Neural Machine Translation by Jointly Learning to Align and Translate, sec. 3
@@ -36,30 +36,40 @@ class AttentionCell(nn.Module):
 
     Attributes:
       units: H.
+      cache: whether the state after the last input is kept, in the collection `"cache"`, for the next.
     """
 
     units: int
+    cache: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, source: Attended) -> Recurrence:
-        """The recurrence over inputs `[T, B, I]`; its output is the state and the context, `[B, 3 H]`."""
+    def __call__(self, x: jax.Array, source: Attended) -> jax.Array:
+        """The states and contexts `[T, B, 3 H]` over inputs `[T, B, I]`."""
+        start = source.state
+        if not self.cache:
+            return scan(self._recurrence(x, source, start))[0]
+        kept = self.variable("cache", "state", lambda: start)
+        outputs, (kept.value,) = scan(self._recurrence(x, source, kept.value))
+        return outputs
+
+    def _recurrence(self, x: jax.Array, source: Attended, start: jax.Array) -> Recurrence:
         lecun = nn.initializers.lecun_normal
         gru = GRUCell(self.units, name="gru")(x)
         query = Kernel((self.units, self.units), lecun(), name="query")().astype(x.dtype)
         shape = (source.annotations.shape[-1], 3 * self.units)
         into = Kernel(shape, each(lecun(), 3), name="context")().astype(x.dtype)
         energy = self.param("energy", named(nn.initializers.normal(self.units**-0.5), None), (self.units,))
-        lowest = jnp.finfo(x.dtype).min
+        energy, lowest = energy.astype(x.dtype), jnp.finfo(x.dtype).min
 
         def step(carry: tuple[jax.Array, ...], z: jax.Array) -> tuple[jax.Array, ...]:
             h = carry[0][:, : self.units]
-            scores = jnp.tanh(source.keys + (h @ query)[:, None]) @ energy.astype(x.dtype)
+            scores = jnp.tanh(source.keys + (h @ query)[:, None]) @ energy
             weights = nn.softmax(jnp.where(source.mask, scores, lowest))
             context = jnp.einsum("bs,bsd->bd", weights, source.annotations)
             (h,) = gru.step((h,), z + context @ into)
             return (jnp.concatenate([h, context], axis=-1),)
 
-        return Recurrence(gru.inputs, step, (source.state,))
+        return Recurrence(gru.inputs, step, (start,))
 
 
 class Seq2Seq(nn.Module):
@@ -73,6 +83,7 @@ class Seq2Seq(nn.Module):
       units: H, of each direction of the encoder and of the decoder; embeddings have as many numbers.
       pad: the token that is no input.
       dropout: the rate on embeddings and before the readout; it may be traced.
+      cache: whether decoding goes on from where it was, see `cached`.
     """
 
     sources: int
@@ -80,6 +91,7 @@ class Seq2Seq(nn.Module):
     units: int = 128
     pad: int = 0
     dropout: float | jax.Array = 0.0
+    cache: bool = False
 
     def setup(self) -> None:
         """Makes the parts, which encoding and decoding share."""
@@ -90,7 +102,7 @@ class Seq2Seq(nn.Module):
         self.encoder = Recurrent((self.units,), GRUCell, bidirectional=True)
         self.bridge = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)
         self.align = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)
-        self.decoder = AttentionCell(self.units)
+        self.decoder = AttentionDecoder(self.units, self.cache)
         self.readout = readout(self.targets)
         self.drop = Dropout(self.dropout)
 
@@ -102,10 +114,7 @@ class Seq2Seq(nn.Module):
           y: what comes before each token that is to be predicted, tokens `[B, T]`.
           train: whether dropout acts.
         """
-        start = self.encode(x, train)
-        embedded = jnp.swapaxes(self.drop(self.target(y), train), 0, 1)
-        outputs, _ = scan(self.decoder(embedded, start))
-        return jnp.swapaxes(self._predict(embedded, outputs, train), 0, 1)
+        return self.decode(y, *self.encode(x, train), train=train)
 
     def encode(self, x: jax.Array, train: bool = False) -> Attended:
         """What the decoder starts from, of the source `[B, S]`."""
@@ -116,12 +125,23 @@ class Seq2Seq(nn.Module):
         state = jnp.concatenate([h, jnp.zeros_like(last)], axis=-1)
         return Attended(state, annotations, self.align(annotations), mask)
 
-    def decode(self, start: Attended, tokens: jax.Array) -> tuple[jax.Array, Attended]:
-        """One time: logits `[B, targets]` of what follows `tokens` `[B]`, and what to go on from."""
-        embedded = self.target(tokens)
-        cell = self.decoder(embedded[None], start)
-        (state,) = cell.step(cell.start, cell.inputs[0])
-        return self._predict(embedded, state, False), start._replace(state=state)
-
-    def _predict(self, embedded: jax.Array, outputs: jax.Array, train: bool) -> jax.Array:
+    def decode(
+        self,
+        y: jax.Array,
+        state: jax.Array,
+        annotations: jax.Array,
+        keys: jax.Array,
+        mask: jax.Array,
+        train: bool = False,
+    ) -> jax.Array:
+        """Logits `[B, T, targets]` of what follows `y` `[B, T]`, given what `encode` returns."""
+        embedded = self.drop(self.target(y), train)
+        source = Attended(state, annotations, keys, mask)
+        outputs = jnp.swapaxes(self.decoder(jnp.swapaxes(embedded, 0, 1), source), 0, 1)
         return self.readout(self.drop(jnp.concatenate([outputs, embedded], axis=-1), train))
+
+    @nn.nowrap
+    def cached(self, size: int) -> "Seq2Seq":
+        """The same model with a cache: of the same parameters, it reads a target part by part."""
+        del size  # the state is of one size, however long the target
+        return self.clone(cache=True)

@@ -214,7 +214,8 @@ class Transformer(nn.Module):
             for index in range(self.layers):
                 x = apply(make(f"layer_{index}"), x, inputs)
             return x
-        scanned = nn.scan(
+        scan: Any = nn.scan  # its annotations do not know `broadcast`
+        scanned = scan(
             lambda block, x, inputs: (apply(block, x, inputs), None),
             variable_axes={True: 0},
             split_rngs={True: True},

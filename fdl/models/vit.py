@@ -60,7 +60,7 @@ def _patches(x: jax.Array, size: int) -> jax.Array:
     return jnp.swapaxes(x, 2, 3).reshape(batch, -1, size * size * channels)
 
 
-def vit(
+def vision_transformer(
     outputs: int = 1000,
     *,
     size: int = 224,

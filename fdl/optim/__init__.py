@@ -1,3 +1,7 @@
 """What Optax lacks; everything else is Optax's own, whose hyper-parameters may be traced."""
 
+from fdl.optim.gradient_noise import gradient_noise as gradient_noise
+from fdl.optim.max_norm import max_norm as max_norm
+from fdl.optim.proximal_l1 import proximal_l1 as proximal_l1
+from fdl.optim.sam import sharpness_aware as sharpness_aware
 from fdl.optim.schedules import warmup_cosine as warmup_cosine

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from fdl import rng
 from fdl.data import Augmentation, Splits, sources
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean
@@ -53,11 +54,14 @@ def gradient_learner(
       init: `init(key) -> variables`, as a model's `init`.
       loss: see `Loss`.
       evaluate: see `Evaluate`.
-      optimizer: any Optax transformation.
+      optimizer: any Optax transformation; its `update` also gets `grad_fn(params, _) -> gradient` on the
+        same batch and a `key`, for those that ask for them.
 
     Returns:
       A learner whose state is a `State`.
     """
+
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def start(key: jax.Array) -> State:
         model_state = dict(init(key))
@@ -70,7 +74,11 @@ def gradient_learner(
     def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
         gradient = jax.grad(objective, has_aux=True)
         grads, (metrics, model_state) = gradient(state.params, state.model_state, batch, key)
-        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+        elsewhere = lambda params, _: gradient(params, state.model_state, batch, key)[0]  # noqa: E731
+        own_key = rng.stream(key, "optimizer")
+        updates, optimizer_state = optimizer.update(
+            grads, state.optimizer, state.params, grad_fn=elsewhere, key=own_key
+        )
         return State(optax.apply_updates(state.params, updates), model_state, optimizer_state), metrics
 
     return Learner(start, step, lambda state, batch: evaluate(variables(state), batch))

@@ -67,7 +67,7 @@ def classification(
     def measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
-    learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
     return experiment_over(
         learner,
         splits,
@@ -122,7 +122,7 @@ def regression(
         error = losses.absolute_error(predictions.reshape(targets.shape), targets)
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
-    learner = _learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
     return experiment_over(
         learner,
         splits,
@@ -134,7 +134,7 @@ def regression(
     )
 
 
-def _learner(
+def row_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,

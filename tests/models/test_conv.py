@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core.meta import unbox
 
+from fdl.models.axes import names_shown
 from fdl.models.conv import Conv, ConvTranspose, Local
 from fdl.models.norms import weight_norm
 from fdl.models.pooling import average_pool, blur_pool, global_average, max_pool
@@ -185,7 +187,10 @@ def test_weight_norm_agrees_with_torch():
 
 def test_parameters_and_activations_bear_names():
     layer = Conv(8)
-    boxed = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 8, 8, 4)))["params"]
+    with names_shown():
+        boxed = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 8, 8, 4)))["params"]
+    plain = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 8, 8, 4)))["params"]
+    assert plain == unbox(boxed) != boxed
     assert boxed["kernel"].names == (None, None, None, "channels")
     assert boxed["bias"].names == ("channels",)
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core.meta import unbox
 
 from fdl.models import MLP, batch_norm, layer_norm, mlp
 
@@ -25,7 +26,7 @@ def test_scanned_layers_are_the_unrolled_ones(norm, skip, train, monkeypatch):
     model = MLP(DEEP, 3, activation=nn.tanh, norm=norm, skip=skip)
     with jax.enable_x64(True):  # in float32, rounding grows with the depth
         x = X.astype(jnp.float64)
-        variables = jax.jit(model.init)(jax.random.key(1), x)
+        variables = unbox(jax.jit(model.init)(jax.random.key(1), x))
         assert variables["params"]["Layer_0"]["Dense_0"]["kernel"].shape == (len(DEEP), 16, 16)
         variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
 
@@ -55,7 +56,7 @@ def test_the_program_does_not_grow_with_the_depth():
 
 def test_scanned_layers_start_different_and_at_the_initializers_scale():
     kernel = np.asarray(
-        MLP((64,) * 40, 3).init(jax.random.key(0), jnp.zeros((1, 64)))["params"]["Layer_0"]["Dense_0"][
+        unbox(MLP((64,) * 40, 3).init(jax.random.key(0), jnp.zeros((1, 64))))["params"]["Layer_0"]["Dense_0"][
             "kernel"
         ]
     )
@@ -68,7 +69,7 @@ def test_each_scanned_layer_draws_its_own_mask():
     identity = lambda: lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)  # noqa: E731
     model = MLP((256,) * len(DEEP), 256, activation=lambda x: x, dropout=0.05, initializer=identity)
     x = jnp.ones((100, 256))
-    variables = model.init(jax.random.key(0), x)
+    variables = unbox(model.init(jax.random.key(0), x))
     out = model.apply(variables, x, True, rngs={"dropout": jax.random.key(1)})
     survival = 0.95 ** len(DEEP)
     error = np.sqrt(survival * (1 - survival) / x.size)
@@ -93,7 +94,7 @@ def test_jit_and_eager_and_vmap_over_seeds_and_rates_agree(widths):
 
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_a_traced_rate_of_zero_is_no_dropout(widths):
-    variables = MLP(widths, 3).init(jax.random.key(0), X)
+    variables = unbox(MLP(widths, 3).init(jax.random.key(0), X))
 
     def output(rate) -> Any:
         return MLP(widths, 3, dropout=rate).apply(variables, X, True, rngs={"dropout": jax.random.key(1)})
@@ -103,7 +104,7 @@ def test_a_traced_rate_of_zero_is_no_dropout(widths):
 
 def test_no_hidden_layer_is_a_linear_model():
     model: Any = MLP((), 3)
-    variables = model.init(jax.random.key(0), X)
+    variables = unbox(model.init(jax.random.key(0), X))
     dense = variables["params"]["Dense_0"]
     expected = np.asarray(X).reshape(32, 16) @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
     np.testing.assert_allclose(model.apply(variables, X), expected, rtol=1e-5, atol=1e-6)
@@ -111,5 +112,5 @@ def test_no_hidden_layer_is_a_linear_model():
 
 def test_evaluation_is_independent_of_the_batch_and_needs_no_keys():
     model: Any = MLP((16, 8), 3, norm=batch_norm, dropout=0.5)
-    variables = model.init(jax.random.key(0), X)
+    variables = unbox(model.init(jax.random.key(0), X))
     np.testing.assert_allclose(model.apply(variables, X)[:1], model.apply(variables, X[:1]), rtol=1e-6)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core.meta import unbox
 
 from fdl.models import MLP, batch_norm, layer_norm
 from fdl.models.mlp import LONGEST_UNROLLED
@@ -94,7 +95,7 @@ def test_agrees_with_torch(activation, norm, skip, depth, train):
         model = MLP((WIDTH,) * depth, OUTPUTS, activation=ours, norm=NORMS[norm], skip=skip)
         x = jax.random.normal(jax.random.key(0), (ROWS, 3, 4), dtype)
         cotangent = jax.random.normal(jax.random.key(1), (ROWS, OUTPUTS), dtype)
-        variables = randomized(jax.jit(model.init)(jax.random.key(2), x), jax.random.key(3), dtype)
+        variables = randomized(unbox(jax.jit(model.init)(jax.random.key(2), x)), jax.random.key(3), dtype)
         state = {name: tree for name, tree in variables.items() if name != "params"}
 
         def loss(params, x):

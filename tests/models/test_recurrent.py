@@ -1,4 +1,4 @@
-"""Recurrent layers against PyTorch at the same weights, also on rows of different lengths; what they learn."""
+"""Recurrent layers against PyTorch at the same weights, on rows of different lengths too; what they learn."""
 
 import functools
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.core.meta import unbox
 
 from fdl import losses, tasks
 from fdl.data import Splits, digits
@@ -120,7 +121,9 @@ def test_metrics_of_a_step_are_of_the_data_alone():
     logp = np.asarray(jax.nn.log_softmax(logits))
     close(a["loss"], -logp[np.arange(64), batch["y"]].mean())
     close(a["accuracy"], (logp.argmax(-1) == batch["y"]).mean())
-    assert not np.allclose(state_a.params["Dense_0"]["kernel"], state_b.params["Dense_0"]["kernel"])
+    assert not np.allclose(
+        unbox(state_a.params)["Dense_0"]["kernel"], unbox(state_b.params)["Dense_0"]["kernel"]
+    )
 
 
 def test_the_gradient_is_of_smoothed_loss_plus_penalties():
@@ -203,7 +206,7 @@ def test_batch_statistics_move_in_a_step_only(widths):
     learner, batch = experiment.learner, batch_of(experiment.train)
     before = learner.init(jax.random.key(0))
     after, _ = learner.step(before, batch, jax.random.key(1))
-    dense = before.params["Layer_0"]["Dense_0"]
+    dense = unbox(before.params)["Layer_0"]["Dense_0"]
     inputs = np.asarray(batch["x"] @ dense["kernel"] + dense["bias"])
     statistics = after.model_state["batch_stats"]["Layer_0"]["BatchNorm_0"]
     close(statistics, {"mean": 0.1 * inputs.mean(0), "var": 0.9 + 0.1 * inputs.var(0)}, atol=1e-5)
@@ -256,7 +259,7 @@ def test_regression_finds_the_least_squares_solution(targets):
     splits = linear_splits(targets)
     model = MLP((), targets or 1)
     experiment = tasks.regression(model, splits, optax.sgd(0.3), steps=400, batch_size=64)
-    params = trained(experiment, 400).params["Dense_0"]
+    params = unbox(trained(experiment, 400).params)["Dense_0"]
     design = np.column_stack([splits.train["x"], np.ones(64)]).astype(np.float64)
     solution = np.linalg.lstsq(design, splits.train["y"].reshape(64, -1), rcond=None)[0]
     np.testing.assert_allclose(params["kernel"], solution[:-1], rtol=1e-4, atol=1e-5)
@@ -267,7 +270,7 @@ def test_ridge_regression_finds_its_closed_form():
     splits, penalty = linear_splits(), 0.5
     x, y = (splits.train[k].astype(np.float64) for k in ("x", "y"))
     experiment = tasks.regression(MLP((), 1), splits, optax.sgd(0.2), steps=400, batch_size=64, l2=penalty)
-    params = trained(experiment, 400).params["Dense_0"]
+    params = unbox(trained(experiment, 400).params)["Dense_0"]
     centred = x - x.mean(0)
     # The gradient of mean (xw + b - y)² + penalty/2 |w|² in w is 0.
     expected = np.linalg.solve(2 * centred.T @ centred / 64 + penalty * np.eye(3), 2 * centred.T @ y / 64)

@@ -1,0 +1,60 @@
+"""Whether probabilities mean what they say: the calibration curve and its error."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Calibration(NamedTuple):
+    """Sums by bins of confidence; adding those of all batches gives the whole split's.
+
+    Attributes:
+      weight: weight of the rows in each bin, `[K]`.
+      confidence: sum of their confidences, `[K]`.
+      correct: weight of those that are right, `[K]`.
+    """
+
+    weight: jax.Array
+    confidence: jax.Array
+    correct: jax.Array
+
+    @property
+    def curve(self) -> tuple[jax.Array, jax.Array]:
+        """Mean confidence and accuracy of each bin, both `[K]`; NaN of bins without rows."""
+        return self.confidence / self.weight, self.correct / self.weight
+
+    @property
+    def value(self) -> jax.Array:
+        """The expected calibration error: mean of |accuracy - confidence| over bins, by their weight."""
+        return jnp.sum(jnp.abs(self.correct - self.confidence)) / jnp.sum(self.weight)
+
+
+def calibration(
+    probabilities: jax.Array, labels: jax.Array, weight: jax.Array, *, bins: int = 15
+) -> Calibration:
+    """The `Calibration` of a classifier's likeliest classes.
+
+    Guo et al. 2017, On Calibration of Modern Neural Networks, sec. 2, eq. 3: a row's confidence is its
+    largest probability, and bin m of K holds those in (m / K, (m + 1) / K].
+
+    Args:
+      probabilities: `[B, C]`.
+      labels: integers `[B]`.
+      weight: of the rows, `[B]`; those of weight 0 do not count.
+      bins: K.
+
+    Raises:
+      ValueError: fewer than one bin.
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; expected at least 1")
+    confidence = jnp.max(probabilities, axis=-1)
+    right = jnp.argmax(probabilities, axis=-1) == labels
+    inner = jnp.arange(1, bins) / bins
+    place = jnp.searchsorted(inner, jnp.where(weight > 0, confidence, 0), side="left")
+
+    def sums(values: jax.Array) -> jax.Array:
+        return jnp.zeros(bins).at[place].add(jnp.where(weight > 0, values * weight, 0))
+
+    return Calibration(sums(jnp.ones_like(confidence)), sums(confidence), sums(right.astype(jnp.float32)))

@@ -1,0 +1,49 @@
+"""Intersection over union, class by class, as sums that add up over the batches of a split."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Overlap(NamedTuple):
+    """How much of each class is found; adding the parts of all batches gives the whole split's.
+
+    Attributes:
+      intersection: weight of what is of the class and was said to be, `[C]`.
+      union: weight of what is of the class or was said to be, `[C]`.
+    """
+
+    intersection: jax.Array
+    union: jax.Array
+
+    @property
+    def by_class(self) -> jax.Array:
+        """Intersection over union of each class, `[C]`; NaN of those that are nowhere."""
+        return self.intersection / self.union
+
+    @property
+    def value(self) -> jax.Array:
+        """The mean over the classes that are anywhere (mean IoU), a scalar."""
+        present = self.union > 0
+        shares = jnp.where(present, self.intersection / jnp.where(present, self.union, 1), 0)
+        return jnp.sum(shares) / jnp.sum(present)
+
+
+def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, classes: int) -> Overlap:
+    """The `Overlap` of predicted and true classes.
+
+    Everingham et al. 2015, The Pascal Visual Object Classes Challenge: A Retrospective, sec. 3.3:
+    true positives over the sum of true positives, false positives and false negatives.
+
+    Args:
+      predictions: integers `[...]` from 0 to C - 1.
+      labels: integers of the same shape.
+      weight: what each place counts, of the same shape; 0 leaves it out, whatever its label is.
+      classes: C.
+    """
+    numbers = jnp.arange(classes)
+    said, true = predictions[..., None] == numbers, labels[..., None] == numbers
+    axes = tuple(range(predictions.ndim))
+    both = jnp.sum((said & true) * weight[..., None], axis=axes)
+    return Overlap(both, jnp.sum((said | true) * weight[..., None], axis=axes))

@@ -1,0 +1,40 @@
+"""Stochastic depth: whole residual branches are left out at random, row by row."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class DropPath(nn.Module):
+    """Sets whole rows of a branch to zero with probability `rate` and divides the others by `1 - rate`.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth, sec. 3, drop a block for a whole batch and
+    scale it in evaluation; here each row is drawn by itself, and evaluation is the identity. In a
+    residual block: `x + DropPath(rate)(branch(x), train)`. Masks come from the key stream `"dropout"`.
+    A Python 0 draws nothing; a traced 0.0 draws, and returns the input exactly.
+
+    Attributes:
+      rate: the probability that a row's branch is left out, in [0, 1]; a Python number or a traced scalar.
+    """
+
+    rate: float | jax.Array
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Drops rows of the branch `x` `[B, ...]` if `train`, else returns it.
+
+        Raises:
+          ValueError: a Python number for the rate that is no probability.
+        """
+        if isinstance(self.rate, int | float):
+            if not 0 <= self.rate <= 1:
+                raise ValueError(f"drop-path rate is {self.rate}; expected a probability from 0 to 1")
+            if self.rate == 0:
+                return x
+        if not train:
+            return x
+        shape = (len(x),) + (1,) * (x.ndim - 1)
+        keep = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, shape)
+        # At rate 1 nothing is kept: the divisor only has to be one that makes no NaN.
+        divisor = jnp.where(self.rate < 1.0, 1.0 - self.rate, 1.0).astype(x.dtype)
+        return jnp.where(keep, x / divisor, 0)

@@ -1,0 +1,141 @@
+"""Feed-forward nets beside the perceptron: maxout, Fourier and random features, deep linear."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.axes import constrain, named
+from fdl.models.dropout import Dropout
+
+Initializer = Callable[[], nn.initializers.Initializer]
+
+
+class Maxout(nn.Module):
+    """Layers whose units are the largest of several affine maps, then a dense layer.
+
+    Goodfellow et al. 2013, Maxout Networks, sec. 3. Each layer's kernel is `[I, width * pieces]`; the
+    pieces of one unit are neighbours.
+
+    Attributes:
+      widths: units of each hidden layer.
+      outputs: how many outputs there are.
+      pieces: affine maps of each unit.
+      dropout: the rate after each hidden layer; it may be traced.
+      initializer: makes the initialiser of the kernels; biases start at zero.
+    """
+
+    widths: tuple[int, ...]
+    outputs: int
+    pieces: int = 2
+    dropout: float | jax.Array = 0.0
+    initializer: Initializer = nn.initializers.lecun_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Outputs `[B, outputs]` of inputs `[B, ...]`, whose other axes are flattened."""
+        x = x.reshape(x.shape[0], -1)
+        for width in self.widths:
+            x = _dense(width * self.pieces, self.initializer, "mlp")(x)
+            x = jnp.max(x.reshape(-1, width, self.pieces), axis=-1)
+            x = Dropout(self.dropout)(constrain(x, "batch", "mlp"), train)
+        return _dense(self.outputs, self.initializer, None)(x)
+
+
+class FourierNet(nn.Module):
+    """A net that sees its inputs through sines and cosines of random frequencies.
+
+    Tancik et al. 2020, Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional
+    Domains, eq. 5: the features are cos(2π f x) and sin(2π f x), rows of f `[features, D]` normal with
+    deviation `scale`. They are drawn once and kept in the collection `"frozen"`, which no optimizer sees.
+
+    Attributes:
+      body: what follows, a module `body(x, train)` on `[B, 2 features]`.
+      features: how many frequencies there are.
+      scale: the frequencies' deviation, in cycles per unit of x; it may be traced.
+    """
+
+    body: nn.Module
+    features: int = 64
+    scale: float | jax.Array = 1.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """The body's outputs for inputs `[B, ...]`, whose other axes are flattened."""
+        x = x.reshape(x.shape[0], -1)
+        frequencies = _frozen(self, "frequencies", nn.initializers.normal(1.0), (x.shape[1], self.features))
+        angle = constrain(2 * math.pi * x @ (self.scale * frequencies), "batch", "mlp")
+        return self.body(jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1), train)
+
+
+class RandomFeatureNet(nn.Module):
+    """A linear map of features that are random and stay as they are.
+
+    Rahimi & Recht 2007, Random Features for Large-Scale Kernel Machines, algorithm 1: with cosines,
+    the features z(x) = sqrt(2 / features) cos(w x + b), w normal with deviation `scale` and b uniform in
+    [0, 2π), have z(x) · z(x') near the Gaussian kernel exp(-|scale (x - x')|² / 2). They are kept in the
+    collection `"frozen"`, which no optimizer sees.
+
+    Attributes:
+      outputs: how many outputs there are.
+      features: how many features there are.
+      scale: the deviation of their weights; it may be traced.
+      activation: what is done to w x + b.
+    """
+
+    outputs: int
+    features: int = 256
+    scale: float | jax.Array = 1.0
+    activation: Callable[[jax.Array], jax.Array] = jnp.cos
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Outputs `[B, outputs]` of inputs `[B, ...]`, whose other axes are flattened."""
+        del train
+        x = x.reshape(x.shape[0], -1)
+        weights = _frozen(self, "weights", nn.initializers.normal(1.0), (x.shape[1], self.features))
+        phases = _frozen(self, "phases", nn.initializers.uniform(2 * math.pi), (self.features,))
+        z = math.sqrt(2 / self.features) * self.activation(x @ (self.scale * weights) + phases)
+        return _dense(self.outputs, nn.initializers.lecun_normal, None)(constrain(z, "batch", "mlp"))
+
+
+class DeepLinear(nn.Module):
+    """A product of matrices, without biases: linear in x, not in its parameters.
+
+    Saxe et al. 2014, Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear Neural
+    Networks, sec. 1.
+
+    Attributes:
+      widths: units of each hidden layer.
+      outputs: how many outputs there are.
+      initializer: makes the initialiser of the matrices.
+    """
+
+    widths: tuple[int, ...]
+    outputs: int
+    initializer: Initializer = nn.initializers.lecun_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Outputs `[B, outputs]` of inputs `[B, ...]`, whose other axes are flattened."""
+        del train
+        x = x.reshape(x.shape[0], -1)
+        for width in self.widths:
+            kernel = named(self.initializer(), None, "mlp")
+            x = constrain(nn.Dense(width, use_bias=False, kernel_init=kernel)(x), "batch", "mlp")
+        return nn.Dense(self.outputs, use_bias=False, kernel_init=named(self.initializer(), None, None))(x)
+
+
+def _dense(units: int, initializer: Initializer, name: str | None) -> nn.Dense:
+    zeros = named(nn.initializers.zeros, name)
+    return nn.Dense(units, kernel_init=named(initializer(), None, name), bias_init=zeros)
+
+
+def _frozen(
+    module: nn.Module, name: str, initializer: nn.initializers.Initializer, shape: tuple[int, ...]
+) -> jax.Array:
+    """A random array that is drawn with the parameters, and is none of them."""
+    init = named(initializer, *(None,) * (len(shape) - 1), "mlp")
+    return module.variable("frozen", name, lambda: init(module.make_rng("params"), shape)).value

@@ -1,0 +1,81 @@
+"""Mixture density nets: a mixture of Gaussians over the target, for every input."""
+
+import math
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.axes import constrain, named
+
+
+class Mixture(NamedTuple):
+    """Mixtures of K Gaussians whose covariances are diagonal.
+
+    Attributes:
+      logits: `[B, K]`, logarithms of the weights, up to a constant.
+      means: `[B, K, T]`.
+      log_scales: `[B, K, T]`, logarithms of the standard deviations.
+    """
+
+    logits: jax.Array
+    means: jax.Array
+    log_scales: jax.Array
+
+
+def log_likelihood(mixture: Mixture, y: jax.Array) -> jax.Array:
+    """The logarithm of each mixture's density at its target `y` `[B, T]`, in nats; `[B]`.
+
+    Bishop 1994, Mixture Density Networks, eq. 22 to 23 and 29.
+    """
+    z = (y[:, None] - mixture.means) * jnp.exp(-mixture.log_scales)
+    normal = -0.5 * jnp.square(z) - mixture.log_scales - 0.5 * math.log(2 * math.pi)
+    return jax.nn.logsumexp(jax.nn.log_softmax(mixture.logits) + jnp.sum(normal, axis=-1), axis=-1)
+
+
+def sample(mixture: Mixture, key: jax.Array) -> jax.Array:
+    """One draw `[B, T]` from each mixture."""
+    which, where = jax.random.split(key)
+    component = jax.random.categorical(which, mixture.logits)[:, None, None]
+    mean = jnp.take_along_axis(mixture.means, component, axis=1)[:, 0]
+    scale = jnp.exp(jnp.take_along_axis(mixture.log_scales, component, axis=1)[:, 0])
+    return mean + scale * jax.random.normal(where, mean.shape, mean.dtype)
+
+
+def mean(mixture: Mixture) -> jax.Array:
+    """The mean of each mixture, `[B, T]`: the best guess by squared error, and often far from any target."""
+    return jnp.einsum("bk,bkt->bt", jax.nn.softmax(mixture.logits), mixture.means)
+
+
+class MixtureDensity(nn.Module):
+    """A body, and a dense layer that makes a `Mixture` of its features.
+
+    Bishop 1994, sec. 3; the paper's components have one scale each, these one for each target. At
+    initialisation the components' means differ by normal noise of deviation 1, so that they part.
+
+    Attributes:
+      body: a module `body(x, train)`, `[B, ...]` to `[B, F]`.
+      targets: T, how many numbers a target has.
+      components: K, how many Gaussians there are; 1 is ordinary Gaussian regression.
+    """
+
+    body: nn.Module
+    targets: int
+    components: int = 5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> Mixture:
+        """Mixtures of inputs `[B, ...]`."""
+        x = constrain(self.body(x, train), "batch", "mlp")
+        shape = (-1, self.components, self.targets)
+        spread = nn.initializers.normal(1.0)
+        means = _head(self.components * self.targets, "means", bias=spread)(x)
+        scales = _head(self.components * self.targets, "log_scales")(x)
+        logits = _head(self.components, "logits")(x)
+        return Mixture(logits, means.reshape(shape), scales.reshape(shape))
+
+
+def _head(units: int, name: str, bias: nn.initializers.Initializer = nn.initializers.zeros) -> nn.Dense:
+    kernel = named(nn.initializers.lecun_normal(), "mlp", None)
+    return nn.Dense(units, kernel_init=kernel, bias_init=named(bias, None), name=name)

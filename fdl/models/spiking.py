@@ -1,0 +1,108 @@
+"""Leaky integrate-and-fire nets, learned through surrogate gradients of their spikes."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fdl.models.axes import constrain, named
+
+Number = float | jax.Array
+Map = Callable[[jax.Array], jax.Array]
+
+
+def fast_sigmoid(v: jax.Array) -> jax.Array:
+    """1 / (1 + 10 |v|)², the surrogate for the derivative of a spike at distance `v` from threshold.
+
+    Zenke & Ganguli 2018, SuperSpike, sec. 3: the derivative of the fast sigmoid, up to a factor.
+    """
+    return 1 / jnp.square(1 + 10 * jnp.abs(v))
+
+
+def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
+    """The step function (1 above zero, else 0) with another function in its derivative's place.
+
+    Neftci et al. 2019, Surrogate Gradient Learning in Spiking Neural Networks.
+
+    Args:
+      derivative: elementwise, what stands for the derivative at `v`.
+    """
+
+    @jax.custom_vjp
+    def spike(v: jax.Array) -> jax.Array:
+        return (v > 0).astype(v.dtype)
+
+    spike.defvjp(lambda v: (spike(v), v), lambda v, g: (g * derivative(v),))
+    return spike
+
+
+def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) -> tuple[jax.Array, jax.Array]:
+    """Leaky integrate-and-fire units: what they receive at all times to membranes and spikes.
+
+    v[t] = decay v[t-1] + I[t] - threshold s[t-1] and s[t] = spike(v[t] - threshold), from rest. The
+    gradient does not go through the reset by a spike (the term with s[t-1]).
+
+    Args:
+      currents: I `[B, T, H]`.
+      decay: what is left of a membrane after a step, from 0 to 1.
+      threshold: the membrane at which a unit fires.
+      spike: such as `surrogate_spike()`.
+
+    Returns:
+      v and s, `[B, T, H]` each.
+    """
+
+    def step(carry: tuple[jax.Array, jax.Array], current: jax.Array) -> tuple[tuple, tuple]:
+        v, s = carry
+        v = decay * v + current - threshold * jax.lax.stop_gradient(s)
+        s = spike(v - threshold)
+        return (v, s), (v, s)
+
+    rest = jnp.zeros_like(currents[:, 0])
+    _, (v, s) = jax.lax.scan(step, (rest, rest), currents.swapaxes(0, 1))
+    return v.swapaxes(0, 1), s.swapaxes(0, 1)
+
+
+def rate_code(x: jax.Array, key: jax.Array, *, length: int) -> jax.Array:
+    """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`."""
+    rates = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], length, x.shape[-1]))
+    return jax.random.bernoulli(key, rates).astype(x.dtype)
+
+
+class SpikingNet(nn.Module):
+    """Layers of leaky integrate-and-fire units, read out by leaky units that never fire.
+
+    The outputs are the readout's membranes, averaged over time (Neftci et al. 2019).
+
+    Attributes:
+      widths: units of each spiking layer.
+      outputs: how many outputs there are.
+      decay: what is left of a membrane after a step, from 0 to 1; it may be traced.
+      threshold: the membrane at which a unit fires; it may be traced.
+      spike: the step function with its surrogate derivative.
+      initializer: makes the initialiser of the kernels; there are no biases.
+    """
+
+    widths: tuple[int, ...]
+    outputs: int
+    decay: Number = 0.9
+    threshold: Number = 1.0
+    spike: Map = surrogate_spike()
+    initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Outputs `[B, outputs]` of spike trains, or any signals, `[B, T, D]`."""
+        del train
+        for width in self.widths:
+            currents = self._dense(width, "mlp")(x)
+            _, x = lif(currents, decay=self.decay, threshold=self.threshold, spike=self.spike)
+            x = constrain(x, "batch", "length", "mlp")
+        membranes, _ = lif(
+            self._dense(self.outputs, None)(x), decay=self.decay, threshold=0.0, spike=jnp.zeros_like
+        )
+        return jnp.mean(membranes, axis=1)
+
+    def _dense(self, units: int, name: str | None) -> nn.Dense:
+        return nn.Dense(units, use_bias=False, kernel_init=named(self.initializer(), None, name))

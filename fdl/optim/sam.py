@@ -1,0 +1,34 @@
+"""Sharpness-aware minimisation: the gradient is taken where the loss is worst nearby."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def sharpness_aware(
+    optimizer: optax.GradientTransformation, *, radius: float | jax.Array = 0.05
+) -> optax.GradientTransformationExtraArgs:
+    """`optimizer`, fed with the gradient at the worst point of a small ball around the parameters.
+
+    Foret et al. 2021, Sharpness-Aware Minimization for Efficiently Improving Generalization, eq. 2 and
+    algorithm 1: the worst point is, to first order, `params + radius * g / |g|`. It is Optax's
+    `contrib.sam` with one inner step, where a gradient of zero moves nothing instead of giving NaN, so
+    a step costs two gradients, both on the same batch.
+
+    `update` needs `grad_fn(params, index) -> gradient`, the same batch's at other parameters.
+
+    Args:
+      optimizer: what makes the step from the gradient.
+      radius: ρ, in the parameters' unit, over all of them together; it may be traced.
+    """
+
+    def unit(gradient: Any, params: Any) -> Any:
+        del params
+        length = optax.tree.norm(gradient)
+        return jax.tree.map(lambda leaf: leaf / jnp.where(length > 0, length, 1), gradient)
+
+    # Optax turns the sign of the inner step round: it ascends.
+    ascent = optax.chain(optax.stateless(unit), optax.scale_by_learning_rate(radius))
+    return optax.contrib.sam(optimizer, ascent, opaque_mode=True)

@@ -1,0 +1,99 @@
+"""Conditional density: what the targets of an input are likely to be, not only their mean."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl.data import Augmentation, Splits
+from fdl.data.splits import parts, prepared_row, row_of, size_of
+from fdl.experiment import Experiment, Stopper
+from fdl.models import mixture_density
+from fdl.tasks.gradient import experiment_over
+from fdl.tasks.supervised import Number
+from fdl.tasks.supervised import row_learner as row_learner
+
+
+def conditional_density(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    log_likelihood: Callable[[Any, jax.Array], jax.Array] = mixture_density.log_likelihood,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning the density of targets given inputs, by maximum likelihood.
+
+    What is minimised is the batch's mean negative log-likelihood plus `l1` and `l2` times the penalties;
+    the metric `loss` leaves the penalties out, in nats.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, ...]` to densities, as `MixtureDensity`.
+      splits: `"x"` `[N, ...]` and `"y"` float `[N, T]`.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      log_likelihood: `log_likelihood(densities, y) -> [B]`, of the model's densities at targets `[B, T]`.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, or None.
+      l1: factor of the sum of |w| over weight matrices.
+      l2: factor of half the sum of w² over weight matrices.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    check_densities(model, splits, log_likelihood)
+
+    def loss(densities: Any, targets: jax.Array) -> jax.Array:
+        return -log_likelihood(densities, targets)
+
+    def measures(densities: Any, targets: jax.Array) -> Mapping[str, jax.Array]:
+        return {"loss": loss(densities, targets)}
+
+    return experiment_over(
+        row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2),
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def check_densities(
+    model: nn.Module, splits: Splits, log_likelihood: Callable[[Any, jax.Array], jax.Array]
+) -> None:
+    """Raises `ValueError` unless every part has float targets whose likelihood the model can say."""
+    wanted = row_of(splits.train)["y"].shape
+    for name, split in parts(splits).items():
+        y = row_of(split)["y"]
+        shape = [size_of(split), *y.shape]
+        if not np.issubdtype(y.dtype, np.floating) or len(y.shape) != 1 or y.shape != wanted:
+            raise ValueError(
+                f"{name} targets are {y.dtype}{shape}; expected floats [N, T], T as in train: reshape them"
+            )
+    row = prepared_row(splits)
+    x = jnp.zeros(row["x"].shape, row["x"].dtype)
+    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
+    densities = jax.eval_shape(init, jax.random.key(0))
+    try:
+        shape = jax.eval_shape(log_likelihood, densities, row["y"]).shape
+    except (TypeError, ValueError) as error:
+        shape = str(error).splitlines()[0]
+    if shape != (1,):
+        raise ValueError(
+            f"the log-likelihood of one row of targets {list(wanted)} gives {shape}; expected one number: "
+            "let the model have as many targets as the data"
+        )

@@ -1,0 +1,192 @@
+"""Detection: where in an image which objects are, as points with sizes."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import metrics, rng
+from fdl.data import Augmentation, Rows, Splits
+from fdl.data.splits import parts, prepared_row, row_of
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.models.detector import Maps
+from fdl.tasks.boxes import Detections, Targets, decode, targets
+from fdl.tasks.gradient import experiment_over, gradient_learner
+
+Number = float | jax.Array
+
+
+def detection(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    size_weight: Number = 0.1,
+    offset_weight: Number = 1.0,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to detect up to M objects of C classes in an image.
+
+    Zhou et al. 2019, Objects as Points, eq. 1 to 4: what is minimised is the mean over images of
+    `heat + size_weight * size + offset_weight * offset`. `heat` is the focal loss of the heat maps
+    (Law & Deng 2018, CornerNet, eq. 1, with exponents 2 and 4) over the image's objects (at least one);
+    `size` and `offset` are the mean absolute errors of the objects' heights plus widths, and of their
+    centres, in cells. Metrics: `loss`, with the weights 0.1 and 1, so that arms are comparable; its
+    parts; and in evaluations `recall`, the share of objects that one of the image's M surest detections has
+    the class of and overlaps by half. Mean average precision is no sum over images: see `detect`.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to `Maps`, as `models.Detector`.
+      splits: `"x"` images `[N, H, W, I]`; `"boxes"` floats `[N, M, 4]`: top, left, bottom and right in
+        pixels; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where there is no object.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch; it must move the boxes with the pixels, or none. None
+        leaves batches as they are.
+      size_weight: see above.
+      offset_weight: see above.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    learner = detection_learner(
+        model, splits, optimizer, size_weight=size_weight, offset_weight=offset_weight
+    )
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def detection_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    size_weight: Number = 0.1,
+    offset_weight: Number = 1.0,
+) -> Learner:
+    """The learner of `detection`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    row = prepared_row(splits)["x"]
+    x = jnp.zeros(row.shape, row.dtype)
+    _check(model, splits, x)
+
+    def init(key: jax.Array) -> Any:
+        return model.init(key, x, train=False)
+
+    def measures(maps: Maps, batch: Any) -> dict[str, jax.Array]:
+        _, height, width, classes = maps.heat.shape
+        cell = batch["x"].shape[1] // height
+
+        def losses(maps: Maps, boxes: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+            wanted = targets(boxes, labels, shape=(height, width), cell=cell, classes=classes)
+            return image_losses(maps, wanted)
+
+        rows = jax.vmap(losses)(maps, batch["boxes"], batch["labels"])
+        return {"loss": rows["heat"] + 0.1 * rows["size"] + rows["offset"], **rows}
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        maps, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
+        means = {name: jnp.mean(rows) for name, rows in measures(maps, batch).items()}
+        value = means["heat"] + size_weight * means["size"] + offset_weight * means["offset"]
+        return value, (means, state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        maps: Any = model.apply(variables, batch["x"], train=False)
+        means = {name: metrics.mean(rows, batch["weight"]) for name, rows in measures(maps, batch).items()}
+        cell = batch["x"].shape[1] // maps.heat.shape[1]
+        found = decode(maps, cell=cell, count=batch["labels"].shape[1])
+        return {**means, "recall": _recall(found, batch)}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Detections:
+    """The `count` surest detections in images, for `fdl.metrics.mean_average_precision`.
+
+    Args:
+      model: as of `detection`.
+      variables: its variables, as `fdl.tasks.gradient.variables(state)`.
+      x: images `[B, H, W, I]`, prepared.
+      count: K.
+    """
+    maps: Any = model.apply(variables, x, train=False)
+    return decode(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
+
+
+def image_losses(maps: Maps, wanted: Targets) -> dict[str, jax.Array]:
+    """The parts `heat`, `size` and `offset` of one image's loss, scalars; its maps have no axis B."""
+    objects = jnp.maximum(jnp.sum(wanted.real), 1)
+    chance = jax.nn.sigmoid(maps.heat)
+    here = jnp.square(1 - chance) * jax.nn.log_sigmoid(maps.heat)
+    elsewhere = (1 - wanted.heat) ** 4 * jnp.square(chance) * jax.nn.log_sigmoid(-maps.heat)
+    heat = -jnp.sum(jnp.where(wanted.heat == 1, here, elsewhere)) / objects
+
+    def error(values: jax.Array, true: jax.Array) -> jax.Array:
+        said = values[wanted.cells[:, 0], wanted.cells[:, 1]]
+        return jnp.sum(jnp.abs(said - true) * wanted.real[:, None]) / objects
+
+    return {"heat": heat, "size": error(maps.size, wanted.size), "offset": error(maps.offset, wanted.offset)}
+
+
+def _recall(found: Detections, batch: Any) -> metrics.Mean:
+    """Of all objects, each with its image's weight, the share that is found."""
+    same = found.labels[:, :, None] == batch["labels"][:, None, :]
+    near = metrics.box_overlap(found.boxes, batch["boxes"]) >= 0.5
+    weight = (batch["labels"] >= 0) * batch["weight"][:, None]
+    return metrics.mean(jnp.any(same & near, axis=1).astype(jnp.float32).ravel(), weight.ravel())
+
+
+def _check(model: nn.Module, splits: Splits, x: jax.Array) -> None:
+    """`ValueError` unless every part has boxes with the model's classes, and one at least."""
+    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
+    maps = jax.eval_shape(init, jax.random.key(0))
+    if not isinstance(maps, Maps):
+        raise ValueError(f"the model's output is a {type(maps).__name__}; expected Maps, as of Detector")
+    classes = maps.heat.shape[-1]
+    expected = row_of(splits.train)
+    for name, part in parts(splits).items():
+        row = row_of(part)
+        if row != expected or "boxes" not in row or "labels" not in row:
+            shapes = {key: f"{value.dtype}{list(value.shape)}" for key, value in row.items()}
+            raise ValueError(f"{name} has rows {shapes}; expected those of train, with boxes and labels")
+        boxes, labels = row["boxes"], row["labels"]
+        if (
+            boxes.shape != (*labels.shape, 4)
+            or labels.ndim != 1
+            or not np.issubdtype(labels.dtype, np.integer)
+        ):
+            raise ValueError(
+                f"{name} boxes are {['N', *boxes.shape]} and labels {labels.dtype}{['N', *labels.shape]}; "
+                "expected [N, M, 4] and integers [N, M]"
+            )
+        arrays = part.memory if isinstance(part, Rows) else part
+        if len({len(array) for array in arrays.values()}) > 1 or any(not len(a) for a in arrays.values()):
+            sizes = {key: len(array) for key, array in arrays.items()}
+            raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
+        if "labels" in arrays and not 0 <= arrays["labels"].max() < classes:
+            raise ValueError(
+                f"{name} labels go up to {arrays['labels'].max()}; expected at least one object, and at most "
+                f"{classes - 1}, as the model has {classes} classes"
+            )

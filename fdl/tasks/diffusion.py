@@ -1,0 +1,177 @@
+"""Diffusion and flow matching: a denoiser learns what noisy data are made of."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Augmentation, Splits
+from fdl.data.splits import Rows, parts, row_of
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.inputs import check_outputs, check_unit_scale, zero_row
+from fdl.tasks.noise import (
+    Prediction,
+    Schedule,
+    linear,
+    noisy,
+    predict_noise,
+    predict_velocity,
+    straight,
+    target,
+)
+
+Number = float | jax.Array
+
+
+def diffusion(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    schedule: Schedule = linear,
+    prediction: Prediction = predict_noise,
+    label_dropout: Number | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
+
+    Each row gets a time that is uniform in 0 to 1 (of a discrete schedule: continuous too) and normal
+    noise. `loss` is the mean over entries of the squared error of what is predicted, so it compares only
+    models that predict the same by the same schedule. Evaluations draw by a fixed key.
+
+    Args:
+      model: a Flax module, `model(x, time, label, train=...)`: noisy `[B, ...]`, times `[B]`, and labels
+        int32 `[B]` (-1: none given) or None, to predictions of the shape of x.
+      splits: `"x"` float `[N, ...]` as prepared, as large as the noise: standardised, or from -1 to 1;
+        with `label_dropout` also `"y"` integers `[N]`, from 0.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      schedule: how much signal and noise there is at a time, as `linear` or `from_betas(cosine_betas())`.
+      prediction: what is predicted: `predict_noise`, `predict_data` or `predict_v`.
+      label_dropout: the share of training rows whose label is hidden, so that the model also serves
+        without (classifier-free guidance); it may be traced. None: labels are not used at all.
+      augment: what is done to every training batch.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit to the noise or the model.
+    """
+    learner = diffusion_learner(
+        model, splits, optimizer, schedule=schedule, prediction=prediction, label_dropout=label_dropout
+    )
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def flow_matching(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    label_dropout: Number | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23).
+
+    It is `diffusion` with the schedule `straight` and `predict_velocity`; arguments, metrics and errors
+    are as there.
+    """
+    return diffusion(
+        model,
+        splits,
+        optimizer,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        schedule=straight,
+        prediction=predict_velocity,
+        label_dropout=label_dropout,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def diffusion_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    schedule: Schedule = linear,
+    prediction: Prediction = predict_noise,
+    label_dropout: Number | None = None,
+) -> Learner:
+    """The learner of `diffusion`; of `splits`, checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit to the noise or the model.
+    """
+    check_unit_scale(splits)
+    if label_dropout is not None:
+        _check_labels(splits)
+    x, time = zero_row(splits), jnp.zeros(1)
+    label = None if label_dropout is None else jnp.zeros(1, jnp.int32)
+
+    def init(key: jax.Array) -> Any:
+        return model.init(key, x, time, label, train=False)
+
+    check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, time, label, train=False)[0], splits)
+
+    def draw(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Times `[B]`, and at them noisy data and what is to be predicted."""
+        time = jax.random.uniform(rng.stream(key, "time"), x.shape[:1])
+        epsilon = jax.random.normal(rng.stream(key, "noise"), x.shape, x.dtype)
+        wanted = target(x, epsilon, time, schedule, prediction).astype(x.dtype)
+        return time, noisy(x, epsilon, time, schedule).astype(x.dtype), wanted
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        time, noised, wanted = draw(batch["x"], key)
+        label = None
+        if label_dropout is not None:
+            hidden = jax.random.bernoulli(rng.stream(key, "label"), label_dropout, time.shape)
+            label = jnp.where(hidden, -1, batch["y"])
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        predicted, model_state = model.apply(
+            variables, noised, time, label, train=True, rngs=rngs, mutable=mutable
+        )
+        value = jnp.mean(losses.squared_error(predicted, wanted))
+        return value, ({"loss": value}, model_state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        time, noised, wanted = draw(batch["x"], rng.stream(jax.random.key(0), "evaluate"))
+        label = None if label_dropout is None else batch["y"]
+        predicted = jnp.asarray(model.apply(variables, noised, time, label, train=False))
+        return {"loss": metrics.mean(losses.squared_error(predicted, wanted), batch["weight"])}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def _check_labels(splits: Splits) -> None:
+    for name, part in parts(splits).items():
+        row, arrays = row_of(part), part.memory if isinstance(part, Rows) else part
+        if "y" not in row or not np.issubdtype(row["y"].dtype, np.integer) or row["y"].shape:
+            raise ValueError(f"{name} has rows {row}; expected integer labels y [N], or label_dropout=None")
+        if "y" in arrays and arrays["y"].min() < 0:
+            raise ValueError(f"{name} labels begin at {arrays['y'].min()}; expected none below 0")

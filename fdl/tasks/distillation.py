@@ -1,0 +1,163 @@
+"""Distillation: a student learns a teacher's probabilities."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Augmentation, Splits
+from fdl.data.splits import prepared_row
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.checks import check_labels
+from fdl.tasks.gradient import experiment_over, gradient_learner
+
+_TEACHER = "teacher"
+"""The collection of the learner's state that holds the teacher's variables."""
+
+
+def distillation(
+    model: nn.Module,
+    teacher: nn.Module,
+    given: Mapping[str, Any],
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    temperature: float | jax.Array = 4.0,
+    share: float | jax.Array = 0.9,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to classify from labels and from a trained teacher's logits.
+
+    Hinton et al. 2015, Distilling the Knowledge in a Neural Network, sec. 2: what is minimised is
+    `(1 - share)` times the cross-entropy with the labels plus `share * temperature²` times the
+    divergence from the teacher, both softened (`softened_divergence`). Metrics: `loss`, the mean
+    cross-entropy with the labels in nats, and `accuracy`, as for `classification`; `divergence`, nats
+    at temperature 1; `agreement`, the share of rows with the teacher's class.
+
+    Args:
+      model: the student, `model(x, train=...)`: `[B, ...]` to logits `[B, C]`.
+      teacher: likewise; it is always evaluated with `train=False`.
+      given: the teacher's variables, `{"params": ..., ...}`. They travel in the learner's state, so
+        that they are no constants of the program, and are in its checkpoints.
+      splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, which both see, or None.
+      temperature: T, above 0.
+      share: of the teacher in the loss, 0 to 1.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to one of the models.
+    """
+    learner = distillation_learner(
+        model, teacher, given, splits, optimizer, temperature=temperature, share=share
+    )
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def distillation_learner(
+    model: nn.Module,
+    teacher: nn.Module,
+    given: Mapping[str, Any],
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    temperature: float | jax.Array = 4.0,
+    share: float | jax.Array = 0.9,
+) -> Learner:
+    """The learner of `distillation`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to one of the models.
+    """
+    check_labels(model, splits)
+    row = prepared_row(splits)["x"]
+    x = jnp.zeros(row.shape, row.dtype)
+    _check_teacher(model, teacher, given, x)
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        return {**model.init(key, x, train=False), _TEACHER: jax.tree.map(jnp.asarray, dict(given))}
+
+    def measures(logits: jax.Array, taught: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+        return {
+            "loss": losses.cross_entropy(logits, y),
+            "accuracy": metrics.accuracy(logits, y),
+            "divergence": softened_divergence(logits, taught, temperature=1.0),
+            "agreement": metrics.accuracy(logits, jnp.argmax(taught, axis=-1)),
+        }
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        own, theirs = _apart(variables)
+        mutable = [name for name in own if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        logits, state = model.apply(own, batch["x"], train=True, rngs=rngs, mutable=mutable)
+        taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))
+        rows = measures(logits, taught, batch["y"])
+        soft = softened_divergence(logits, taught, temperature=temperature)
+        value = jnp.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft)
+        means = {name: jnp.mean(values) for name, values in rows.items()}
+        return value, (means, {**state, _TEACHER: theirs})
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        own, theirs = _apart(variables)
+        logits = jnp.asarray(model.apply(own, batch["x"], train=False))
+        taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))
+        rows = measures(logits, taught, batch["y"])
+        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def softened_divergence(
+    logits: jax.Array, teacher: jax.Array, *, temperature: float | jax.Array
+) -> jax.Array:
+    """Kullback-Leibler divergence of softmax(logits / T) from softmax(teacher / T), in nats.
+
+    Args:
+      logits: the student's, `[B, C]`.
+      teacher: the teacher's, `[B, C]`.
+      temperature: T, above 0.
+
+    Returns:
+      `[B]`; its gradient shrinks as 1 / T², which is why the loss multiplies it by T².
+    """
+    said = jax.nn.log_softmax(logits / temperature)
+    true = jax.nn.log_softmax(teacher / temperature)
+    return jnp.sum(jnp.exp(true) * (true - said), axis=-1)
+
+
+def _apart(variables: Any) -> tuple[dict[str, Any], Any]:
+    """The student's variables and the teacher's."""
+    own = dict(variables)
+    return own, own.pop(_TEACHER)
+
+
+def _check_teacher(model: nn.Module, teacher: nn.Module, given: Mapping[str, Any], x: jax.Array) -> None:
+    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
+    expected = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    found = jax.eval_shape(lambda variables: teacher.apply(variables, x, train=False), given)
+    shape = list(getattr(found, "shape", ()))
+    if shape != expected:
+        raise ValueError(
+            f"the teacher's outputs for one row have shape {shape}, the student's {expected}; expected one "
+            "shape: give both the same classes"
+        )

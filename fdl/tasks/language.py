@@ -1,0 +1,161 @@
+"""Language modelling: the next token of a text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Rows, Splits
+from fdl.data.splits import parts, prepared_row, row_of
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.gradient import experiment_over, gradient_learner
+
+Number = float | jax.Array
+"""A hyper-parameter: a Python number, or a traced scalar."""
+
+
+def language_modelling(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    label_smoothing: Number = 0.0,
+    balance: Number = 0.01,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning what comes next at every place of a text; see `language_learner`.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: tokens `[B, T]` to logits `[B, T, V]`, in which no
+        place sees later ones.
+      splits: `"x"` and `"y"`, integers `[N, T]` from 0 to V - 1, and, where not all places count,
+        `"mask"`, `[N, T]`, 0 for those that do not.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      balance: factor of the losses that the model leaves in the collection `"losses"`.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    check_texts(model, splits, ("x", "y"))
+    learner = language_learner(model, optimizer, label_smoothing=label_smoothing, balance=balance)
+    return experiment_over(
+        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+    )
+
+
+def language_learner(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    label_smoothing: Number = 0.0,
+    balance: Number = 0.01,
+) -> Learner:
+    """The learner of `language_modelling`, for any source of its rows.
+
+    What is minimised is the mean cross-entropy, with smoothed labels, of the batch's places that
+    count, plus `balance` times the losses that the model leaves in the collection `"losses"`
+    (`fdl.models.Experts`). The metrics leave both additions out: `loss` is in nats a token (its
+    exponential is the perplexity), `bits` the same in bits a token (a character, where tokens are
+    characters), and `accuracy` the share of tokens that were thought likeliest. A split's are exact
+    means over all places that count.
+
+    Args:
+      model: as for `language_modelling`.
+      optimizer: any Optax transformation.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      balance: factor of the model's own losses.
+    """
+
+    def init(key: jax.Array) -> Any:
+        # Parameters do not depend on the text's length, so one token makes them at the least cost.
+        variables = dict(model.init(key, jnp.zeros((1, 1), jnp.int32), train=False))
+        variables.pop("losses", None)
+        return variables
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        collections = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        logits, state = model.apply(
+            variables, batch["x"], train=True, rngs=rngs, mutable=[*collections, "losses"]
+        )
+        state = dict(state)
+        own = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(state.pop("losses", ()))), jnp.zeros(()))
+        counts = _counts(batch)
+        values = losses.cross_entropy(logits, batch["y"], label_smoothing=label_smoothing)
+        means = {name: _mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
+        return _mean(values, counts) + balance * own, (means, state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        logits, _ = model.apply(variables, batch["x"], train=False, mutable=[])
+        counts = _counts(batch) * batch["weight"][:, None]
+        return {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
+    """Metrics by name, each `[B, T]`."""
+    loss = losses.cross_entropy(logits, labels)
+    return {"loss": loss, "bits": loss / jnp.log(2.0), "accuracy": metrics.accuracy(logits, labels)}
+
+
+def _counts(batch: Mapping[str, jax.Array]) -> jax.Array:
+    """How much each place counts, float32 `[B, T]`."""
+    return batch["mask"].astype(jnp.float32) if "mask" in batch else jnp.ones(batch["y"].shape)
+
+
+def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
+    """The mean of the values `[B, T]` that count; 0 where none does."""
+    values = jnp.where(counts > 0, values, 0)
+    return jnp.sum(values * counts) / jnp.maximum(jnp.sum(counts), 1e-9)
+
+
+def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> int:
+    """The number V of the model's tokens, after a check of the data against it.
+
+    Raises:
+      ValueError: logits that are not `[N, T, V]`, or columns of other than texts `[N, T]` of V tokens.
+    """
+    row = prepared_row(splits)["x"]
+    init = lambda key: model.init_with_output(key, jnp.zeros(row.shape, row.dtype), train=False)[0]  # noqa: E731
+    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    if shape[:-1] != row.shape:
+        raise ValueError(
+            f"the model's outputs for a text {list(row.shape)} have shape {list(shape)}; "
+            f"expected {[*row.shape, 'V']}, logits of a token at every place"
+        )
+    for name, part in parts(splits).items():
+        rows, memory = row_of(part), part.memory if isinstance(part, Rows) else part
+        for column in columns:
+            _check_tokens(f"{name} {column}", rows[column], row.shape[1:], memory.get(column), shape[-1])
+        if "y" in columns and "mask" in rows and rows["mask"].shape != row.shape[1:]:
+            found = ["N", *rows["mask"].shape]
+            raise ValueError(f"{name} mask has shape {found}; expected {['N', *row.shape[1:]]}, as x")
+    return shape[-1]
+
+
+def _check_tokens(
+    what: str, row: Any, shape: tuple[int, ...], tokens: np.ndarray | None, vocabulary: int
+) -> None:
+    if not np.issubdtype(row.dtype, np.integer) or row.shape != shape:
+        raise ValueError(
+            f"{what} is {row.dtype} {['N', *row.shape]}; expected integer tokens {['N', *shape]}"
+        )
+    if tokens is not None and len(tokens) and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        raise ValueError(
+            f"{what} has tokens from {tokens.min()} to {tokens.max()}; expected 0 to {vocabulary - 1}, "
+            f"as the model has {vocabulary}: change its vocabulary or the tokens"
+        )

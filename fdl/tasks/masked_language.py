@@ -1,0 +1,157 @@
+"""Masked language modelling: the tokens that were hidden from a text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import rng
+from fdl.data import Splits
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.gradient import experiment_over
+from fdl.tasks.language import check_texts, language_learner
+
+Number = float | jax.Array
+"""A hyper-parameter: a Python number, or a traced scalar."""
+
+
+def masked_language_modelling(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    mask_token: int,
+    vocabulary: int,
+    special: tuple[int, ...] = (),
+    rate: Number = 0.15,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    label_smoothing: Number = 0.0,
+    balance: Number = 0.01,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: tokens `[B, T]` to logits `[B, T, V]`.
+      splits: `"x"`, integers `[N, T]` from 0 to V - 1.
+      optimizer: any Optax transformation.
+      mask_token: see `hide`.
+      vocabulary: see `hide`.
+      special: see `hide`.
+      rate: see `hide`.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      balance: factor of the losses that the model leaves in the collection `"losses"`.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    outputs = check_texts(model, splits, ("x",))
+    if not (0 <= mask_token < outputs and 1 <= vocabulary <= outputs):
+        raise ValueError(
+            f"mask_token is {mask_token} and vocabulary {vocabulary}; "
+            f"expected tokens of the model, which has {outputs}"
+        )
+    learner = masked_language_learner(
+        model,
+        optimizer,
+        mask_token=mask_token,
+        vocabulary=vocabulary,
+        special=special,
+        rate=rate,
+        label_smoothing=label_smoothing,
+        balance=balance,
+    )
+    return experiment_over(
+        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+    )
+
+
+def masked_language_learner(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    mask_token: int,
+    vocabulary: int,
+    special: tuple[int, ...] = (),
+    rate: Number = 0.15,
+    label_smoothing: Number = 0.0,
+    balance: Number = 0.01,
+) -> Learner:
+    """The learner of `masked_language_modelling`, for any source of its rows.
+
+    Each training step hides other tokens; an evaluation hides those that a row's own tokens say, so
+    that it is the same at every evaluation, in any batch. Metrics are those of `language_learner`,
+    over the hidden tokens alone.
+
+    Args:
+      model: as for `masked_language_modelling`.
+      optimizer: any Optax transformation.
+      mask_token: see `hide`.
+      vocabulary: see `hide`.
+      special: see `hide`.
+      rate: see `hide`.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      balance: factor of the model's own losses.
+    """
+    plain = language_learner(model, optimizer, label_smoothing=label_smoothing, balance=balance)
+    options = {"mask_token": mask_token, "vocabulary": vocabulary, "special": special, "rate": rate}
+
+    def step(state: Any, batch: Any, key: jax.Array) -> tuple[Any, Mapping[str, Any]]:
+        return plain.step(state, hide(batch["x"], rng.stream(key, "hide"), **options), key)
+
+    def evaluate(state: Any, batch: Any) -> Mapping[str, Any]:
+        keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(0), _digest(row)))(batch["x"])
+        hidden = jax.vmap(lambda row, key: hide(row, key, **options))(batch["x"], keys)
+        return plain.evaluate(state, {**hidden, "weight": batch["weight"]})
+
+    return Learner(plain.init, step, evaluate)
+
+
+def hide(
+    tokens: jax.Array,
+    key: jax.Array,
+    *,
+    mask_token: int,
+    vocabulary: int,
+    special: tuple[int, ...] = (),
+    rate: Number = 0.15,
+) -> dict[str, jax.Array]:
+    """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1).
+
+    Of those hidden, 80 % become the mask token, 10 % a random token, and 10 % stay as they are.
+
+    Args:
+      tokens: integers `[...]`.
+      key: one typed PRNG key.
+      mask_token: what stands for a hidden token.
+      vocabulary: random tokens are uniform from 0 to this, less one.
+      special: tokens that are never hidden, as padding and separators.
+      rate: the probability that a token is hidden.
+
+    Returns:
+      `x`, the text with its tokens hidden, `y`, the tokens themselves, and `mask`, float32, 1 where one
+      is hidden; all `[...]`.
+    """
+    hidden_key, way_key, random_key = jax.random.split(key, 3)
+    hidden = jax.random.bernoulli(hidden_key, rate, tokens.shape)
+    for token in special:
+        hidden &= tokens != token
+    way = jax.random.uniform(way_key, tokens.shape)
+    other = jax.random.randint(random_key, tokens.shape, 0, vocabulary, tokens.dtype)
+    seen = jnp.where(way < 0.8, jnp.asarray(mask_token, tokens.dtype), jnp.where(way < 0.9, other, tokens))
+    return {"x": jnp.where(hidden, seen, tokens), "y": tokens, "mask": hidden.astype(jnp.float32)}
+
+
+def _digest(row: jax.Array) -> jax.Array:
+    """A number, uint32, of all tokens `[T]` and their places: its factors are powers of an odd number."""
+    factors = jnp.cumprod(jnp.full(row.shape, 0x9E3779B1, jnp.uint32))
+    return jnp.sum((row.astype(jnp.uint32) + 1) * factors, dtype=jnp.uint32)

@@ -1,0 +1,168 @@
+"""Metric learning: embeddings in which rows of one label are near to each other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import rng
+from fdl.data import Augmentation, Splits
+from fdl.data.splits import parts, prepared_row, row_of
+from fdl.experiment import Batch, Experiment, Stopper
+from fdl.metrics import Mean, accuracy, mean
+from fdl.models.heads import WithHead, unit
+from fdl.tasks.checks import check_labels
+from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.metric_losses import EmbeddingLoss, distances, triplet
+from fdl.tasks.metric_losses import arcface as arcface_loss
+from fdl.tasks.neighbours import neighbour_accuracy
+
+Number = float | jax.Array
+"""A hyper-parameter: a Python number, or a traced scalar."""
+
+
+def metric_learning(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    loss: EmbeddingLoss = triplet,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning embeddings from triplets or pairs of a batch's rows.
+
+    Metrics of an evaluation, among the rows of one batch (512 at most), of all batches the mean
+    weighted by their rows: `loss`; `recall_at_1`, the share of rows whose nearest other row of the
+    batch, by Euclidean distance of the embeddings, has their label.
+
+    Args:
+      model: a Flax module, `model(x, train)`: `[B, ...]` to embeddings `[B, D]`.
+      splits: `"x"` `[N, ...]` and integers `"y"` `[N]`.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch: enough for several of each label.
+      loss: as `functools.partial(triplet, mining=semi_hard)`.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, or None.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or labels that are no integers `[N]`.
+    """
+    _check_integers(splits)
+    row = prepared_row(splits)["x"]
+
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+        embeddings, state = _train(model, variables, batch["x"], key)
+        value = loss(embeddings, batch["y"], jnp.ones(len(embeddings)))
+        return value, ({"loss": value}, state)
+
+    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+        weight = batch["weight"]
+        embeddings = model.apply(variables, batch["x"], train=False, mutable=[])[0]
+        value, total = loss(embeddings, batch["y"], weight), jnp.sum(weight)
+        found = neighbour_accuracy(-distances(embeddings), batch["y"], weight)
+        return {"loss": Mean(value * total, total), "recall_at_1": mean(found, weight)}
+
+    return experiment_over(
+        gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer),
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def arcface(
+    model: WithHead,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    margin: Number = 0.5,
+    scale: Number = 64.0,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning embeddings from a classification by angles, with a margin.
+
+    Metrics of an evaluation: `loss`, with the margin; `accuracy` of the largest cosine, without it;
+    `recall_at_1`, the share of rows whose nearest other row of the batch (512 at most), by the cosine
+    of the encoder's features, has their label.
+
+    Args:
+      model: a `WithHead` whose head is a `fdl.models.heads.CosineHead`.
+      splits: `"x"` `[N, ...]` and integers `"y"` `[N]` from 0 to C - 1.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      margin: see `fdl.tasks.metric_losses.arcface`.
+      scale: see there.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch, or None.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    check_labels(model, splits)
+    row = prepared_row(splits)["x"]
+
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+        cosines, state = _train(model, variables, batch["x"], key)
+        value = jnp.mean(arcface_loss(cosines, batch["y"], margin=margin, scale=scale))
+        return value, ({"loss": value, "accuracy": jnp.mean(accuracy(cosines, batch["y"]))}, state)
+
+    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+        x, y, weight = batch["x"], batch["y"], batch["weight"]
+        cosines = model.apply(variables, x, train=False, mutable=[])[0]
+        features = unit(model.apply(variables, x, method="features", mutable=[])[0])
+        rows = {
+            "loss": arcface_loss(cosines, y, margin=margin, scale=scale),
+            "accuracy": accuracy(cosines, y),
+            "recall_at_1": neighbour_accuracy(features @ features.T, y, weight),
+        }
+        return {name: mean(values, weight) for name, values in rows.items()}
+
+    return experiment_over(
+        gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer),
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def _initial(model: nn.Module, row: jax.ShapeDtypeStruct, key: jax.Array) -> Any:
+    # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
+    return model.init(key, jnp.zeros(row.shape, row.dtype), train=False)
+
+
+def _train(model: nn.Module, variables: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    """Outputs in training, and the collections after."""
+    mutable = [name for name in variables if name != "params"]
+    return model.apply(
+        variables, x, train=True, rngs={"dropout": rng.stream(key, "dropout")}, mutable=mutable
+    )
+
+
+def _check_integers(splits: Splits) -> None:
+    for name, part in parts(splits).items():
+        y = row_of(part).get("y")
+        if y is None or y.shape or not np.issubdtype(y.dtype, np.integer):
+            what = "none" if y is None else f"{y.dtype}{['N', *y.shape]}"
+            raise ValueError(f"{name} labels are {what}; expected integers [N]: convert them first")

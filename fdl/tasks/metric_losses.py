@@ -1,0 +1,133 @@
+"""Losses of embeddings by their labels: triplets chosen in a batch, pairs, and angular margins."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Number = float | jax.Array
+"""A hyper-parameter: a Python number, or a traced scalar."""
+EmbeddingLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""`loss(embeddings, labels, weight)`, `[B, D]`, `[B]`, `[B]` to a scalar; rows of weight 0 do not count."""
+
+
+class Triplets(NamedTuple):
+    """Triplets chosen in a batch, P for each anchor.
+
+    Attributes:
+      positive: distance from the anchor to a row of its own label, `[B, P]`.
+      negative: distance to a row of another label, `[B, P]`.
+      valid: bool `[B, P]`, False where the batch has no such triplet.
+    """
+
+    positive: jax.Array
+    negative: jax.Array
+    valid: jax.Array
+
+
+Mining = Callable[[jax.Array, jax.Array, jax.Array], Triplets]
+"""`mining(distances, same, other)`, `[B, B]` each: who has an anchor's label, and who another, as bools."""
+
+
+def distances(x: jax.Array) -> jax.Array:
+    """Euclidean distances `[B, B]` of rows `[B, D]`; where one is 0, its gradient is 0 too."""
+    square = jnp.sum(jnp.square(x[:, None] - x[None, :]), axis=-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def batch_hard(distances: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
+    """For each anchor its farthest positive and its nearest negative.
+
+    Hermans et al. 2017, In Defense of the Triplet Loss for Person Re-Identification, eq. 5.
+    """
+    positive = jnp.max(distances, axis=1, where=same, initial=0.0)
+    negative = jnp.min(distances, axis=1, where=other, initial=jnp.inf)
+    valid = jnp.any(same, axis=1) & jnp.any(other, axis=1)
+    return Triplets(positive[:, None], jnp.where(valid, negative, 0.0)[:, None], valid[:, None])
+
+
+def semi_hard(distances: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
+    """For each anchor and each of its positives, the nearest negative that is farther than the positive.
+
+    Schroff et al. 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering, sec. 3.2,
+    eq. 4. Where no negative is farther, the farthest of them is taken. It looks at all B³ triplets.
+    """
+    farther = other[:, None, :] & (distances[:, None, :] > distances[:, :, None])
+    nearest = jnp.min(
+        jnp.broadcast_to(distances[:, None, :], farther.shape), axis=2, where=farther, initial=jnp.inf
+    )
+    farthest = jnp.max(distances, axis=1, where=other, initial=0.0)
+    negative = jnp.where(jnp.any(farther, axis=2), nearest, farthest[:, None])
+    return Triplets(distances, negative, same & jnp.any(other, axis=1, keepdims=True))
+
+
+def triplet(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    weight: jax.Array,
+    *,
+    mining: Mining = batch_hard,
+    margin: Number = 0.2,
+) -> jax.Array:
+    """The mean over the chosen triplets of `max(0, margin + d(a, p) - d(a, n))`, d Euclidean.
+
+    A batch without any triplet gives 0.
+
+    Args:
+      embeddings: `[B, D]`, compared as they are: a model may end in `fdl.models.heads.unit`.
+      labels: integers `[B]`.
+      weight: `[B]`; rows of weight 0 are in no triplet.
+      mining: which triplets: `batch_hard` or `semi_hard`.
+      margin: in the embeddings' unit.
+    """
+    same, other = _relations(labels, weight)
+    chosen = mining(distances(embeddings), same, other)
+    losses = jnp.maximum(margin + chosen.positive - chosen.negative, 0)
+    return _mean(losses, chosen.valid)
+
+
+def pair(embeddings: jax.Array, labels: jax.Array, weight: jax.Array, *, margin: Number = 1.0) -> jax.Array:
+    """The mean over all pairs of `d²` for equal labels and `max(0, margin - d)²` for others.
+
+    Twice the loss of Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping,
+    eq. 4, of a Siamese net; arguments as of `triplet`.
+    """
+    same, other = _relations(labels, weight)
+    d = distances(embeddings)
+    losses = jnp.where(same, jnp.square(d), jnp.square(jnp.maximum(margin - d, 0)))
+    return _mean(losses, same | other)
+
+
+def arcface(
+    cosines: jax.Array, labels: jax.Array, *, margin: Number = 0.5, scale: Number = 64.0
+) -> jax.Array:
+    """Cross-entropy `[B]` of scaled cosines, the label's angle made larger by a margin; nats.
+
+    Deng et al. 2019, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, eq. 3.
+
+    Args:
+      cosines: to each class's direction, `[B, C]`, as of `fdl.models.heads.CosineHead`.
+      labels: integers `[B]`.
+      margin: in radians, added to the angle between a row and its label's direction.
+      scale: factor of the cosines.
+    """
+    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)
+    # The sine's gradient is not finite at an angle of 0 or π: there take none.
+    square = 1 - jnp.square(own)
+    sine = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    moved = own * jnp.cos(margin) - sine * jnp.sin(margin)
+    mine = jnp.arange(cosines.shape[1]) == labels[:, None]
+    logits = scale * jnp.where(mine, moved, cosines)
+    return jax.nn.logsumexp(logits, axis=1) - scale * moved[:, 0]
+
+
+def _relations(labels: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Which rows `[B, B]` have an anchor's label, itself left out, and which another."""
+    equal = labels[:, None] == labels[None, :]
+    counts = (weight[:, None] > 0) & (weight[None, :] > 0)
+    return counts & equal & ~jnp.eye(len(labels), dtype=bool), counts & ~equal
+
+
+def _mean(losses: jax.Array, valid: jax.Array) -> jax.Array:
+    return jnp.sum(losses, where=valid) / jnp.maximum(jnp.sum(valid), 1)

@@ -1,0 +1,153 @@
+"""Learning without gradients of a loss: the perceptron's rule, and ADALINE's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fdl import losses, metrics
+from fdl.data import Splits
+from fdl.data.splits import prepared_row
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.models.neurons import Neuron
+from fdl.tasks.checks import check_targets
+from fdl.tasks.gradient import experiment_over
+from fdl.tasks.supervised import Measures
+
+Number = float | jax.Array
+Rule = Callable[[jax.Array, jax.Array], jax.Array]
+"""`error(sum, target)`, `[1]` each: a weighted sum and what it should be, to the factor of the update."""
+_SUM = Neuron(activation=lambda x: x)
+
+
+class NeuronState(NamedTuple):
+    """What an update of one neuron reads and writes.
+
+    Attributes:
+      params: the parameters of a `fdl.models.Neuron`.
+      updates: how many rows changed them so far, int32; of the perceptron, its mistakes.
+    """
+
+    params: Any
+    updates: jax.Array
+
+
+def perceptron(
+    splits: Splits,
+    *,
+    steps: int,
+    batch_size: int = 1,
+    rate: Number = 1.0,
+    evaluate_every: int | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """The perceptron: a row on the wrong side of the plane, or on it, is added to the weights.
+
+    Rosenblatt 1958, The Perceptron; with labels t = -1 or 1, where t (w · x + b) is not above zero, w moves
+    by `rate` t x and b by `rate` t. The rows of a batch are taken one after another. If some plane
+    through the origin of [x, 1] parts the classes by a margin γ and no row is longer than R, at most
+    (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
+
+    Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
+    `updates` the mistakes since the start.
+
+    Args:
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
+      steps: batches in a run.
+      batch_size: rows in a training batch.
+      rate: how much of a row is added.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together.
+    """
+
+    def error(total: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.where(target * total <= 0, target, 0)
+
+    def measures(total: jax.Array, target: jax.Array) -> Mapping[str, jax.Array]:
+        wrong = jnp.maximum(-target * total, 0)[:, 0]
+        return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
+
+    learner = _online(splits, error, measures, rate=rate)
+    return experiment_over(
+        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+    )
+
+
+def adaline(
+    splits: Splits,
+    *,
+    steps: int,
+    batch_size: int = 1,
+    rate: Number = 0.01,
+    evaluate_every: int | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """ADALINE: the least-mean-squares rule, row by row.
+
+    Widrow & Hoff 1960, Adaptive Switching Circuits: w moves by `rate` (y - w · x - b) x, and b by `rate`
+    times the same error. With targets -1 and 1, the output's sign is the class. The rows of a batch are
+    taken one after another; the rule is stable for rates below 2 over the largest of |x|² + 1.
+
+    Metrics: `loss` is the mean squared error, `absolute_error` the mean absolute one, and of a step
+    `updates` the rows since the start whose error was not exactly zero.
+
+    Args:
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
+      steps: batches in a run.
+      batch_size: rows in a training batch.
+      rate: the factor of the error.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together.
+    """
+
+    def measures(total: jax.Array, target: jax.Array) -> Mapping[str, jax.Array]:
+        error = losses.absolute_error(total, target)
+        return {"loss": losses.squared_error(total, target), "absolute_error": error}
+
+    learner = _online(splits, lambda total, target: target - total, measures, rate=rate)
+    return experiment_over(
+        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+    )
+
+
+def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) -> Learner:
+    """The learner that adds `rate * error * x` to the weights, row by row."""
+    check_targets(_SUM, splits)
+    row = prepared_row(splits)["x"]
+
+    def total(params: Any, x: jax.Array) -> jax.Array:
+        sums = _SUM.apply({"params": params}, x)
+        assert isinstance(sums, jax.Array)
+        return sums
+
+    def init(key: jax.Array) -> NeuronState:
+        params = _SUM.init(key, jnp.zeros(row.shape, row.dtype))["params"]
+        return NeuronState(params, jnp.int32(0))
+
+    def update(state: NeuronState, batch: Any) -> tuple[NeuronState, None]:
+        x, y = batch["x"][None], batch["y"].reshape(1, 1)
+        # The derivative of the sum by the weights is x and by the bias 1: the pull-back of the error is
+        # what the rule adds.
+        sums, pull = jax.vjp(lambda params: total(params, x), state.params)
+        wrong = error(sums, y)
+        params = jax.tree.map(lambda w, change: w + rate * change, state.params, pull(wrong)[0])
+        return NeuronState(params, state.updates + (wrong[0, 0] != 0)), None
+
+    def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, jax.Array]]:
+        del key
+        rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
+        state, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
+        return state, {name: jnp.mean(values) for name, values in rows.items()} | {"updates": state.updates}
+
+    def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
+        rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
+        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+
+    return Learner(init, step, evaluate)

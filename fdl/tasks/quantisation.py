@@ -1,0 +1,139 @@
+"""Autoencoders by vector quantisation: learning to give inputs back through codes of a table."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Augmentation, Splits
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.models.vq import Quantised
+from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
+from fdl.tasks.likelihoods import Likelihood, gaussian
+
+_gaussian = gaussian()
+
+
+def vector_quantisation(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    likelihood: Likelihood = _gaussian,
+    commitment: float | jax.Array = 0.25,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to give back what came in through codes of a table (van den Oord et al. 2017, eq. 3).
+
+    What is minimised is the batch's mean of `-log p(x | codes)`, plus the summed squared distance of the
+    codes from the (fixed) latents, plus `commitment` times that of the latents from the (fixed) codes.
+    Metrics: `loss` is `-log p(x | codes)`, nats a row; `squared_error` the mean over entries of x's
+    squared difference from its expectation; `commitment` the mean squared distance of an entry of a
+    latent from its code; `perplexity` that of the codes used in a batch (1: one code; K: all alike), in
+    evaluations the mean over batches.
+
+    Args:
+      model: a Flax module as `VQVAE`: `encode(x, train)` to `Quantised`, and `decode(z, train)`.
+      splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      likelihood: of x given the decoder's outputs.
+      commitment: see above; it may be traced.
+      augment: what is done to every training batch.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+    """
+    learner = quantisation_learner(model, splits, optimizer, likelihood=likelihood, commitment=commitment)
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def quantisation_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    likelihood: Likelihood = _gaussian,
+    commitment: float | jax.Array = 0.25,
+) -> Learner:
+    """The learner of `vector_quantisation`; of `splits`, checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit to the likelihood or the model.
+    """
+    check_inputs(splits, low=likelihood.low, high=likelihood.high)
+    check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
+    x = zero_row(splits)
+
+    def measures(outputs: jax.Array, x: jax.Array, quantised: Quantised) -> dict[str, jax.Array]:
+        outputs = outputs.reshape(x.shape)
+        return {
+            "loss": -likelihood.log_prob(outputs, x),
+            "squared_error": losses.squared_error(likelihood.mean(outputs), x),
+            "commitment": losses.squared_error(quantised.latents, quantised.vectors),
+        }
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        x, mutable = batch["x"], [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        (quantised, outputs), model_state = model.apply(
+            variables, x, True, rngs=rngs, mutable=mutable, method=_decoded
+        )
+        means = {name: jnp.mean(rows) for name, rows in measures(outputs, x, quantised).items()}
+        to_codes, to_latents = codebook_losses(quantised)
+        value = means["loss"] + jnp.mean(to_codes + commitment * to_latents)
+        used = perplexity(quantised, jnp.ones(len(x)))
+        return value, ({**means, "perplexity": used}, model_state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        x, weight = batch["x"], batch["weight"]
+        (quantised, outputs), _ = model.apply(variables, x, False, mutable=[], method=_decoded)
+        rows = measures(outputs, x, quantised)
+        used = metrics.mean(jnp.full(len(x), perplexity(quantised, weight)), weight)
+        means = {name: metrics.mean(values, weight) for name, values in rows.items()}
+        return {**means, "perplexity": used}
+
+    return gradient_learner(lambda key: model.init(key, x, train=False), objective, evaluate, optimizer)
+
+
+def codebook_losses(quantised: Quantised) -> tuple[jax.Array, jax.Array]:
+    """Squared distances of codes from fixed latents, and of latents from fixed codes, summed for each
+    row of `[B, ...]`: twice `[B]`, of equal values and other gradients."""
+    latents, vectors = quantised.latents, quantised.vectors
+    to_codes = jnp.square(vectors - jax.lax.stop_gradient(latents))
+    to_latents = jnp.square(latents - jax.lax.stop_gradient(vectors))
+    axes = range(1, latents.ndim)
+    return jnp.sum(to_codes, axis=axes), jnp.sum(to_latents, axis=axes)
+
+
+def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
+    """exp(entropy) of how often each code is used by rows of weights `[B]`, from 1 to K, a scalar."""
+    rows = quantised.indices.reshape(len(weight), -1)
+    each = jnp.broadcast_to(weight[:, None], rows.shape).ravel()
+    counts = jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
+    share = counts / jnp.maximum(jnp.sum(counts), jnp.finfo(weight.dtype).tiny)
+    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
+
+
+def _decoded(model: Any, x: jax.Array, train: bool) -> tuple[Quantised, jax.Array]:
+    quantised = model.encode(x, train)
+    return quantised, model.decode(quantised.passed, train)

@@ -1,0 +1,168 @@
+"""Reconstruction: an autoencoder learns to give inputs back, also of noisy ones, also by sparse codes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Augmentation, Splits
+from fdl.data.augment import by_row
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
+from fdl.tasks.likelihoods import Likelihood, gaussian
+
+Penalty = Callable[[jax.Array], jax.Array]
+"""`penalty(codes)`, `[B, L]` to a scalar."""
+
+_gaussian = gaussian()
+
+
+def reconstruction(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    likelihood: Likelihood = _gaussian,
+    corrupt: Augmentation | None = None,
+    penalty: Penalty | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to give back what came in, `x`, by maximum likelihood.
+
+    Metrics leave the penalty out: `loss` is the negative log-likelihood, nats a row (with `gaussian()`,
+    half the summed squared error and a constant); `squared_error` the mean over entries of the squared
+    difference between x and its expectation, which compares arms of different likelihoods.
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, ...]` to as many numbers; with a penalty, it
+        also has the methods `encode` and `decode` of an `Autoencoder`.
+      splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      likelihood: of x given the model's outputs, as `gaussian()` (squared error) or `bernoulli()`.
+      corrupt: what is done to the inputs, not to what is to be given back, after `prepare`, as
+        `fdl.data.gaussian_noise(scale=0.5)` or `masking_noise(rate=0.3)` (Vincent et al. 2008, Extracting and
+        Composing Robust Features with Denoising Autoencoders); evaluations corrupt by a fixed key.
+      penalty: of the codes, added to the mean loss, as `functools.partial(l1_penalty, factor=0.1)`.
+      augment: what is done to every training batch, inputs and what is to be given back.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+    """
+    learner = reconstruction_learner(
+        model, splits, optimizer, likelihood=likelihood, corrupt=corrupt, penalty=penalty
+    )
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def reconstruction_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    likelihood: Likelihood = _gaussian,
+    corrupt: Augmentation | None = None,
+    penalty: Penalty | None = None,
+) -> Learner:
+    """The learner of `reconstruction`; of `splits`, checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit to the likelihood or the model.
+    """
+    check_inputs(splits, low=likelihood.low, high=likelihood.high)
+    x, corrupt = zero_row(splits), corrupt or (lambda batch, key: batch)
+
+    def init(key: jax.Array) -> Any:
+        return model.init(key, x, train=False)
+
+    check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
+
+    def measures(outputs: jax.Array, x: jax.Array) -> dict[str, jax.Array]:
+        outputs = outputs.reshape(x.shape)
+        return {
+            "loss": -likelihood.log_prob(outputs, x),
+            "squared_error": losses.squared_error(likelihood.mean(outputs), x),
+        }
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        noisy = corrupt({"x": batch["x"]}, rng.stream(key, "corrupt"))["x"]
+        (code, outputs), model_state = model.apply(
+            variables,
+            noisy,
+            train=True,
+            rngs={"dropout": rng.stream(key, "dropout")},
+            mutable=mutable,
+            method=_output if penalty is None else _code_and_output,
+        )
+        means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["x"]).items()}
+        value = means["loss"] if penalty is None else means["loss"] + penalty(code)
+        return value, (means, model_state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        noisy = corrupt({"x": batch["x"]}, rng.stream(jax.random.key(0), "evaluate"))["x"]
+        outputs = jnp.asarray(model.apply(variables, noisy, train=False))
+        rows = measures(outputs, batch["x"])
+        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def masking_noise(*, rate: float | jax.Array) -> Augmentation:
+    """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3)."""
+
+    def one(x: jax.Array, key: jax.Array) -> jax.Array:
+        return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0, x)
+
+    return by_row(one)
+
+
+def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
+    """`factor` times the mean over rows of the sum of absolute entries of codes `[B, L]`, a scalar."""
+    return factor * jnp.mean(jnp.sum(jnp.abs(codes), axis=-1))
+
+
+def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | jax.Array) -> jax.Array:
+    """`factor` times the divergence of each unit's mean activity in the batch from `rate`, summed, a scalar.
+
+    Lee et al. 2008, Sparse Deep Belief Net Model for Visual Area V2, keep mean activities at a rate; as
+    here, by KL(Bernoulli(rate) | Bernoulli(mean)), Ng 2011, Sparse Autoencoder, sec. 3.
+
+    Args:
+      codes: `[B, L]` from 0 to 1, as of `nn.sigmoid`.
+      factor: of the sum.
+      rate: the activity aimed at, between 0 and 1.
+    """
+    tiny = jnp.finfo(codes.dtype).eps
+    mean = jnp.clip(jnp.mean(codes, axis=0), tiny, 1 - tiny)
+    divergence = rate * jnp.log(rate / mean) + (1 - rate) * jnp.log((1 - rate) / (1 - mean))
+    return factor * jnp.sum(divergence)
+
+
+def _output(model: Any, x: jax.Array, train: bool) -> tuple[None, jax.Array]:
+    return None, model(x, train=train)
+
+
+def _code_and_output(model: Any, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    code = model.encode(x, train)
+    return code, model.decode(code, train)

@@ -1,0 +1,132 @@
+"""Segmentation: a class for every pixel."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Augmentation, Rows, Splits
+from fdl.data.splits import parts, prepared_row, row_of
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.gradient import experiment_over, gradient_learner
+
+
+def segmentation(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to give each pixel one of C classes, by cross-entropy.
+
+    What is minimised is the mean over a batch's labelled pixels. Metrics, over labelled pixels: `loss`, the
+    mean cross-entropy in nats; `accuracy`, a share from 0 to 1; in evaluations `mean_iou`, intersection
+    over union of each class over the whole split, and its mean over classes (`fdl.metrics.Overlap`).
+
+    Args:
+      model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to logits `[B, H, W, C]`.
+      splits: `"x"` images `[N, H, W, I]` and `"y"` integers `[N, H, W]` from 0 to C - 1, or negative where
+        a pixel has no label.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
+        none. None leaves batches as they are.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    learner = segmentation_learner(model, splits, optimizer)
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def segmentation_learner(
+    model: nn.Module, splits: Splits, optimizer: optax.GradientTransformation
+) -> Learner:
+    """The learner of `segmentation`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    row = prepared_row(splits)["x"]
+    x = jnp.zeros(row.shape, row.dtype)
+    classes = _classes(model, splits, x)
+
+    def init(key: jax.Array) -> Any:
+        return model.init(key, x, train=False)
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        logits, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
+        means = _pixel_means(logits, batch["y"], jnp.ones(len(logits)))
+        # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
+        values = {name: mean.total / jnp.maximum(mean.weight, 1) for name, mean in means.items()}
+        return values["loss"], (values, state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
+        logits = jnp.asarray(model.apply(variables, batch["x"], train=False))
+        y = batch["y"]
+        weight = (y >= 0) * batch["weight"][:, None, None]
+        iou = metrics.overlap(jnp.argmax(logits, axis=-1), y, weight, classes=classes)
+        return {**_pixel_means(logits, y, batch["weight"]), "mean_iou": iou}
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def _pixel_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str, metrics.Mean]:
+    """Means over labelled pixels, each with its row's weight."""
+    flat, labels = logits.reshape(-1, logits.shape[-1]), y.ravel()
+    counted = ((y >= 0) * weight[:, None, None]).ravel()
+    return {
+        "loss": metrics.mean(losses.cross_entropy(flat, labels), counted),
+        "accuracy": metrics.mean(metrics.accuracy(flat, labels), counted),
+    }
+
+
+def _classes(model: nn.Module, splits: Splits, x: jax.Array) -> int:
+    """How many classes the model has; `ValueError` unless every row of labels fits to it."""
+    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
+    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    expected = row_of(splits.train)
+    for name, part in parts(splits).items():
+        row = row_of(part)
+        y, image = row["y"], row["x"]
+        if not np.issubdtype(y.dtype, np.integer) or [1, *y.shape] != list(shape[:-1]) or len(shape) != 4:
+            raise ValueError(
+                f"{name} labels are {y.dtype}{['N', *y.shape]}, and the model's outputs for one row "
+                f"have shape {list(shape)}; expected integers [N, H, W] and [1, H, W, classes]"
+            )
+        if image != expected["x"]:
+            raise ValueError(f"{name} x has rows of {image}; expected {expected['x']}, as in train")
+        arrays = part.memory if isinstance(part, Rows) else part
+        if not isinstance(part, Rows) and not 0 < len(part["x"]) == len(part["y"]):
+            sizes = f"{len(part['x'])} rows of x and {len(part['y'])} of y"
+            raise ValueError(f"{name} has {sizes}; expected as many, at least one")
+        if "y" in arrays and arrays["y"].max() >= shape[-1]:
+            raise ValueError(
+                f"{name} labels go up to {arrays['y'].max()}; expected at most {shape[-1] - 1}, as the "
+                f"model has {shape[-1]} outputs: change the outputs or the labels"
+            )
+        if "y" in arrays and arrays["y"].max() < 0:
+            raise ValueError(f"{name} has no labelled pixel (all are negative); expected at least one")
+    return shape[-1]

@@ -1,0 +1,190 @@
+"""Learning a game of two by playing against oneself: policy gradient, PPO, Gumbel AlphaZero."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import metrics, rng, tree
+from fdl.experiment import Experiment, Learner, Source
+from fdl.tasks.checks import check_counts
+from fdl.tasks.games import Game, Player, greedy, play
+from fdl.tasks.gradient import State, gradient_learner, variables
+from fdl.tasks.trajectories import Trajectory, rollout
+
+Number = float | jax.Array
+Network = Callable[[Any], tuple[jax.Array, jax.Array]]
+"""`network(positions)`: B positions to logits `[B, A]`, -1e9 where illegal, and values `[B]`."""
+_ILLEGAL = -1e9  # finite, so that a probability of zero times its logarithm is zero
+
+
+class Algorithm(NamedTuple):
+    """How to play to learn, and what to learn from it.
+
+    Attributes:
+      act: `act(network, positions, key) -> (actions, extra)`, as `fdl.tasks.trajectories.Act`.
+      rows: `rows(trajectory) -> {name: [T, B, ...]}`, what the loss needs of each move.
+      loss: `loss(logits, value, rows) -> {name: [R]}` for R moves, of which `"loss"` is minimised.
+    """
+
+    act: Callable[[Network, Any, jax.Array], tuple[jax.Array, Any]]
+    rows: Callable[[Trajectory], Mapping[str, jax.Array]]
+    loss: Callable[[jax.Array, jax.Array, Any], Mapping[str, jax.Array]]
+
+
+def network_of(model: nn.Module, variables: Any) -> Network:
+    """The net as it plays: evaluation mode, and logits of legal moves only."""
+
+    def network(positions: Any) -> tuple[jax.Array, jax.Array]:
+        outputs, _ = model.apply(variables, _floats(positions.observation), train=False, mutable=[])
+        logits, value = outputs
+        return jnp.where(positions.legal_action_mask, logits, _ILLEGAL), value
+
+    return network
+
+
+def self_play(
+    game: Game,
+    model: nn.Module,
+    algorithm: Algorithm,
+    optimizer: optax.GradientTransformation,
+    opponents: Mapping[str, Player],
+    *,
+    steps: int,
+    moves: int,
+    games: int = 64,
+    passes: int = 1,
+    minibatches: int = 1,
+    discount: Number = 1.0,
+    evaluate_every: int | None = None,
+    evaluation_games: int = 256,
+) -> Experiment:
+    """An algorithm whose every step plays games against itself, and then learns from them.
+
+    There is no training data: a step's games come from its key. An evaluation lets the net's likeliest
+    moves play each opponent; for opponent "random", the metric `random_score` is the mean of 1 for
+    a game won, 0 drawn, -1 lost, and `random_won` and `random_lost` are shares of games. Validation
+    and test are games of different keys, the same at every evaluation.
+
+    Args:
+      game: the rules.
+      model: a Flax module, `model(x, train=...)`: observations `[B, ...]` as floats to logits `[B, A]` and
+        values `[B]` for the player to move.
+      algorithm: how to play and what to learn, such as `proximal()`.
+      optimizer: any Optax transformation.
+      opponents: whom to play against, by name.
+      steps: rounds of playing and learning.
+      moves: the longest game's; what is not over by then counts as drawn.
+      games: played at once in a step.
+      passes: how often a step goes through its moves.
+      minibatches: parts of a pass, each an update of the parameters.
+      discount: how much less a reward is worth one move later.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      evaluation_games: against each opponent.
+
+    Raises:
+      ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.
+    """
+    evaluate_every = max(1, steps // 10) if evaluate_every is None else evaluate_every
+    counts = {"steps": steps, "games": games, "moves": moves, "passes": passes, "minibatches": minibatches}
+    check_counts(**counts, evaluate_every=evaluate_every, evaluation_games=evaluation_games)
+    if games * moves % minibatches:
+        raise ValueError(
+            f"{games} games of {moves} moves do not divide into {minibatches} minibatches; "
+            "change the games or the minibatches"
+        )
+    if not opponents:
+        raise ValueError("there are no opponents; expected at least one, as {'random': uniform}")
+    inner = _inner(game, model, algorithm, optimizer, opponents)
+
+    def step(state: State, batch: Any, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+        del batch
+        network = network_of(model, variables(state))
+        act = lambda positions, key: algorithm.act(network, positions, key)  # noqa: E731
+        played = rollout(game, act, rng.stream(key, "games"), games=games, moves=moves, discount=discount)
+        order = _orders(rng.stream(key, "order"), games * moves, passes=passes, minibatches=minibatches)
+        rows = _rows(algorithm, played)
+
+        def update(state: State, now: tuple[jax.Array, jax.Array]) -> tuple[State, Mapping[str, jax.Array]]:
+            return inner.step(state, tree.take(rows, now[0]), now[1])
+
+        keys = jax.random.split(rng.stream(key, "learn"), len(order))
+        state, reported = jax.lax.scan(update, state, (order, keys))
+        length = jnp.sum(played.playing) / games
+        return state, {name: jnp.mean(values) for name, values in reported.items()} | {"length": length}
+
+    evaluation = {
+        name: _matches(evaluation_games, first=i * evaluation_games)
+        for i, name in enumerate(("validation", "test"))
+    }
+    train = Source((), lambda arrays, step, key: {}, 1)
+    return Experiment(inner._replace(step=step), train, evaluation, steps, evaluate_every)
+
+
+def _inner(
+    game: Game,
+    model: nn.Module,
+    algorithm: Algorithm,
+    optimizer: optax.GradientTransformation,
+    opponents: Mapping[str, Player],
+) -> Learner:
+    """The learner whose batch is rows of moves that were played."""
+
+    def init(key: jax.Array) -> Any:
+        observation = jax.eval_shape(game.init, key).observation
+        return model.init(key, jnp.zeros((1, *observation.shape)), train=False)
+
+    def loss(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        x = _floats(batch["observation"])
+        (logits, value), after = model.apply(variables, x, train=True, rngs=rngs, mutable=mutable)
+        rows = algorithm.loss(jnp.where(batch["legal"], logits, _ILLEGAL), value, batch)
+        # At least one move is always being played: the first of a game. A minibatch may have none.
+        weight = batch["playing"] / jnp.maximum(jnp.sum(batch["playing"]), 1)
+        means = {name: jnp.sum(values * weight) for name, values in rows.items()}
+        return means["loss"], (means, after)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        agent = greedy(lambda positions: network_of(model, variables)(positions)[0])
+        keys = jax.vmap(jax.random.key)(batch["game"])
+        results = {}
+        for name, opponent in opponents.items():
+            score = play(game, agent, opponent, keys)
+            values = {"score": score, "won": score > 0, "lost": score < 0}
+            results |= {f"{name}_{k}": metrics.mean(_floats(v), batch["weight"]) for k, v in values.items()}
+        return results
+
+    return gradient_learner(init, loss, evaluate, optimizer)
+
+
+def _rows(algorithm: Algorithm, played: Trajectory) -> dict[str, jax.Array]:
+    """Every move of every game, `[T B, ...]`."""
+    rows = {"observation": played.observation, "legal": played.legal, "playing": played.playing}
+    rows |= algorithm.rows(played)
+    return {name: values.reshape(-1, *values.shape[2:]) for name, values in rows.items()}
+
+
+def _orders(key: jax.Array, rows: int, *, passes: int, minibatches: int) -> jax.Array:
+    """The rows of every update, `[passes * minibatches, rows / minibatches]`."""
+    if passes * minibatches == 1:
+        return jnp.arange(rows)[None]
+    each = jax.vmap(lambda key: jax.random.permutation(key, rows))(jax.random.split(key, passes))
+    return each.reshape(passes * minibatches, -1)
+
+
+def _matches(games: int, *, first: int) -> Source:
+    """The numbers of the games of an evaluation, which are the seeds of their keys."""
+
+    def batch(arrays: Any, step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        del arrays, step, key
+        return {"game": jnp.arange(first, first + games, dtype=jnp.int32), "weight": jnp.ones(games)}
+
+    return Source((), batch, 1)
+
+
+def _floats(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32)

@@ -1,0 +1,165 @@
+"""Sequence to sequence: a model learns to give each source its target, token by token."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fdl import losses, metrics, rng
+from fdl.data import Splits
+from fdl.data.sentences import END, PAD
+from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.generation import Reader, generate, greedy, uncached
+from fdl.tasks.gradient import experiment_over, gradient_learner
+
+Readers = Callable[[nn.Module, Any, jax.Array], Reader]
+"""`readers(model, variables, x) -> reader` of sources x, as `generation.cached` and `uncached`."""
+
+
+def sequence_to_sequence(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    label_smoothing: float | jax.Array = 0.0,
+    readers: Readers = uncached,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning to translate, by the cross-entropy of each token given the true ones before it.
+
+    Targets end with `fdl.data.sentences.END` and are padded with `PAD`, which also stands for what is
+    before the first token. What is minimised is the mean over a batch's real tokens (teacher forcing,
+    Williams & Zipser 1989). Metrics: `loss`, nats a token without smoothing; `accuracy`, the share of
+    tokens that are the likeliest given the true ones before; in evaluations `exact_match`, the share of
+    rows that greedy decoding gives in full.
+
+    Args:
+      model: a Flax module, `model(x, y, train=...)`: sources `[B, S]` and the tokens before each target
+        `[B, T]` to logits `[B, T, V]`; for decoding, with the methods `encode(x)`, which gives a tuple, and
+        `decode(y, *encoded)`, as `fdl.models.Seq2Seq` and `EncoderDecoder`.
+      splits: `"x"` integers `[N, S]` (or any other source) and `"y"` integers `[N, T]` below V.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      label_smoothing: see `fdl.losses.cross_entropy`.
+      readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit together or to the model.
+    """
+    learner = sequence_learner(model, splits, optimizer, label_smoothing=label_smoothing, readers=readers)
+    return experiment_over(
+        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+    )
+
+
+def sequence_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    label_smoothing: float | jax.Array = 0.0,
+    readers: Readers = uncached,
+) -> Learner:
+    """The learner of `sequence_to_sequence`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    row = prepared_row(splits)
+    x, y = (jnp.zeros(row[name].shape, row[name].dtype) for name in ("x", "y"))
+    _check(model, splits, x, y)
+    length = y.shape[1]
+
+    def init(key: jax.Array) -> Any:
+        return model.init(key, x, y, train=False)
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        mutable = [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        before = shifted(batch["y"])
+        logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
+        ones = jnp.ones(len(batch["y"]))
+        values = {name: mean.value for name, mean in _token_means(logits, batch["y"], ones).items()}
+        smooth = losses.cross_entropy(_rows(logits), batch["y"].ravel(), label_smoothing=label_smoothing)
+        return metrics.mean(smooth, _real(batch["y"], ones)).value, (values, state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        y, weight = batch["y"], batch["weight"]
+        logits = jnp.asarray(model.apply(variables, batch["x"], shifted(y), train=False))
+        match = metrics.mean(matches(variables, batch["x"], y).astype(logits.dtype), weight)
+        return {**_token_means(logits, y, weight), "exact_match": match}
+
+    def matches(variables: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Which rows greedy decoding gives in full: bool `[B]`."""
+        reader, prompt = readers(model, variables, x), jnp.full_like(y[:, :1], PAD)
+        given = generate(reader, prompt, jax.random.key(0), length=length, choose=greedy, end=END)
+        return jnp.all((given[:, 1:] == y) | (y == PAD), axis=1)
+
+    return gradient_learner(init, objective, evaluate, optimizer)
+
+
+def shifted(y: jax.Array) -> jax.Array:
+    """What is before each of the tokens `[B, T]`: `PAD`, then all but the last."""
+    return jnp.concatenate([jnp.full_like(y[:, :1], PAD), y[:, :-1]], axis=1)
+
+
+def _token_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str, metrics.Mean]:
+    """Means over real tokens, each with its row's weight."""
+    flat, labels, real = _rows(logits), y.ravel(), _real(y, weight)
+    return {
+        "loss": metrics.mean(losses.cross_entropy(flat, labels), real),
+        "accuracy": metrics.mean(metrics.accuracy(flat, labels), real),
+    }
+
+
+def _rows(logits: jax.Array) -> jax.Array:
+    return logits.reshape(-1, logits.shape[-1])
+
+
+def _real(y: jax.Array, weight: jax.Array) -> jax.Array:
+    """The weight of each token, 0 for padding: `[B T]`."""
+    return ((y != PAD) * weight[:, None]).ravel()
+
+
+def _check(model: nn.Module, splits: Splits, x: jax.Array, y: jax.Array) -> None:
+    """`ValueError` unless every target has tokens of the model's vocabulary, and at least one."""
+    expected = row_of(splits.train)
+    for name, part in parts(splits).items():
+        row = row_of(part)
+        if row != expected or row["y"].ndim != 1 or not np.issubdtype(row["y"].dtype, np.integer):
+            got = {key: f"{value.dtype}{list(value.shape)}" for key, value in row.items()}
+            raise ValueError(f"{name} has rows {got}; expected those of train, with integers y [T]")
+        arrays = part.memory if isinstance(part, Rows) else part
+        if not size_of(part) or len({len(array) for array in arrays.values()}) > 1:
+            sizes = {key: len(array) for key, array in arrays.items()}
+            raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
+    init = lambda key: model.init_with_output(key, x, y, train=False)[0]  # noqa: E731
+    shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    if len(shape) != 3 or shape[:2] != list(y.shape):
+        raise ValueError(f"the model's outputs for one row have shape {shape}; expected {[*y.shape, 'V']}")
+    for name, part in parts(splits).items():
+        arrays = part.memory if isinstance(part, Rows) else part
+        if "y" in arrays:
+            _check_tokens(name, arrays["y"], shape[2])
+
+
+def _check_tokens(name: str, y: np.ndarray, vocabulary: int) -> None:
+    if y.min() < 0 or y.max() >= vocabulary:
+        raise ValueError(
+            f"{name} targets have tokens from {y.min()} to {y.max()}; expected 0 to {vocabulary - 1}, as the "
+            f"model has {vocabulary} outputs: change the outputs or the targets"
+        )
+    empty = np.flatnonzero((y == PAD).all(axis=1))
+    if empty.size:
+        raise ValueError(f"{name} target {empty[0]} is all padding ({PAD}); expected at least one token")

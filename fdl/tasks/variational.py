@@ -1,0 +1,162 @@
+"""Variational autoencoders: learning by the evidence lower bound."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import metrics, rng
+from fdl.data import Augmentation, Splits
+from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.checks import check_counts
+from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
+from fdl.tasks.likelihoods import Likelihood, bernoulli
+
+_bernoulli = bernoulli()
+
+
+def variational(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    evaluate_every: int | None = None,
+    likelihood: Likelihood = _bernoulli,
+    beta: float | jax.Array = 1.0,
+    samples: int = 64,
+    augment: Augmentation | None = None,
+    stop: Stopper | None = None,
+) -> Experiment:
+    """Learning a latent-variable model by the evidence lower bound (Kingma & Welling 2014, sec. 2.2).
+
+    What is minimised is the batch's mean of `-log p(x | z) + beta KL(q(z | x) | p(z))`, with one latent z
+    drawn for each row; the prior is standard normal, the divergence exact. Metrics, in nats a row, leave
+    `beta` out: `loss` is the negative bound; `kl` the divergence; in evaluations `importance_loss` is the
+    negative of the importance-weighted bound with `samples` latents. Evaluations draw by a fixed key.
+
+    Args:
+      model: a Flax module as `VAE`: `encode(x, train)` to means and log-variances `[B, L]`, and
+        `decode(z, train)`, `[B, L]` to outputs `[B, ...]`.
+      splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
+      optimizer: any Optax transformation.
+      steps: updates in a run.
+      batch_size: rows in a training batch.
+      evaluate_every: steps between evaluations; a tenth of the run if None.
+      likelihood: of x given the decoder's outputs.
+      beta: factor of the divergence (Higgins et al. 2017, beta-VAE); it may be traced.
+      samples: K of the importance-weighted bound.
+      augment: what is done to every training batch.
+      stop: early stopping, or None.
+
+    Raises:
+      ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+    """
+    learner = variational_learner(model, splits, optimizer, likelihood=likelihood, beta=beta, samples=samples)
+    return experiment_over(
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        augment=augment,
+        stop=stop,
+    )
+
+
+def variational_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    likelihood: Likelihood = _bernoulli,
+    beta: float | jax.Array = 1.0,
+    samples: int = 64,
+) -> Learner:
+    """The learner of `variational`; of `splits`, checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit to the likelihood or the model, or fewer than one sample.
+    """
+    check_counts(samples=samples)
+    check_inputs(splits, low=likelihood.low, high=likelihood.high)
+    check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
+    x = zero_row(splits)
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        x, mutable = batch["x"], [name for name in variables if name != "params"]
+        rngs = {"dropout": rng.stream(key, "dropout")}
+        latent = rng.stream(key, "latent")
+        (mean, log_variance, _, outputs), model_state = model.apply(
+            variables, x, latent, 1, True, rngs=rngs, mutable=mutable, method=_decoded
+        )
+        log_prob = likelihood.log_prob(outputs.reshape(x.shape), x)
+        kl = kl_standard_normal(mean, log_variance)
+        values = {"loss": jnp.mean(kl - log_prob), "kl": jnp.mean(kl)}
+        return jnp.mean(beta * kl - log_prob), (values, model_state)
+
+    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+        x, weight, key = batch["x"], batch["weight"], rng.stream(jax.random.key(0), "evaluate")
+        (mean, log_variance, z, outputs), _ = model.apply(
+            variables, x, key, samples, False, mutable=[], method=_decoded
+        )
+        log_prob = jax.vmap(lambda one: likelihood.log_prob(one, x))(outputs.reshape(samples, *x.shape))
+        kl = kl_standard_normal(mean, log_variance)
+        weights = log_weights(log_prob, z, mean, log_variance)
+        rows = {
+            "loss": kl - jnp.mean(log_prob, axis=0),
+            "kl": kl,
+            "importance_loss": -importance_bound(weights),
+        }
+        return {name: metrics.mean(values, weight) for name, values in rows.items()}
+
+    return gradient_learner(lambda key: model.init(key, x, train=False), objective, evaluate, optimizer)
+
+
+def kl_standard_normal(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
+    """KL(N(mean, variance) | N(0, 1)) in nats, summed over the last axis: `[..., L]` to `[...]`.
+
+    Kingma & Welling 2014, appendix B.
+    """
+    variance_part = jnp.expm1(log_variance) - log_variance  # without the cancellation of exp(v) - 1 - v
+    return 0.5 * jnp.sum(variance_part + jnp.square(mean), axis=-1)
+
+
+def log_weights(log_prob: jax.Array, z: jax.Array, mean: jax.Array, log_variance: jax.Array) -> jax.Array:
+    """log p(x | z) + log p(z) - log q(z | x), whose mean over latents drawn from q is the evidence bound.
+
+    Args:
+      log_prob: log p(x | z), `[K, B]`.
+      z: latents drawn from q, `[K, B, L]`.
+      mean: of q, `[B, L]`.
+      log_variance: of q, `[B, L]`.
+
+    Returns:
+      `[K, B]`.
+    """
+    scaled = jnp.square(z - mean) * jnp.exp(-log_variance)
+    return log_prob + 0.5 * jnp.sum(scaled + log_variance - jnp.square(z), axis=-1)
+
+
+def importance_bound(weights: jax.Array) -> jax.Array:
+    """The log of the mean over K of exp(weights), `[K, B]` to `[B]`.
+
+    Burda et al. 2016, Importance Weighted Autoencoders, eq. 8: in expectation no larger than the log
+    evidence, no smaller than the bound with fewer samples; of one sample, the evidence lower bound.
+    """
+    return jax.nn.logsumexp(weights, axis=0) - math.log(len(weights))
+
+
+def _decoded(
+    model: Any, x: jax.Array, key: jax.Array, samples: int, train: bool
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """q's means and log-variances `[B, L]`, latents drawn from it `[K, B, L]`, their outputs `[K B, ...]`."""
+    mean, log_variance = model.encode(x, train)
+    noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
+    z = mean + jnp.exp(0.5 * log_variance) * noise
+    return mean, log_variance, z, model.decode(z.reshape(-1, mean.shape[-1]), train)

@@ -1,0 +1,130 @@
+"""What every model keeps: one line each in `MODELS`."""
+
+import functools
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fdl import models
+
+KEY = jax.random.key(0)
+TEXT = np.array([[1, 2, 3, 4, 0, 2], [3, 3, 1, 2, 4, 1], [2, 0, 1, 1, 3, 4]], np.int32)
+
+
+class Case(NamedTuple):
+    """A tiny model, its inputs, and the shape of what it gives."""
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    output: tuple[int, ...]
+
+
+def image(*shape: int) -> tuple[np.ndarray]:
+    """Inputs `[2, *shape]` of both signs."""
+    size = 2 * int(np.prod(shape))
+    return (np.sin(np.arange(size, dtype=np.float32) * 1.3).reshape(2, *shape),)
+
+
+SMALL = {"width": 16, "layers": 2, "heads": 4}
+MODELS = {
+    "MLP": Case(models.MLP((5, 5), 3, norm=models.layer_norm, skip=True), image(4), (2, 3)),
+    "deep MLP": Case(models.MLP((4,) * 20, 3, activation=nn.tanh, skip=True), image(4), (2, 3)),
+    "convolutional": Case(models.conv_net((4,), (6,), 3, activation=nn.tanh), image(4, 4, 2), (2, 3)),
+    "one-dimensional": Case(models.conv_net((4,), (), 3, activation=nn.tanh), image(8, 2), (2, 3)),
+    "LeNet-5": Case(models.lenet5(activation=nn.tanh), image(32, 32, 1), (2, 10)),
+    "ResNet": Case(models.cifar_resnet(8, 3, activation=nn.tanh), image(8, 8, 3), (2, 3)),
+    "MobileNet": Case(models.small_mobilenet(3, activation=nn.tanh), image(16, 16, 3), (2, 3)),
+    "U-Net": Case(models.UNet(2, widths=(3, 4), activation=nn.tanh), image(8, 8, 1), (2, 8, 8, 2)),
+    "recurrent": Case(models.RecurrentNet((5,), 3), image(4, 3), (2, 3)),
+    "linear recurrent": Case(models.LinearRecurrentNet(6, 2, 3, 5), image(4, 3), (2, 3)),
+    "acoustic": Case(models.AcousticModel(4, channels=6, widths=(5,)), image(8, 3), (2, 4, 4)),
+    "sequence to sequence": Case(models.Seq2Seq(5, 4, 6), (TEXT[:, :3], TEXT[:, 3:] % 4), (3, 3, 4)),
+    "GPT-2": Case(models.gpt2(13, length=8, **SMALL), (TEXT,), (3, 6, 13)),
+    "Llama": Case(models.llama(13, shared=2, **SMALL), (TEXT,), (3, 6, 13)),
+    "BERT": Case(models.MaskedLanguageModel(models.bert(13, length=8, **SMALL)), (TEXT,), (3, 6, 13)),
+    "T5": Case(models.t5(13, width=16, layers=1, heads=2, head_width=8, hidden=24), (TEXT, TEXT), (3, 6, 13)),
+    "ViT": Case(models.vision_transformer(3, size=8, patch=4, **SMALL), image(8, 8, 3), (2, 3)),
+}
+
+COUNTS = [
+    ("AlexNet, one tower", models.alexnet(groups=1), (224, 224, 3), 62_378_344),
+    ("ResNet-50", models.resnet50(), (224, 224, 3), 25_557_032),
+    ("ViT-B/16", models.vision_transformer(1000), (224, 224, 3), 86_567_656),
+]
+
+
+@pytest.fixture(params=MODELS)
+def case(request) -> Case:
+    return MODELS[request.param]
+
+
+def start(case: Case, key: jax.Array = KEY) -> Any:
+    return jax.jit(lambda key: case.model.init(key, *case.inputs))(key)
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Floats as another type; integers stay."""
+    convert = lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
+    return jax.tree.map(convert, tree)
+
+
+def test_shape_type_and_compiled_equals_eager(case):
+    variables, apply = start(case), jax.jit(case.model.apply)
+    out = apply(variables, *case.inputs)
+    assert out.shape == case.output and out.dtype == jnp.float32
+    np.testing.assert_allclose(out, case.model.apply(variables, *case.inputs), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(out, apply(variables, *case.inputs))
+    assert apply._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_seeds_side_by_side_are_the_seeds_alone(case):
+    keys = jax.random.split(KEY, 3)
+    run = lambda key: case.model.apply(case.model.init(key, *case.inputs), *case.inputs)  # noqa: E731
+    together = jax.jit(jax.vmap(run))(keys)
+    alone = case.model.apply(start(case, keys[1]), *case.inputs)
+    np.testing.assert_allclose(together[1], alone, rtol=1e-4, atol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 1e-6
+
+
+def test_gradients_are_central_differences(case):
+    with jax.enable_x64(True):
+        variables, inputs = cast(start(case), jnp.float64), cast(case.inputs, jnp.float64)
+        rest = {name: tree for name, tree in variables.items() if name != "params"}
+        weight = jnp.cos(jnp.arange(np.prod(case.output))).reshape(case.output)
+
+        @jax.jit
+        def both(params):
+            value = lambda params: jnp.sum(weight * case.model.apply({"params": params, **rest}, *inputs))  # noqa: E731
+            return jax.value_and_grad(value)(params)
+
+        params = variables["params"]
+        leaves, shape = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.key(1), len(leaves))
+        way = [
+            jax.random.normal(key, leaf.shape, jnp.float64) for key, leaf in zip(keys, leaves, strict=True)
+        ]
+        step = 1e-6
+        moved = [
+            jax.tree.unflatten(shape, [leaf + sign * step * d for leaf, d in zip(leaves, way, strict=True)])
+            for sign in (1, -1)
+        ]
+        slope = (both(moved[0])[0] - both(moved[1])[0]) / (2 * step)
+        gradient = jax.tree.leaves(both(params)[1])
+        expected = sum(jnp.sum(g * d) for g, d in zip(gradient, way, strict=True))
+        np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_half_precision_is_finite(case):
+    variables, inputs = cast(start(case), jnp.bfloat16), cast(case.inputs, jnp.bfloat16)
+    assert bool(jnp.isfinite(jax.jit(case.model.apply)(variables, *inputs)).all())
+
+
+@pytest.mark.parametrize(("model", "shape", "count"), [row[1:] for row in COUNTS], ids=[r[0] for r in COUNTS])
+def test_parameter_counts_are_the_published_ones(model, shape, count):
+    init = functools.partial(jax.eval_shape, model.init)
+    params = init(KEY, jnp.zeros((1, *shape)))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
