@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """What every model keeps: one line each in `MODELS`."""
 
 import functools

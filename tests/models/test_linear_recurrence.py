@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """Linear recurrences by associative scan against loops over time, and a long-memory task."""
 
 import functools

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """Recurrent layers against PyTorch at the same weights, on rows of different lengths too; what they learn."""
 
 import functools

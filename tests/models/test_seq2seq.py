@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """The attention model against PyTorch, written time by time; decoding one token at a time."""
 
 import flax.linen as nn

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """CTC against sums over all alignments and PyTorch, decoding, exact rates, and what it learns."""
 
 import itertools

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """Decoding against all sequences there are, exact means over tokens, and numbers read out in words."""
 
 import itertools

@@ -28,7 +28,8 @@ def linear_splits(targets=None, rows=(64, 16, 24)):
         y = (x @ weights + 0.5 + 0.3 * rng.normal(size=(n, targets or 1))).astype(np.float32)
         return {"x": x, "y": y if targets else y[:, 0]}
 
-    return Splits(*(split(n) for n in rows))
+    train, validation, test = (split(n) for n in rows)
+    return Splits(train, validation, test)
 
 
 def digits_task(widths=(16,), lr=1e-2, norm=None, dropout=0.0, skip=False, make=optax.adam, **options: Any):
