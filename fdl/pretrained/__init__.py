@@ -1,0 +1,11 @@
+"""Published weights in Hugging Face's layout, as models and their variables; no pickle is ever read."""
+
+from fdl.pretrained.bert import load_bert as load_bert
+from fdl.pretrained.bert import load_masked_bert as load_masked_bert
+from fdl.pretrained.bert import load_pooled_bert as load_pooled_bert
+from fdl.pretrained.gpt2 import load_gpt2 as load_gpt2
+from fdl.pretrained.resnet import load_resnet as load_resnet
+from fdl.pretrained.t5 import load_t5 as load_t5
+from fdl.pretrained.tokens import tokenized as tokenized
+from fdl.pretrained.vit import load_vit as load_vit
+from fdl.pretrained.weights import read_weights as read_weights

@@ -1,0 +1,136 @@
+"""BERT's published weights: the encoder, its pooler, and its logits of masked tokens."""
+
+import os
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEncoder, bert, first_token
+from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
+from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.names import Names, dense, embedding, norm, same
+
+_BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
+_HEADS = (r"(cls|classifier|qa_outputs|dropout)\..*",)
+_POOLER = (r"bert\.pooler\..*",)
+_NEXT_SENTENCE = (r"cls\.seq_relationship\..*",)
+_COPIES = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+
+def load_bert(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[TextEncoder, dict[str, Any]]:
+    """A BERT encoder and its variables `{"params": ...}`; the weights of pooler and heads are left out.
+
+    As part of another model they are what belongs there: of a `TextClassifier`, `{"encoder": params}`.
+
+    Args:
+      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
+      sha256: of the file of weights, in hexadecimal, or None: not checked.
+      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged or of another model; all differences are told.
+    """
+    checkpoint = _read(path, sha256)
+    model = _encoder(checkpoint, dropout)
+    names = {"params": bert_names(count(checkpoint, "num_hidden_layers"))}
+    ignored = (*_BUFFERS, *_HEADS, *_POOLER)
+    return model, fit(checkpoint, model, _TEXT, names, ignored=ignored)
+
+
+def load_pooled_bert(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[TextClassifier, dict[str, Any]]:
+    """As `load_bert`, with the pooler: the model gives a text's vector `[B, E]` by `first_token`."""
+    checkpoint = _read(path, sha256)
+    model = TextClassifier(_encoder(checkpoint, dropout), 0, first_token)
+    names = {"params": pooled_bert_names(count(checkpoint, "num_hidden_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+
+
+def load_masked_bert(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[MaskedLanguageModel, dict[str, Any]]:
+    """As `load_bert`, with the logits of masked tokens."""
+    checkpoint = _read(path, sha256)
+    model = MaskedLanguageModel(_encoder(checkpoint, dropout))
+    names = {"params": masked_bert_names(count(checkpoint, "num_hidden_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_POOLER, *_NEXT_SENTENCE))
+
+
+_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+
+
+def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
+    return untied(renamed(read_checkpoint(path, "bert", sha256=sha256), _today), _COPIES)
+
+
+def _today(name: str) -> str:
+    """The name that BertForMaskedLM has for what older files and BertModel call otherwise."""
+    name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
+    require(checkpoint, hidden_act="gelu", layer_norm_eps=1e-12, position_embedding_type="absolute")
+    require(checkpoint, is_decoder=False, tie_word_embeddings=True)
+    return bert(
+        count(checkpoint, "vocab_size"),
+        length=count(checkpoint, "max_position_embeddings"),
+        width=count(checkpoint, "hidden_size"),
+        layers=count(checkpoint, "num_hidden_layers"),
+        heads=count(checkpoint, "num_attention_heads"),
+        hidden=count(checkpoint, "intermediate_size"),
+        segments=count(checkpoint, "type_vocab_size"),
+        padding=checkpoint.config.get("pad_token_id", 0),
+        dropout=dropout,
+    )
+
+
+def bert_names(layers: int, *, prefix: str = "bert.", ours: str = "") -> Names:
+    """Of a `TextEncoder`, from BertModel.
+
+    Args:
+      layers: how many.
+      prefix: of their names; `""` in a file of BertModel itself.
+      ours: what our paths begin with.
+    """
+    inner = f"{ours}transformer"
+    out = (
+        embedding(f"{ours}tokens", f"{prefix}embeddings.word_embeddings.weight")
+        | embedding(f"{ours}segment", f"{prefix}embeddings.token_type_embeddings.weight")
+        | embedding(f"{inner}/positions", f"{prefix}embeddings.position_embeddings.weight")
+        | norm(f"{inner}/LayerNorm_0", f"{prefix}embeddings.LayerNorm")
+    )
+    for i in range(layers):
+        a, b = f"{inner}/layer_{i}", f"{prefix}encoder.layer.{i}"
+        for name in ("query", "key", "value"):
+            out |= dense(f"{a}/attention/{name}", f"{b}.attention.self.{name}")
+        out |= dense(f"{a}/attention/out", f"{b}.attention.output.dense")
+        out |= dense(f"{a}/feed_forward/up", f"{b}.intermediate.dense")
+        out |= dense(f"{a}/feed_forward/down", f"{b}.output.dense")
+        out |= norm(f"{a}/LayerNorm_0", f"{b}.attention.output.LayerNorm")
+        out |= norm(f"{a}/LayerNorm_1", f"{b}.output.LayerNorm")
+    return out
+
+
+def pooled_bert_names(layers: int, *, prefix: str = "bert.") -> Names:
+    """Of a `TextClassifier` that pools by `first_token`, from BertModel; see `bert_names`."""
+    return bert_names(layers, prefix=prefix, ours="encoder/") | dense("pooler", f"{prefix}pooler.dense")
+
+
+def masked_bert_names(layers: int) -> Names:
+    """Of a `MaskedLanguageModel`, from BertForMaskedLM."""
+    return (
+        bert_names(layers, ours="encoder/")
+        | dense("transform", "cls.predictions.transform.dense")
+        | norm("LayerNorm_0", "cls.predictions.transform.LayerNorm")
+        | {"bias": ("cls.predictions.bias", same)}
+    )

@@ -1,0 +1,88 @@
+"""A published model: weights by name, and the hyper-parameters in the `config.json` beside them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fdl.pretrained.weights import read_weights
+
+
+class Checkpoint(NamedTuple):
+    """What is published.
+
+    Attributes:
+      path: the file of weights.
+      config: hyper-parameters by Hugging Face's names.
+      tensors: the weights by Hugging Face's names.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | None = None) -> Checkpoint:
+    """Reads weights and their `config.json`.
+
+    Args:
+      path: the file of weights, or a folder that has them as `model.safetensors` or `model.npz`.
+      family: Hugging Face's `model_type`, as `"bert"`.
+      sha256: see `read_weights`.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged, or of another family.
+    """
+    path = Path(path)
+    if path.is_dir():
+        names = ("model.safetensors", "model.npz")
+        found = next((path / name for name in names if (path / name).exists()), None)
+        if found is None:
+            raise FileNotFoundError(
+                f"{path} has neither {' nor '.join(names)}; give the folder of one model, or the file itself"
+            )
+        path = found
+    elif not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; expected a file of weights, or a model's folder")
+    config = _read_config(path.parent / "config.json")
+    if config.get("model_type", family) != family:
+        raise ValueError(
+            f"{path.parent / 'config.json'} is of a {config['model_type']!r} model; expected {family!r}: "
+            "use the function of that family"
+        )
+    return Checkpoint(path, config, read_weights(path, sha256=sha256))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); fetch it again") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is a JSON {type(config).__name__}; expected an object: fetch it again")
+    return config
+
+
+def count(checkpoint: Checkpoint, field: str) -> int:
+    """A hyper-parameter that is a number of things; `ValueError` if it is missing or below 1."""
+    value = checkpoint.config.get(field)
+    if type(value) is not int or value < 1:
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: {field} is {value!r}; expected an integer from 1"
+        )
+    return value
+
+
+def require(checkpoint: Checkpoint, **fields: Any) -> None:
+    """`ValueError` for the first hyper-parameter that is there and not as the model here has it."""
+    for field, wanted in fields.items():
+        value = checkpoint.config.get(field, wanted)
+        if value != wanted:
+            raise ValueError(
+                f"{checkpoint.path.parent / 'config.json'}: {field} is {value!r}; expected {wanted!r}, "
+                "which is all that the model here can do: take weights of that form"
+            )

@@ -1,0 +1,79 @@
+"""GPT-2's published weights."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdl.models.language_model import LanguageModel, gpt2
+from fdl.pretrained.checkpoint import count, read_checkpoint, require
+from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.names import Convert, Names, embedding, norm, same
+
+_MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
+_COPIES = {"lm_head.weight": "transformer.wte.weight"}
+
+
+def load_gpt2(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[LanguageModel, dict[str, Any]]:
+    """A GPT-2 and its variables `{"params": ...}`.
+
+    Args:
+      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
+      sha256: of the file of weights, in hexadecimal, or None: not checked.
+      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged or of another model; all differences are told.
+    """
+    checkpoint = read_checkpoint(path, "gpt2", sha256=sha256)
+    width, layers = count(checkpoint, "n_embd"), count(checkpoint, "n_layer")
+    require(checkpoint, activation_function="gelu_new", layer_norm_epsilon=1e-5, tie_word_embeddings=True)
+    require(checkpoint, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)
+    if checkpoint.config.get("n_inner") is not None:
+        require(checkpoint, n_inner=4 * width)
+    model = gpt2(
+        count(checkpoint, "vocab_size"),
+        length=count(checkpoint, "n_positions"),
+        width=width,
+        layers=layers,
+        heads=count(checkpoint, "n_head"),
+        dropout=dropout,
+    )
+    checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES)
+    text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+    return model, fit(checkpoint, model, text, {"params": gpt2_names(layers)}, ignored=_MASKS)
+
+
+def _prefixed(name: str) -> str:
+    """The name that GPT2LMHeadModel has for what GPT2Model, as in most files, calls without a prefix."""
+    return f"transformer.{name}" if name.startswith(("wte.", "wpe.", "h.", "ln_f.")) else name
+
+
+def gpt2_names(layers: int) -> Names:
+    """Of a tied `LanguageModel`, from GPT2LMHeadModel, whose kernels are `[in, out]` as ours."""
+    out = (
+        embedding("tokens", "transformer.wte.weight")
+        | embedding("transformer/positions", "transformer.wpe.weight")
+        | norm("transformer/LayerNorm_0", "transformer.ln_f")
+    )
+    for i in range(layers):
+        a, b = f"transformer/layer_{i}", f"transformer.h.{i}"
+        for number, name in enumerate(("query", "key", "value")):
+            for ours, theirs in (("kernel", "weight"), ("bias", "bias")):
+                out[f"{a}/attention/{name}/{ours}"] = (f"{b}.attn.c_attn.{theirs}", _third(number))
+        pairs = (("attention/out", "attn.c_proj"), ("feed_forward/up", "mlp.c_fc"))
+        for ours, theirs in (*pairs, ("feed_forward/down", "mlp.c_proj")):
+            out[f"{a}/{ours}/kernel"] = (f"{b}.{theirs}.weight", same)
+            out[f"{a}/{ours}/bias"] = (f"{b}.{theirs}.bias", same)
+        out |= norm(f"{a}/LayerNorm_0", f"{b}.ln_1") | norm(f"{a}/LayerNorm_1", f"{b}.ln_2")
+    return out
+
+
+def _third(number: int) -> Convert:
+    """Query, key or value of one array for all three, `[..., 3 E]` to `[..., E]`."""
+    return lambda array: np.split(array, 3, axis=-1)[number]

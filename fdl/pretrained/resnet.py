@@ -1,0 +1,96 @@
+"""Residual networks' published weights, with the running statistics of batch norm."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdl.models.resnet import ResNet
+from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
+from fdl.pretrained.fit import fit, outputs_of, renamed
+from fdl.pretrained.names import Names, dense, same
+
+_COUNTERS = r".*\.normalization\.num_batches_tracked"
+_HEAD = r"classifier\..*"
+
+
+def load_resnet(
+    path: str | os.PathLike[str], *, outputs: int | None = None, sha256: str | None = None
+) -> tuple[ResNet, dict[str, Any]]:
+    """A ResNet and its variables, `{"params": ..., "batch_stats": ...}`.
+
+    Args:
+      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
+      outputs: of a new head, which the variables then lack: `fdl.tasks.fine_tuning.warm_start` starts it
+        fresh. None: the published head.
+      sha256: of the file of weights, in hexadecimal, or None: not checked.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged or of another model; all differences are told.
+    """
+    checkpoint = renamed(read_checkpoint(path, "resnet", sha256=sha256), _prefixed)
+    blocks, width, bottleneck = _architecture(checkpoint)
+    given = outputs_of(checkpoint, "classifier.1.bias") if outputs is None else outputs
+    model = ResNet(blocks, given, width=width, bottleneck=bottleneck)
+    params, statistics = resnet_names(blocks, bottleneck=bottleneck)
+    ignored = (_COUNTERS,)
+    if outputs is not None:
+        head = dense("Dense_0", "classifier.1")
+        params, ignored = {k: v for k, v in params.items() if k not in head}, (_COUNTERS, _HEAD)
+    image = (jax.ShapeDtypeStruct((1, 32, 32, count(checkpoint, "num_channels")), jnp.float32),)
+    names = {"params": params, "batch_stats": statistics}
+    return model, fit(checkpoint, model, image, names, ignored=ignored)
+
+
+def _architecture(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int, bool]:
+    """Blocks of each stage, width of the first, and whether there are bottlenecks."""
+    bottleneck = checkpoint.config.get("layer_type") != "basic"
+    require(checkpoint, layer_type="bottleneck" if bottleneck else "basic", hidden_act="relu")
+    require(checkpoint, downsample_in_first_stage=False, downsample_in_bottleneck=False)
+    width, blocks = count(checkpoint, "embedding_size"), checkpoint.config.get("depths")
+    if not isinstance(blocks, list) or not all(type(n) is int and n > 0 for n in blocks) or not blocks:
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: depths is {blocks!r}; expected integers from 1"
+        )
+    sizes = [width * 2**stage * (4 if bottleneck else 1) for stage in range(len(blocks))]
+    require(checkpoint, hidden_sizes=sizes)
+    return tuple(blocks), width, bottleneck
+
+
+def _prefixed(name: str) -> str:
+    """The name that ResNetForImageClassification has for what ResNetModel calls without a prefix."""
+    return f"resnet.{name}" if name.startswith(("embedder.", "encoder.")) else name
+
+
+def resnet_names(blocks: Sequence[int], *, bottleneck: bool) -> tuple[Names, Names]:
+    """Of a `ResNet`'s parameters and running statistics, from ResNetForImageClassification.
+
+    Args:
+      blocks: how many each stage has.
+      bottleneck: whether a block has three convolutions, else two.
+    """
+    pairs = [("", 0, "resnet.embedder.embedder")]
+    stages = [(stage, index) for stage, number in enumerate(blocks) for index in range(number)]
+    layers = 3 if bottleneck else 2
+    for block, (stage, index) in enumerate(stages):
+        a, b = f"Residual_{block}/", f"resnet.encoder.stages.{stage}.layers.{index}"
+        pairs += [(a, layer, f"{b}.layer.{layer}") for layer in range(layers)]
+        if not index and (stage or bottleneck):
+            pairs.append((a, layers, f"{b}.shortcut"))
+    params, statistics = dense("Dense_0", "classifier.1"), {}
+    for a, number, b in pairs:
+        params[f"{a}Conv_{number}/kernel"] = (f"{b}.convolution.weight", _kernel)
+        params[f"{a}BatchNorm_{number}/scale"] = (f"{b}.normalization.weight", same)
+        params[f"{a}BatchNorm_{number}/bias"] = (f"{b}.normalization.bias", same)
+        statistics[f"{a}BatchNorm_{number}/mean"] = (f"{b}.normalization.running_mean", same)
+        statistics[f"{a}BatchNorm_{number}/var"] = (f"{b}.normalization.running_var", same)
+    return params, statistics
+
+
+def _kernel(array: np.ndarray) -> np.ndarray:
+    """A convolution's weight `[O, I, H, W]` as our kernel `[H, W, I, O]`."""
+    return array.transpose(2, 3, 1, 0)
