@@ -7,6 +7,8 @@ import pytest
 
 from fdl.models.acoustic import AcousticModel
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 LENGTHS = np.array([13, 12, 5, 1])
 
 

@@ -11,6 +11,8 @@ import pytest
 from fdl.models.attention import Attention, attend, causal, sliding_window
 from fdl.models.positions import learned, relative_bucket, rotary, sinusoidal
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 B, T, S, D = 2, 5, 7, 4
 VALID = np.array([[1, 1, 1, 1, 1, 0, 0], [1, 1, 0, 1, 0, 1, 1]], bool)
 

@@ -13,6 +13,8 @@ from fdl.models import MLP
 from fdl.models.autoencoder import Autoencoder, ConvDecoder, ConvEncoder, StridedConvs, k_sparse
 from fdl.models.norms import batch_norm
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 12, 2)).astype(np.float32)
 
 

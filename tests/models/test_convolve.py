@@ -10,6 +10,8 @@ from jax import lax
 
 from fdl.models.convolve import convolve
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 ROWS, INPUTS, OUTPUTS = 2, 4, 6
 CASES = [  # spatial size, kernel, the rest
     ((7, 8), (3, 3), {}),

@@ -17,6 +17,8 @@ from fdl.models.norms import group_norm
 torch = pytest.importorskip("torch", reason="PyTorch is the reference")
 from tests.models.torch_reference import assert_agrees  # noqa: E402
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 functional = torch.nn.functional
 TIME = np.array([0.1, 0.83], np.float32)
 LABEL = np.array([2, -1], np.int32)

@@ -14,6 +14,8 @@ from fdl.models.language_model import llama
 from fdl.models.transformer import FeedForward
 from tests.models.parameters import drawn
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 X = jax.random.normal(jax.random.key(0), (2, 6, 8))
 expert = functools.partial(FeedForward, 12)
 

@@ -15,6 +15,8 @@ from fdl.models.norms import batch_norm
 from fdl.models.spectral import spectral_norm
 from tests.models.torch_reference import assert_agrees, torch
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 F = torch.nn.functional
 DOUBLE: Any = np.float64
 

@@ -13,6 +13,8 @@ from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
 from fdl.tasks.contrastive_losses import clip_loss
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 class Identity(nn.Module):
     def __call__(self, x, train=False):

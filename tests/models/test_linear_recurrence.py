@@ -15,6 +15,8 @@ import pytest
 from fdl.data.synthetic.sequences import copy_memory
 from fdl.models.linear_recurrence import LRU, LinearRecurrentNet, linear_recurrence
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 ROWS, LENGTH, WIDTH, UNITS = 3, 11, 4, 5
 MASK = np.arange(LENGTH) < np.array([11, 1, 6])[:, None]
 

@@ -19,6 +19,8 @@ from fdl.models.cells import GRUCell, LSTMCell, RNNCell, scan
 from fdl.models.initializers import identity
 from fdl.models.recurrent import Recurrent, RecurrentNet
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 ROWS, LENGTH, FEATURES, UNITS = 4, 7, 5, 6
 LENGTHS = np.array([7, 3, 1, 5])  # the longest first is not needed
 MASK = np.arange(LENGTH) < LENGTHS[:, None]

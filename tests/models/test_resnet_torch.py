@@ -6,6 +6,8 @@ import pytest
 from fdl.models.resnet import ResNet, cifar_resnet
 from tests.models.torch_reference import assert_agrees, torch
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 def conv(inputs, outputs, size, stride=1, padding=None):
     padding = (size - 1) // 2 if padding is None else padding

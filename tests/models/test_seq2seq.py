@@ -11,6 +11,8 @@ import pytest
 
 from fdl.models.seq2seq import Seq2Seq
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 SOURCES, TARGETS, UNITS, ROWS = 7, 6, 5, 3
 X = np.array([[3, 4, 2, 6, 1], [5, 1, 0, 0, 0], [2, 2, 1, 0, 0]])
 Y = np.array([[0, 2, 3, 1], [0, 5, 1, 0], [0, 4, 4, 4]])

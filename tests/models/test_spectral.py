@@ -13,6 +13,8 @@ from fdl.models.conv import Conv
 from fdl.models.gan import MLPDiscriminator
 from fdl.models.spectral import spectral_norm
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 class Normed(nn.Module):
     """The normalised kernel of a given shape."""

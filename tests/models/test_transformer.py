@@ -18,6 +18,8 @@ from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, bert, f
 from tests.models import hf_reference
 from tests.models.parameters import drawn
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 TOKENS = jax.random.randint(jax.random.key(7), (2, 6), 1, 13)
 PADDED = TOKENS.at[1, 4:].set(0)
 SMALL: Any = {"width": 16, "layers": 2, "heads": 4}

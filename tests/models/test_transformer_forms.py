@@ -11,6 +11,8 @@ import pytest
 from tests.models.parameters import drawn
 from tests.models.test_transformer import PADDED, TOKENS, close, gpt, pair, without_key_bias
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 def stacked(params):
     """Parameters of layers by name as `scan` has them."""

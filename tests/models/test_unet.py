@@ -8,6 +8,8 @@ from fdl.models.norms import batch_norm
 from fdl.models.unet import UNet
 from tests.models.torch_reference import assert_agrees, torch
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 class Double(torch.nn.Module):
     def __init__(self, inputs, channels, norm):

@@ -12,6 +12,8 @@ from fdl.models import MLP
 from fdl.models.autoencoder import ConvDecoder, ConvEncoder
 from fdl.models.vae import VAE
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 NOISE = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
 
 

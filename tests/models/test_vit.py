@@ -12,6 +12,8 @@ from tests.models import hf_reference
 from tests.models.parameters import drawn
 from tests.models.test_transformer import assert_agrees, hugging_face
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 SMALL: Any = {"size": 8, "patch": 4, "width": 16, "layers": 2, "heads": 4, "hidden": 24}
 
 

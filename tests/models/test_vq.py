@@ -11,6 +11,8 @@ from fdl.models import MLP
 from fdl.models.autoencoder import StridedConvs, TransposedConvs
 from fdl.models.vq import VQVAE, Quantised, VectorQuantiser, nearest
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.normal(size=(7, 3)).astype(np.float32)
 LATENTS = RANDOM.normal(size=(4, 2, 5, 3)).astype(np.float32)

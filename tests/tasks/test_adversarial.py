@@ -23,6 +23,8 @@ from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import gradient_penalty, hinge, minimax, non_saturating, wasserstein
 from tests.tasks.test_supervised import batch_of, close, evaluated
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 RING = sampled(gaussian_ring, train=2048, validation=128, test=512)
 SMALL = sampled(gaussian_ring, train=64, validation=8, test=8)
 PART = {"x": np.zeros((4, 2), np.uint8)}

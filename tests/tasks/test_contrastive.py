@@ -23,6 +23,8 @@ from fdl.tasks.contrastive_losses import clip_loss, nt_xent, vicreg
 from fdl.tasks.neighbours import neighbour_accuracy
 from tests.tasks.test_supervised import batch_of, close, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 IMAGES, DIGITS = digit_images(), digits()
 
 

@@ -17,6 +17,8 @@ from fdl.data import Splits, log_mel, sampled, spoken_digits
 from fdl.models.acoustic import AcousticModel
 from fdl.tasks.ctc import best_path, ctc, ctc_loss, prefix_beam
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 FRAMES, CLASSES = 5, 3
 LABELS = np.array([[1, 2, 0], [1, 1, 0], [2, 0, 0], [0, 0, 0], [2, 2, 2], [1, 2, 1]])
 LENGTHS = np.array([5, 4, 1, 3, 5, 3])

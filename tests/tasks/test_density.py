@@ -12,6 +12,8 @@ from fdl.models.mlp import MLP
 from fdl.tasks.density import conditional_density
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 def inverse(key):
     """x = t² plus noise: what t was has two answers."""

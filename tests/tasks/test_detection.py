@@ -19,6 +19,8 @@ from fdl.tasks.detection import detect, detection, image_losses
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 CLASSES, CELL, SHAPE = 4, 4, (6, 8)
 
 

@@ -32,6 +32,8 @@ from fdl.tasks.noise import (
 from fdl.tasks.samplers import ancestral, ddim, denoiser, euler, flow, guided, heun, posterior
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 SCHEDULES = {
     "linear": linear,
     "cosine": cosine,

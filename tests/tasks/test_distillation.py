@@ -16,6 +16,8 @@ from fdl.tasks.distillation import distillation, softened_divergence
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 DIGITS = digits()
 TEACHER, STUDENT = MLP((128,), 10, norm=batch_norm), MLP((6,), 10)
 RNG = np.random.default_rng(0)

@@ -17,6 +17,8 @@ from fdl.tasks.fine_tuning import frozen, warm_start
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 DIGITS = digits()
 MODEL, SMALL = (MLP((32,), outputs, norm=batch_norm) for outputs in (10, 5))
 

@@ -26,6 +26,8 @@ from fdl.tasks.generation import (
 )
 from tests.models.parameters import drawn
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 V, LENGTH = 7, 5
 SMALL: Any = {"width": 8, "layers": 1, "heads": 2}
 PROMPT = jax.random.randint(jax.random.key(5), (3, 2), 0, V)

@@ -22,6 +22,8 @@ from fdl.tasks.masked_language import hide, masked_language_learner, masked_lang
 from tests.models.parameters import drawn
 from tests.tasks.test_supervised import batch_of, close, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 V, T = 7, 6
 SMALL: Any = {"width": 8, "layers": 1, "heads": 2}
 MODEL: Any = gpt2(V, length=T, **SMALL)

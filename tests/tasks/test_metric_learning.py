@@ -18,6 +18,8 @@ from fdl.tasks.metric_learning import arcface, metric_learning
 from fdl.tasks.metric_losses import batch_hard, distances, pair, semi_hard, triplet
 from tests.tasks.test_supervised import batch_of, close, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 DIGITS = digits()
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 0, 3])
 

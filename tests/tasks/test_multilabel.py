@@ -13,6 +13,8 @@ from fdl.models.mlp import MLP
 from fdl.tasks.multilabel import label_cross_entropy, multilabel
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 def labelled(part: Any) -> dict[str, np.ndarray]:
     """Digits by four properties: even, prime, above four, a curve closed in it."""

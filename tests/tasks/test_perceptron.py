@@ -13,6 +13,8 @@ from fdl.models.neurons import Neuron
 from fdl.tasks.perceptron import adaline, perceptron
 from tests.tasks.test_supervised import evaluated
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 
 def splits(x, y) -> Splits:
     part = {"x": np.asarray(x, np.float32), "y": np.asarray(y, np.float32)}

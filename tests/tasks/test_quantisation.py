@@ -17,6 +17,8 @@ from fdl.models.vq import VQVAE, Quantised, VectorQuantiser
 from fdl.tasks.quantisation import codebook_losses, perplexity, vector_quantisation
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 DIGITS = data.digit_images()
 PREPARE: Any = DIGITS.prepare
 RANDOM = np.random.default_rng(0)

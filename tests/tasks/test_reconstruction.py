@@ -20,6 +20,8 @@ from fdl.tasks.likelihoods import bernoulli, gaussian
 from fdl.tasks.reconstruction import l1_penalty, masking_noise, rate_penalty, reconstruction
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 DIGITS, WINE = data.digits(), data.wine()
 
 

@@ -17,6 +17,8 @@ from fdl.models.unet import UNet
 from fdl.tasks.segmentation import segmentation
 from tests.tasks.test_supervised import batch_of, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 CLASSES = 5
 
 

@@ -27,6 +27,8 @@ from fdl.tasks.policy_gradient import clipped_surrogate, proximal, reinforce
 from fdl.tasks.self_play import network_of, self_play
 from fdl.tasks.trajectories import advantages, rollout
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 GAME = tic_tac_toe()
 MODEL = PolicyValue(MLP((64,), 64), 9)
 OPPONENTS = {"random": uniform, "perfect": perfect_tic_tac_toe()}

@@ -20,6 +20,8 @@ from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.generation import beam_search, cached, generate, greedy, uncached
 from fdl.tasks.sequence_to_sequence import sequence_to_sequence, shifted
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 LENGTH, BEAMS = 3, 200
 X = jnp.array([[2, 3, 1], [4, 1, 0]])
 

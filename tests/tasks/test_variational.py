@@ -24,6 +24,8 @@ from fdl.tasks.likelihoods import bernoulli, gaussian
 from fdl.tasks.variational import importance_bound, kl_standard_normal, log_weights, variational
 from tests.tasks.test_supervised import evaluated, trained
 
+pytestmark = pytest.mark.slow  # minutes of compiling
+
 # Orthogonal columns make the posterior's covariance diagonal, so that the encoder can be exact.
 WEIGHTS = np.array([[1.0, 0.5], [1.0, -0.5], [0.5, 1.0], [-0.5, 1.0]]) * np.array([1.0, 1.3])
 NOISE = 0.7
