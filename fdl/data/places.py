@@ -4,10 +4,15 @@ import os
 from pathlib import Path
 
 
-def data_folder() -> Path:
-    """Where downloads are kept: `data` in `$FDL_CACHE`, or in `fdl` of the user's cache folder."""
+def cache_folder() -> Path:
+    """Where downloads, compiled programs and plans are kept: `$FDL_CACHE`, or the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FDL_CACHE") or Path(home) / "fdl") / "data"
+    return Path(os.environ.get("FDL_CACHE") or Path(home) / "fdl")
+
+
+def data_folder() -> Path:
+    """Where downloads are kept: `data` in `cache_folder`."""
+    return cache_folder() / "data"
 
 
 def locate(*names: str) -> Path | None:

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+from fdl.data.places import cache_folder
 from fdl.parallel.plan import Plan
 from fdl.serialization import digest
 from fdl.train import member as one
 from fdl.train.folder import read_json, write_json
 from fdl.train.member import Build
 from fdl.train.program import Program, compile_program, stack_members
-from fdl.train.runtime import cache_folder, device_memory, machine
+from fdl.train.runtime import device_memory, machine
 
 SHARE_OF_MEMORY = 0.8
 """How much of a device's free memory a program may plan to use."""

@@ -9,11 +9,7 @@ from pathlib import Path
 import jax
 from jaxlib.version import __version__ as jaxlib_version
 
-
-def cache_folder() -> Path:
-    """Where compiled programs and measured plans are kept: `$FDL_CACHE`, or the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FDL_CACHE") or Path(home) / "fdl")
+from fdl.data.places import cache_folder
 
 
 @functools.cache
