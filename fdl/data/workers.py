@@ -122,7 +122,9 @@ def _serve(pool: _Pool, number: int) -> None:
         try:
             _answer(pool, number, request)
         except Exception as error:
-            request.done.put((request.first, error))
+            # At the interpreter's exit only daemon threads still wait, and are not to report its end.
+            if not pool.stopped.is_set():
+                request.done.put((request.first, error))
         else:
             request.done.put((request.first, None))
         del request  # its pixels are not to be kept until the next one

@@ -421,12 +421,18 @@ def test_workers_end_when_the_function_is_dropped(tmp_path):
 
 
 SCRIPT = """
-import os, signal, sys, types
+import os, signal, sys, threading, types
 for name in ("fdl", "fdl.data"):  # as packages that import nothing, which saves seconds
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [os.path.join(sys.argv[1], *name.split("."))]
 from fdl.data.workers import decoding
 decode, how = decoding(16, workers=2), sys.argv[3]
+if how == "busy":
+    def forever():
+        while True:
+            decode([sys.argv[2]] * 50)
+    for _ in range(3):
+        threading.Thread(target=forever, daemon=True).start()
 decode([sys.argv[2]] * 20)
 print("ready", flush=True)
 sys.stdin.read(1)
@@ -446,7 +452,7 @@ def running(number):
 
 
 @linux
-@pytest.mark.parametrize(("how", "status"), [("idle", 0), ("killed", -9), ("interrupted", 7)])
+@pytest.mark.parametrize(("how", "status"), [("idle", 0), ("busy", 0), ("killed", -9), ("interrupted", 7)])
 def test_nothing_is_left_when_the_program_ends(tmp_path, how, status):
     (tmp_path / "script.py").write_text(SCRIPT)
     put(tmp_path / "0.jpg", WHOLE)
