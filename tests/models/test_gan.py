@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fdl.models.axes import names_shown
 from fdl.models.gan import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from fdl.models.norms import batch_norm
 from fdl.models.spectral import spectral_norm
@@ -102,7 +103,8 @@ def test_parameter_counts_are_those_of_pytorchs_dcgan_example():
 )
 def test_shapes_and_names_of_axes(model, inputs, outputs):
     init = functools.partial(model.init_with_output, train=False)
-    out, variables = jax.eval_shape(init, jax.random.key(0), jnp.zeros(inputs))
+    with names_shown():
+        out, variables = jax.eval_shape(init, jax.random.key(0), jnp.zeros(inputs))
     assert out.shape == outputs
     boxed = jax.tree.leaves(variables["params"], is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned))
     ours = [leaf for leaf in boxed if isinstance(leaf, nn.Partitioned)]
