@@ -9,9 +9,14 @@ import jax
 import numpy as np
 import optax
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from experiments import depth_cifar, shakespeare, spoken_digits
 from fdl import data, models, tasks, train
 from fdl.optim import warmup_cosine
+from fdl.tasks.edit_distance import edit_distance
 from tests.kneser_ney import grams_of, kneser_ney, probabilities
 
 ORDER = 5
@@ -94,3 +99,68 @@ def test_the_probabilities_of_all_characters_sum_to_one(plays, order):
     values = probabilities(levels, grams, vocabulary=vocabulary)
     assert values.min() > 0
     np.testing.assert_allclose(values.reshape(-1, vocabulary).sum(1), 1, rtol=1e-12)
+
+
+@pytest.mark.slow
+@needs("text/shakespeare.txt")
+def test_a_small_transformer_beats_five_grams(plays):
+    splits, characters = plays
+    vocabulary = len(splits.classes)
+    levels = kneser_ney(characters, vocabulary=vocabulary, order=ORDER)
+    final = train.fit(shakespeare.experiment(shakespeare.Config()), jax.random.key(0)).rows[-1]
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        # The same characters; the n-grams also see across the borders of windows, which the net does not.
+        grams = grams_of(part["y"].ravel(), ORDER)
+        by_grams = -np.log2(probabilities(levels, grams, vocabulary=vocabulary)).mean()
+        print(name, {"5-grams": by_grams, "transformer": final[f"{name}/bits"]})
+        assert final[f"{name}/bits"] < by_grams
+
+
+@pytest.mark.slow
+@needs("cifar10/data_batch_1.bin")
+def test_a_residual_net_of_56_layers_learns_what_its_plain_twin_does_not():
+    def accuracy(skip):
+        experiment = depth_cifar.experiment(depth_cifar.Config(skip=skip))
+        return train.fit(experiment, jax.random.key(0)).rows[-1]["test/accuracy"]
+
+    residual, plain = accuracy(True), accuracy(False)
+    print({"residual": residual, "plain": plain})
+    assert residual > plain + 0.1
+
+
+def resampled(frames, count=16):
+    """Frames `[T, M]` interpolated at `count` times, as one vector."""
+    times = np.linspace(0, len(frames) - 1, count)
+    return np.stack([np.interp(times, np.arange(len(frames)), band) for band in frames.T]).ravel()
+
+
+def equal_parts(part):
+    """Each string cut into as many equal parts as it has digits: vectors `[P, 640]`, labels `[P]`."""
+    pieces = [
+        resampled(piece)
+        for x, length, y in zip(part["x"], part["length"], part["y"], strict=True)
+        for piece in np.array_split(x[:length], np.count_nonzero(y))
+    ]
+    return np.stack(pieces), part["y"][part["y"] != 0]
+
+
+@pytest.mark.slow
+@needs("fsdd/fsdd.npz")
+def test_digits_are_transcribed_better_than_equal_parts_are_classified():
+    """Nothing is chosen by validation or test, whose two speakers are not in train."""
+    splits = spoken_digits.strings()
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    classifier.fit(*equal_parts(splits.train))
+    experiment = spoken_digits.experiment(spoken_digits.Config())
+    final = train.fit(experiment, jax.random.key(0)).rows[-1]
+    rates = []
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        said = np.zeros_like(part["y"])
+        said[part["y"] != 0] = classifier.predict(
+            equal_parts(part)[0]
+        )  # it is told how many digits there are
+        by_parts = np.sum(edit_distance(said, part["y"])) / np.count_nonzero(part["y"])
+        rates.append((final[f"{name}/error_rate"], by_parts))
+    print("transcribed, by equal parts:", rates)
+    transcribed, by_parts = np.mean(rates, axis=0)
+    assert transcribed < by_parts

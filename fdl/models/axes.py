@@ -8,14 +8,18 @@ input and output axes would clash names its output alone, as a convolution's `[k
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-from flax.linen.spmd import with_logical_constraint, with_logical_partitioning
+from flax.linen.spmd import with_logical_partitioning
+
+Place = Callable[[jax.Array, Sequence[str | None]], jax.Array]
+"""`place(x, names) -> x`, laid out on the devices by the names of its axes."""
 
 _SHOWN: contextvars.ContextVar[bool] = contextvars.ContextVar("names", default=False)
+_PLACE: contextvars.ContextVar[Place | None] = contextvars.ContextVar("place", default=None)
 
 
 def named(initializer: nn.initializers.Initializer, *names: str | None) -> nn.initializers.Initializer:
@@ -39,6 +43,17 @@ def names_shown() -> Iterator[None]:
         _SHOWN.reset(token)
 
 
+@contextlib.contextmanager
+def laid_out_by(place: Place) -> Iterator[None]:
+    """Within, `place` lays out the activations that models name."""
+    token = _PLACE.set(place)
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """`x` itself, laid out by the names of its axes where a mesh and its rules are set."""
-    return with_logical_constraint(x, names)
+    """`x` itself, laid out by the names of its axes within `laid_out_by`."""
+    place = _PLACE.get()
+    return x if place is None else place(x, names)

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import shards
+
 
 class DropPath(nn.Module):
     """Sets whole rows of a branch to zero with probability `rate` and divides the others by `1 - rate`.
@@ -34,7 +36,8 @@ class DropPath(nn.Module):
         if not train:
             return x
         shape = (len(x),) + (1,) * (x.ndim - 1)
-        keep = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, shape)
+        kept = lambda key, shape: jax.random.bernoulli(key, 1.0 - self.rate, shape)  # noqa: E731
+        keep = shards.draw(kept, self.make_rng("dropout"), shape)
         # At rate 1 nothing is kept: the divisor only has to be one that makes no NaN.
         divisor = jnp.where(self.rate < 1.0, 1.0 - self.rate, 1.0).astype(x.dtype)
         return jnp.where(keep, x / divisor, 0)

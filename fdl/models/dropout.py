@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import shards
+
 
 class Dropout(nn.Module):
     """Sets entries to zero with probability `rate` and divides the others by `1 - rate`.
@@ -32,7 +34,8 @@ class Dropout(nn.Module):
                 return x
         if not train:
             return x
-        keep = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, x.shape)
+        kept = lambda key, shape: jax.random.bernoulli(key, 1.0 - self.rate, shape)  # noqa: E731
+        keep = shards.draw(kept, self.make_rng("dropout"), x.shape)
         # At rate 1 nothing is kept: the divisor only has to be one that makes no NaN.
         divisor = jnp.where(self.rate < 1.0, 1.0 - self.rate, 1.0).astype(x.dtype)
         return jnp.where(keep, x / divisor, 0)

@@ -150,6 +150,28 @@ class MLPDiscriminator(nn.Module):
         return constrain(_Dense(1, self.weight, self.initializer, None)(x).reshape(-1), "batch")
 
 
+class Conditional(nn.Module):
+    """A generator or discriminator that is told labels: they are put to its inputs' last axis, one-hot.
+
+    Mirza & Osindero 2014, Conditional Generative Adversarial Nets, sec. 3. Images get a constant channel
+    for each class.
+
+    Attributes:
+      model: `model(x, train)`, of inputs `[B, ..., C + classes]`.
+      classes: how many labels there are.
+    """
+
+    model: nn.Module
+    classes: int
+
+    def __call__(self, x: jax.Array, y: jax.Array, train: bool = False) -> jax.Array:
+        """The model's outputs for noise, samples or images `[B, ..., C]` with labels `[B]`."""
+        label = jax.nn.one_hot(y, self.classes, dtype=x.dtype)
+        label = label.reshape(len(x), *(1,) * (x.ndim - 2), self.classes)
+        label = jnp.broadcast_to(label, (*x.shape[:-1], self.classes))
+        return self.model(jnp.concatenate([x, label], axis=-1), train)
+
+
 class _Dense(nn.Module):
     """A dense layer `[B, I]` to `[B, width]` whose kernel may be normalised, as `Conv`'s."""
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl import shards
+
 _EPSILON = 1e-5  # PyTorch's; Flax's own layer and group norm have 1e-6
 _ONES = nn.initializers.ones
 
@@ -30,6 +32,7 @@ def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer =
         epsilon=_EPSILON,
         use_fast_variance=False,
         scale_init=gain,
+        axis_name=shards.AXIS if shards.count() > 1 else None,
     )
     return norm(x)
 

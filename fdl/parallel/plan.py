@@ -1,54 +1,84 @@
-"""Plans: how a function of one member becomes a function of a population."""
+"""Plans: over which devices, and how, a population's members run."""
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
-from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-AXIS = "population"
+AXES = ("population", "data", "fsdp", "tensor")
+"""The axes of every mesh, outermost first: neighbours along the last are the nearest."""
+Strategy = Literal["jit", "shard_map", "pmap"]
 
 
 class Plan(NamedTuple):
     """How one compiled program runs its members.
 
     Attributes:
-      members: members in a program, padding included; a multiple of `devices`.
+      members: members in a program, padding included; a multiple of `population`.
       across: `"vmap"` widens every operation by the members; `"map"` runs one after another.
       loop: `"scan"` takes many steps in one call; `"calls"` takes one call a step.
-      devices: over how many devices the members are split; they never communicate.
+      population: over how many groups of devices the members are split; groups never communicate.
+      data: over how many devices the rows of a batch are split.
+      fsdp: over how many devices the rows, and the parameters, gradients and optimizer state are split.
+      tensor: over how many devices the heads, the hidden units and the vocabulary are split.
+      strategy: who splits the rows along `data`: the compiler (`"jit"`), or each device runs the step by
+        itself and asks the others for means (`"shard_map"`, `"pmap"`).
     """
 
     members: int
     across: Literal["vmap", "map"]
     loop: Literal["scan", "calls"]
-    devices: int
+    population: int = 1
+    data: int = 1
+    fsdp: int = 1
+    tensor: int = 1
+    strategy: Strategy = "jit"
+
+    @property
+    def devices(self) -> int:
+        """How many devices the program takes."""
+        return self.population * self.group
+
+    @property
+    def group(self) -> int:
+        """How many devices a member takes."""
+        return self.data * self.fsdp * self.tensor
 
     def __str__(self) -> str:
-        each = self.members // self.devices
+        each = self.members // self.population
         how = "one after another" if self.across == "map" else "side by side (vmap)"
-        members = f"{self.members} members, {each} a device {how}" if self.members > 1 else "one member"
+        place = "a device" if self.group == 1 else f"every {self.group} devices"
+        members = f"{self.members} members, {each} {place} {how}" if self.members > 1 else "one member"
         steps = "steps looped on the device" if self.loop == "scan" else "a call a step"
-        return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}"
+        sizes = ", ".join(f"{axis}={getattr(self, axis)}" for axis in AXES if getattr(self, axis) > 1)
+        mesh = f" ({sizes}, {self.strategy})" if self.group > 1 else ""
+        return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}{mesh}"
 
 
 def on_devices(plan: Plan, available: int) -> Plan:
-    """The same plan on no more than the available devices, as after a move to a smaller machine."""
-    devices = next(n for n in range(min(plan.devices, available), 0, -1) if plan.members % n == 0)
-    return plan._replace(devices=devices)
+    """The same plan on no more than the available devices, as after a move to a smaller machine.
+
+    A member that was split over devices is split over fewer: the axis `data` gives way first.
+    """
+    while plan.group > available:
+        axis = next(axis for axis in AXES[1:] if getattr(plan, axis) > 1)
+        size = getattr(plan, axis)
+        plan = plan._replace(**{axis: next(n for n in range(size - 1, 0, -1) if size % n == 0)})
+    groups = available // plan.group
+    fitting = (n for n in range(min(plan.population, groups), 0, -1) if plan.members % n == 0)
+    return plan._replace(population=next(fitting))
 
 
 def mesh_of(plan: Plan) -> Mesh:
-    """The first `plan.devices` devices as one axis, `population`."""
-    return jax.make_mesh(
-        (plan.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[: plan.devices]
-    )
+    """The first `plan.devices` devices as a mesh of `AXES`."""
+    shape = tuple(getattr(plan, axis) for axis in AXES)
+    devices = jax.devices()[: plan.devices]
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def split_over(mesh: Mesh) -> NamedSharding:
     """Leaves `[members, ...]` split along their first axis."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return NamedSharding(mesh, PartitionSpec("population"))
 
 
 def whole_on(mesh: Mesh) -> NamedSharding:
@@ -56,25 +86,33 @@ def whole_on(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def lift(function: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callable[[Any, Any], Any]:
-    """A function of one member, `function(own, shared) -> out`, over a leading member axis.
+def parse_mesh(text: str, *, strategy: str = "jit", available: int) -> dict[str, int]:
+    """The sizes of the axes that `data=4,fsdp=2` names.
 
-    The members do not communicate: on several devices each runs its share by itself (`shard_map`).
+    Args:
+      text: axes and sizes.
+      strategy: who will split the rows.
+      available: how many devices there are.
 
-    Returns:
-      `lifted(own, shared) -> out`, where the leaves of `own` and `out` are `[members, ...]`.
+    Raises:
+      ValueError: an axis or strategy that does not exist, a size that is no positive number, a product
+        that no devices are there for, or that the strategy cannot have.
     """
-    each = plan.members // plan.devices
-
-    def local(own: Any, shared: Any) -> Any:
-        if each == 1:
-            out = function(jax.tree.map(lambda leaf: leaf[0], own), shared)
-            return jax.tree.map(lambda leaf: leaf[None], out)
-        if plan.across == "vmap":
-            return jax.vmap(function, in_axes=(0, None))(own, shared)
-        return lax.map(lambda member: function(member, shared), own)
-
-    if plan.devices == 1:
-        return local
-    split, whole = PartitionSpec(AXIS), PartitionSpec()
-    return jax.shard_map(local, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
+    sizes = {}
+    for part in text.split(","):
+        axis, _, size = part.strip().partition("=")
+        if axis not in AXES:
+            raise ValueError(f"the mesh has no axis {axis!r}; expected some of {', '.join(AXES)}, as data=4")
+        if not size.isdecimal() or int(size) < 1:
+            raise ValueError(f"the mesh axis {axis!r} has the size {size!r}; expected a number, as {axis}=4")
+        if axis in sizes:
+            raise ValueError(f"the mesh axis {axis!r} is given twice")
+        sizes[axis] = int(size)
+    if strategy not in get_args(Strategy):
+        raise ValueError(f"there is no strategy {strategy!r}; expected {', '.join(get_args(Strategy))}")
+    plan = Plan(1, "vmap", "calls", **sizes)
+    if plan.devices > available:
+        raise ValueError(f"the mesh {text} takes {plan.devices} devices, but there are {available}")
+    if strategy == "pmap" and plan.devices > plan.data:
+        raise ValueError(f"pmap has the axis data alone, but the mesh is {text}; take jit or shard_map")
+    return sizes

@@ -11,6 +11,7 @@ from fdl.tasks.adversarial import adversarial as adversarial
 from fdl.tasks.adversarial import adversarial_learner as adversarial_learner
 from fdl.tasks.alpha_zero import alpha_zero as alpha_zero
 from fdl.tasks.alpha_zero import searching as searching
+from fdl.tasks.averaging import averaged as averaged
 from fdl.tasks.contrastive import clip as clip
 from fdl.tasks.contrastive import contrastive as contrastive
 from fdl.tasks.contrastive import contrastive_learner as contrastive_learner
@@ -19,6 +20,7 @@ from fdl.tasks.ctc import ctc_learner as ctc_learner
 from fdl.tasks.density import conditional_density as conditional_density
 from fdl.tasks.detection import detect as detect
 from fdl.tasks.detection import detection as detection
+from fdl.tasks.detection import precision_over as precision_over
 from fdl.tasks.diffusion import diffusion as diffusion
 from fdl.tasks.diffusion import diffusion_learner as diffusion_learner
 from fdl.tasks.diffusion import flow_matching as flow_matching
@@ -37,6 +39,7 @@ from fdl.tasks.masked_language import masked_language_modelling as masked_langua
 from fdl.tasks.metric_learning import arcface as arcface
 from fdl.tasks.metric_learning import metric_learning as metric_learning
 from fdl.tasks.multilabel import multilabel as multilabel
+from fdl.tasks.neighbours import neighbour_labels as neighbour_labels
 from fdl.tasks.perceptron import adaline as adaline
 from fdl.tasks.perceptron import perceptron as perceptron
 from fdl.tasks.policy_gradient import proximal as proximal

@@ -18,23 +18,10 @@ from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
 from fdl.tasks.gradient import State, experiment_over
+from fdl.tasks.players import Inputs, Players, apply, check_players, start, update
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
-
-
-class Players(NamedTuple):
-    """What a step of adversarial learning reads and writes.
-
-    Attributes:
-      generator: parameters, other collections and optimizer of the generator.
-      discriminator: those of the discriminator.
-      average: the exponential moving average of the generator's parameters, or None.
-    """
-
-    generator: State
-    discriminator: State
-    average: Any
 
 
 class _Rules(NamedTuple):
@@ -45,6 +32,7 @@ class _Rules(NamedTuple):
     latent: int
     loss: GANLoss
     penalty: Number
+    conditional: bool
 
 
 def adversarial(
@@ -61,6 +49,7 @@ def adversarial(
     critic_steps: int = 1,
     penalty: Number = 0.0,
     average: Number | None = None,
+    conditional: bool = False,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     stop: Stopper | None = None,
@@ -69,12 +58,13 @@ def adversarial(
 
     WGAN-GP is `loss=wasserstein, penalty=10.0, critic_steps=5` with Adam's first moment at 0
     (Gulrajani et al. 2017, algorithm 1). For the metrics see `adversarial_learner`; an evaluation
-    batch has 512 rows at most.
+    batch has 512 rows at most. With `conditional`, rows are generated for labels, those of the data, and
+    both players are told them, as `models.Conditional` is: `generator(z, y, train)` with y `[B]`.
 
     Args:
       generator: a Flax module, `generator(z, train)`: noise `[B, latent]` to rows `[B, ...]`.
       discriminator: a Flax module, `discriminator(x, train)`: rows `[B, ...]` to logits `[B]`.
-      splits: `"x"` float `[N, ...]` once prepared; other arrays are not looked at.
+      splits: `"x"` float `[N, ...]` once prepared, and if `conditional` integers `"y"` `[N]`.
       generator_optimizer: any Optax transformation.
       discriminator_optimizer: any Optax transformation.
       steps: updates of the generator in a run.
@@ -84,6 +74,7 @@ def adversarial(
       critic_steps: the discriminator's updates before each of the generator's.
       penalty: factor of `gradient_penalty` in the discriminator's loss.
       average: decay a step of a moving average of the generator's parameters, or None: no average.
+      conditional: whether both players get the labels.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       stop: early stopping, or None.
@@ -92,12 +83,12 @@ def adversarial(
       ValueError: a count below 1, or players that do not fit to the data.
     """
     check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
-    row = prepared_row(splits)["x"]
-    _check_players(generator, discriminator, row, latent)
+    row = prepared_row(splits)
+    check_players(generator, discriminator, row, latent, conditional=conditional)
     learner = adversarial_learner(
         generator,
         discriminator,
-        row.shape[1:],
+        row["x"].shape[1:],
         generator_optimizer,
         discriminator_optimizer,
         latent=latent,
@@ -105,6 +96,7 @@ def adversarial(
         critic_steps=critic_steps,
         penalty=penalty,
         average=average,
+        conditional=conditional,
     )
     return experiment_over(
         learner,
@@ -129,6 +121,7 @@ def adversarial_learner(
     critic_steps: int = 1,
     penalty: Number = 0.0,
     average: Number | None = None,
+    conditional: bool = False,
 ) -> Learner:
     """The learner of `adversarial`, for rows `"x"` `[critic_steps · B, *shape]` from any source.
 
@@ -139,35 +132,39 @@ def adversarial_learner(
     Metrics of an evaluation, of generated rows whose noise is the same in every batch: the mean
     `discriminator_loss` (without penalty); `energy_distance` and `sliced_wasserstein` between a batch's
     rows and as many generated ones, of all batches the mean weighted by their rows, so exact for a
-    split of one batch.
+    split of one batch. Labels are told to the players, but the distances are of rows whatever their labels.
 
     Returns:
       A learner whose state is `Players`.
     """
 
-    rules = _Rules(generator, discriminator, latent, loss, penalty)
+    rules = _Rules(generator, discriminator, latent, loss, penalty, conditional)
 
     def init(key: jax.Array) -> Players:
-        z, x = jnp.zeros((1, latent)), jnp.zeros((1, *shape))
-        made = _start(generator, z, rng.stream(key, "generator"), generator_optimizer)
-        judge = _start(discriminator, x, rng.stream(key, "discriminator"), discriminator_optimizer)
+        x, *y = _inputs(rules, {"x": jnp.zeros((1, *shape)), "y": jnp.zeros(1, jnp.int32)})
+        z = jnp.zeros((1, latent))
+        made = start(generator, (z, *y), rng.stream(key, "generator"), generator_optimizer)
+        judge = start(discriminator, (x, *y), rng.stream(key, "discriminator"), discriminator_optimizer)
         return Players(made, judge, None if average is None else made.params)
 
-    def criticise(players: Players, given: tuple[jax.Array, jax.Array]) -> tuple[Players, Any]:
+    def criticise(players: Players, given: tuple[Inputs, jax.Array]) -> tuple[Players, Any]:
         gradient = jax.grad(_judging, has_aux=True)
         grads, (metrics, state) = gradient(players.discriminator.params, rules, players, *given)
-        judge = _update(discriminator_optimizer, players.discriminator, grads, state)
+        judge = update(discriminator_optimizer, players.discriminator, grads, state)
         return players._replace(discriminator=judge), metrics
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
         # Every critic step takes its rows from all over the batch: rows on many devices stay there.
-        rows = jnp.moveaxis(batch["x"].reshape(-1, critic_steps, *shape), 1, 0)
+        turns = lambda a: jnp.moveaxis(a.reshape(-1, critic_steps, *a.shape[1:]), 1, 0)  # noqa: E731
+        rows = tuple(map(turns, _inputs(rules, batch)))
         players, seen = lax.scan(
             criticise, players, (rows, jax.random.split(rng.stream(key, "critic"), critic_steps))
         )
         gradient, own = jax.grad(_fooling, has_aux=True), rng.stream(key, "generator")
-        grads, (metrics, state) = gradient(players.generator.params, rules, players, rows[-1], own)
-        made = _update(generator_optimizer, players.generator, grads, state)
+        grads, (metrics, state) = gradient(
+            players.generator.params, rules, players, tuple(a[-1] for a in rows), own
+        )
+        made = update(generator_optimizer, players.generator, grads, state)
         moved = players.average
         if average is not None:
             moved = optax.incremental_update(made.params, moved, 1 - average)
@@ -177,22 +174,26 @@ def adversarial_learner(
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch))
 
 
-def generate(generator: nn.Module, players: Players, z: jax.Array) -> jax.Array:
+def generate(
+    generator: nn.Module, players: Players, z: jax.Array, labels: jax.Array | None = None
+) -> jax.Array:
     """Rows `[B, ...]` of noise `[B, latent]`, by the averaged parameters where there are any.
 
-    Other collections, such as batch statistics, are the current ones.
+    Other collections, such as batch statistics, are the current ones. A conditional generator also needs
+    labels `[B]`.
     """
+    inputs = (z,) if labels is None else (z, labels)
     params = players.generator.params if players.average is None else players.average
     variables = {"params": params, **players.generator.model_state}
-    return generator.apply(variables, z, train=False, mutable=[])[0]
+    return generator.apply(variables, *inputs, train=False, mutable=[])[0]
 
 
 def _judging(
-    params: Any, rules: _Rules, players: Players, real: jax.Array, key: jax.Array
+    params: Any, rules: _Rules, players: Players, real: Inputs, key: jax.Array
 ) -> tuple[jax.Array, Any]:
     """The discriminator's loss with these parameters; metrics and its collections after."""
     judge = players.discriminator._replace(params=params)
-    fake, _ = _fake(rules, players.generator, len(real), key)
+    fake, _ = _fake(rules, players.generator, real, key)
     of_real, of_fake, judge = _scores(rules, judge, real, fake, key)
     value = jnp.mean(rules.loss(of_real, of_fake)[0])
     metrics = {"discriminator_loss": value}
@@ -200,47 +201,53 @@ def _judging(
         point, dropout = jax.random.split(rng.stream(key, "penalty"))
 
         def score(x: jax.Array) -> jax.Array:
-            return _apply(rules.discriminator, judge, x, dropout)[0]
+            return apply(rules.discriminator, judge, (x, *real[1:]), dropout)[0]
 
-        metrics["penalty"] = jnp.mean(gradient_penalty(score, real, fake, point))
+        metrics["penalty"] = jnp.mean(gradient_penalty(score, real[0], fake[0], point))
         value = value + rules.penalty * metrics["penalty"]
     return value, (metrics, judge.model_state)
 
 
 def _fooling(
-    params: Any, rules: _Rules, players: Players, real: jax.Array, key: jax.Array
+    params: Any, rules: _Rules, players: Players, real: Inputs, key: jax.Array
 ) -> tuple[jax.Array, Any]:
     """The generator's loss with these parameters; metrics and its collections after."""
-    fake, made = _fake(rules, players.generator._replace(params=params), len(real), key)
+    fake, made = _fake(rules, players.generator._replace(params=params), real, key)
     of_real, of_fake, _ = _scores(rules, players.discriminator, real, fake, key)
     value = jnp.mean(rules.loss(of_real, of_fake)[1])
     return value, ({"generator_loss": value}, made.model_state)
 
 
-def _fake(rules: _Rules, made: State, size: int, key: jax.Array) -> tuple[jax.Array, State]:
-    z = jax.random.normal(rng.stream(key, "noise"), (size, rules.latent))
-    return _apply(rules.generator, made, z, rng.stream(key, "generator"))
+def _inputs(rules: _Rules, batch: Batch) -> Inputs:
+    """What the discriminator is told of a batch's rows."""
+    return (batch["x"], batch["y"]) if rules.conditional else (batch["x"],)
+
+
+def _fake(rules: _Rules, made: State, real: Inputs, key: jax.Array) -> tuple[Inputs, State]:
+    """As many generated rows, with the labels of the real ones, and the generator after."""
+    z = jax.random.normal(rng.stream(key, "noise"), (len(real[0]), rules.latent))
+    x, made = apply(rules.generator, made, (z, *real[1:]), rng.stream(key, "generator"))
+    return (x, *real[1:]), made
 
 
 def _scores(
-    rules: _Rules, judge: State, real: jax.Array, fake: jax.Array, key: jax.Array
+    rules: _Rules, judge: State, real: Inputs, fake: Inputs, key: jax.Array
 ) -> tuple[jax.Array, jax.Array, State]:
-    of_real, judge = _apply(rules.discriminator, judge, real, rng.stream(key, "real"))
-    of_fake, judge = _apply(rules.discriminator, judge, fake, rng.stream(key, "fake"))
+    of_real, judge = apply(rules.discriminator, judge, real, rng.stream(key, "real"))
+    of_fake, judge = apply(rules.discriminator, judge, fake, rng.stream(key, "fake"))
     return of_real, of_fake, judge
 
 
 def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mean]:
-    x, weight = batch["x"], batch["weight"]
+    (x, *labels), weight = _inputs(rules, batch), batch["weight"]
     # Row i's noise depends on i alone, so that padding changes nothing.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(len(x)))
-    fake = generate(
-        rules.generator, players, jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
-    )
+    z = jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
+    fake = generate(rules.generator, players, z, *labels)
     judge = players.discriminator
     variables = {"params": judge.params, **judge.model_state}
     of_real, of_fake = (
-        rules.discriminator.apply(variables, rows, train=False, mutable=[])[0] for rows in (x, fake)
+        rules.discriminator.apply(variables, rows, *labels, train=False, mutable=[])[0] for rows in (x, fake)
     )
     total = jnp.sum(weight)
     between = {
@@ -249,43 +256,3 @@ def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mea
     }
     metrics = {name: Mean(value * total, total) for name, value in between.items()}
     return {"discriminator_loss": mean(rules.loss(of_real, of_fake)[0], weight), **metrics}
-
-
-def _start(model: nn.Module, x: jax.Array, key: jax.Array, optimizer: optax.GradientTransformation) -> State:
-    model_state = dict(model.init(key, x, train=False))
-    params = model_state.pop("params")
-    return State(params, model_state, optimizer.init(params))
-
-
-def _apply(model: nn.Module, player: State, x: jax.Array, key: jax.Array) -> tuple[jax.Array, State]:
-    """Outputs in training, and the player with its collections after."""
-    variables, mutable = {"params": player.params, **player.model_state}, list(player.model_state)
-    rngs = {"dropout": rng.stream(key, "dropout")}
-    outputs, model_state = model.apply(variables, x, train=True, rngs=rngs, mutable=mutable)
-    return outputs, player._replace(model_state=model_state)
-
-
-def _update(optimizer: optax.GradientTransformation, player: State, grads: Any, model_state: Any) -> State:
-    updates, optimizer_state = optimizer.update(grads, player.optimizer, player.params)
-    return State(optax.apply_updates(player.params, updates), model_state, optimizer_state)
-
-
-def _check_players(
-    generator: nn.Module, discriminator: nn.Module, row: jax.ShapeDtypeStruct, latent: int
-) -> None:
-    """Raises `ValueError` unless generated rows are like the data's, and each row gets one logit."""
-    if not jnp.issubdtype(row.dtype, jnp.floating):
-        raise ValueError(f"x is {row.dtype}; expected floats: give the splits a prepare that makes them so")
-    made, logits = _output_shape(generator, (1, latent)), _output_shape(discriminator, row.shape)
-    if made != row.shape:
-        raise ValueError(
-            f"the generator makes rows of shape {list(made[1:])}; expected {list(row.shape[1:])}, as the "
-            "data's: change the generator or the data"
-        )
-    if logits != (1,):
-        raise ValueError(f"the discriminator's outputs have shape {['B', *logits[1:]]}; expected logits [B]")
-
-
-def _output_shape(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    init = lambda key: model.init_with_output(key, jnp.zeros(shape), train=False)[0]  # noqa: E731
-    return jax.eval_shape(init, jax.random.key(0)).shape

@@ -11,7 +11,7 @@ import optax
 from fdl import metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner, Source, Stopper
 from fdl.models.detector import Maps
 from fdl.tasks.boxes import Detections, Targets, decode, targets
 from fdl.tasks.gradient import experiment_over, gradient_learner
@@ -40,7 +40,8 @@ def detection(
     `size` and `offset` are the mean absolute errors of the objects' heights plus widths, and of their
     centres, in cells. Metrics: `loss`, with the weights 0.1 and 1, so that arms are comparable; its
     parts; and in evaluations `recall`, the share of objects that one of the image's M surest detections has
-    the class of and overlaps by half. Mean average precision is no sum over images: see `detect`.
+    the class of and overlaps by half. Mean average precision is no sum over batches, so no metric of an
+    evaluation: `precision_over` gives a trained model's over a whole split.
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to `Maps`, as `models.Detector`.
@@ -133,6 +134,46 @@ def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Det
     """
     maps: Any = model.apply(variables, x, train=False)
     return decode(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
+
+
+def precision_over(
+    model: nn.Module, variables: Any, source: Source, *, count: int, iou: float = 0.5
+) -> float:
+    """The mean average precision of a trained model's detections in all images of a source, on the host.
+
+    The device reads the images batch by batch, and all their detections are ranked together, so that the
+    result, that of `fdl.metrics.mean_average_precision`, does not depend on the batches:
+    `precision_over(model, gradient.variables(state), experiment.evaluation["test"], count=10)`.
+
+    Args:
+      model: as of `detection`.
+      variables: its variables, as `fdl.tasks.gradient.variables(state)`.
+      source: of an evaluation; its batches have `"x"`, `"boxes"`, `"labels"` and `"weight"`, and rows of
+        weight 0 do not count.
+      count: K, the surest detections of each image that are ranked.
+      iou: the least overlap that counts.
+
+    Returns:
+      0 to 1, over the classes that are among the source's labels.
+
+    Raises:
+      ValueError: a source without any object.
+    """
+
+    @jax.jit
+    def found(variables: Any, arrays: Any, step: jax.Array) -> tuple[Detections, Any]:
+        batch = source.batch(arrays, step, jax.random.key(0))
+        truth = {name: batch[name] for name in ("boxes", "labels", "weight")}
+        return detect(model, variables, batch["x"], count=count), truth
+
+    rows = []
+    for step in range(source.batches):
+        words = np.zeros(2, np.uint32)  # an evaluation has one order
+        arrays = source.arrays if source.fetch is None else source.fetch(step, words, slice(None))
+        detections, truth = jax.device_get(found(variables, arrays, np.int32(step)))
+        kept = (*detections, truth["boxes"], truth["labels"])
+        rows.append([array[truth["weight"] > 0] for array in kept])
+    return metrics.mean_average_precision(*map(np.concatenate, zip(*rows, strict=True)), iou=iou)
 
 
 def image_losses(maps: Maps, wanted: Targets) -> dict[str, jax.Array]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from fdl import rng
+from fdl import rng, shards
 from fdl.data import Augmentation, Splits, sources
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean
@@ -72,7 +72,10 @@ def gradient_learner(
         return loss({"params": params, **model_state}, batch, key)
 
     def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
-        gradient = jax.grad(objective, has_aux=True)
+        def gradient(*inputs: Any) -> Any:
+            grads, (metrics, model_state) = jax.grad(objective, has_aux=True)(*inputs)
+            return shards.mean(grads), (shards.mean(metrics), model_state)
+
         grads, (metrics, model_state) = gradient(state.params, state.model_state, batch, key)
         elsewhere = lambda params, _: gradient(params, state.model_state, batch, key)[0]  # noqa: E731
         own_key = rng.stream(key, "optimizer")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Experiment, Learner, Stopper
@@ -120,7 +120,7 @@ def _counts(batch: Mapping[str, jax.Array]) -> jax.Array:
 def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
     """The mean of the values `[B, T]` that count; 0 where none does."""
     values = jnp.where(counts > 0, values, 0)
-    return jnp.sum(values * counts) / jnp.maximum(jnp.sum(counts), 1e-9)
+    return jnp.sum(values * counts) / jnp.maximum(shards.mean(jnp.sum(counts)), 1e-9)
 
 
 def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> int:

@@ -135,10 +135,10 @@ def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
     """The plan, with fewer members where the compiler's own analysis says that they do not fit."""
     limit = _memory_limit()
     program = compile_for(work, plan)
-    while program.memory_bytes > limit and plan.members > plan.devices:
-        each = max(1, int(plan.members / plan.devices * limit / program.memory_bytes))
-        each = min(each, plan.members // plan.devices - 1)
-        plan = plan._replace(members=each * plan.devices)
+    while program.memory_bytes > limit and plan.members > plan.population:
+        each = max(1, int(plan.members / plan.population * limit / program.memory_bytes))
+        each = min(each, plan.members // plan.population - 1)
+        plan = plan._replace(members=each * plan.population)
         program = compile_for(work, plan)
     return plan, program
 

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.parallel.plan import Plan, lift, mesh_of, split_over, whole_on
+from fdl.parallel.lift import Executable
+from fdl.parallel.plan import Plan, split_over, whole_on
 from fdl.train import member as one
 from fdl.train.feed import Feed
 from fdl.train.member import Build, Carry, Member, Row
+from fdl.train.parts import Parts, lifted, parts_of, ready, widened
 
 
 class Pulse(NamedTuple):
@@ -77,132 +79,138 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
       plan: how the members run.
     """
     began = time.perf_counter()
-    mesh = mesh_of(plan)
-    place = functools.partial(jax.device_put, device=split_over(mesh))
-    beside = functools.partial(jax.device_put, device=whole_on(mesh))
-    members, arrays = place(members), _placed(arrays, beside)
-    lifted = functools.partial(lift, plan=plan, mesh=mesh)
-    init = jax.jit(lifted(lambda member, _: one.init(build, member)))
-    carry = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=split_over(mesh)),
-        jax.eval_shape(init, members, ()),
-    )
-    make = functools.partial(_on_device, build, members, arrays, carry, lifted, beside)
-    if plan.loop == "calls":
-        make = functools.partial(_on_host, build, members, arrays, carry, lifted, place, beside)
-    lowered, connect = make()
-    lowered["init"] = init.lower(members, ())
+    parts = parts_of(build, members, arrays, plan)
+    lowered, connect = (_on_device if plan.loop == "scan" else _on_host)(parts)
+    start = lifted(parts, lambda member, _: one.init(parts.build, member))
+    lowered["init"] = ready(parts, start, (parts.members, ()), out=parts.layout)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the compiler runs outside Python's lock
-        done = pool.map(lambda each: each.compile(), lowered.values())
+        done = pool.map(lambda compile: compile(), lowered.values())
         compiled = dict(zip(lowered, done, strict=True))
-    advance, evaluate = connect(compiled)
+    advance, evaluate = connect({name: executable.run for name, executable in compiled.items()})
     return Program(
         plan=plan,
-        place=place,
-        init=lambda members: compiled["init"](members, ()),
+        place=functools.partial(jax.device_put, device=split_over(parts.mesh)),
+        init=lambda members: compiled["init"].run(members, ()),
         advance=advance,
         evaluate=evaluate,
-        abstract=carry,
+        abstract=parts.carry,
         compile_seconds=time.perf_counter() - began,
-        memory_bytes=_peak_memory(compiled["advance"]),
+        memory_bytes=_peak_memory(compiled["advance"].compiled),
     )
 
 
-def _on_device(
-    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any, beside: Any
-) -> tuple[dict[str, Any], Any]:
+def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     """The functions that loop over steps and batches inside the program."""
+    members, arrays, carry = parts.members, parts.arrays, parts.carry
 
     def one_advance(own: Any, shared: Any) -> tuple[Carry, Pulse]:
-        carry = one.advance(build, own[1], shared[0], own[0], shared[1])
+        carry = one.advance(parts.build, own[1], shared[0], own[0], shared[1])
         return carry, _pulse(carry)
 
-    lift_advance = lifted(one_advance)
-    lift_evaluate = lifted(lambda own, shared: one.evaluate(build, own[1], shared, own[0]))
-    advance = jax.jit(lambda carry, m, a, end: lift_advance((carry, m), (a, end)), donate_argnums=0)
-    evaluate = jax.jit(lambda carry, m, a: lift_evaluate((carry, m), a), donate_argnums=0)
-    number = lambda value: beside(jnp.int32(value))  # noqa: E731
+    lift_advance = lifted(parts, one_advance, by_hand=True)
+    lift_evaluate = lifted(parts, lambda own, shared: one.evaluate(parts.build, own[1], shared, own[0]))
+    number = lambda value: jax.device_put(jnp.int32(value), whole_on(parts.mesh))  # noqa: E731
+    split = split_over(parts.mesh)
     lowered = {
-        "advance": advance.lower(carry, members, arrays, number(0)),
-        "evaluate": evaluate.lower(carry, members, arrays),
+        "advance": ready(
+            parts,
+            lambda carry, m, a, end: lift_advance((carry, m), (a, end)),
+            (carry, members, arrays, number(0)),
+            out=(parts.layout, split),
+            donate=True,
+            by_hand=True,
+        ),
+        "evaluate": ready(
+            parts,
+            lambda carry, m, a: lift_evaluate((carry, m), a),
+            (carry, members, arrays),
+            out=(parts.layout, split),
+            donate=True,
+        ),
     }
 
-    def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
+    def connect(run: dict[str, Any]) -> tuple[Any, Any]:
         return (
-            lambda members, carry, _, end: compiled["advance"](carry, members, arrays, number(end)),
-            lambda members, carry: compiled["evaluate"](carry, members, arrays),
+            lambda members, carry, _, end: run["advance"](carry, members, arrays, number(end)),
+            lambda members, carry: run["evaluate"](carry, members, arrays),
         )
 
     return lowered, connect
 
 
-def _on_host(
-    build: Build, members: Any, arrays: Any, carry: Any, lifted: Any, place: Any, beside: Any
-) -> tuple[dict[str, Any], Any]:
+def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
     device are many times slower, and data that stays on the host comes a batch at a time."""
-    experiment = build(jax.tree.map(lambda leaf: leaf[0], members.config))
-    batches = {split: source.batches for split, source in experiment.evaluation.items()}
+    members, arrays, carry = parts.members, parts.arrays, parts.carry
+    split, whole = split_over(parts.mesh), whole_on(parts.mesh)
+    beside = functools.partial(jax.device_put, device=whole)
+    experiment = parts.build(jax.tree.map(lambda leaf: leaf[0], members.config))
+    batches = {name: source.batches for name, source in experiment.evaluation.items()}
     feeds = {
-        split: Feed(source, place if split == "train" else beside, end=batches.get(split, experiment.steps))
-        for split, source in one.sources_of(experiment).items()
+        name: Feed(
+            source,
+            functools.partial(jax.device_put, device=split if name == "train" else whole),
+            end=batches.get(name, experiment.steps),
+        )
+        for name, source in one.sources_of(experiment).items()
         if source.fetch
     }
-    given = {split: () if split in feeds else part for split, part in arrays.items()}
+    given = {name: () if name in feeds else part for name, part in arrays.items()}
 
     def once(own: Any, shared: Any) -> Carry:
         carry, member, fetched = own
         train = {"train": fetched} if "train" in feeds else {}
-        return one.advance_once(build, member, shared | train, carry)
+        return one.advance_once(parts.build, member, shared | train, carry)
 
-    def measure(split: str) -> Any:
+    def measure(name: str) -> Any:
         def part(own: Any, shared: Any) -> Any:
-            return one.measure(build, own[1], {split: shared[0]}, own[0], split, shared[1])
+            return one.measure(parts.build, own[1], {name: shared[0]}, own[0], name, shared[1])
 
-        lifted_part = lifted(part)
+        lifted_part = lifted(parts, part)
         return jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
 
-    lift_once, lift_close = lifted(once), lifted(lambda own, _: one.close(build, own[1], own[0], own[2]))
-    advance = jax.jit(lambda carry, m, fetched, a: lift_once((carry, m, fetched), a), donate_argnums=0)
-    pulse = jax.jit(lambda carry: jax.tree.map(jnp.copy, _pulse(carry)))
-    close = jax.jit(lambda carry, m, sums: lift_close((carry, m, sums), ()), donate_argnums=0)
-    measures = {split: measure(split) for split in batches}
-    shapes = _widened(arrays["train"], members.live) if "train" in feeds else ()
-    lowered = {"advance": advance.lower(carry, members, shapes, given), "pulse": pulse.lower(carry)}
+    lift_once = lifted(parts, once, by_hand=True)
+    lift_close = lifted(parts, lambda own, _: one.close(parts.build, own[1], own[0], own[2]))
+    close = jax.jit(
+        lambda carry, m, sums: lift_close((carry, m, sums), ()),
+        donate_argnums=0,
+        out_shardings=(parts.layout, split),
+    )
+    measures = {name: measure(name) for name in batches}
+    shapes = widened(arrays["train"], members.live) if "train" in feeds else ()
+    lowered = {
+        "advance": ready(
+            parts,
+            lambda carry, m, fetched, a: lift_once((carry, m, fetched), a),
+            (carry, members, shapes, given),
+            out=parts.layout,
+            donate=True,
+            by_hand=True,
+        ),
+        "pulse": ready(parts, lambda carry: jax.tree.map(jnp.copy, _pulse(carry)), (carry,), out=split),
+    }
 
-    def connect(compiled: dict[str, Any]) -> tuple[Any, Any]:
+    def connect(run: dict[str, Any]) -> tuple[Any, Any]:
         def advance(members: Member, carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
             for step in range(start, end):
                 fetched = feeds["train"].of(members.key, step) if "train" in feeds else ()
-                carry = compiled["advance"](carry, members, fetched, given)
-            return carry, compiled["pulse"](carry)
+                carry = run["advance"](carry, members, fetched, given)
+            return carry, run["pulse"](carry)
 
-        def evaluated(members: Member, carry: Carry, split: str, index: int) -> Any:
-            data = feeds[split].of(None, index) if split in feeds else given[split]
-            return measures[split](carry, members, data, beside(jnp.int32(index)))
+        def evaluated(members: Member, carry: Carry, name: str, index: int) -> Any:
+            data = feeds[name].of(None, index) if name in feeds else given[name]
+            return measures[name](carry, members, data, beside(jnp.int32(index)))
 
         def evaluate(members: Member, carry: Carry) -> tuple[Carry, Row]:
             sums = {}
-            for split, count in batches.items():
-                parts = (evaluated(members, carry, split, index) for index in range(count))
-                sums[split] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
+            for name, count in batches.items():
+                parts = (evaluated(members, carry, name, index) for index in range(count))
+                sums[name] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
             return close(carry, members, sums)
 
         return advance, evaluate
 
     return lowered, connect
-
-
-def _placed(arrays: Any, beside: Callable[[Any], Any]) -> Any:
-    """Arrays on the devices; shapes of what stays on the host as they are."""
-    return jax.tree.map(lambda one: one if isinstance(one, jax.ShapeDtypeStruct) else beside(one), arrays)
-
-
-def _widened(shapes: Any, live: jax.Array) -> Any:
-    """The shapes of one member's rows as those of all members', `[members, ...]`."""
-    return jax.tree.map(
-        lambda one: jax.ShapeDtypeStruct((*live.shape, *one.shape), one.dtype, sharding=live.sharding), shapes
-    )
 
 
 def _pulse(carry: Carry) -> Pulse:

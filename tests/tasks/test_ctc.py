@@ -4,8 +4,6 @@
 """CTC against sums over all alignments and PyTorch, decoding, exact rates, and what it learns."""
 
 import itertools
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from fdl.data import Splits, log_mel, sampled, spoken_digits
+from fdl.data import Splits, sampled
 from fdl.models.acoustic import AcousticModel
 from fdl.tasks.ctc import best_path, ctc, ctc_loss, prefix_beam
 
@@ -194,36 +192,3 @@ def test_rows_that_do_not_fit(broken, stride, message):
     with pytest.raises(ValueError, match=message) as caught:
         ctc(SMALL, Splits(GOOD | broken, GOOD, GOOD), optax.sgd(0.1), steps=1, stride=stride)
     assert "\n" not in str(caught.value)
-
-
-def strings(part, features, rows, speakers, rng):
-    """Strings of one to four recordings, each by one of the speakers; labels are the digits plus 1."""
-    x = np.zeros((rows, 240, features[0].shape[1]), np.float32)
-    y, length = np.zeros((rows, 4), np.int32), np.zeros(rows, np.int32)
-    for row in range(rows):
-        voice = np.flatnonzero(part["speaker"] == rng.choice(speakers))
-        said = rng.choice(voice, size=rng.integers(1, 5))
-        frames = np.concatenate([features[clip] for clip in said])[: x.shape[1]]
-        x[row, : len(frames)], y[row, : len(said)], length[row] = frames, part["y"][said] + 1, len(frames)
-    return {"x": x, "length": length, "y": y}
-
-
-@pytest.mark.slow
-def test_it_transcribes_strings_of_digits_of_speakers_never_heard():
-    folder = os.environ.get("FDL_DATA")
-    files = list(Path(folder).rglob("fsdd.npz")) if folder else []
-    if not files:
-        pytest.skip("FDL_DATA names no folder with fsdd.npz")
-    part, rng = spoken_digits(files[0]).train, np.random.default_rng(0)
-    mels = np.asarray(jax.jit(lambda x: log_mel(x.astype(jnp.float32) / 32768, rate=8000))(part["x"]))
-    frames = np.maximum(1, 1 + (part["length"] - 200) // 80)
-    features = [row[:count] - row[:count].mean(0) for row, count in zip(mels, frames, strict=True)]
-    sets = [
-        strings(part, features, rows, speakers, rng)
-        for rows, speakers in ((4000, [0, 1, 2, 3]), (300, [4]), (600, [5]))
-    ]
-    model = AcousticModel(11, channels=64, widths=(64,), stride=3, dropout=0.2)
-    experiment = ctc(model, Splits(*sets), optax.adam(3e-3), steps=800, batch_size=32, stride=3)
-    values = evaluated(experiment, trained(experiment), "test")
-    print(values)
-    assert values["error_rate"] < 0.5  # who says nothing has 1.0, and who guesses each digit 0.9

@@ -15,7 +15,7 @@ from fdl.models.detector import Detector, Maps
 from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
 from fdl.tasks.boxes import decode, targets
-from fdl.tasks.detection import detect, detection, image_losses
+from fdl.tasks.detection import detect, detection, image_losses, precision_over
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
@@ -177,6 +177,9 @@ def test_shapes_are_found_with_a_precision_far_above_that_of_the_mean_box():
     baseline = mean_average_precision(*everywhere, truth["boxes"], truth["labels"])
     assert baseline < 0.2
     assert precision(found, truth) > 0.6
+    source = experiment.evaluation["test"]
+    whole = precision_over(model, variables(state), source, count=4)
+    np.testing.assert_allclose(whole, precision(found, truth), atol=1e-3)  # equal scores may change places
     assert evaluated(experiment, state, "test")["recall"] > 0.6
 
 

@@ -1,0 +1,152 @@
+"""Where each array of an experiment lies on a mesh: parameters by their axes' names, batches by rows.
+
+The rules, after Xu et al. 2021, GSPMD, and Rajbhandari et al. 2020, ZeRO, sec. 5: the axes named `heads`,
+`mlp` and `vocab` are split along the mesh axis `tensor`; then the longest axis that is left of every
+parameter, and of the optimizer's arrays beside it, along `fsdp`; the rows of batches and activations along
+`data` and `fsdp`. What does not divide stays whole.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fdl import shards
+from fdl.experiment import Batch, Experiment, Learner, Metrics, State
+from fdl.models.axes import laid_out_by, names_shown
+from fdl.parallel.plan import Plan
+
+TENSOR = ("heads", "mlp", "vocab")
+"""The names of the axes that are split along the mesh axis `tensor`."""
+SMALLEST = 1024
+"""Arrays of fewer elements are kept whole: asking for their parts costs more than their memory."""
+
+
+def spec_of(shape: Sequence[int], names: Sequence[str | None], plan: Plan) -> PartitionSpec:
+    """How an array of a learner's state is split, by its shape and its axes' names (or no names)."""
+    axes: list[str | None] = [None] * len(shape)
+    if math.prod(shape) < SMALLEST:
+        return PartitionSpec()
+    if plan.tensor > 1:
+        fitting = [i for i, name in enumerate(names) if name in TENSOR and shape[i] % plan.tensor == 0]
+        for i in fitting[:1]:
+            axes[i] = "tensor"
+    if plan.fsdp > 1:
+        free = [i for i in range(len(shape)) if axes[i] is None and shape[i] % plan.fsdp == 0]
+        if free:
+            axes[max(free, key=lambda i: shape[i])] = "fsdp"
+    return PartitionSpec(*axes)
+
+
+def state_specs(learner: Learner, plan: Plan) -> Any:
+    """How a learner's state is split: a `PartitionSpec` for each of its arrays.
+
+    Raises:
+      ValueError: the axes of its parameters have no names, and `tensor` goes by them.
+    """
+    key = jax.random.key(0)
+    state = jax.eval_shape(learner.init, key)
+    if plan.tensor == 1:
+        return jax.tree.map(lambda leaf: spec_of(leaf.shape, (), plan), state)
+    with names_shown():
+        boxed = jax.eval_shape(lambda key: learner.init(key), key)  # not the trace of before, from a cache
+    is_box = lambda leaf: isinstance(leaf, nn.Partitioned)  # noqa: E731
+    boxes = jax.tree.leaves(boxed, is_leaf=is_box)
+    leaves, structure = jax.tree.flatten(state)
+    named = [box.names if is_box(box) else () for box in boxes]
+    if len(boxes) != len(leaves) or not any(set(names) & set(TENSOR) for names in named):
+        raise ValueError(
+            f"no parameter has an axis named {', '.join(TENSOR)}, so there is nothing to split along "
+            "tensor; take data or fsdp"
+        )
+    specs = [spec_of(leaf.shape, names, plan) for leaf, names in zip(leaves, named, strict=True)]
+    return jax.tree.unflatten(structure, specs)
+
+
+def state_layout(learner: Learner, plan: Plan, mesh: Mesh) -> Any:
+    """The shardings of a population's states, of leaves `[members, ...]`."""
+    return jax.tree.map(
+        lambda spec: NamedSharding(mesh, PartitionSpec("population", *spec)),
+        state_specs(learner, plan),
+        is_leaf=lambda spec: isinstance(spec, PartitionSpec),
+    )
+
+
+def on_mesh(experiment: Experiment, plan: Plan) -> Experiment:
+    """The same experiment with every array laid out as the plan says; to be run under `lift`.
+
+    Its `step` may run by hand along `data`, as the plan's strategy says; `init` and `evaluate` are for `jit`.
+
+    Raises:
+      ValueError: batches whose rows do not divide over the devices, or nothing to split along `tensor`.
+    """
+    if plan.group == 1:
+        return experiment
+    _check_rows(experiment, plan)
+    learner, specs = experiment.learner, state_specs(experiment.learner, plan)
+    # In this order: with ("data", "fsdp") on a mesh that splits along tensor as well, jaxlib 0.10 and 0.12
+    # compiled (for CPUs) a wrong gradient of an MLP's first layer.
+    everywhere = tuple(axis for axis in ("fsdp", "data") if getattr(plan, axis) > 1)
+    by_compiler = everywhere if plan.strategy == "jit" else tuple({"fsdp"} & set(everywhere))
+    alone = plan.strategy == "pmap"  # the compiler sees one device's program
+
+    def lay(state: State) -> State:
+        return state if alone else jax.tree.map(_constrained, state, specs)
+
+    def split(batch: Batch, axes: tuple[str, ...]) -> Batch:
+        names = ("batch",)
+        return jax.tree.map(lambda leaf: _place(leaf, names[: leaf.ndim], axes, plan), batch)
+
+    def init(key: jax.Array) -> State:
+        return jax.tree.map(_constrained, learner.init(key), specs)
+
+    def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
+        batch = shards.own_rows(batch) if plan.strategy != "jit" else batch
+        if alone:
+            return learner.step(state, batch, key)
+        with laid_out_by(functools.partial(_place, axes=by_compiler, plan=plan)):
+            state, metrics = learner.step(state, split(batch, by_compiler), key)
+        return lay(state), metrics
+
+    def evaluate(state: State, batch: Batch) -> Metrics:
+        with laid_out_by(functools.partial(_place, axes=everywhere, plan=plan)):
+            return learner.evaluate(state, split(batch, everywhere))
+
+    return experiment._replace(learner=Learner(init, step, evaluate))
+
+
+def _check_rows(experiment: Experiment, plan: Plan) -> None:
+    """Every array of a training batch must have rows that divide over the devices."""
+    source, shares = experiment.train, plan.data * plan.fsdp
+    if shares == 1:
+        return
+    batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), jax.random.key(0))
+    rows = sorted({leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(batch)})
+    uneven = [count for count in rows if count == 0 or count % shares]
+    if uneven or not rows:
+        what = f"batches of {uneven[0]} rows" if uneven and uneven[0] else "batches without rows"
+        raise ValueError(
+            f"{what} do not divide over data × fsdp = {shares} devices; take a batch size that is a "
+            f"multiple of {shares}, or another mesh"
+        )
+
+
+def _place(x: jax.Array, names: Sequence[str | None], axes: tuple[str, ...], plan: Plan) -> jax.Array:
+    """An activation or a batch, laid out by the names of its axes; the rows along the mesh axes `axes`."""
+    parts: list[Any] = [None] * x.ndim
+    for i, name in enumerate(names):
+        if name == "batch" and axes and x.shape[i] % math.prod(getattr(plan, a) for a in axes) == 0:
+            parts[i] = axes
+        if name in TENSOR and plan.tensor > 1 and "tensor" not in parts and x.shape[i] % plan.tensor == 0:
+            parts[i] = "tensor"
+    return _constrained(x, PartitionSpec(*parts))
+
+
+def _constrained(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    return lax.with_sharding_constraint(x, NamedSharding(jax.sharding.get_abstract_mesh(), spec))

@@ -1,0 +1,86 @@
+"""How a function of one member becomes a compiled function of a population on a mesh."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fdl import shards
+from fdl.parallel.plan import Plan
+
+
+def lift(function: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callable[[Any, Any], Any]:
+    """A function of one member, `function(own, shared) -> out`, over a leading member axis.
+
+    Along `population`, and along `data` where each device is to run the step by itself, the function is
+    mapped by hand (`shard_map`), so that groups of devices never wait for each other; along the other
+    axes the compiler splits it.
+
+    Returns:
+      `lifted(own, shared) -> out`, where the leaves of `own` and `out` are `[members, ...]`.
+    """
+    each = plan.members // plan.population
+
+    def local(own: Any, shared: Any) -> Any:
+        if each == 1:
+            out = function(jax.tree.map(lambda leaf: leaf[0], own), shared)
+            return jax.tree.map(lambda leaf: leaf[None], out)
+        if plan.across == "vmap":
+            return jax.vmap(function, in_axes=(0, None))(own, shared)
+        return lax.map(lambda member: function(member, shared), own)
+
+    if plan.devices == 1 or plan.strategy == "pmap":
+        return local
+    split, whole = PartitionSpec("population"), PartitionSpec()
+    by_hand = {"population", shards.AXIS} if plan.strategy == "shard_map" else {"population"}
+    return jax.shard_map(
+        local, mesh=mesh, in_specs=(split, whole), out_specs=split, axis_names=by_hand, check_vma=False
+    )
+
+
+class Executable(NamedTuple):
+    """A compiled function.
+
+    Attributes:
+      run: the function, of placed arrays.
+      compiled: what the compiler knows of it (`memory_analysis()`, `as_text()`).
+    """
+
+    run: Callable[..., Any]
+    compiled: Any
+
+
+def lower(
+    function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, *, out: Any = None, donate: bool
+) -> Callable[[], Executable]:
+    """A function of the whole population, traced and ready to be compiled.
+
+    Args:
+      function: what is to be compiled.
+      arguments: placed arrays, or shapes with shardings.
+      plan: how it runs.
+      out: the shardings of its results, where they are to be fixed.
+      donate: whether the first argument is given up.
+    """
+    donated = (0,) if donate else ()
+    if plan.strategy != "pmap":
+        lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
+        return lambda: Executable(compiled := lowered.compile(), compiled)
+    # pmap wants an argument that differs from device to device; the devices' numbers are one.
+    devices = jax.devices()[: plan.devices]
+    mapped = jax.pmap(
+        lambda number, *rest: function(*rest),
+        axis_name=shards.AXIS,
+        in_axes=(0, *(None for _ in arguments)),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=tuple(place + 1 for place in donated),
+    )
+    along = NamedSharding(Mesh(np.asarray(devices), (shards.AXIS,)), PartitionSpec(shards.AXIS))
+    numbers = jax.device_put(np.arange(plan.devices), along)
+    lowered = mapped.lower(numbers, *arguments)
+    return lambda: Executable(functools.partial(compiled := lowered.compile(), numbers), compiled)

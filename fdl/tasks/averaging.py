@@ -1,0 +1,79 @@
+"""Evaluation by averaged parameters: a wrapper for any learner by gradients."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fdl.experiment import Batch, Learner
+from fdl.metrics import Mean
+from fdl.tasks.gradient import State
+
+
+class Averaged(NamedTuple):
+    """What a step of an averaged learner reads and writes.
+
+    Attributes:
+      latest: the inner learner's state, which learns as it would alone.
+      average: the moving average of its parameters; before the first step the first ones.
+      weight: the sum of the weights of what was averaged, 1 - decay ** steps, a scalar.
+    """
+
+    latest: State
+    average: Any
+    weight: jax.Array
+
+    @property
+    def state(self) -> State:
+        """The latest state with the averaged parameters, as `fdl.tasks.gradient.variables` takes it."""
+        return self.latest._replace(params=self.average)
+
+
+def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
+    """The learner whose evaluations see an exponential moving average of the parameters.
+
+    The average after step t is the mean of the parameters after steps 1 to t, in which each counts `decay`
+    times as much as the one after it: Kingma & Ba 2015, Adam, sec. 7.2, whose correction of the bias
+    it has. The parameters from which the run starts do not count. Learning is as without it; other
+    collections, such as batch statistics, are not averaged.
+
+    For any task: `experiment._replace(learner=averaged(experiment.learner, decay=0.999))`. What looks for a
+    `State` gets it by the property `state`: `variables(averaged_state.state)`; `warm_start` comes before.
+
+    Args:
+      learner: one whose state is a `State`, as of `gradient_learner`.
+      decay: from 0, the latest parameters, to below 1; it may be traced.
+
+    Returns:
+      A learner whose state is `Averaged`.
+
+    Raises:
+      ValueError: a decay out of range, or a learner of another state.
+    """
+    if not isinstance(decay, jax.Array) and not 0 <= decay < 1:
+        raise ValueError(f"decay is {decay}; expected at least 0 and below 1")
+    wanted = jax.eval_shape(learner.init, jax.random.key(0))
+    if not isinstance(wanted, State):
+        raise ValueError(
+            f"the learner's state is a {type(wanted).__name__}; expected one of a gradient learner"
+        )
+
+    def init(key: jax.Array) -> Averaged:
+        state = learner.init(key)
+        return Averaged(state, state.params, jnp.zeros(()))
+
+    def step(before: Averaged, batch: Batch, key: jax.Array) -> tuple[Averaged, Mapping[str, Any]]:
+        latest, metrics = learner.step(before.latest, batch, key)
+        weight = decay * before.weight + (1 - decay)
+        share = (1 - decay) / weight  # 1 at the first step, so that nothing is left of the start
+
+        def moved(old: jax.Array, new: jax.Array) -> jax.Array:
+            return (old + share * (new - old)).astype(old.dtype)
+
+        return Averaged(latest, jax.tree.map(moved, before.average, latest.params), weight), metrics
+
+    def evaluate(averaged: Averaged, batch: Batch) -> Mapping[str, Mean]:
+        return learner.evaluate(averaged.state, batch)
+
+    return Learner(init, step, evaluate)

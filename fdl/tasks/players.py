@@ -1,0 +1,90 @@
+"""The two players of adversarial learning: their states, their passes and what they must fit."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fdl import rng
+from fdl.tasks.gradient import State, variables
+
+Inputs = tuple[jax.Array, ...]
+"""A player's arguments `[B, ...]`: noise or rows, and in conditional learning labels `[B]`."""
+
+
+class Players(NamedTuple):
+    """What a step of adversarial learning reads and writes.
+
+    Attributes:
+      generator: parameters, other collections and optimizer of the generator.
+      discriminator: those of the discriminator.
+      average: the exponential moving average of the generator's parameters, or None.
+    """
+
+    generator: State
+    discriminator: State
+    average: Any
+
+
+def start(model: nn.Module, inputs: Inputs, key: jax.Array, optimizer: optax.GradientTransformation) -> State:
+    """A player's first state."""
+    model_state = dict(model.init(key, *inputs, train=False))
+    params = model_state.pop("params")
+    return State(params, model_state, optimizer.init(params))
+
+
+def apply(model: nn.Module, player: State, inputs: Inputs, key: jax.Array) -> tuple[jax.Array, State]:
+    """Outputs in training, and the player with its collections after."""
+    mutable, rngs = list(player.model_state), {"dropout": rng.stream(key, "dropout")}
+    outputs, model_state = model.apply(variables(player), *inputs, train=True, rngs=rngs, mutable=mutable)
+    return outputs, player._replace(model_state=model_state)
+
+
+def update(optimizer: optax.GradientTransformation, player: State, grads: Any, model_state: Any) -> State:
+    """The player after a step of its optimizer, with the collections that the pass left."""
+    updates, optimizer_state = optimizer.update(grads, player.optimizer, player.params)
+    return State(optax.apply_updates(player.params, updates), model_state, optimizer_state)
+
+
+def check_players(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    row: Mapping[str, jax.ShapeDtypeStruct],
+    latent: int,
+    *,
+    conditional: bool,
+) -> None:
+    """Raises `ValueError` unless generated rows are like the data's, and each row gets one logit.
+
+    Args:
+      generator: see `adversarial`.
+      discriminator: see `adversarial`.
+      row: a prepared batch of one row.
+      latent: numbers of noise.
+      conditional: whether both players get the labels.
+    """
+    x = row["x"]
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x is {x.dtype}; expected floats: give the splits a prepare that makes them so")
+    if conditional and (
+        "y" not in row or row["y"].ndim != 1 or not jnp.issubdtype(row["y"].dtype, jnp.integer)
+    ):
+        raise ValueError(f"rows are {dict(row)}; expected integer labels y [N], or conditional=False")
+    labels = (jnp.zeros(1, jnp.int32),) if conditional else ()
+    made = _output_shape(generator, (jnp.zeros((1, latent)), *labels))
+    logits = _output_shape(discriminator, (jnp.zeros(x.shape), *labels))
+    if made != x.shape:
+        raise ValueError(
+            f"the generator makes rows of shape {list(made[1:])}; expected {list(x.shape[1:])}, as the "
+            "data's: change the generator or the data"
+        )
+    if logits != (1,):
+        raise ValueError(f"the discriminator's outputs have shape {['B', *logits[1:]]}; expected logits [B]")
+
+
+def _output_shape(model: nn.Module, inputs: Inputs) -> tuple[int, ...]:
+    init = lambda key: model.init_with_output(key, *inputs, train=False)[0]  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0)).shape

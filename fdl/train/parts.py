@@ -1,0 +1,91 @@
+"""What a population's functions are made of: members, arrays and a carry, laid out on a mesh."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from fdl.parallel.layout import on_mesh, state_layout
+from fdl.parallel.lift import Executable, lift, lower
+from fdl.parallel.plan import Plan, mesh_of, split_over, whole_on
+from fdl.train import member as one
+from fdl.train.member import Build, Carry, Member
+
+
+class Parts(NamedTuple):
+    """What a population's functions are made of.
+
+    Attributes:
+      build: the experiment as a function of the config, laid out on the mesh.
+      plan: how the members run.
+      mesh: the devices.
+      members: placed on them.
+      arrays: the sources' arrays, whole on every device; shapes of what stays on the host.
+      carry: its shapes with shardings.
+      layout: the shardings alone.
+    """
+
+    build: Build
+    plan: Plan
+    mesh: Mesh
+    members: Any
+    arrays: Any
+    carry: Carry
+    layout: Any
+
+
+def parts_of(build: Build, members: Member, arrays: Any, plan: Plan) -> Parts:
+    """Lays out a population: `members` of leaves `[plan.members, ...]`, the sources' `arrays` by split."""
+    mesh = mesh_of(plan)
+    laid_out = lambda config: on_mesh(build(config), plan)  # noqa: E731
+    shapes = jax.eval_shape(jax.vmap(lambda member: one.init(build, member)), members)
+    learner = build(jax.tree.map(lambda leaf: leaf[0], members.config)).learner
+    layout = jax.tree.map(lambda _: split_over(mesh), shapes)
+    layout = layout._replace(state=state_layout(learner, plan, mesh))
+    return Parts(
+        build=laid_out,
+        plan=plan,
+        mesh=mesh,
+        members=jax.device_put(members, split_over(mesh)),
+        arrays=placed(arrays, functools.partial(jax.device_put, device=whole_on(mesh))),
+        carry=jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            layout,
+        ),
+        layout=layout,
+    )
+
+
+def lifted(parts: Parts, function: Callable[[Any, Any], Any], *, by_hand: bool = False) -> Any:
+    """A function of one member over all; only a training step may see its device's rows alone."""
+    plan = parts.plan if by_hand else parts.plan._replace(strategy="jit")
+    return lift(function, plan, parts.mesh)
+
+
+def ready(
+    parts: Parts,
+    function: Any,
+    arguments: Any,
+    *,
+    out: Any = None,
+    donate: bool = False,
+    by_hand: bool = False,
+) -> Callable[[], Executable]:
+    """`fdl.parallel.lift.lower` of a lifted function; `by_hand` as for `lifted`."""
+    plan = parts.plan if by_hand else parts.plan._replace(strategy="jit")
+    return lower(function, arguments, plan, out=out, donate=donate)
+
+
+def placed(arrays: Any, beside: Callable[[Any], Any]) -> Any:
+    """Arrays on the devices; shapes of what stays on the host as they are."""
+    return jax.tree.map(lambda one: one if isinstance(one, jax.ShapeDtypeStruct) else beside(one), arrays)
+
+
+def widened(shapes: Any, live: jax.Array) -> Any:
+    """The shapes of one member's rows as those of all members', `[members, ...]`."""
+    return jax.tree.map(
+        lambda one: jax.ShapeDtypeStruct((*live.shape, *one.shape), one.dtype, sharding=live.sharding), shapes
+    )

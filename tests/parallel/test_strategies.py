@@ -1,0 +1,44 @@
+"""All strategies take the same step; sharded arrays are sharded."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.parallel.strategy_driver import MODELS, PLANS
+
+pytestmark = pytest.mark.slow  # a minute of compiling for each model
+
+CASES = [(m, p) for m in MODELS for p, plan in PLANS.items() if plan.tensor == 1 or m != "resnet"]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[tuple[str, str], dict[str, float]]:
+    """What the driver measured, by model and plan; each model has a process with 8 simulated devices."""
+    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
+    results = {}
+    for model in MODELS:
+        command = [sys.executable, "-m", "tests.parallel.strategy_driver", model]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        for line in map(json.loads, done.stdout.splitlines()):
+            results[model, line.pop("plan")] = line
+    return results
+
+
+@pytest.mark.parametrize(("model", "plan"), CASES)
+def test_a_step_is_that_of_one_device(found, model, plan):
+    # Plain SGD: Adam would hide a gradient that is a multiple of the right one.
+    measured = found[model, plan]
+    assert measured["apart"] <= 1.0, "in units of 1e-5 absolute plus 1e-5 relative"
+    assert measured["metrics"] <= 1e-5
+
+
+@pytest.mark.parametrize(("model", "plan"), CASES)
+def test_a_device_holds_its_share_of_the_parameters(found, model, plan):
+    share, split = found[model, plan]["share"], PLANS[plan]
+    least = 1 / (split.population * split.fsdp * split.tensor)
+    # What is small, or has no axis that divides, is whole on every device of a group.
+    assert least <= share <= (least if split.fsdp * split.tensor == 1 else least + 0.3)

@@ -1,0 +1,82 @@
+"""What Google's TPU and Compute Engine APIs are for the real gcloud in the tests, on a fake cloud."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.tpu import fake_cloud
+
+
+def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
+    """Serves on a free port until it is shut down; also gives the requests for slices, which grow."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = _get(folder, self.path.partition("?")[0])
+            self._send(status, {**body, **keys} if "networkEndpoints" in body else body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.partition("?")[0].endswith("/queuedResources"):
+                created.append(json.loads(body))
+                error = fake_cloud.create(folder)
+                self._send(*((429, _error(429, error)) if error else (200, _operation(done=False))))
+            else:  # guest attributes: there are none
+                self._send(404, _error(404, "no guest attributes"))
+
+        def do_PATCH(self) -> None:  # the ssh key goes into the VMs' metadata
+            keys["metadata"] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["metadata"]
+            self._send(200, _operation(done=True))
+
+        def do_DELETE(self) -> None:
+            fake_cloud.delete(folder)
+            self._send(200, _operation(done=False))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            del format, args
+
+        def _send(self, status: int, body: dict[str, Any]) -> None:
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+    keys: dict[str, Any] = {}
+    created: list[dict[str, Any]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, created
+
+
+def _get(folder: Path, path: str) -> tuple[int, dict[str, Any]]:
+    name = path.removeprefix("/v2/")
+    if "/operations/" in path:
+        return 200, _operation(done=True)
+    if path.startswith("/compute/"):
+        return 200, {"kind": "compute#project", "name": "fake", "commonInstanceMetadata": {}}
+    queued, node = fake_cloud.look(folder)
+    if "/queuedResources/" in path and queued:
+        return 200, {"name": name, "state": {"state": queued}}
+    if "/nodes/" in path and node:
+        endpoints = [{"ipAddress": f"10.0.0.{worker}", "port": 8470} for worker in range(fake_cloud.WORKERS)]
+        about = {"name": name, "id": "17", "state": node, "apiVersion": "V2", "acceleratorType": "v4-16"}
+        return 200, {**about, "networkEndpoints": endpoints}
+    return 404, _error(404, "Resource not found")
+
+
+def _operation(*, done: bool) -> dict[str, Any]:
+    name = "projects/fake/locations/us-east5-b/operations/one"
+    return {
+        "name": name,
+        "done": done,
+        **({"response": {"name": "projects/fake/locations/us-east5-b/nodes/sweep-1"}} if done else {}),
+    }
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    status = {404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}[code]
+    return {"error": {"code": code, "message": message, "status": status}}

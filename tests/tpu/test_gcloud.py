@@ -1,0 +1,124 @@
+"""Argument lists: every word in its place, and nothing of the user's ever read by a shell."""
+
+import shlex
+import subprocess
+
+import pytest
+
+from tpu import gcloud
+from tpu.gcloud import Place, Request
+
+PLACE = Place("sweep-1", "us-east5-b", "my-project")
+WHERE = ["--zone=us-east5-b", "--project=my-project"]
+NASTY = [
+    "a b",
+    "it's",
+    'say "no"',
+    "x; touch INJECTED",
+    "$(touch INJECTED)",
+    "`touch INJECTED`",
+    "&& |",
+    "*",
+    "",
+    "\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "image", "pricing"),
+    [
+        (Request("v5litepod-16", "spot"), "v2-alpha-tpuv5-lite", ["--spot"]),
+        (Request("v6e-8", "reserved"), "v2-alpha-tpuv6e", ["--reserved"]),
+        (Request("v5p-32"), "v2-alpha-tpuv5", []),
+        (Request("v4-8"), "tpu-ubuntu2204-base", []),
+        (Request("v4-8", "on-demand", "my-image"), "my-image", []),
+    ],
+)
+def test_create(request_, image, pricing):
+    assert gcloud.create(PLACE, request_) == [
+        "gcloud", "compute", "tpus", "queued-resources", "create", "sweep-1", "--node-id=sweep-1",
+        f"--accelerator-type={request_.accelerator}", f"--runtime-version={image}", *pricing, "--async",
+        *WHERE, "--quiet",
+    ]  # fmt: skip
+
+
+def test_describe_and_delete():
+    tpus = ["gcloud", "compute", "tpus"]
+    assert gcloud.describe_queued(PLACE) == [
+        *tpus, "queued-resources", "describe", "sweep-1", *WHERE, "--format=json"
+    ]  # fmt: skip
+    assert gcloud.describe_node(Place("sweep-1", "us-east5-b")) == [
+        *tpus, "tpu-vm", "describe", "sweep-1", "--zone=us-east5-b", "--format=json"
+    ]  # fmt: skip
+    assert gcloud.delete(PLACE) == [
+        *tpus, "queued-resources", "delete", "sweep-1", "--force", "--async", *WHERE, "--quiet"
+    ]  # fmt: skip
+
+
+def test_ssh_and_scp():
+    words = gcloud.ssh(PLACE, 3, words=["bash", "x y"])
+    assert words[:8] == [
+        "gcloud", "compute", "tpus", "tpu-vm", "ssh", "sweep-1", "--worker=3", "--command=bash 'x y'"
+    ]  # fmt: skip
+    assert "--ssh-flag=-oConnectTimeout=10" in words and words[-3:] == [*WHERE, "--quiet"]
+    words = gcloud.scp(PLACE, 0, files=["/a/b c"], to="d")
+    assert words[3:8] == ["tpu-vm", "scp", "/a/b c", "sweep-1:d", "--worker=0"]
+    assert "--scp-flag=-oConnectTimeout=10" in words and words[-3:] == [*WHERE, "--quiet"]
+
+
+def test_the_users_words_come_out_of_a_shell_as_they_went_in(tmp_path):
+    show = ["python3", "-c", "import sys; print(sys.argv[1:])", *NASTY]
+    (command,) = [w for w in gcloud.ssh(PLACE, 0, words=show) if w.startswith("--command=")]
+    for shell in ("sh", "bash"):
+        shown = subprocess.run(
+            [shell, "-c", command.removeprefix("--command=")], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert shown.stdout == f"{NASTY}\n", shown.stderr
+    assert not list(tmp_path.iterdir())
+    assert shlex.split(command.partition("=")[2]) == show
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "workers"),
+    [
+        ("v2-8", 1), ("v3-32", 4), ("v4-8", 1), ("v4-4096", 512), ("v5p-16", 2), ("v5litepod-1", 1),
+        ("v5litepod-8", 1), ("v5litepod-16", 4), ("v5litepod-256", 64), ("v6e-4", 1), ("v6e-64", 16),
+    ],
+)  # fmt: skip
+def test_workers_of_a_slice(accelerator, workers):
+    assert gcloud.hosts(accelerator) == workers
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "complaint"),
+    [
+        ("v5e-16", "that chip is called v5litepod-16"),
+        ("tpu7x-16", "Compute Engine or GKE"),
+        ("v9-8", "one of v2, v3, v4, v5litepod, v5p, v6e"),
+        ("v4", "expected GENERATION-N"),
+        ("v4-12", "a multiple of 8"),
+        ("v6e-2", "1, 4, 8 or 16"),
+        ("v4-8; rm", "expected GENERATION-N"),
+    ],
+)
+def test_accelerators_that_do_not_exist(accelerator, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        gcloud.hosts(accelerator)
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "project", "flag"),
+    [
+        ("Sweep", "us-east5-b", None, "NAME"),
+        ("a;b", "us-east5-b", None, "NAME"),
+        ("-a", "us-east5-b", None, "NAME"),
+        ("a\n", "us-east5-b", None, "NAME"),
+        ("a", "us-east5", None, "--zone"),
+        ("a", "us-east5-b --project=x", None, "--zone"),
+        ("a", "us-east5-b", "My Project", "--project"),
+    ],
+)
+def test_names_that_google_cloud_refuses(name, zone, project, flag):
+    with pytest.raises(ValueError, match=f"^{flag} is .*; expected"):
+        gcloud.checked_place(name, zone, project)
+    assert gcloud.checked_place("a", "us-central1-ai1a", "example.com:p-1").zone == "us-central1-ai1a"

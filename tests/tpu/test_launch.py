@@ -1,0 +1,201 @@
+"""The command line: what it refuses, what it would do, what it copies."""
+
+import ast
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from tpu import archive, launch
+from tpu.rehearsal import rehearsal
+from tpu.world import Output, World, each, execute, real
+
+WHERE = ["sweep-1", "--zone", "us-east5-b"]
+SWEEP = ["--", "sweep", "experiments/one.py", "--workdir", "gs://runs/it's; rm -rf ~"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with one experiment."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/one.py").write_text("print(1)\n")
+    subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", tmp_path], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["fly", *WHERE], "invalid choice: 'fly'"),
+        (["up", *WHERE, *SWEEP], "--accelerator"),
+        (["up", *WHERE, "--accelerator", "v5e-16", *SWEEP], "that chip is called v5litepod-16"),
+        (["up", *WHERE, "--accelerator", "v4-8", "--spot", "--reserved", *SWEEP], "not allowed with"),
+        (["up", *WHERE, "--accelerator", "v4-8", "--crashes", "x", *SWEEP], "invalid int value: 'x'"),
+        (["up", *WHERE, "--accelerator", "v4-8", "--runtime-version", "a b", *SWEEP], "--runtime-version is"),
+        (["delete", "Sweep", "--zone", "us-east5-b"], "NAME is 'Sweep'"),
+        (["delete", "sweep-1"], "--zone"),
+        (["delete", *WHERE, "--", "run"], "takes no fdl command"),
+        (["run", *WHERE], "expected an fdl command after --"),
+        (["run", *WHERE, "--", "sweep"], "needs an experiment's file"),
+        (
+            ["run", *WHERE, "--", "sweep", "experiments/two.py", "--workdir", "gs://a"],
+            "needs an experiment's file",
+        ),
+        (["run", *WHERE, "--", "run", "experiments/one.py"], "needs --workdir gs://BUCKET/NAME"),
+        (
+            ["run", *WHERE, "--", "run", "experiments/one.py", "--workdir=runs"],
+            "needs --workdir gs://BUCKET/NAME",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, complaint, root, capsys):
+    def run(words, limit):
+        raise AssertionError("nothing is run")
+
+    world = real()._replace(run=run)
+    assert launch.main(words, world=world, root=root) == 2
+    shown = capsys.readouterr()
+    assert complaint in shown.err and shown.err.startswith("error: ")
+    assert shown.out == "" and shown.err.count("\n") == 1
+
+
+def test_dry_run_prints_every_command_and_does_none(root):
+    said: list[str] = []
+
+    def run(words, limit):
+        raise AssertionError("nothing is run")
+
+    world = real()._replace(run=run, say=said.append)
+    words = ["up", *WHERE, "--accelerator", "v5litepod-16", "--spot", "--dry-run", *SWEEP]
+    assert launch.main(words, world=world, root=root) == 0
+    commands = [shlex.split(line) for line in said]
+    assert all(command[:3] == ["gcloud", "compute", "tpus"] for command in commands)
+    verbs = [command[4] for command in commands]
+    assert verbs[:2] == ["describe", "create"] and "delete" in verbs
+    remote = [w.partition("=")[2] for command in commands for w in command if w.startswith("--command=")]
+    assert remote[0] == "true"
+    assert sum(" setup " in line for line in remote) == sum(" start " in line for line in remote) == 4
+    start = shlex.split(next(line for line in remote if " start " in line))
+    assert start[4:] == ["uv", "run", "--no-sync", "fdl", *SWEEP[1:]]
+
+
+@pytest.mark.parametrize(
+    ("words", "verbs"),
+    [
+        (["create", *WHERE, "--accelerator", "v4-8"], ["describe", "create", "describe", "describe"]),
+        (["setup", *WHERE, "--extra", "text"], ["describe", "describe", "ssh", "scp", "scp", "ssh"]),
+        (["run", *WHERE, *SWEEP], ["describe", "describe", "ssh", "ssh", "ssh"]),
+        (["run", *WHERE, "--", "list"], ["describe", "describe", "ssh", "ssh", "ssh"]),
+        (["logs", *WHERE], ["describe", "describe", "ssh"]),
+        (["stop", *WHERE], ["describe", "describe", "ssh"]),
+        (["delete", *WHERE], ["describe", "describe", "delete", "describe"]),
+        (["watch", *WHERE, "--accelerator", "v4-8", *SWEEP],
+         ["describe", "create", "describe", "describe", "ssh", "scp", "scp", "ssh", "ssh", "ssh", "ssh"]),
+    ],
+)  # fmt: skip
+def test_what_each_command_does(words, verbs, root):
+    said: list[str] = []
+    cut = words.index("--") if "--" in words else len(words)
+    dry = [*words[:cut], "--dry-run", *words[cut:]]
+    assert launch.main(dry, world=real()._replace(say=said.append), root=root) == 0
+    assert [shlex.split(line)[4] for line in said] == verbs
+
+
+def test_a_slice_that_is_not_ready_is_said_to_be_so(root, capsys):
+    world = rehearsal(1, exists=False, write=lambda line: None)
+    assert launch.main(["run", *WHERE, *SWEEP], world=world, root=root) == 1
+    assert capsys.readouterr().err == "error: the slice sweep-1 is absent\n"
+
+
+def test_a_slice_that_cannot_be_deleted_is_an_error(root, capsys):
+    def run(words, limit):
+        if "delete" in words:
+            return Output(1, b"", "ERROR: PERMISSION_DENIED")
+        return Output(0, b'{"state": {"state": "SUSPENDED"}}', "")
+
+    world = World(run, lambda: 0.0, lambda seconds: None, lambda: "", lambda line: None)
+    assert launch.main(["delete", *WHERE], world=world, root=root) == 1
+    assert "could not be deleted, and costs" in capsys.readouterr().err
+
+
+def test_without_gcloud(root, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(root))
+    assert launch.main(["delete", *WHERE], root=root) == 1
+    assert capsys.readouterr().err == "error: gcloud is not installed, or not on the PATH\n"
+
+
+def test_ctrl_c_leaves_the_slice_and_says_so(root, capsys):
+    def run(words, limit):
+        raise KeyboardInterrupt
+
+    assert launch.main(["delete", *WHERE], world=real()._replace(run=run), root=root) == 75
+    assert "still runs and costs" in capsys.readouterr().err
+
+
+def test_the_same_code_is_the_same_archive(root, tmp_path):
+    (root / ".gitignore").write_text("out/\n")
+    (root / "out").mkdir()
+    (root / "out/big.bin").write_bytes(bytes(10))
+    (root / "link").symlink_to("experiments/one.py")
+    (root / "ä b;c.sh").write_text("#!/bin/sh\n")
+    (root / "ä b;c.sh").chmod(0o700)
+    first, second = root / "out/1.tar.gz", root / "out/2.tar.gz"
+    digest = archive.pack(root, first)
+    (root / "experiments/one.py").touch()
+    assert archive.pack(root, second) == digest
+    assert first.read_bytes() == second.read_bytes()
+    with tarfile.open(first) as tar:
+        assert tar.getnames() == [".gitignore", "experiments/one.py", "link", "ä b;c.sh"]
+        assert [info.mode for info in tar if info.isfile()] == [0o644, 0o644, 0o755]
+        assert tar.getmember("link").linkname == "experiments/one.py"
+    (root / "experiments/one.py").write_text("print(2)\n")
+    assert archive.pack(root, second) != digest
+
+
+def test_code_that_cannot_be_packed(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "LARGEST", 1000)
+    (root / "weights.bin").write_bytes(bytes(2000))
+    with pytest.raises(ValueError, match=r"of which weights\.bin .*\.gitignore"):
+        archive.pack(root, root / "a")
+    shutil.rmtree(root / ".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
+    with pytest.raises(ValueError, match="is not a git repository"):
+        archive.pack(root, root / "a")
+
+
+def test_a_program_that_takes_too_long_is_ended_with_its_children():
+    stopped = threading.Event()
+    done = execute(stopped, ["bash", "-c", "sleep 100 & sleep 100"], 0.1)
+    assert done.code is None and done.reason() == "no answer in time"
+    assert execute(stopped, ["bash", "-c", "echo a; echo b >&2; exit 3"], 10) == Output(3, b"a\n", "b\n")
+    stopped.set()
+    assert execute(stopped, ["sleep", "100"], 100).code is None
+
+
+def test_ctrl_c_ends_what_runs_on_other_threads():
+    world = real()
+
+    def one(index: int) -> int | None:
+        if index == 0:
+            raise KeyboardInterrupt
+        return world.run(["sleep", "100"], 100).code
+
+    with pytest.raises(KeyboardInterrupt):
+        each(world, one, range(3))
+
+
+def test_the_launcher_needs_nothing_but_python():
+    folder = Path(launch.__file__).parent
+    known = {*sys.stdlib_module_names, "tpu"}
+    for path in folder.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= known, path

@@ -1,0 +1,104 @@
+"""The condition of a slice, from what Google Cloud says of its request and of its VMs."""
+
+import json
+from enum import Enum
+from typing import Any, NamedTuple
+
+from tpu import gcloud
+from tpu.gcloud import Place
+from tpu.world import Output, World
+
+ASKING = 120.0
+"""Seconds that a question to Google Cloud may take."""
+
+
+class State(Enum):
+    """What there is to do about a slice."""
+
+    ABSENT = "absent"
+    WAITING = "waiting for capacity"
+    MAKING = "being made"
+    READY = "ready"
+    REFUSED = "refused"
+    DEAD = "dead"
+    LEAVING = "being deleted"
+    UNKNOWN = "unknown"
+
+
+class Condition(NamedTuple):
+    """A state, the number of workers (where READY), and Google's words for it."""
+
+    state: State
+    workers: int = 0
+    reason: str = ""
+
+    def text(self) -> str:
+        """For people."""
+        return f"{self.state.value} ({self.reason})" if self.reason else self.state.value
+
+
+QUEUED = {
+    "CREATING": State.WAITING,
+    "ACCEPTED": State.WAITING,
+    "WAITING_FOR_RESOURCES": State.WAITING,
+    "PROVISIONING": State.MAKING,
+    "FAILED": State.REFUSED,
+    "DELETING": State.LEAVING,
+}
+"""States of a request; all others but ACTIVE (SUSPENDING, SUSPENDED) are dead: spot VMs never come back."""
+NODE_MAKING = ("CREATING", "STARTING", "RESTARTING", "REIMAGING", "REPAIRING")
+"""States of VMs that may yet become READY."""
+
+
+def condition(queued: dict[str, Any], node: dict[str, Any] | None) -> Condition:
+    """The condition of a slice whose request is `queued` and whose VMs are `node`, None where there are none.
+
+    A slice is ready only with all its workers: half a slice would hang.
+    """
+    name = queued.get("state", {}).get("state", "STATE_UNSPECIFIED")
+    if name != "ACTIVE":
+        return Condition(QUEUED.get(name, State.DEAD), reason=": ".join([name, *_complaint(queued)]))
+    if node is None:
+        return Condition(State.MAKING, reason="ACTIVE, but without VMs")
+    inside = node.get("state", "STATE_UNSPECIFIED")
+    if inside in NODE_MAKING:
+        return Condition(State.MAKING, reason=inside)
+    if inside != "READY":
+        return Condition(State.DEAD, reason=inside)
+    workers = len(node.get("networkEndpoints", []))
+    expected = _expected(node.get("acceleratorType", ""), workers)
+    if workers != expected:
+        return Condition(State.MAKING, reason=f"READY, but with {workers} of {expected} workers")
+    return Condition(State.READY, workers, inside)
+
+
+def describe(world: World, place: Place) -> Condition:
+    """Asks Google Cloud. No answer is UNKNOWN, never ABSENT: nothing is made or deleted upon it."""
+    queued = world.run(gcloud.describe_queued(place), ASKING)
+    if _not_found(queued):
+        return Condition(State.ABSENT)
+    if queued.code != 0:
+        return Condition(State.UNKNOWN, reason=queued.reason())
+    node = world.run(gcloud.describe_node(place), ASKING)
+    if node.code != 0 and not _not_found(node):
+        return Condition(State.UNKNOWN, reason=node.reason())
+    try:
+        return condition(json.loads(queued.out), json.loads(node.out) if node.code == 0 else None)
+    except ValueError:
+        return Condition(State.UNKNOWN, reason="gcloud's answer is not JSON")
+
+
+def _complaint(queued: dict[str, Any]) -> list[str]:
+    message = queued["state"].get("failedData", {}).get("error", {}).get("message")
+    return [" ".join(message.split())] if message else []
+
+
+def _expected(accelerator: str, otherwise: int) -> int:
+    try:
+        return gcloud.hosts(accelerator)
+    except ValueError:  # a type that is newer than this file
+        return max(otherwise, 1)
+
+
+def _not_found(output: Output) -> bool:
+    return output.code not in (0, None) and "NOT_FOUND" in output.error

@@ -1,0 +1,114 @@
+"""The launcher's flags, and the fdl command behind them."""
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tpu.gcloud import RUNTIMES
+from tpu.supervisor import Budgets
+
+COMMANDS = {
+    "create": "ask for a slice, and wait until it is ready",
+    "setup": "copy the code and install the project on every worker",
+    "run": "run an fdl command on every worker of a slice that is set up, or join it where it runs",
+    "watch": "create, set up and run, again and again until the command has finished",
+    "up": "watch, then delete the slice",
+    "logs": "print what the workers have printed",
+    "stop": "end the command on every worker; it saves first",
+    "delete": "delete the slice",
+}
+TRAINING = ("run", "sweep")
+"""fdl's commands whose results would die with the slice, were they not in a bucket."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `ValueError`."""
+        raise ValueError(f"{message}; see {self.prog} --help")
+
+
+def parser() -> Parser:
+    """The flags of every command. The fdl command comes after `--` and is no part of them."""
+    whole = Parser(
+        prog="python -m tpu.launch",
+        allow_abbrev=False,
+        description="Runs fdl on a Cloud TPU slice. The same command again continues.",
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        runs = name in ("run", "watch", "up")
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if runs:
+            one.usage = (
+                f"python -m tpu.launch {name} NAME --zone ZONE [...] -- run|sweep FILE --workdir gs://..."
+            )
+        one.add_argument("name", metavar="NAME", help="the slice's name")
+        one.add_argument("--zone", required=True, help="as us-east5-b")
+        one.add_argument("--project", help="the project's id (default: gcloud's own)")
+        one.add_argument("--dry-run", action="store_true", help="print every gcloud command, do none")
+        if name in ("create", "watch", "up"):
+            _add_request(one)
+        if name in ("setup", "watch", "up"):
+            one.add_argument(
+                "--extra",
+                action="append",
+                default=[],
+                metavar="E",
+                help="an extra of the project, besides tpu",
+            )
+        if name in ("watch", "up"):
+            _add_budgets(one)
+        if name == "logs":
+            one.add_argument("--worker", type=int, help="only this one")
+    return whole
+
+
+def checked_command(words: Sequence[str], root: Path) -> list[str]:
+    """The words to run on a worker for an fdl command.
+
+    Raises:
+      ValueError: there is none, its file is not under `root`, or its results would die with the slice.
+    """
+    if not words or words[0].startswith("-"):
+        raise ValueError("expected an fdl command after --, as -- sweep FILE --workdir gs://BUCKET/NAME")
+    if words[0] in TRAINING:
+        if len(words) < 2 or Path(words[1]).is_absolute() or not (root / words[1]).is_file():
+            raise ValueError(f"fdl {words[0]} needs an experiment's file, relative to {root}")
+        given = [word.partition("=")[2] for word in words if word.startswith("--workdir=")]
+        given += [after for word, after in itertools.pairwise(words) if word == "--workdir"]
+        if not given or not all(place.startswith(("gs://", "s3://")) for place in given):
+            raise ValueError(
+                f"fdl {words[0]} needs --workdir gs://BUCKET/NAME: what is on a slice's disks dies with it"
+            )
+    return ["uv", "run", "--no-sync", "fdl", *words]
+
+
+def _add_request(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(RUNTIMES)}"
+    )
+    one.add_argument("--runtime-version", metavar="V", help="the VM's image (default: the generation's)")
+    pricing = one.add_mutually_exclusive_group()
+    pricing.add_argument(
+        "--spot", dest="pricing", action="store_const", const="spot", help="cheap, preemptible"
+    )
+    pricing.add_argument(
+        "--reserved", dest="pricing", action="store_const", const="reserved", help="of a reservation"
+    )
+    one.set_defaults(pricing="on-demand")
+
+
+def _add_budgets(one: argparse.ArgumentParser) -> None:
+    most = Budgets()
+    for kind, text in (
+        ("preemptions", "slices that may be lost"),
+        ("crashes", "attempts in a row that may fail"),
+        ("refusals", "requests in a row that may be refused"),
+    ):
+        one.add_argument(
+            f"--{kind}", type=int, default=getattr(most, kind), metavar="N", help=f"{text} (%(default)s)"
+        )

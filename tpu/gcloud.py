@@ -1,0 +1,142 @@
+"""Argument lists for `gcloud`: pure functions of what the user wants. No word here ever meets a shell,
+except the command of `ssh`, which is quoted."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+TPUS = ("gcloud", "compute", "tpus")
+SSH_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "BatchMode=yes")
+"""A worker that is gone is noticed within a minute, and nothing ever waits for a password."""
+
+RUNTIMES = {
+    "v2": "tpu-ubuntu2204-base",
+    "v3": "tpu-ubuntu2204-base",
+    "v4": "tpu-ubuntu2204-base",
+    "v5litepod": "v2-alpha-tpuv5-lite",
+    "v5p": "v2-alpha-tpuv5",
+    "v6e": "v2-alpha-tpuv6e",
+}
+"""The VM image of each generation."""
+COUNTS_CHIPS = ("v5litepod", "v6e")
+"""Generations whose names count chips; the others count cores, two to a chip."""
+PRICINGS = ("on-demand", "spot", "reserved")
+
+
+class Place(NamedTuple):
+    """Which slice: its name, and where it is."""
+
+    name: str
+    zone: str
+    project: str | None = None
+
+
+class Request(NamedTuple):
+    """What to ask for."""
+
+    accelerator: str
+    pricing: str = "on-demand"
+    runtime: str | None = None
+
+
+def checked_place(name: str, zone: str, project: str | None) -> Place:
+    """A place whose names Google Cloud can accept; raises `ValueError` for others."""
+    patterns = (
+        ("NAME", name, r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?", "small letters, digits and hyphens, as sweep-1"),
+        ("--zone", zone, r"[a-z]+-[a-z]+\d+-[a-z0-9]+", "a zone, as us-east5-b"),
+        ("--project", project, r"[a-z][a-z0-9.:-]*[a-z0-9]", "a project's id, as my-project-1"),
+    )
+    for flag, value, pattern, expected in patterns:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise ValueError(f"{flag} is {value!r}; expected {expected}")
+    return Place(name, zone, project)
+
+
+def checked_request(accelerator: str, pricing: str, runtime: str | None) -> Request:
+    """A request that can be granted; raises `ValueError` for others."""
+    hosts(accelerator)
+    if runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", runtime):
+        raise ValueError(f"--runtime-version is {runtime!r}; expected a name as v2-alpha-tpuv6e")
+    return Request(accelerator, pricing, runtime)
+
+
+def hosts(accelerator: str) -> int:
+    """How many VMs (workers) a slice has, as 4 for `v5litepod-16` and `v4-32`.
+
+    Raises:
+      ValueError: there is no such accelerator type.
+    """
+    generation, _, count = accelerator.partition("-")
+    if generation in ("tpu7x", "v7x"):
+        raise ValueError(f"{accelerator} is only to be had through Compute Engine or GKE: see tpu/README.md")
+    if generation == "v5e":
+        raise ValueError(
+            f"there is no accelerator type {accelerator!r}; that chip is called v5litepod-{count}"
+        )
+    if generation not in RUNTIMES or not count.isdecimal():
+        raise ValueError(
+            f"there is no accelerator type {accelerator!r}; expected GENERATION-N, as v6e-16, "
+            f"with one of {', '.join(RUNTIMES)}"
+        )
+    number = int(count)
+    if generation in COUNTS_CHIPS:
+        if number in (1, 4, 8):
+            return 1
+        whole, share = number >= 16 and number % 4 == 0, 4
+    else:
+        whole, share = number >= 8 and number % 8 == 0, 8
+    if not whole:
+        valid = "1, 4, 8 or 16, 32, 64, ..." if generation in COUNTS_CHIPS else "a multiple of 8"
+        raise ValueError(f"there is no {accelerator!r}; the number after {generation}- is {valid}")
+    return number // share
+
+
+def create(place: Place, request: Request) -> list[str]:
+    """Queues a request for a slice. Its node has the same name."""
+    runtime = request.runtime or RUNTIMES[request.accelerator.partition("-")[0]]
+    return [
+        *TPUS, "queued-resources", "create", place.name,
+        f"--node-id={place.name}",
+        f"--accelerator-type={request.accelerator}",
+        f"--runtime-version={runtime}",
+        *([] if request.pricing == "on-demand" else [f"--{request.pricing}"]),
+        "--async", *_where(place), "--quiet",
+    ]  # fmt: skip
+
+
+def describe_queued(place: Place) -> list[str]:
+    """The state of the request, as JSON."""
+    return [*TPUS, "queued-resources", "describe", place.name, *_where(place), "--format=json"]
+
+
+def describe_node(place: Place) -> list[str]:
+    """The state of the VMs, as JSON."""
+    return [*TPUS, "tpu-vm", "describe", place.name, *_where(place), "--format=json"]
+
+
+def delete(place: Place) -> list[str]:
+    """Deletes the request and its VMs."""
+    return [
+        *TPUS, "queued-resources", "delete", place.name, "--force", "--async", *_where(place), "--quiet",
+    ]  # fmt: skip
+
+
+def scp(place: Place, worker: int, *, files: Sequence[str], to: str = "") -> list[str]:
+    """Copies local files to `to` in a worker's home directory."""
+    options = [f"--scp-flag=-o{option}" for option in SSH_OPTIONS]
+    target = f"{place.name}:{to}"
+    return [*TPUS, "tpu-vm", "scp", *files, target, f"--worker={worker}", *options, *_where(place), "--quiet"]
+
+
+def ssh(place: Place, worker: int, *, words: Sequence[str]) -> list[str]:
+    """Runs a command on one worker. Its words arrive as they are, whatever is in them."""
+    options = [f"--ssh-flag=-o{option}" for option in SSH_OPTIONS]
+    return [
+        *TPUS, "tpu-vm", "ssh", place.name, f"--worker={worker}", f"--command={shlex.join(words)}",
+        *options, *_where(place), "--quiet",
+    ]  # fmt: skip
+
+
+def _where(place: Place) -> list[str]:
+    return [f"--zone={place.zone}", *([f"--project={place.project}"] if place.project else [])]

@@ -1,0 +1,105 @@
+"""One attempt on all workers: set up, start or join, follow, leave nothing behind."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+from tpu import worker
+from tpu.follow import EVERY, Ending, Outcome, follow
+from tpu.gcloud import Place
+from tpu.worker import Code, Poll, Reply
+from tpu.world import World, each
+
+REACHING, AGAIN = 10, 3
+"""How often a worker that does not answer is tried: one that may be starting, and one that did answer."""
+SEEN = 65536
+"""Bytes of a log that are shown where the launcher joins a running job."""
+
+
+def install(world: World, place: Place, workers: int, *, code: Code) -> Outcome | None:
+    """Copies the code and sets every worker up; None where all is well."""
+    # Worker 0 alone at first: gcloud may have to make the ssh key, which only one can do.
+    reply = _insist(world, lambda: worker.reach(world, place, 0), REACHING)
+    if reply.code != 0:
+        return Outcome(Ending.LOST, f"worker 0 cannot be reached: {reply.reason}")
+
+    def one(index: int) -> Reply:
+        return _insist(world, lambda: worker.install(world, place, index, code=code), AGAIN)
+
+    return _trouble(each(world, one, range(workers)))
+
+
+def attempt(
+    world: World, place: Place, workers: int, *, command: Sequence[str], alive: Callable[[], bool]
+) -> Outcome:
+    """Runs a command on all workers and follows it to its end.
+
+    Where the same command runs on all of them, it is joined. Where it runs on some, it is ended and started
+    anew on all: workers of different attempts would wait for each other for ever.
+
+    Args:
+      world: the effects.
+      place: the slice.
+      workers: how many workers it has.
+      command: the words to run, the same on every worker.
+      alive: whether Google Cloud still counts the slice as ready; asked when a worker does not answer.
+    """
+
+    def look(index: int, offset: int) -> Poll | None:
+        return worker.poll(world, place, index, offset=offset)
+
+    def stop_all() -> None:
+        each(world, lambda index: worker.stop(world, place, index), range(workers))
+
+    key = hashlib.sha256(json.dumps(list(command)).encode()).hexdigest()[:12]
+    seen = [one for one in each(world, lambda index: look(index, 0), range(workers)) if one]
+    if len(seen) < workers:
+        return Outcome(Ending.LOST, f"{workers - len(seen)} of {workers} workers do not answer")
+    running = [one.job for one in seen if one.state == "running"]
+    if any(not job.startswith(f"{key}-") for job in running):
+        return Outcome(Ending.BUSY, "another command runs there; see the launcher's logs and stop")
+    if len(running) == workers and len(set(running)) == 1:
+        job, offsets = running[0], [max(0, one.size - SEEN) for one in seen]
+        world.say(f"{job} runs already: joined")
+    else:
+        if running:
+            stop_all()
+        job, offsets = f"{key}-{world.token()}", [0] * workers
+        trouble = _start(world, place, workers, job, command)
+        if trouble:
+            stop_all()
+            return trouble
+    outcome = follow(world, look, job=job, offsets=offsets, alive=alive)
+    if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS):
+        stop_all()
+    return outcome
+
+
+def _start(world: World, place: Place, workers: int, job: str, command: Sequence[str]) -> Outcome | None:
+    def one(index: int) -> Reply:
+        return _insist(world, lambda: worker.start(world, place, index, job=job, command=command), AGAIN)
+
+    return _trouble(each(world, one, range(workers)))
+
+
+def _insist(world: World, ask: Callable[[], Reply], tries: int) -> Reply:
+    reply = ask()
+    for _ in range(tries - 1):
+        if reply.code is not None:
+            break
+        world.say(f"a worker does not answer ({reply.reason}); trying again")
+        world.sleep(EVERY)
+        reply = ask()
+    return reply
+
+
+def _trouble(replies: Sequence[Reply]) -> Outcome | None:
+    for index, reply in enumerate(replies):
+        if reply.code is None:
+            return Outcome(Ending.LOST, f"worker {index} does not answer: {reply.reason}")
+        if reply.code == worker.BUSY:
+            return Outcome(Ending.BUSY, f"worker {index}: {reply.reason}")
+    for index, reply in enumerate(replies):
+        if reply.code:
+            return Outcome(Ending.CRASHED, f"worker {index}: {reply.reason}")
+    return None

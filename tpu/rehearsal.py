@@ -1,0 +1,46 @@
+"""`--dry-run`: a world in which every command succeeds at once, and is only printed."""
+
+import shlex
+from collections.abc import Callable, Sequence
+
+from tpu.world import Output, World
+
+
+def rehearsal(workers: int, *, exists: bool, write: Callable[[str], None]) -> World:
+    """A world that prints every command, quoted for a shell, and does none.
+
+    Args:
+      workers: how many workers its slice has.
+      exists: whether the slice is there already.
+      write: takes the commands.
+    """
+    there, job, seconds = exists, "", 0.0
+
+    def answer(words: Sequence[str]) -> str:
+        nonlocal there, job
+        if "create" in words or "delete" in words:
+            there = "create" in words
+        elif words[3:5] == ["queued-resources", "describe"]:
+            return '{"state": {"state": "ACTIVE"}}' if there else ""
+        elif words[3:5] == ["tpu-vm", "describe"]:
+            return f'{{"state": "READY", "networkEndpoints": [{", ".join(["{}"] * workers)}]}}'
+        for word in words:
+            if word.startswith("--command="):
+                command = shlex.split(word.partition("=")[2])
+                if "start" in command[:3]:
+                    job = command[3]
+                if "poll" in command[:3]:
+                    return f"fdl-tpu {job or '-'} {'ended 0' if job else 'absent -'} 0 0\nfdl-tpu exit 0\n"
+        return "fdl-tpu exit 0\n"
+
+    def run(words: Sequence[str], limit: float) -> Output:
+        del limit
+        write(shlex.join(words))
+        out = answer(list(words))
+        return Output(0, out.encode(), "") if out else Output(1, b"", "NOT_FOUND")
+
+    def sleep(duration: float) -> None:
+        nonlocal seconds
+        seconds += duration
+
+    return World(run, lambda: seconds, sleep, lambda: "TOKEN", lambda line: None, at_once=1)

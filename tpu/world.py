@@ -1,0 +1,113 @@
+"""What the launcher does to the outside: run a program, wait, print. All else is a function of it."""
+
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+PRINTING = threading.Lock()
+
+
+class Output(NamedTuple):
+    """How a program ended: `code` is None where it took too long and was ended."""
+
+    code: int | None
+    out: bytes
+    error: str
+
+    def reason(self) -> str:
+        """Its last line of complaint."""
+        lines = [line.strip() for line in self.error.splitlines() if line.strip()]
+        marked = [line for line in lines if line.startswith("ERROR")]
+        if self.code is None:
+            return "no answer in time"
+        return (marked or lines or [f"exit code {self.code}"])[-1]
+
+
+class World(NamedTuple):
+    """The effects, so that tests can give others."""
+
+    run: Callable[[Sequence[str], float], Output]
+    """runs a program, for so many seconds at most"""
+    now: Callable[[], float]
+    """seconds on a clock that only goes forward"""
+    sleep: Callable[[float], None]
+    token: Callable[[], str]
+    """a new word each time"""
+    say: Callable[[str], None]
+    """prints a line"""
+    at_once: int = 16
+    """connections at a time"""
+    stop: Callable[[], None] = lambda: None
+    """ends what runs, and lets nothing begin"""
+
+
+def real() -> World:
+    """This machine."""
+    stopped = threading.Event()
+
+    def wait(seconds: float) -> None:
+        stopped.wait(seconds)
+
+    return World(
+        partial(execute, stopped),
+        time.monotonic,
+        wait,
+        lambda: secrets.token_hex(4),
+        say,
+        stop=stopped.set,
+    )
+
+
+def execute(stopped: threading.Event, words: Sequence[str], seconds: float) -> Output:
+    """Runs a program without a shell, until `stopped` is set.
+
+    Raises:
+      OSError: there is no such program.
+    """
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # so that a hung ssh ends with its gcloud
+        )
+    except FileNotFoundError:
+        raise OSError(f"{words[0]} is not installed, or not on the PATH") from None
+    until = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                out, error = process.communicate(timeout=0.5)
+                return Output(process.returncode, out, error.decode(errors="replace"))
+            except subprocess.TimeoutExpired:
+                if stopped.is_set() or time.monotonic() > until:
+                    return Output(None, b"", "")
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def say(line: str) -> None:
+    """Prints a line, whole."""
+    with PRINTING:
+        print(line, flush=True)
+
+
+def each(world: World, function: Callable[[int], T], workers: Iterable[int]) -> list[T]:
+    """`function` of every worker, several at a time; results in the workers' order."""
+    with ThreadPoolExecutor(world.at_once) as pool:
+        try:
+            return list(pool.map(function, workers))
+        except KeyboardInterrupt:
+            world.stop()
+            raise
