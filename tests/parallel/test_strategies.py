@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tests.parallel.strategy_driver import MODELS, PLANS
+from tests.parallel.strategy_driver import MODELS, PLANS, plans_of
 
 pytestmark = pytest.mark.slow  # a minute of compiling for each model
 
-CASES = [(m, p) for m in MODELS for p, plan in PLANS.items() if plan.tensor == 1 or m != "resnet"]
+CASES = [(model, plan) for model in MODELS for plan in plans_of(model)]
 
 
 @pytest.fixture(scope="module")
