@@ -69,7 +69,7 @@ def _train(
     identity: dict[str, Any],
     console: Console,
 ) -> Result:
-    saving = options.saving()
+    saving, mesh = options.saving(), options.sizes()
     console.print(file.question, style="bold", **PLAIN)
     console.print(str(directory), **PLAIN)
     with shown(console) as progress:
@@ -80,6 +80,8 @@ def _train(
             identity=identity,
             source=file.source,
             members=getattr(options, "members", None),
+            mesh=mesh,
+            strategy=options.strategy,
             saving=saving,
             restart=options.restart,
             progress=progress,
@@ -128,7 +130,9 @@ def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[s
 
 
 def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
-    programs = forecast(file.experiment, space, members=options.members)
+    programs = forecast(
+        file.experiment, space, members=options.members, mesh=options.sizes(), strategy=options.strategy
+    )
     table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
     for number, program in enumerate(programs, 1):
         table.add_row(

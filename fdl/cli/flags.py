@@ -17,6 +17,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fdl.configs import values
+from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
 from fdl.sweeps import Sweep, grid
 from fdl.train.loop import Saving
@@ -36,7 +37,22 @@ class Options:
 
 
 @dataclasses.dataclass
-class TrainOptions(Options):
+class MeshOptions(Options):
+    """What the commands that compile for devices take."""
+
+    mesh: str | None = None
+    """over how many devices to split members, rows, parameters and hidden units, as population=2,data=4 or
+    fsdp=4,tensor=2 (default: by measurement)"""
+    strategy: Strategy = "jit"
+    """who splits the rows: the compiler (jit), or each device takes its own (shard_map, pmap)"""
+
+    def sizes(self) -> dict[str, int] | None:
+        """Those of the mesh's axes; raises `ValueError` for what is no mesh."""
+        return None if self.mesh is None else parse_mesh(self.mesh)
+
+
+@dataclasses.dataclass
+class TrainOptions(MeshOptions):
     """What the commands that train take."""
 
     workdir: Path | None = None
@@ -81,7 +97,7 @@ class SweepOptions(TrainOptions):
 
 
 @dataclasses.dataclass
-class PlanOptions(Options):
+class PlanOptions(MeshOptions):
     """`fdl plan`."""
 
     seeds: int | None = None

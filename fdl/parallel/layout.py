@@ -121,16 +121,17 @@ def on_mesh(experiment: Experiment, plan: Plan) -> Experiment:
     return experiment._replace(learner=Learner(init, step, evaluate))
 
 
-def _check_rows(experiment: Experiment, plan: Plan) -> None:
-    """Every array of a training batch must have rows that divide over the devices."""
-    source, shares = experiment.train, plan.data * plan.fsdp
-    if shares == 1:
-        return
+def rows_of(experiment: Experiment) -> int:
+    """The greatest number that divides the rows of every array of a training batch; 1 if some has none."""
+    source = experiment.train
     batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), jax.random.key(0))
-    rows = sorted({leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(batch)})
-    uneven = [count for count in rows if count == 0 or count % shares]
-    if uneven or not rows:
-        what = f"batches of {uneven[0]} rows" if uneven and uneven[0] else "batches without rows"
+    return math.gcd(*(leaf.shape[0] if leaf.ndim else 1 for leaf in jax.tree.leaves(batch))) or 1
+
+
+def _check_rows(experiment: Experiment, plan: Plan) -> None:
+    rows, shares = rows_of(experiment), plan.data * plan.fsdp
+    if rows % shares:
+        what = f"batches of {rows} rows" if rows > 1 else "batches without common rows"
         raise ValueError(
             f"{what} do not divide over data × fsdp = {shares} devices; take a batch size that is a "
             f"multiple of {shares}, or another mesh"

@@ -1,5 +1,7 @@
 """Plans: over which devices, and how, a population's members run."""
 
+import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -86,33 +88,46 @@ def whole_on(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def parse_mesh(text: str, *, strategy: str = "jit", available: int) -> dict[str, int]:
+def parse_mesh(text: str) -> dict[str, int]:
     """The sizes of the axes that `data=4,fsdp=2` names.
 
+    Raises:
+      ValueError: a part that is no axis and a number, or an axis given twice.
+    """
+    sizes: dict[str, int] = {}
+    for part in text.split(","):
+        axis, _, size = part.strip().partition("=")
+        if not size.isdecimal():
+            raise ValueError(
+                f"the mesh has the part {part.strip()!r}; expected an axis and a number, as data=4"
+            )
+        if axis in sizes:
+            raise ValueError(f"the mesh axis {axis!r} is given twice")
+        sizes[axis] = int(size)
+    return sizes
+
+
+def check_mesh(sizes: Mapping[str, int], *, strategy: str, available: int) -> None:
+    """Whether a mesh of such sizes can be had.
+
     Args:
-      text: axes and sizes.
+      sizes: of each axis.
       strategy: who will split the rows.
       available: how many devices there are.
 
     Raises:
-      ValueError: an axis or strategy that does not exist, a size that is no positive number, a product
-        that no devices are there for, or that the strategy cannot have.
+      ValueError: an axis or strategy that does not exist, a size below 1, more devices than there are, or
+        a mesh that the strategy cannot have.
     """
-    sizes = {}
-    for part in text.split(","):
-        axis, _, size = part.strip().partition("=")
+    for axis, size in sizes.items():
         if axis not in AXES:
             raise ValueError(f"the mesh has no axis {axis!r}; expected some of {', '.join(AXES)}, as data=4")
-        if not size.isdecimal() or int(size) < 1:
-            raise ValueError(f"the mesh axis {axis!r} has the size {size!r}; expected a number, as {axis}=4")
-        if axis in sizes:
-            raise ValueError(f"the mesh axis {axis!r} is given twice")
-        sizes[axis] = int(size)
+        if size < 1:
+            raise ValueError(f"the mesh axis {axis!r} has the size {size}; expected 1 or more")
     if strategy not in get_args(Strategy):
         raise ValueError(f"there is no strategy {strategy!r}; expected {', '.join(get_args(Strategy))}")
-    plan = Plan(1, "vmap", "calls", **sizes)
-    if plan.devices > available:
-        raise ValueError(f"the mesh {text} takes {plan.devices} devices, but there are {available}")
-    if strategy == "pmap" and plan.devices > plan.data:
-        raise ValueError(f"pmap has the axis data alone, but the mesh is {text}; take jit or shard_map")
-    return sizes
+    shown = ",".join(f"{axis}={size}" for axis, size in sizes.items())
+    if (devices := math.prod(sizes.values())) > available:
+        raise ValueError(f"the mesh {shown} takes {devices} devices, but there are {available}")
+    if strategy == "pmap" and devices > sizes.get("data", 1):
+        raise ValueError(f"pmap has the axis data alone, but the mesh is {shown}; take jit or shard_map")

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import jax.numpy as jnp
 
 from fdl.configs import traced_fields, values
 from fdl.experiment import Experiment
-from fdl.sweeps.population import Group, groups_of
+from fdl.parallel.layout import on_mesh
+from fdl.parallel.plan import Strategy, check_mesh
+from fdl.sweeps.population import Group, groups_of, work_of
 from fdl.sweeps.space import Sweep
+from fdl.train.choose import plans_for
 from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
 
 RESERVED = ("arm", "seed", "step", "status")
@@ -26,18 +29,22 @@ def checked_groups(
     source: str,
     *,
     members: int | None,
-    best: str | None,
+    best: str | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
 ) -> list[Group]:
     """The groups of a sweep.
 
     Raises:
-      ValueError: a number out of range, a field with a reserved name, a metric that does not exist, or
-        a traced value that decides Python control flow.
+      ValueError: a number out of range, a field with a reserved name, a metric that does not exist, a
+        traced value that decides Python control flow, or a mesh that does not fit the devices, the runs
+        or the batches.
     """
     if members is not None and members < 1:
         raise ValueError(f"members is {members}; expected 1 or more in a program")
     if not space.trials:
         raise ValueError("the sweep has no trials")
+    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     for name in values(space.trials[0].config):
         if name in RESERVED or "/" in name:
             raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
@@ -51,7 +58,16 @@ def checked_groups(
         names = metric_names(group.experiment)
         if best is not None and best not in names:
             raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
+        _check_layout(group, members, mesh, strategy)
     return groups
+
+
+def _check_layout(
+    group: Group, members: int | None, mesh: Mapping[str, int] | None, strategy: Strategy
+) -> None:
+    work = work_of(group, group.trials)
+    plan = plans_for(work, members=members, mesh=mesh, strategy=strategy)[0]
+    on_mesh(group.experiment, plan)
 
 
 @contextlib.contextmanager

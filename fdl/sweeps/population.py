@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.experiment import Experiment
-from fdl.parallel.plan import Plan, on_devices
+from fdl.parallel.plan import Plan, Strategy, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
@@ -90,12 +90,22 @@ def work_of(group: Group, trials: Sequence[Trial]) -> Work:
     return Work(group.build, configs, keys, arrays_of(group.experiment), group.experiment.steps)
 
 
-def train(group: Group, *, members: int | None, saving: Saving, watch: Watch) -> Iterator[Trained]:
+def train(
+    group: Group,
+    *,
+    members: int | None,
+    mesh: Mapping[str, int] | None,
+    strategy: Strategy,
+    saving: Saving,
+    watch: Watch,
+) -> Iterator[Trained]:
     """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
 
     Args:
       group: the trials and their folder.
       members: members in a program, if the user decides.
+      mesh: the sizes of the mesh's axes, if the user decides.
+      strategy: who splits the rows of a batch.
       saving: when to save.
       watch: told of the progress, in steps of all the group's members together.
     """
@@ -104,7 +114,9 @@ def train(group: Group, *, members: int | None, saving: Saving, watch: Watch) ->
     known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
     if missing:
-        choice, program = choose(work_of(group, missing), members=members, say=watch.say)
+        work = work_of(group, missing)
+        choice, program = choose(work, members=members, mesh=mesh, strategy=strategy, say=watch.say)
+        watch.say(f"{choice.plan}: {choice.reason}")
         programs[choice.plan] = program
         size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
         parts = (missing[start : start + size] for start in range(0, len(missing), size))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fdl.configs import values
 from fdl.experiment import Experiment
-from fdl.parallel.plan import Plan
+from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result, cell
 from fdl.serialization import run_source
 from fdl.sweeps.check import checked_groups, named_fields
@@ -67,6 +67,8 @@ def sweep(
     identity: Mapping[str, Any] | None = None,
     source: str = "",
     members: int | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
@@ -80,20 +82,24 @@ def sweep(
       identity: JSON-able data that says what the directory holds, beside the source.
       source: the experiment file's source; a change of it is another experiment.
       members: members in a program; by memory and measured speed if not given.
+      mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
+        hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
+      strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       restart: move what the directory holds aside and begin anew; nothing is deleted.
       progress: told of the progress.
 
     Raises:
-      ValueError: a bad config, a traced value that decides Python control flow (it names the field),
-        or a directory that holds something else or is in use.
+      ValueError: a bad config, a traced value that decides Python control flow (it names the field), a
+        mesh that does not fit, or a directory that holds something else or is in use.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     prepare()
     began = time.monotonic()
     directory = Path(workdir) if workdir else None
-    groups = checked_groups(experiment, space, directory, source, members=members, best=saving.best)
+    wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
+    groups = checked_groups(experiment, space, directory, source, best=saving.best, **wanted)
     with _held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
@@ -104,14 +110,19 @@ def sweep(
                 progress.say(f"program {number} of {len(groups)}:")
             watch = Watch(progress.say, lambda done, live, b=before: progress.step(b + done, total, live))
             with named_fields(group):
-                trained += train(group, members=members, saving=saving, watch=watch)
+                trained += train(group, saving=saving, watch=watch, **wanted)
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
     return assemble(space, trained, seconds=time.monotonic() - began)
 
 
 def forecast(
-    experiment: Callable[[Any], Experiment], space: Sweep, *, members: int | None = None
+    experiment: Callable[[Any], Experiment],
+    space: Sweep,
+    *,
+    members: int | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
 ) -> list[Forecast]:
     """What a sweep would run, a program each; compiles and measures, but trains nothing.
 
@@ -119,13 +130,19 @@ def forecast(
       experiment: `config -> Experiment`.
       space: the trials.
       members: members in a program, if the user decides.
+      mesh: the sizes of the mesh's axes, if the user decides.
+      strategy: who splits the rows of a batch.
+
+    Raises:
+      ValueError: as `sweep`.
     """
     prepare()
+    wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     found = []
-    for group in checked_groups(experiment, space, None, "", members=members, best=None):
+    for group in checked_groups(experiment, space, None, "", **wanted):
         with named_fields(group):
             work = work_of(group, group.trials)
-            choice, program = choose(work, members=members)
+            choice, program = choose(work, **wanted)
         steps = group.experiment.steps * len(group.trials)
         found.append(
             Forecast(

@@ -1,13 +1,15 @@
 """Choosing a plan by measurement, once for a program and a machine."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from fdl.data.places import cache_folder
-from fdl.parallel.plan import Plan
+from fdl.parallel.candidates import candidates
+from fdl.parallel.layout import rows_of
+from fdl.parallel.plan import Plan, Strategy
 from fdl.serialization import digest
 from fdl.train import member as one
 from fdl.train.folder import read_json, write_json
@@ -51,31 +53,13 @@ class Choice(NamedTuple):
     seconds: float
 
 
-def candidates(count: int, devices: int, platform: str, on_host: bool = False) -> list[Plan]:
-    """The plans worth measuring for `count` members, the likeliest best first.
-
-    On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
-    call a step; on GPUs and TPUs width wins. Data that stays on the host (`on_host`) comes a call a step.
-    """
-    if on_host:
-        across = min(devices, count)
-        wide = -(-count // across) * across
-        plans = [Plan(across, "map", "calls", across), Plan(wide, "vmap", "calls", across)]
-        return plans if wide > across else plans[:1]
-    single = [Plan(1, "map", "scan", 1), Plan(1, "map", "calls", 1)]
-    if count == 1:
-        return single
-    across = min(devices, count)
-    wide = -(-count // across) * across
-    one_by_one = Plan(wide, "map", "scan", across)
-    side_by_side = [Plan(wide, "vmap", "scan", across), Plan(wide, "vmap", "calls", across)]
-    if platform == "cpu":
-        return [one_by_one, side_by_side[0], single[1], side_by_side[1]]
-    return [*side_by_side, one_by_one]
-
-
 def choose(
-    work: Work, *, members: int | None = None, say: Callable[[str], None] = lambda _: None
+    work: Work,
+    *,
+    members: int | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Choice, Program]:
     """The plan for some work: remembered, forced, or measured now; with its compiled program.
 
@@ -85,12 +69,14 @@ def choose(
     Args:
       work: what is to run.
       members: members in a program, if the user decides.
+      mesh: the sizes of the mesh's axes, if the user decides.
+      strategy: who splits the rows of a batch; without a mesh, over all devices.
       say: told of every measurement, one line each.
+
+    Raises:
+      ValueError: batches that do not divide over the mesh, or a step that differs under the strategy.
     """
-    platform = jax.devices()[0].platform
-    count = min(members or len(work.configs), len(work.configs))
-    on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
-    plans = candidates(count, len(jax.devices()), platform, on_host)
+    plans = plans_for(work, members=members, mesh=mesh, strategy=strategy)
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
@@ -99,11 +85,29 @@ def choose(
         if program.memory_bytes <= _memory_limit():  # less may be free than there was
             return choice, program
     best, program = _measure_all(work, plans, say)
+    if mesh or strategy != "jit":
+        best = best._replace(reason=f"the mesh was given; {best.reason}")
     try:
         write_json(path, best._asdict())
     except OSError as error:
         say(f"this plan will be measured again: {error}")
     return best, program
+
+
+def plans_for(
+    work: Work, *, members: int | None, mesh: Mapping[str, int] | None, strategy: Strategy
+) -> list[Plan]:
+    """The candidates on this machine's devices; the arguments are those of `choose`."""
+    devices = jax.devices()
+    return candidates(
+        min(members or len(work.configs), len(work.configs)),
+        len(devices),
+        devices[0].platform,
+        rows=rows_of(work.build(work.configs[0])),
+        on_host=any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays)),
+        mesh={"data": len(devices)} if mesh is None and strategy != "jit" else mesh,
+        strategy=strategy,
+    )
 
 
 def compile_for(work: Work, plan: Plan) -> Program:
@@ -116,7 +120,13 @@ def compile_for(work: Work, plan: Plan) -> Program:
 def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> tuple[Choice, Program]:
     best, program, tried = None, None, []
     for plan in plans:
+        if best and plan.fsdp > plans[0].fsdp:  # only for what fits on no device
+            continue
         fitting, candidate = _fit_memory(work, plan)
+        if candidate.memory_bytes > _memory_limit() and (best or plan is not plans[-1]):
+            tried.append(f"{candidate.memory_bytes / 1e6:,.0f} MB a device are too many for {fitting}")
+            say(tried[-1])
+            continue
         seconds = _seconds_per_step(work, candidate)
         say(f"{fitting}: {seconds * 1e6:.0f} µs a member and step")
         tried.append(f"{seconds * 1e6:.0f} µs {fitting}")

@@ -8,6 +8,7 @@ import jax
 
 from fdl import tree
 from fdl.experiment import Experiment, State
+from fdl.parallel.plan import Strategy, check_mesh
 from fdl.train.choose import Work, choose
 from fdl.train.folder import claim
 from fdl.train.loop import Saving, Watch, execute
@@ -37,6 +38,8 @@ def fit(
     *,
     directory: Path | None = None,
     identity: Mapping[str, Any] | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
     watch: Watch = Watch(),  # noqa: B008
 ) -> Fitted:
@@ -47,20 +50,24 @@ def fit(
       key: the run's root key, as `jax.random.key(seed)`; `scan` with the same key is the same run.
       directory: where checkpoints and rows go; `None` keeps all in memory.
       identity: JSON-able data that says which run the directory holds.
+      mesh: over how many devices rows (`data`, `fsdp`), parameters (`fsdp`) and hidden units (`tensor`)
+        are split, as `{"data": 4}`; by measured speed if not given.
+      strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory holds another run.
+      ValueError: the directory holds another run, or the mesh does not fit the devices or the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     prepare()
+    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     if directory:
         claim(directory, {"key": jax.random.key_data(key).tolist(), **(identity or {})})
     arrays = arrays_of(experiment)
     work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
-    _, program = choose(work, say=watch.say)
+    _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
     outcome = execute(
         program,
         stack_members([()], key[None], pad_to=1),

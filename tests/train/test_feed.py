@@ -9,8 +9,8 @@ import pytest
 
 import fdl
 from fdl.data import Rows, on_host, sequential, shuffled
+from fdl.parallel.candidates import candidates
 from fdl.train import Saving, Watch, fit, scan
-from fdl.train.choose import candidates
 from fdl.train.feed import AHEAD, Feed
 from tests import toy
 
@@ -121,5 +121,5 @@ def test_a_scan_on_the_device_says_that_it_cannot_read_host_data():
 
 @pytest.mark.parametrize(("count", "devices"), [(1, 1), (1, 2), (5, 2), (16, 4)])
 def test_host_data_comes_a_call_a_step(count: int, devices: int):
-    plans = candidates(count, devices, "cpu", True)
+    plans = candidates(count, devices, "cpu", on_host=True)
     assert plans and all(plan.loop == "calls" and plan.members % plan.devices == 0 for plan in plans)

@@ -1,0 +1,73 @@
+"""The plans worth trying for some members on some devices."""
+
+from collections.abc import Mapping
+
+from fdl.parallel.plan import Plan, Strategy
+
+
+def candidates(
+    count: int,
+    devices: int,
+    platform: str,
+    *,
+    rows: int = 1,
+    on_host: bool = False,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
+) -> list[Plan]:
+    """The plans worth measuring for `count` members, the likeliest best first.
+
+    Members are spread over the devices; where there are fewer members than devices, the rows of a batch are
+    split over those that are left, and, only for what fits on no device, the parameters too. On CPUs a
+    split is tried second: each core then works for itself, which is mostly faster than one program that
+    uses all cores, but not for small steps.
+
+    Args:
+      count: members.
+      devices: how many there are.
+      platform: `"cpu"`, `"gpu"` or `"tpu"`.
+      rows: what the rows of every batch are a multiple of.
+      on_host: whether data stays on the host.
+      mesh: the sizes of the axes, if the user decides.
+      strategy: who splits the rows; the user decides it with the mesh.
+
+    Raises:
+      ValueError: a mesh that spreads members over more groups of devices than there are members.
+    """
+    if mesh is not None:
+        if mesh.get("population", 1) > count:
+            raise ValueError(
+                f"the mesh spreads members over population={mesh['population']}, but a program has {count}; "
+                "take a smaller mesh, or another axis"
+            )
+        group = {axis: size for axis, size in mesh.items() if axis != "population"}
+        plans = _ways(count, mesh.get("population", 1), platform, on_host)
+        return [plan._replace(**group, strategy=strategy) for plan in plans]
+    across = min(devices, count)
+    plans = _ways(count, across, platform, on_host)
+    spare = next(size for size in range(devices // across, 0, -1) if rows % size == 0)
+    if spare == 1:
+        return plans
+    split = [plan._replace(data=spare) for plan in plans]
+    first, second = (plans, split) if platform == "cpu" else (split, plans)
+    by_turns = [plan for pair in zip(first, second, strict=True) for plan in pair]
+    return [*by_turns, plans[0]._replace(fsdp=spare)]
+
+
+def _ways(count: int, across: int, platform: str, on_host: bool) -> list[Plan]:
+    """How members on `across` groups of devices can run.
+
+    On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
+    call a step; on GPUs and TPUs width wins. Data that stays on the host comes a call a step.
+    """
+    wide = -(-count // across) * across
+    if on_host:
+        plans = [Plan(across, "map", "calls", across), Plan(wide, "vmap", "calls", across)]
+        return plans if wide > across else plans[:1]
+    one_by_one = [Plan(wide, "map", "scan", across), Plan(wide, "map", "calls", across)]
+    if wide == across:
+        return one_by_one
+    side_by_side = [Plan(wide, "vmap", "scan", across), Plan(wide, "vmap", "calls", across)]
+    if platform == "cpu":
+        return [one_by_one[0], side_by_side[0], Plan(across, "map", "calls", across), side_by_side[1]]
+    return [*side_by_side, one_by_one[0]]
