@@ -130,7 +130,7 @@ def test_members_in_a_program_can_be_given(tmp_path, members):
 def test_a_program_that_does_not_fit_gets_fewer_members(plans, monkeypatch):
     from fdl.train import choose
 
-    monkeypatch.setattr(choose, "candidates", lambda count, *_: [choose.Plan(count, "vmap", "scan", 1)])
+    monkeypatch.setattr(choose, "candidates", lambda count, *_, **__: [choose.Plan(count, "vmap", "scan", 1)])
     (whole,) = forecast(experiment, grid(Config(), lr=(0.01, 0.05), seeds=8))
     assert whole.plan.members == 16
     monkeypatch.setattr(choose, "device_memory", lambda: int(whole.memory_bytes * 0.9))
