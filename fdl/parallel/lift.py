@@ -69,7 +69,7 @@ def lower(
     donated = (0,) if donate else ()
     if plan.strategy != "pmap":
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
-        return lambda: Executable(compiled := lowered.compile(), compiled)
+        return lambda: Executable(in_turn(compiled := lowered.compile(), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
     devices = jax.devices()[: plan.devices]
     mapped = jax.pmap(
@@ -83,4 +83,16 @@ def lower(
     along = NamedSharding(Mesh(np.asarray(devices), (shards.AXIS,)), PartitionSpec(shards.AXIS))
     numbers = jax.device_put(np.arange(plan.devices), along)
     lowered = mapped.lower(numbers, *arguments)
-    return lambda: Executable(functools.partial(compiled := lowered.compile(), numbers), compiled)
+    run = lambda compiled: in_turn(functools.partial(compiled, numbers), plan)  # noqa: E731
+    return lambda: Executable(run(compiled := lowered.compile()), compiled)
+
+
+def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    """A compiled function that on CPUs, where its devices wait for each other, ends before it returns.
+
+    With several such programs under way, devices that wait can hold all threads that the others need: seen
+    with jaxlib 0.10.2 as an abort after a minute's deadlock.
+    """
+    if plan.group == 1 or jax.devices()[0].platform != "cpu":
+        return run
+    return lambda *arguments: jax.block_until_ready(run(*arguments))

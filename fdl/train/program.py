@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.parallel.lift import Executable
+from fdl.parallel.lift import Executable, in_turn
 from fdl.parallel.plan import Plan, split_over, whole_on
 from fdl.train import member as one
 from fdl.train.feed import Feed
@@ -167,15 +167,18 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             return one.measure(parts.build, own[1], {name: shared[0]}, own[0], name, shared[1])
 
         lifted_part = lifted(parts, part)
-        return jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
+        return in_turn(
+            jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index))), parts.plan
+        )
 
     lift_once = lifted(parts, once, by_hand=True)
     lift_close = lifted(parts, lambda own, _: one.close(parts.build, own[1], own[0], own[2]))
-    close = jax.jit(
+    closed = jax.jit(
         lambda carry, m, sums: lift_close((carry, m, sums), ()),
         donate_argnums=0,
         out_shardings=(parts.layout, split),
     )
+    close = in_turn(closed, parts.plan)
     measures = {name: measure(name) for name in batches}
     shapes = widened(arrays["train"], members.live) if "train" in feeds else ()
     lowered = {
