@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from fdl.models import convolve as convolve_module
 from fdl.models.convolve import convolve
 
 pytestmark = pytest.mark.slow  # minutes of compiling
@@ -54,12 +55,12 @@ def default(x, kernel, *, strides=1, padding="SAME", dilation=1, spread=1, group
     )
 
 
-def arrays(case, lead=(), dtype=jnp.float64):
+def arrays(case, lead=(), dtype=jnp.float64, rows=ROWS):
     space, size, options = case
     options = dict(options)
     outputs, groups = options.pop("outputs", OUTPUTS), options.get("groups", 1)
     keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (*lead, ROWS, *space, INPUTS), dtype)
+    x = jax.random.normal(keys[0], (*lead, rows, *space, INPUTS), dtype)
     kernel = jax.random.normal(keys[1], (*lead, *size, INPUTS // groups, outputs), dtype)
     return x, kernel, functools.partial(convolve, **options), functools.partial(default, **options)
 
@@ -91,6 +92,15 @@ def test_equals_the_default_in_float64(case):
     with jax.enable_x64(True):
         x, kernel, ours, reference = arrays(case)
         close(jax.jit(results(ours))(x, kernel), jax.jit(results(reference))(x, kernel), 1e-12)
+
+
+@pytest.mark.parametrize("of", [results, penalty])
+@pytest.mark.parametrize("case", [CASES[3], CASES[11], CASES[13]], ids=str)
+def test_a_batch_whose_kernel_gradient_is_made_in_parts(case, of):
+    assert convolve_module.ROWS < 48 and 48 % convolve_module.ROWS == 0
+    with jax.enable_x64(True):
+        x, kernel, ours, reference = arrays(case, rows=48)
+        close(jax.jit(of(ours))(x, kernel), jax.jit(of(reference))(x, kernel), 1e-12)
 
 
 @pytest.mark.parametrize("case", [CASES[3], CASES[6], CASES[20]], ids=str)
