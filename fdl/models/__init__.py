@@ -82,6 +82,7 @@ from fdl.models.positions import learned as learned
 from fdl.models.positions import relative as relative
 from fdl.models.positions import rotary as rotary
 from fdl.models.positions import sinusoidal as sinusoidal
+from fdl.models.precision import MixedPrecision as MixedPrecision
 from fdl.models.recurrent import Recurrent as Recurrent
 from fdl.models.recurrent import RecurrentNet as RecurrentNet
 from fdl.models.resnet import Residual as Residual
