@@ -128,11 +128,15 @@ def _check_rows(experiment: Experiment, plan: Plan) -> None:
         return
     batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), jax.random.key(0))
     rows = sorted({leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(batch)})
-    uneven = [count for count in rows if count == 0 or count % shares]
-    if uneven or not rows:
-        what = f"batches of {uneven[0]} rows" if uneven and uneven[0] else "batches without rows"
+    uneven = [count for count in rows if count % shares]
+    if not rows or not rows[0]:
         raise ValueError(
-            f"{what} do not divide over data × fsdp = {shares} devices; take a batch size that is a "
+            "training batches have arrays without rows, or none (as in self-play, which makes its own data), so "
+            "nothing can be split along data or fsdp; take population, for more members at once"
+        )
+    if uneven:
+        raise ValueError(
+            f"batches of {uneven[0]} rows do not divide over data × fsdp = {shares} devices; take a batch size that is a "
             f"multiple of {shares}, or another mesh"
         )
 

@@ -154,6 +154,11 @@ def adversarial_learner(
         return players._replace(discriminator=judge), shards.mean(metrics)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
+        if len(batch["x"]) % critic_steps:
+            raise ValueError(
+                f"a step got {len(batch['x'])} rows, on one device; expected a multiple of critic_steps = "
+                f"{critic_steps}: change the batch size"
+            )
         # Every critic step takes its rows from all over the batch: rows on many devices stay there.
         turns = lambda a: jnp.moveaxis(a.reshape(-1, critic_steps, *a.shape[1:]), 1, 0)  # noqa: E731
         rows = tuple(map(turns, _inputs(rules, batch)))
