@@ -131,13 +131,13 @@ def _check_rows(experiment: Experiment, plan: Plan) -> None:
     uneven = [count for count in rows if count % shares]
     if not rows or not rows[0]:
         raise ValueError(
-            "training batches have arrays without rows, or none (as in self-play, which makes its own data), so "
-            "nothing can be split along data or fsdp; take population, for more members at once"
+            "training batches have arrays without rows, or none (as in self-play, which makes its own data), "
+            "so nothing can be split along data or fsdp; take population, for more members at once"
         )
     if uneven:
         raise ValueError(
-            f"batches of {uneven[0]} rows do not divide over data × fsdp = {shares} devices; take a batch size that is a "
-            f"multiple of {shares}, or another mesh"
+            f"batches of {uneven[0]} rows do not divide over data × fsdp = {shares} devices; take a batch "
+            f"size that is a multiple of {shares}, or another mesh"
         )
 
 

@@ -151,7 +151,7 @@ def diffusion_learner(
         time, noised, wanted = draw(batch["x"], key)
         label = None
         if label_dropout is not None:
-            hide = lambda key, shape: jax.random.bernoulli(key, label_dropout, shape)  # noqa: E731
+            hide = lambda key, shape, rate=label_dropout: jax.random.bernoulli(key, rate, shape)  # noqa: E731
             hidden = shards.draw(hide, rng.stream(key, "label"), time.shape)
             label = jnp.where(hidden, -1, batch["y"])
         rngs = {"dropout": rng.stream(key, "dropout")}

@@ -21,7 +21,7 @@ from fdl.parallel.agree import first_state, first_step
 from fdl.parallel.plan import Plan
 from fdl.tasks.contrastive_losses import vicreg
 from fdl.tasks.gan_losses import hinge, wasserstein
-from fdl.tasks.metric_losses import pair, semi_hard, triplet
+from fdl.tasks.metric_losses import semi_hard, triplet
 
 ROWS, WIDTH, CLASSES = 8, 6, 3
 RANDOM = np.random.default_rng(0)
@@ -40,11 +40,12 @@ UNIT = splits(x=RANDOM.uniform(size=(ROWS, WIDTH)).astype(np.float32))
 SIGNS = splits(x=X, y=np.where(Y == 1, 1, -1).astype(np.float32))
 TEXT = RANDOM.integers(1, 9, (ROWS, 5)).astype(np.int32)
 IMAGES = RANDOM.normal(size=(ROWS, 4, 4, 1)).astype(np.float32)
-MLP = models.MLP((5,), CLASSES, norm=batch_norm, dropout=0.3)
+MLP = models.MLP((5,), CLASSES)
+WITH_ALL = MLP.clone(norm=batch_norm, dropout=0.3)
 
 
-def classified(optimizer: Any = SGD, **options: Any) -> Experiment:
-    return tasks.classification(MLP, LABELLED, optimizer, **ONE_STEP, **options)
+def classified(optimizer: Any = SGD, model: Any = MLP, **options: Any) -> Experiment:
+    return tasks.classification(model, LABELLED, optimizer, **ONE_STEP, **options)
 
 
 def game(weight: Any = None, conditional: bool = False, **options: Any) -> Experiment:
@@ -76,14 +77,14 @@ def clip() -> Experiment:
 def ctc() -> Experiment:
     part = {"x": RANDOM.normal(size=(ROWS, 6, 2)).astype(np.float32), "length": np.full(ROWS, 6) - Y}
     labels = np.tile(np.array([1, 2], np.int32), (ROWS, 1))
-    model = models.AcousticModel(CLASSES, channels=2, widths=(3,), size=3, stride=1, dropout=0.2)
+    model = models.AcousticModel(CLASSES, channels=2, widths=(3,), cell=models.RNNCell, stride=1, dropout=0.2)
     return tasks.ctc(model, splits(**part, y=labels), SGD, **ONE_STEP)
 
 
 def detection() -> Experiment:
     boxes = np.tile(np.array([[0, 0, 2, 3], [1, 1, 4, 4]], np.float32), (ROWS, 1, 1))
     labels = np.stack([Y, np.where(Y == 0, -1, 0)], axis=1).astype(np.int32)
-    model = models.Detector(CLASSES, (2, 3), layers=1, norm=batch_norm)
+    model = models.Detector(CLASSES, (2,), layers=1, norm=batch_norm)
     return tasks.detection(model, splits(x=IMAGES, boxes=boxes, labels=labels), SGD, **ONE_STEP)
 
 
@@ -123,14 +124,11 @@ def distilled() -> Experiment:
 
 
 def fine_tuned() -> Experiment:
+    """And evaluated by averaged parameters."""
     optimizer = tasks.frozen(SGD, lambda path: path[0] == "Dense_0")
     given = MLP.init(jax.random.key(1), X[:1], train=False)
-    return tasks.warm_start(classified(optimizer), optimizer, given)
-
-
-def averaged() -> Experiment:
-    plain = classified()
-    return plain._replace(learner=tasks.averaged(plain.learner, decay=0.9))
+    warm = tasks.warm_start(classified(optimizer), optimizer, given)
+    return warm._replace(learner=tasks.averaged(warm.learner, decay=0.9))
 
 
 def coded() -> Experiment:
@@ -146,7 +144,7 @@ def diffusion(task: Any) -> Experiment:
 
 
 CASES: dict[str, Callable[[], Experiment]] = {
-    "classification": lambda: classified(augment=mixup(classes=CLASSES)),
+    "classification": lambda: classified(model=WITH_ALL, augment=mixup(classes=CLASSES)),
     "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
     "multilabel": lambda: tasks.multilabel(
         MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), SGD, **ONE_STEP
@@ -174,7 +172,6 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "metric learning": lambda: tasks.metric_learning(
         MLP, LABELLED, SGD, loss=functools.partial(triplet, mining=semi_hard), **ONE_STEP
     ),
-    "metric learning pair": lambda: tasks.metric_learning(MLP, LABELLED, SGD, loss=pair, **ONE_STEP),
     "arcface": lambda: tasks.arcface(
         models.WithHead(MLP, models.CosineHead(CLASSES)), LABELLED, SGD, scale=4.0, **ONE_STEP
     ),
@@ -185,8 +182,7 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "language experts": experts,
     "masked language": masked,
     "distillation": distilled,
-    "fine tuning": fine_tuned,
-    "averaged": averaged,
+    "fine tuning averaged": fine_tuned,
     "perceptron": lambda: tasks.perceptron(SIGNS, **ONE_STEP),
     "adaline": lambda: tasks.adaline(SIGNS, **ONE_STEP),
     "sharpness aware": lambda: classified(optim.sharpness_aware(SGD)),

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from fdl.experiment import Source
+from fdl.parallel.layout import on_mesh
+from fdl.parallel.plan import Plan
 from tests.parallel.agree_driver import CASES
 
 WRONG = ("no mean", "same draws")
@@ -42,3 +45,9 @@ def test_rounding_passes_and_repeated_draws_do_not(strategy):
     found = said(strategy, *CASES)
     assert set(found) == set(CASES)
     check(found, strategy)
+
+
+def test_a_task_that_makes_its_own_data_is_refused():
+    without_rows = CASES["right"]()._replace(train=Source((), lambda arrays, step, key: {}, 1))
+    with pytest.raises(ValueError, match="self-play"):
+        on_mesh(without_rows, Plan(1, "map", "calls", data=2, strategy="shard_map"))
