@@ -81,7 +81,8 @@ def segmentation_learner(
         means = _pixel_means(logits, batch["y"], jnp.ones(len(logits)))
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
         values = {
-            name: mean.total / jnp.maximum(shards.mean(mean.weight), 1e-9) for name, mean in means.items()
+            name: mean.total / jnp.maximum(shards.mean(mean.weight), 1 / shards.count())
+            for name, mean in means.items()
         }
         return values["loss"], (values, state)
 

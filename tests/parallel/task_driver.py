@@ -147,7 +147,7 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "classification": lambda: classified(model=WITH_ALL, augment=mixup(classes=CLASSES)),
     "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
     "multilabel": lambda: tasks.multilabel(
-        MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), SGD, **ONE_STEP
+        MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), optax.sgd(1.0), **ONE_STEP
     ),
     "density": lambda: tasks.conditional_density(
         models.MixtureDensity(models.MLP((5,), 4), targets=2, components=2),
