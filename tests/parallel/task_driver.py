@@ -96,7 +96,8 @@ def segmentation() -> Experiment:
 
 
 def translation() -> Experiment:
-    short = np.where(np.arange(5) < 1 + np.arange(ROWS)[:, None] // 2, TEXT, 0).astype(np.int32)
+    length = np.where(np.arange(ROWS) == 0, 5, 1)  # on one device more tokens than on the other
+    short = np.where(np.arange(5) < length[:, None], TEXT, 0).astype(np.int32)
     model = models.Seq2Seq(9, 9, 4, dropout=0.2)
     return tasks.sequence_to_sequence(model, splits(x=TEXT, y=short), SGD, **ONE_STEP)
 
