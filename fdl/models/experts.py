@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl import shards
 from fdl.models.attention import Initializer
 from fdl.models.axes import constrain, named
 
@@ -97,7 +98,7 @@ def balance_loss(shares: jax.Array, index: jax.Array) -> jax.Array:
       A scalar.
     """
     experts = shares.shape[-1]
-    part = jnp.bincount(index.ravel(), length=experts) / index.size
+    part = shards.mean(jnp.bincount(index.ravel(), length=experts) / index.size)
     return experts * jnp.sum(part * shares.reshape(-1, experts).mean(axis=0))
 
 

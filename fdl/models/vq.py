@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import shards
 from fdl.models.autoencoder import Initializer
 from fdl.models.axes import constrain, named
 
@@ -84,8 +85,8 @@ def _moved(
 ) -> tuple[jax.Array, jax.Array]:
     latents = jax.lax.stop_gradient(latents).reshape(-1, latents.shape[-1]).astype(table.dtype)
     member = jax.nn.one_hot(indices.ravel(), len(table), dtype=table.dtype)
-    number = jnp.sum(member, axis=0)
-    sums = jnp.einsum("nk,nd->kd", member, latents, precision="highest")
+    number = shards.total(jnp.sum(member, axis=0))
+    sums = shards.total(jnp.einsum("nk,nd->kd", member, latents, precision="highest"))
     counts = decay * counts + (1 - decay) * number
     # A count may decay to zero; a code without latents stays where it is.
     step = (1 - decay) * (sums - number[:, None] * table) / jnp.maximum(counts, 1e-30)[:, None]

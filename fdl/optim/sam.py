@@ -31,4 +31,12 @@ def sharpness_aware(
 
     # Optax turns the sign of the inner step round: it ascends.
     ascent = optax.chain(optax.stateless(unit), optax.scale_by_learning_rate(radius))
-    return optax.contrib.sam(optimizer, ascent, opaque_mode=True)
+    both = optax.contrib.sam(optimizer, ascent, opaque_mode=True)
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, grad_fn: Any = None, **more: Any
+    ) -> tuple[Any, Any]:
+        del more  # Optax's takes no others, such as the `key` that a learner gives
+        return both.update(updates, state, params, grad_fn=grad_fn)
+
+    return optax.GradientTransformationExtraArgs(both.init, update)

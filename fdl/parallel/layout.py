@@ -130,11 +130,15 @@ def rows_of(experiment: Experiment) -> int:
 
 def _check_rows(experiment: Experiment, plan: Plan) -> None:
     rows, shares = rows_of(experiment), plan.data * plan.fsdp
-    if rows % shares:
-        what = f"batches of {rows} rows" if rows > 1 else "batches without common rows"
+    if rows == 1 < shares:
         raise ValueError(
-            f"{what} do not divide over data × fsdp = {shares} devices; take a batch size that is a "
-            f"multiple of {shares}, or another mesh"
+            "training batches have no rows in common (as in self-play, which makes its own data), so nothing "
+            "can be split along data or fsdp; take population, for more members at once"
+        )
+    if rows % shares:
+        raise ValueError(
+            f"batches of {rows} rows do not divide over data × fsdp = {shares} devices; take a batch size "
+            f"that is a multiple of {shares}, or another mesh"
         )
 
 

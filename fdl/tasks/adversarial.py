@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from fdl import rng
+from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Batch, Experiment, Learner, Stopper
@@ -150,10 +150,15 @@ def adversarial_learner(
     def criticise(players: Players, given: tuple[Inputs, jax.Array]) -> tuple[Players, Any]:
         gradient = jax.grad(_judging, has_aux=True)
         grads, (metrics, state) = gradient(players.discriminator.params, rules, players, *given)
-        judge = update(discriminator_optimizer, players.discriminator, grads, state)
-        return players._replace(discriminator=judge), metrics
+        judge = update(discriminator_optimizer, players.discriminator, shards.mean(grads), state)
+        return players._replace(discriminator=judge), shards.mean(metrics)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
+        if len(batch["x"]) % critic_steps:
+            raise ValueError(
+                f"a step got {len(batch['x'])} rows, on one device; expected a multiple of critic_steps = "
+                f"{critic_steps}: change the batch size"
+            )
         # Every critic step takes its rows from all over the batch: rows on many devices stay there.
         turns = lambda a: jnp.moveaxis(a.reshape(-1, critic_steps, *a.shape[1:]), 1, 0)  # noqa: E731
         rows = tuple(map(turns, _inputs(rules, batch)))
@@ -164,12 +169,12 @@ def adversarial_learner(
         grads, (metrics, state) = gradient(
             players.generator.params, rules, players, tuple(a[-1] for a in rows), own
         )
-        made = update(generator_optimizer, players.generator, grads, state)
+        made = update(generator_optimizer, players.generator, shards.mean(grads), state)
         moved = players.average
         if average is not None:
             moved = optax.incremental_update(made.params, moved, 1 - average)
         last = {name: values[-1] for name, values in seen.items()}
-        return Players(made, players.discriminator, moved), {**metrics, **last}
+        return Players(made, players.discriminator, moved), {**shards.mean(metrics), **last}
 
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch))
 
@@ -225,7 +230,7 @@ def _inputs(rules: _Rules, batch: Batch) -> Inputs:
 
 def _fake(rules: _Rules, made: State, real: Inputs, key: jax.Array) -> tuple[Inputs, State]:
     """As many generated rows, with the labels of the real ones, and the generator after."""
-    z = jax.random.normal(rng.stream(key, "noise"), (len(real[0]), rules.latent))
+    z = shards.draw(jax.random.normal, rng.stream(key, "noise"), (len(real[0]), rules.latent))
     x, made = apply(rules.generator, made, (z, *real[1:]), rng.stream(key, "generator"))
     return (x, *real[1:]), made
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl import rng
+from fdl import rng, shards
 from fdl.data import Augmentation, Splits, sources
 from fdl.data.augment import two_views
 from fdl.data.splits import parts, prepared_row, row_of
@@ -110,6 +110,7 @@ def contrastive_learner(
         rngs = {"dropout": rng.stream(key, "dropout")}
         mutable = [name for name in variables if name != "params"]
         z, state = projected(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
+        z = shards.gathered(z)  # each row is compared with those of the whole batch
         value = loss(z, jnp.ones(len(z)))
         return value, ({"loss": value}, state)
 
@@ -172,6 +173,7 @@ def clip(
         (x, y, scale), state = model.apply(
             variables, batch["x"], batch["y"], train=True, rngs=rngs, mutable=mutable
         )
+        x, y = shards.gathered((x, y))
         value = jnp.mean(clip_loss(x, y, scale, jnp.ones(len(x))))
         return value, ({"loss": value, "temperature": 1 / scale}, state)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import Rows, parts, row_of
 from fdl.experiment import Experiment, Learner, Stopper
@@ -140,8 +140,9 @@ def diffusion_learner(
 
     def draw(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Times `[B]`, and at them noisy data and what is to be predicted."""
-        time = jax.random.uniform(rng.stream(key, "time"), x.shape[:1])
-        epsilon = jax.random.normal(rng.stream(key, "noise"), x.shape, x.dtype)
+        time = shards.draw(jax.random.uniform, rng.stream(key, "time"), x.shape[:1])
+        normal = lambda key, shape: jax.random.normal(key, shape, x.dtype)  # noqa: E731
+        epsilon = shards.draw(normal, rng.stream(key, "noise"), x.shape)
         wanted = target(x, epsilon, time, schedule, prediction).astype(x.dtype)
         return time, noisy(x, epsilon, time, schedule).astype(x.dtype), wanted
 
@@ -150,7 +151,8 @@ def diffusion_learner(
         time, noised, wanted = draw(batch["x"], key)
         label = None
         if label_dropout is not None:
-            hidden = jax.random.bernoulli(rng.stream(key, "label"), label_dropout, time.shape)
+            hide = lambda key, shape, rate=label_dropout: jax.random.bernoulli(key, rate, shape)  # noqa: E731
+            hidden = shards.draw(hide, rng.stream(key, "label"), time.shape)
             label = jnp.where(hidden, -1, batch["y"])
         rngs = {"dropout": rng.stream(key, "dropout")}
         predicted, model_state = model.apply(

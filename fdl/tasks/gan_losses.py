@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import shards
+
 Pair = tuple[jax.Array, jax.Array]
 GANLoss = Callable[[jax.Array, jax.Array], Pair]
 """`loss(real, fake) -> (discriminator's, generator's)`, logits `[B]` to `[B]` each."""
@@ -57,7 +59,8 @@ def gradient_penalty(
       fake: rows of the same shape.
       key: draws the points, uniform on the lines from `fake[i]` to `real[i]`.
     """
-    share = jax.random.uniform(key, (len(real), *[1] * (real.ndim - 1)), real.dtype)
+    uniform = lambda key, shape: jax.random.uniform(key, shape, real.dtype)  # noqa: E731
+    share = shards.draw(uniform, key, (len(real), *[1] * (real.ndim - 1)))
     between = share * real + (1 - share) * fake
     gradient = jax.grad(lambda x: jnp.sum(score(x)))(between).reshape(len(real), -1)
     square = jnp.sum(jnp.square(gradient), axis=-1)

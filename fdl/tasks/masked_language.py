@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl import rng
+from fdl import rng, shards
 from fdl.data import Splits
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.gradient import experiment_over
@@ -106,7 +106,8 @@ def masked_language_learner(
     options = {"mask_token": mask_token, "vocabulary": vocabulary, "special": special, "rate": rate}
 
     def step(state: Any, batch: Any, key: jax.Array) -> tuple[Any, Mapping[str, Any]]:
-        return plain.step(state, hide(batch["x"], rng.stream(key, "hide"), **options), key)
+        hidden = hide(shards.gathered(batch["x"]), rng.stream(key, "hide"), **options)
+        return plain.step(state, shards.own_rows(hidden), key)
 
     def evaluate(state: Any, batch: Any) -> Mapping[str, Any]:
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(0), _digest(row)))(batch["x"])

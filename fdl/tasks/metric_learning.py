@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import rng
+from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Batch, Experiment, Stopper
@@ -62,7 +62,8 @@ def metric_learning(
 
     def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
         embeddings, state = _train(model, variables, batch["x"], key)
-        value = loss(embeddings, batch["y"], jnp.ones(len(embeddings)))
+        embeddings, labels = shards.gathered((embeddings, batch["y"]))
+        value = loss(embeddings, labels, jnp.ones(len(embeddings)))
         return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:

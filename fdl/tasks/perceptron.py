@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl import losses, metrics
+from fdl import losses, metrics, shards
 from fdl.data import Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
@@ -142,6 +142,7 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
 
     def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, jax.Array]]:
         del key
+        batch = shards.gathered(batch)  # each update is of one row, after that of the row before
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         state, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
         return state, {name: jnp.mean(values) for name, values in rows.items()} | {"updates": state.updates}

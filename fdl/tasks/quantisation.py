@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.models.vq import Quantised
@@ -130,6 +130,7 @@ def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
     rows = quantised.indices.reshape(len(weight), -1)
     each = jnp.broadcast_to(weight[:, None], rows.shape).ravel()
     counts = jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
+    counts = shards.total(counts)
     share = counts / jnp.maximum(jnp.sum(counts), jnp.finfo(weight.dtype).tiny)
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.augment import by_row
 from fdl.experiment import Experiment, Learner, Stopper
@@ -106,7 +106,8 @@ def reconstruction_learner(
 
     def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         mutable = [name for name in variables if name != "params"]
-        noisy = corrupt({"x": batch["x"]}, rng.stream(key, "corrupt"))["x"]
+        whole = corrupt(shards.gathered({"x": batch["x"]}), rng.stream(key, "corrupt"))
+        noisy = shards.own_rows(whole["x"])
         (code, outputs), model_state = model.apply(
             variables,
             noisy,
@@ -116,7 +117,7 @@ def reconstruction_learner(
             method=_output if penalty is None else _code_and_output,
         )
         means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["x"]).items()}
-        value = means["loss"] if penalty is None else means["loss"] + penalty(code)
+        value = means["loss"] if penalty is None else means["loss"] + penalty(shards.gathered(code))
         return value, (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:

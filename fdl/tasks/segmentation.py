@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Experiment, Learner, Stopper
@@ -80,7 +80,10 @@ def segmentation_learner(
         logits, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         means = _pixel_means(logits, batch["y"], jnp.ones(len(logits)))
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
-        values = {name: mean.total / jnp.maximum(mean.weight, 1) for name, mean in means.items()}
+        values = {
+            name: mean.total / jnp.maximum(shards.mean(mean.weight), 1 / shards.count())
+            for name, mean in means.items()
+        }
         return values["loss"], (values, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng
+from fdl import losses, metrics, rng, shards
 from fdl.data import Splits
 from fdl.data.sentences import END, PAD
 from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
@@ -90,9 +90,9 @@ def sequence_learner(
         before = shifted(batch["y"])
         logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
         ones = jnp.ones(len(batch["y"]))
-        values = {name: mean.value for name, mean in _token_means(logits, batch["y"], ones).items()}
+        values = {name: _over_shards(mean) for name, mean in _token_means(logits, batch["y"], ones).items()}
         smooth = losses.cross_entropy(_rows(logits), batch["y"].ravel(), label_smoothing=label_smoothing)
-        return metrics.mean(smooth, _real(batch["y"], ones)).value, (values, state)
+        return _over_shards(metrics.mean(smooth, _real(batch["y"], ones))), (values, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], batch["weight"]
@@ -121,6 +121,11 @@ def _token_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str
         "loss": metrics.mean(losses.cross_entropy(flat, labels), real),
         "accuracy": metrics.mean(metrics.accuracy(flat, labels), real),
     }
+
+
+def _over_shards(mean: metrics.Mean) -> jax.Array:
+    """What has, as its mean over the shards, the whole batch's mean."""
+    return mean.total / shards.mean(mean.weight)
 
 
 def _rows(logits: jax.Array) -> jax.Array:

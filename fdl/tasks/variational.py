@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl import metrics, rng
+from fdl import metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.checks import check_counts
@@ -157,6 +157,7 @@ def _decoded(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """q's means and log-variances `[B, L]`, latents drawn from it `[K, B, L]`, their outputs `[K B, ...]`."""
     mean, log_variance = model.encode(x, train)
-    noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
+    normal = lambda key, shape: jax.random.normal(key, shape, mean.dtype)  # noqa: E731
+    noise = shards.draw(normal, key, (samples, *mean.shape), axis=1)
     z = mean + jnp.exp(0.5 * log_variance) * noise
     return mean, log_variance, z, model.decode(z.reshape(-1, mean.shape[-1]), train)

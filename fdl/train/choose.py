@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from fdl.data.places import cache_folder
+from fdl.parallel.agree import check_agreement
 from fdl.parallel.candidates import candidates
 from fdl.parallel.layout import rows_of
 from fdl.parallel.plan import Plan, Strategy
@@ -84,6 +85,7 @@ def choose(
         program = compile_for(work, choice.plan)
         if program.memory_bytes <= _memory_limit():  # less may be free than there was
             return choice, program
+    check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
     best, program = _measure_all(work, plans, say)
     if mesh or strategy != "jit":
         best = best._replace(reason=f"the mesh was given; {best.reason}")

@@ -32,7 +32,8 @@ def trained(optimizer, steps=3, start=START):
     state = optimizer.init(params)
     for _ in range(steps):
         gradient = lambda params, _: jax.grad(loss)(params)  # noqa: E731
-        updates, state = optimizer.update(gradient(params, 0), state, params, grad_fn=gradient)
+        own = {"grad_fn": gradient, "key": jax.random.key(0)}  # as a learner gives
+        updates, state = optimizer.update(gradient(params, 0), state, params, **own)
         params = optax.apply_updates(params, updates)
     return params
 

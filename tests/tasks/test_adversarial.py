@@ -277,3 +277,12 @@ def test_it_learns_the_ring(options, metric):
         before, after = run(source.arrays, jax.random.key(seed))
         gain = [evaluated(experiment, state, "test")[metric] for state in (before, after)]
         assert gain[1] < 0.5 * gain[0], (seed, gain)
+
+
+def test_rows_that_do_not_divide_into_the_critics_steps_are_refused():
+    learner = game(critic_steps=2).learner
+    batch = {"x": jnp.zeros((3, 2))}
+    with pytest.raises(ValueError, match=r"3 rows.*critic_steps = 2"):
+        jax.eval_shape(
+            learner.step, jax.eval_shape(learner.init, jax.random.key(0)), batch, jax.random.key(0)
+        )

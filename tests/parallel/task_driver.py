@@ -1,0 +1,227 @@
+"""One step of plain SGD of every task by hand on 2 simulated devices; a line of JSON for each case."""
+
+import concurrent.futures
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from fdl import models, optim, tasks
+from fdl.data import Splits, gaussian_noise, mixup
+from fdl.experiment import Experiment
+from fdl.models.autoencoder import Autoencoder
+from fdl.models.norms import batch_norm
+from fdl.models.spectral import spectral_norm
+from fdl.parallel.agree import first_state, first_step
+from fdl.parallel.plan import Plan
+from fdl.tasks.contrastive_losses import vicreg
+from fdl.tasks.gan_losses import hinge, wasserstein
+from fdl.tasks.metric_losses import semi_hard, triplet
+
+ROWS, WIDTH, CLASSES = 8, 6, 3
+RANDOM = np.random.default_rng(0)
+SGD = optax.sgd(0.1)
+ONE_STEP: dict[str, Any] = {"steps": 1, "batch_size": ROWS}
+
+
+def splits(**part: Any) -> Splits:
+    return Splits(part, part, part)
+
+
+X = RANDOM.normal(size=(ROWS, WIDTH)).astype(np.float32)
+Y = (np.arange(ROWS) % CLASSES).astype(np.int32)
+LABELLED = splits(x=X, y=Y)
+UNIT = splits(x=RANDOM.uniform(size=(ROWS, WIDTH)).astype(np.float32))
+SIGNS = splits(x=X, y=np.where(Y == 1, 1, -1).astype(np.float32))
+TEXT = RANDOM.integers(1, 9, (ROWS, 5)).astype(np.int32)
+IMAGES = RANDOM.normal(size=(ROWS, 4, 4, 1)).astype(np.float32)
+MLP = models.MLP((5,), CLASSES)
+WITH_ALL = MLP.clone(norm=batch_norm, dropout=0.3)
+
+
+def classified(optimizer: Any = SGD, model: Any = MLP, **options: Any) -> Experiment:
+    return tasks.classification(model, LABELLED, optimizer, **ONE_STEP, **options)
+
+
+def game(weight: Any = None, conditional: bool = False, **options: Any) -> Experiment:
+    made, judge = models.MLPGenerator((5,), (WIDTH,), norm=batch_norm), models.MLPDiscriminator((5,))
+    judge = judge.clone(weight=weight)
+    if conditional:
+        made, judge = models.Conditional(made, CLASSES), models.Conditional(judge, CLASSES)
+    return tasks.adversarial(
+        made, judge, LABELLED, SGD, SGD, latent=2, conditional=conditional, **ONE_STEP, **options
+    )
+
+
+def quantised(decay: float | None) -> Experiment:
+    model = models.VQVAE(MLP, models.VectorQuantiser(4, decay), models.MLP((), WIDTH), width=2)
+    return tasks.vector_quantisation(model, LABELLED, SGD, **ONE_STEP)
+
+
+def compared(loss: Any) -> Experiment:
+    model = models.WithHead(MLP, models.MLP((4,), 3, norm=batch_norm))
+    view = gaussian_noise(scale=0.3)
+    return tasks.contrastive(model, LABELLED, SGD, augment=view, loss=loss, neighbours=1, **ONE_STEP)
+
+
+def clip() -> Experiment:
+    model = models.DualEncoder(MLP, models.MLP((4,), 3), width=3)
+    return tasks.clip(model, splits(x=X, y=X[:, ::-1].copy()), SGD, **ONE_STEP)
+
+
+def ctc() -> Experiment:
+    part = {"x": RANDOM.normal(size=(ROWS, 6, 2)).astype(np.float32), "length": np.full(ROWS, 6) - Y}
+    labels = np.tile(np.array([1, 2], np.int32), (ROWS, 1))
+    model = models.AcousticModel(CLASSES, channels=2, widths=(3,), cell=models.RNNCell, stride=1, dropout=0.2)
+    return tasks.ctc(model, splits(**part, y=labels), SGD, **ONE_STEP)
+
+
+def detection() -> Experiment:
+    boxes = np.tile(np.array([[0, 0, 2, 3], [1, 1, 4, 4]], np.float32), (ROWS, 1, 1))
+    labels = np.stack([Y, np.where(Y == 0, -1, 0)], axis=1).astype(np.int32)
+    model = models.Detector(CLASSES, (2,), layers=1, norm=batch_norm)
+    return tasks.detection(model, splits(x=IMAGES, boxes=boxes, labels=labels), SGD, **ONE_STEP)
+
+
+def segmentation() -> Experiment:
+    labels = RANDOM.integers(0, CLASSES, (ROWS, 4, 4)).astype(np.int32)
+    labels[1:3], labels[5, :3] = -1, -1  # rows with fewer labelled pixels, or none
+    model = models.UNet(CLASSES, (2, 3), norm=batch_norm)
+    return tasks.segmentation(model, splits(x=IMAGES, y=labels), SGD, **ONE_STEP)
+
+
+def translation() -> Experiment:
+    length = np.where(np.arange(ROWS) == 0, 5, 1)  # on one device more tokens than on the other
+    short = np.where(np.arange(5) < length[:, None], TEXT, 0).astype(np.int32)
+    model = models.Seq2Seq(9, 9, 4, dropout=0.2)
+    return tasks.sequence_to_sequence(model, splits(x=TEXT, y=short), SGD, **ONE_STEP)
+
+
+def experts() -> Experiment:
+    feed = functools.partial(models.Experts, 3, functools.partial(models.FeedForward, 4))
+    model = models.gpt2(9, length=5, width=4, layers=1, heads=1, feed_forward=feed)
+    rows = splits(x=TEXT, y=np.roll(TEXT, -1, axis=1))
+    return tasks.language_modelling(model, rows, SGD, balance=1.0, **ONE_STEP)
+
+
+def masked() -> Experiment:
+    model: Any = models.MaskedLanguageModel(
+        models.bert(10, length=5, width=4, layers=1, heads=1, padding=None)
+    )
+    return tasks.masked_language_modelling(
+        model, splits(x=TEXT), SGD, mask_token=9, vocabulary=9, rate=0.4, **ONE_STEP
+    )
+
+
+def distilled() -> Experiment:
+    teacher = models.MLP((4,), CLASSES)
+    given = teacher.init(jax.random.key(1), X[:1])
+    return tasks.distillation(MLP, teacher, given, LABELLED, SGD, **ONE_STEP)
+
+
+def fine_tuned() -> Experiment:
+    """And evaluated by averaged parameters."""
+    optimizer = tasks.frozen(SGD, lambda path: path[0] == "Dense_0")
+    given = MLP.init(jax.random.key(1), X[:1], train=False)
+    warm = tasks.warm_start(classified(optimizer), optimizer, given)
+    return warm._replace(learner=tasks.averaged(warm.learner, decay=0.9))
+
+
+def coded() -> Experiment:
+    model = Autoencoder(models.MLP((5,), 4), models.MLP((), WIDTH), activation=nn.sigmoid)
+    penalty = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)
+    noise = tasks.masking_noise(rate=0.3)
+    return tasks.reconstruction(model, UNIT, SGD, corrupt=noise, penalty=penalty, **ONE_STEP)
+
+
+def diffusion(task: Any) -> Experiment:
+    model = models.DiffusionMLP((5,), classes=CLASSES)
+    return task(model, LABELLED, SGD, label_dropout=0.3, **ONE_STEP)
+
+
+CASES: dict[str, Callable[[], Experiment]] = {
+    "classification": lambda: classified(model=WITH_ALL, augment=mixup(classes=CLASSES)),
+    "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
+    "multilabel": lambda: tasks.multilabel(
+        MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), optax.sgd(1.0), **ONE_STEP
+    ),
+    "density": lambda: tasks.conditional_density(
+        models.MixtureDensity(models.MLP((5,), 4), targets=2, components=2),
+        splits(x=X, y=X[:, :2]),
+        SGD,
+        **ONE_STEP,
+    ),
+    "reconstruction": coded,
+    "variational": lambda: tasks.variational(
+        models.VAE(MLP.clone(outputs=4), models.MLP((), WIDTH)), UNIT, SGD, samples=1, **ONE_STEP
+    ),
+    "quantisation": lambda: quantised(None),
+    "quantisation moving": lambda: quantised(0.9),
+    "diffusion": lambda: diffusion(tasks.diffusion),
+    "flow matching": lambda: diffusion(tasks.flow_matching),
+    "adversarial conditional": lambda: game(conditional=True, average=0.9),
+    "adversarial penalty": lambda: game(loss=wasserstein, penalty=10.0, critic_steps=2),
+    "adversarial spectral": lambda: game(spectral_norm, loss=hinge),
+    "contrastive": lambda: compared(tasks.contrastive_losses.nt_xent),
+    "contrastive vicreg": lambda: compared(vicreg),
+    "clip": clip,
+    "metric learning": lambda: tasks.metric_learning(
+        MLP, LABELLED, SGD, loss=functools.partial(triplet, mining=semi_hard), **ONE_STEP
+    ),
+    "arcface": lambda: tasks.arcface(
+        models.WithHead(MLP, models.CosineHead(CLASSES)), LABELLED, SGD, scale=4.0, **ONE_STEP
+    ),
+    "ctc": ctc,
+    "detection": detection,
+    "segmentation": segmentation,
+    "sequence to sequence": translation,
+    "language experts": experts,
+    "masked language": masked,
+    "distillation": distilled,
+    "fine tuning averaged": fine_tuned,
+    "perceptron": lambda: tasks.perceptron(SIGNS, **ONE_STEP),
+    "adaline": lambda: tasks.adaline(SIGNS, **ONE_STEP),
+    "sharpness aware": lambda: classified(optim.sharpness_aware(SGD)),
+    "gradient noise": lambda: classified(optax.chain(optim.gradient_noise(0.01), SGD, optim.max_norm(1.0))),
+    "many steps": lambda: classified(optax.MultiSteps(SGD, 2).gradient_transformation()),
+}
+STRATEGIES = ("shard_map", "pmap")
+
+
+def apart(ours: Any, theirs: Any) -> float:
+    """The greatest difference of arrays of floats, in units of 1e-5 absolute plus 1e-5 relative."""
+    greatest = 0.0
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        if a.dtype == np.float32:
+            greatest = max(greatest, float(np.max(np.abs(a - b) / (1e-5 + 1e-5 * np.abs(b)))))
+    return greatest
+
+
+def main() -> None:
+    """Compiles in two threads, and runs one program after another: two at once could wait for each other."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_disable_most_optimizations", True)  # less compiling, the same numbers but rounding
+    key, alone = jax.random.key(0), Plan(1, "map", "calls")
+    plans = (alone, *(alone._replace(data=2, strategy=strategy) for strategy in STRATEGIES))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = {}
+        for name, made in CASES.items():
+            experiment = made()
+            steps = [pool.submit(first_step, experiment, plan, key) for plan in plans]
+            jobs[name] = (pool.submit(first_state, experiment, alone, key), steps)
+        for name, (start, steps) in jobs.items():
+            before = jax.device_get(start.result())
+            reference, *others = (jax.device_get(step.result()(before)) for step in steps)
+            for strategy, found in zip(STRATEGIES, others, strict=True):
+                line = {"apart": apart(found, reference), "moved": apart(before, reference[0])}
+                print(json.dumps({"case": name, "strategy": strategy, **line}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
