@@ -143,7 +143,7 @@ def run(*words: object, cwd: Path, code: int = 0) -> str:
 def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_an_undisturbed_one_on_a_disk(store, tmp_path):
     file, place = tmp_path / "toys.py", "gs://bucket-1/sweeps/toys"
     file.write_text(EXPERIMENT)
-    words = ("sweep", file, "--steps", "2000000", "--members", "4")
+    words = ("sweep", file, "--steps", "400000", "--members", "4")
     in_bucket = (*words, "--checkpoint-seconds", "0", "--keep", "3", "--workdir", place)
     with start(*in_bucket, cwd=tmp_path) as process:
         while len(sealed := store.glob(f"{place}/units/*/checkpoints/*/checksums.json")) < 2:
@@ -165,7 +165,7 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_an_undisturbed_one_on_
     )
 
     store.rm_file(f"{place}/report.html")
-    run("report", file, "--steps", "2000000", "--workdir", place, cwd=tmp_path)
+    run("report", file, "--steps", "400000", "--workdir", place, cwd=tmp_path)
     assert b"larger step" in store.cat_file(f"{place}/report.html")
     file.write_text(EXPERIMENT.replace("// 8", "// 4"))
     assert "holds another run" in run(*in_bucket, cwd=tmp_path, code=2)
