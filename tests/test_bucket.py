@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from fdl import bucket
+from fdl.cli import main
 from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -126,24 +127,17 @@ def test_a_folder_is_claimed_once_and_moved_aside(store):
     assert found == [{"lr": 1}, {"lr": 2}, {"lr": 3}]
 
 
-def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fdl", *map(str, words)]
+def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fdl", *words]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes)
 
 
-def run(*words: object, cwd: Path, code: int = 0) -> str:
-    with start(*words, cwd=cwd) as process:
-        out = process.communicate()[0]
-    assert process.returncode == code, out
-    return out
-
-
 @pytest.mark.slow
-def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_an_undisturbed_one_on_a_disk(store, tmp_path):
+def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(store, tmp_path, capsys):
     file, place = tmp_path / "toys.py", "gs://bucket-1/sweeps/toys"
     file.write_text(EXPERIMENT)
-    words = ("sweep", file, "--steps", "400000", "--members", "4")
+    words = ("sweep", str(file), "--steps", "400000", "--members", "4")
     in_bucket = (*words, "--checkpoint-seconds", "0", "--keep", "3", "--workdir", place)
     with start(*in_bucket, cwd=tmp_path) as process:
         while len(sealed := store.glob(f"{place}/units/*/checkpoints/*/checksums.json")) < 2:
@@ -155,17 +149,19 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_an_undisturbed_one_on_
     data = max(store.find(newest, detail=True).values(), key=lambda one: one["size"])
     store.pipe_file(data["name"], bytes(data["size"]))
 
-    out = run(*in_bucket, cwd=tmp_path)
+    with start(*in_bucket, cwd=tmp_path) as process:
+        out = process.communicate()[0]
+    assert process.returncode == 0, out
     assert "damaged checkpoint" in out and "moved aside, going on from step" in out
     assert store.glob(f"{place}/units/*/damaged/*")
-    run(*words, "--workdir", "here", cwd=tmp_path)
+    assert main([*words, "--workdir", str(tmp_path / "here")]) == 0
     there = pd.read_parquet(io.BytesIO(store.cat_file(f"{place}/results.parquet")))
     pd.testing.assert_frame_equal(
         there, pd.read_parquet(tmp_path / "here" / "results.parquet"), check_exact=True
     )
 
     store.rm_file(f"{place}/report.html")
-    run("report", file, "--steps", "400000", "--workdir", place, cwd=tmp_path)
+    assert main(["report", str(file), "--steps", "400000", "--workdir", place]) == 0
     assert b"larger step" in store.cat_file(f"{place}/report.html")
     file.write_text(EXPERIMENT.replace("// 8", "// 4"))
-    assert "holds another run" in run(*in_bucket, cwd=tmp_path, code=2)
+    assert main(list(in_bucket)) == 2 and "holds another run" in capsys.readouterr().err
