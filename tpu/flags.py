@@ -58,7 +58,7 @@ def parser() -> Parser:
                 action="append",
                 default=[],
                 metavar="E",
-                help="an extra of the project, besides tpu",
+                help="an extra of the project, besides tpu and bucket",
             )
         if name in ("watch", "up"):
             _add_budgets(one)
@@ -80,7 +80,7 @@ def checked_command(words: Sequence[str], root: Path) -> list[str]:
             raise ValueError(f"fdl {words[0]} needs an experiment's file, relative to {root}")
         given = [word.partition("=")[2] for word in words if word.startswith("--workdir=")]
         given += [after for word, after in itertools.pairwise(words) if word == "--workdir"]
-        if not given or not all(place.startswith(("gs://", "s3://")) for place in given):
+        if not given or not all(place.startswith("gs://") for place in given):
             raise ValueError(
                 f"fdl {words[0]} needs --workdir gs://BUCKET/NAME: what is on a slice's disks dies with it"
             )

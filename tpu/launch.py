@@ -172,7 +172,7 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
     with tempfile.TemporaryDirectory(prefix="fdl-tpu-") as folder:
         archive = Path(folder) / worker.CODE
         digest = pack(root, archive)
-        yield Code(Path(__file__).with_name("run.sh"), archive, digest, ("tpu", *flags.extra))
+        yield Code(Path(__file__).with_name("run.sh"), archive, digest, ("tpu", "bucket", *flags.extra))
 
 
 def _refusal(world: World, words: Sequence[str]) -> str | None:

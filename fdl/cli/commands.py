@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fdl import report
+from fdl.bucket import Folder, folder
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
 from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, space_of
@@ -39,7 +40,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     space = space_of(file.config, file.sweep, changed, columns, options.seeds)
     if command == "plan":
         return _plan(file, options, space, console)
-    directory = options.workdir or Path("runs") / file.name / digest(run_source(file.source))
+    directory = folder(options.workdir or Path("runs") / file.name / digest(run_source(file.source)))
     if command == "sweep":
         result = _train(file, options, space, directory, {"kind": "sweep"}, console)
     else:
@@ -54,7 +55,7 @@ def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], con
         raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")
     config = file.config(**changed)
     mark = fingerprint(config, seed=options.seed, source=file.source)
-    directory = options.workdir or Path("runs") / file.name / mark
+    directory = folder(options.workdir or Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
     space = Sweep((Trial("run", config, options.seed),))
     result = _train(file, options, space, directory, identity, console)
@@ -65,7 +66,7 @@ def _train(
     file: ExperimentFile,
     options: TrainOptions,
     space: Sweep,
-    directory: Path,
+    directory: Folder,
     identity: dict[str, Any],
     console: Console,
 ) -> Result:
@@ -92,7 +93,7 @@ def _finish(
     file: ExperimentFile,
     options: Options,
     result: Result,
-    directory: Path,
+    directory: Folder,
     judge: Callable[[Result], Verdict] | None,
     console: Console,
 ) -> int:
@@ -113,7 +114,7 @@ def _finish(
     return FAILED if len(result.failures) else 0
 
 
-def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[str, Any]:
+def _summary(result: Result, verdict: Verdict | None, directory: Folder) -> dict[str, Any]:
     arms = []
     for row in json.loads(str(result.table().to_json(orient="records", double_precision=15))):
         metrics = {name: {"mean": row.pop(name), "margin": row.pop(f"{name} ±")} for name in result.metrics}

@@ -7,7 +7,6 @@ import os
 import re
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import flax.linen
@@ -55,8 +54,8 @@ class MeshOptions(Options):
 class TrainOptions(MeshOptions):
     """What the commands that train take."""
 
-    workdir: Path | None = None
-    """where everything goes (default: runs/NAME/FINGERPRINT)"""
+    workdir: str | None = None
+    """where everything goes, as gs://BUCKET/NAME (default: runs/NAME/FINGERPRINT)"""
     restart: Switch = False
     """move what the directory holds aside and begin anew; nothing is deleted"""
     checkpoint_seconds: float = 30.0
@@ -110,7 +109,7 @@ class PlanOptions(MeshOptions):
 class ReportOptions(Options):
     """`fdl report`."""
 
-    workdir: Path | None = None
+    workdir: str | None = None
     """where the sweep's runs are (default: runs/NAME/FINGERPRINT)"""
     seeds: int | None = None
     """seeds of every arm, instead of those in the file"""

@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fdl.bucket import Folder, in_bucket, put
 from fdl.report import figures, html
 from fdl.result import Result
 from fdl.stats import Verdict
 
 
-def write(result: Result, verdict: Verdict | None, directory: Path) -> None:
+def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     """Writes `report.html`, `results.parquet`, `failures.parquet` and `figures/` into a directory.
 
     An older report there is replaced, file by file; a reader never sees half a file.
@@ -21,7 +22,8 @@ def write(result: Result, verdict: Verdict | None, directory: Path) -> None:
       OSError: the directory cannot be written.
     """
     folder = directory / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
+    if not in_bucket(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     _replace(directory / "results.parquet", _parquet(result.frame))
     _replace(directory / "failures.parquet", _parquet(result.failures))
     drawings = figures.draw(result)
@@ -32,7 +34,11 @@ def write(result: Result, verdict: Verdict | None, directory: Path) -> None:
     _replace(directory / "report.html", html.render(result, verdict, drawings).encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Folder, content: bytes) -> None:
+    if in_bucket(path):
+        put(path, content)
+        return
+    assert isinstance(path, Path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)

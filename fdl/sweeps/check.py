@@ -3,12 +3,12 @@
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from fdl.bucket import Folder
 from fdl.configs import traced_fields, values
 from fdl.experiment import Experiment
 from fdl.parallel.layout import on_mesh
@@ -25,7 +25,7 @@ RESERVED = ("arm", "seed", "step", "status")
 def checked_groups(
     experiment: Build,
     space: Sweep,
-    directory: Path | None,
+    directory: Folder | None,
     source: str,
     *,
     members: int | None,

@@ -10,12 +10,12 @@ A unit's folder holds:
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from fdl.bucket import Folder
 from fdl.experiment import Experiment
 from fdl.parallel.plan import Plan, Strategy, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
@@ -71,11 +71,11 @@ class Group(NamedTuple):
     build: Build
     experiment: Experiment
     trials: list[Trial]
-    folder: Path | None
+    folder: Folder | None
     source: str
 
 
-def groups_of(build: Build, trials: Sequence[Trial], *, folder: Path | None, source: str) -> list[Group]:
+def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None, source: str) -> list[Group]:
     """The trials by static structure, in the order of their first trial."""
     found: dict[Any, list[Trial]] = {}
     for trial in trials:
@@ -207,7 +207,7 @@ def _store(group: Group, unit: Unit) -> None:
     write_json(_folder(group, unit) / "unit.json", data)
 
 
-def _folder(group: Group, unit: Unit) -> Path:
+def _folder(group: Group, unit: Unit) -> Folder:
     assert group.folder is not None
     return group.folder / digest([_fingerprint(group, trial) for trial in unit.trials])
 

@@ -6,11 +6,11 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from fdl.bucket import Folder, folder, in_bucket
 from fdl.configs import values
 from fdl.experiment import Experiment
 from fdl.parallel.plan import Plan, Strategy
@@ -63,7 +63,7 @@ def sweep(
     experiment: Callable[[Any], Experiment],
     space: Sweep,
     *,
-    workdir: Path | str | None = None,
+    workdir: Folder | str | None = None,
     identity: Mapping[str, Any] | None = None,
     source: str = "",
     members: int | None = None,
@@ -97,7 +97,7 @@ def sweep(
     """
     prepare()
     began = time.monotonic()
-    directory = Path(workdir) if workdir else None
+    directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     groups = checked_groups(experiment, space, directory, source, best=saving.best, **wanted)
     with _held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
@@ -158,7 +158,7 @@ def forecast(
     return found
 
 
-def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Path, source: str) -> Result:
+def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder, source: str) -> Result:
     """What a sweep's directory holds of its finished trials; trains nothing.
 
     Raises:
@@ -229,12 +229,15 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
 
 
 @contextlib.contextmanager
-def _held(directory: Path | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
+def _held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
     """Claims a directory for this process; the system gives it back when the process ends."""
     if directory is None:
         yield
         return
     claim(directory, identity, restart=restart)
+    if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
+        yield
+        return
     with (directory / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

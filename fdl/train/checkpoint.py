@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from fdl.bucket import Folder, checksums, in_bucket, move
 from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
 
@@ -38,7 +39,7 @@ class Checkpoints(NamedTuple):
     close: Callable[[], None]
 
 
-def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
+def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
     """Opens (or begins) the checkpoints in a directory; half-written ones are swept away.
 
     Args:
@@ -54,7 +55,7 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
     open_ = functools.partial(
         ocp.training.Checkpointer,
-        epath.Path(directory.absolute()),
+        epath.Path(directory if in_bucket(directory) else directory.absolute()),
         context=_context(),
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
@@ -131,27 +132,35 @@ def _score(metrics: Any) -> float:
     return metrics["score"]
 
 
-def _seal(folder: Path, saved: Any) -> None:
+def _seal(folder: Folder, saved: Any) -> None:
     """Once a checkpoint is complete, writes its files' checksums: uncompressed arrays carry none.
 
     A crash before that leaves a checkpoint that is whole, as Orbax commits it at once, but unverified.
     """
     with contextlib.suppress(Exception):  # a failed save is raised where it is waited for
         saved.result()
-        write_json(folder / SEAL, {str(path.relative_to(folder)): _crc32(path) for path in _files(folder)})
+        write_json(folder / SEAL, _checksums(folder))
 
 
-def _verify(folder: Path) -> None:
+def _verify(folder: Folder) -> None:
     sums = read_json(folder / SEAL)
     if sums is None:
         return
+    found = _checksums(folder)
     for name, expected in sums.items():
-        if _crc32(folder / name) != expected:
+        if name not in found:
+            raise FileNotFoundError(f"{name} is missing")
+        if found[name] != expected:
             raise ValueError(f"{name} does not agree with its checksum")
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and SEAL not in path.name)
+def _checksums(folder: Folder) -> dict[str, Any]:
+    """Of every file. In a bucket the store's own: it made them when the bytes came, so none is read back."""
+    if in_bucket(folder):
+        return {name: value for name, value in checksums(folder).items() if SEAL not in name}
+    assert isinstance(folder, Path)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and SEAL not in path.name)
+    return {str(path.relative_to(folder)): _crc32(path) for path in files}
 
 
 def _crc32(path: Path) -> int:
@@ -162,10 +171,11 @@ def _crc32(path: Path) -> int:
     return value
 
 
-def _move_aside(directory: Path, newest_good: int) -> None:
+def _move_aside(directory: Folder, newest_good: int) -> None:
     aside = directory.parent / "damaged"
-    aside.mkdir(exist_ok=True)
+    if not in_bucket(aside):
+        aside.mkdir(exist_ok=True)
     for folder in directory.iterdir():
         if folder.name.isdigit() and int(folder.name) > newest_good:
-            number = sum(1 for _ in aside.iterdir())
-            folder.rename(aside / f"{folder.name}-{number}")
+            number = sum(1 for _ in aside.iterdir()) if aside.exists() else 0
+            move(folder, aside / f"{folder.name}-{number}")

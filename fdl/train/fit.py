@@ -1,12 +1,12 @@
 """One run with effects: the numbers of `scan`, and checkpoints, logs, signals."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from fdl import tree
+from fdl.bucket import Folder
 from fdl.experiment import Experiment, State
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.train.choose import Work, choose
@@ -36,7 +36,7 @@ def fit(
     experiment: Experiment,
     key: jax.Array,
     *,
-    directory: Path | None = None,
+    directory: Folder | None = None,
     identity: Mapping[str, Any] | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",

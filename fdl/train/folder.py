@@ -1,7 +1,7 @@
 """Files that are never half-written: what a folder holds, and the rows that a population measured.
 
 unit.json          what runs here; written once, before anything else
-metrics.jsonl      a line per member and evaluation
+metrics.jsonl      a line per member and evaluation; in a bucket a folder, with an object an evaluation
 checkpoints/       see `checkpoint`
 done.json          written last: every member's end
 """
@@ -13,11 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
+from fdl.bucket import Folder, in_bucket, move, put, read_all, remove
 from fdl.serialization import differences
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Folder, text: str) -> None:
     """Writes a file so that a reader, or a crash, sees the old text or the new, never a part."""
+    if in_bucket(path):
+        put(path, text.encode())
+        return
+    assert isinstance(path, Path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -27,12 +34,12 @@ def write_atomically(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Folder, data: Any) -> None:
     """`write_atomically` of indented JSON."""
     write_atomically(path, json.dumps(data, indent=1) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Folder) -> Any:
     """The data in a JSON file, or None if there is no such file.
 
     Raises:
@@ -46,35 +53,57 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not JSON ({error}); move its folder away and repeat") from None
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Folder) -> list[dict[str, Any]]:
     """The rows of a `.jsonl` file; a last line that a crash cut short is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            rows.append(json.loads(line))
-    return rows
+    if in_bucket(path):
+        return [row for part in read_all(path).values() for row in _rows(part.decode())]
+    return _rows(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def _rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _text(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def append_rows(path: Folder, rows: Iterable[Mapping[str, Any]]) -> None:
     """Adds rows to a `.jsonl` file and makes sure that they are on disk."""
+    if in_bucket(path):
+        last = max((int(part.name) for part in path.iterdir()), default=0) if path.exists() else 0
+        put(path / f"{last + 1:06}", _text(rows).encode())
+        return
+    assert isinstance(path, Path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.write(_text(rows))
         file.flush()
         os.fsync(file.fileno())
 
 
-def keep_rows(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
+def keep_rows(path: Folder, keep: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
     """Drops the rows of a `.jsonl` file that a resumed run will measure again; the rest."""
+    if in_bucket(path):
+        return [row for name, part in read_all(path).items() for row in _keep_part(name, part, keep)]
     rows = [row for row in read_rows(path) if keep(row)]
     if path.exists():
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomically(path, _text(rows))
     return rows
 
 
-def claim(directory: Path, identity: Mapping[str, Any], *, restart: bool = False) -> None:
+def _keep_part(name: str, part: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Each object by itself, so that a crash between two of them neither loses a row nor doubles one."""
+    rows = _rows(part.decode())
+    kept = [row for row in rows if keep(row)]
+    if not kept:
+        remove(epath.Path(name))
+    elif len(kept) < len(rows):
+        put(epath.Path(name), _text(kept).encode())
+    return kept
+
+
+def claim(directory: Folder, identity: Mapping[str, Any], *, restart: bool = False) -> None:
     """Makes a folder that of one piece of work, or finds that it is already.
 
     Args:
@@ -89,7 +118,7 @@ def claim(directory: Path, identity: Mapping[str, Any], *, restart: bool = False
     path = directory / "identity.json"
     if restart and directory.exists():
         aside = (directory.with_name(f"{directory.name}.{number}") for number in itertools.count(1))
-        directory.rename(next(folder for folder in aside if not folder.exists()))
+        move(directory, next(folder for folder in aside if not folder.exists()))
     found = read_json(path)
     if found is None:
         write_json(path, dict(identity))

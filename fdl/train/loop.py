@@ -6,12 +6,12 @@ call, nor a save, nor an interruption changes a bit of it.
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
+from fdl.bucket import Folder
 from fdl.train import folder
 from fdl.train.checkpoint import Checkpoints, open_checkpoints
 from fdl.train.member import Carry, Member, Row
@@ -73,7 +73,7 @@ def execute(
     schedule: Sequence[int],
     names: Sequence[str],
     *,
-    directory: Path | None = None,
+    directory: Folder | None = None,
     saving: Saving = Saving(),  # noqa: B008
     watch: Watch = Watch(),  # noqa: B008
 ) -> Outcome:
@@ -118,7 +118,7 @@ class _Loop:
         program: Program,
         members: Member,
         names: Sequence[str],
-        directory: Path | None,
+        directory: Folder | None,
         checkpoints: Checkpoints | None,
         saving: Saving,
         watch: Watch,
