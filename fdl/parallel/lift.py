@@ -55,7 +55,13 @@ class Executable(NamedTuple):
 
 
 def lower(
-    function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, *, out: Any = None, donate: bool
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    plan: Plan,
+    mesh: Mesh,
+    *,
+    out: Any = None,
+    donate: bool,
 ) -> Callable[[], Executable]:
     """A function of the whole population, traced and ready to be compiled.
 
@@ -63,6 +69,7 @@ def lower(
       function: what is to be compiled.
       arguments: placed arrays, or shapes with shardings.
       plan: how it runs.
+      mesh: the devices; if they are not there, only what the compiler knows of the function is of use.
       out: the shardings of its results, where they are to be fixed.
       donate: whether the first argument is given up.
     """
@@ -71,7 +78,7 @@ def lower(
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
         return lambda: Executable(compiled := lowered.compile(), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
-    devices = jax.devices()[: plan.devices]
+    devices = mesh.devices.flatten().tolist()
     mapped = jax.pmap(
         lambda number, *rest: function(*rest),
         axis_name=shards.AXIS,
@@ -81,6 +88,12 @@ def lower(
         donate_argnums=tuple(place + 1 for place in donated),
     )
     along = NamedSharding(Mesh(np.asarray(devices), (shards.AXIS,)), PartitionSpec(shards.AXIS))
-    numbers = jax.device_put(np.arange(plan.devices), along)
-    lowered = mapped.lower(numbers, *arguments)
-    return lambda: Executable(functools.partial(compiled := lowered.compile(), numbers), compiled)
+    numbers = np.arange(plan.devices, dtype=np.int32)
+    placed = functools.cache(lambda: jax.device_put(numbers, along))  # not before it runs
+    lowered = mapped.lower(jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=along), *arguments)
+
+    def compile() -> Executable:
+        compiled = lowered.compile()
+        return Executable(lambda *given: compiled(placed(), *given), compiled)
+
+    return compile
