@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.sharding import AxisType, Mesh
 
 from fdl.parallel.chips import HOST, Slice
+from fdl.parallel.plan import AXES, Plan, shape_of
 
 QUIET = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process at the same time is refused
@@ -60,6 +62,21 @@ def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
         return topologies.get_topology_desc(platform="tpu", topology_name=str(part), **options).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
         raise ValueError(f"the compiler refuses {part}: {str(error).splitlines()[0]}") from None
+
+
+def absent_mesh(plan: Plan, part: Slice, *, slices: int = 1) -> Mesh:
+    """The mesh of a plan on slices that are not there, to compile for.
+
+    Of several slices the first axis whose size allows it spans them: rather members or rows than
+    parameters, which are sent more often.
+
+    Raises:
+      ValueError: libtpu is missing, it refuses the slice, or the plan does not take all its devices.
+    """
+    shape = shape_of(plan)
+    across = next((axis for axis, size in enumerate(shape) if size % slices == 0), 0)
+    devices = arranged(devices_of(part, slices=slices), shape, across=across)
+    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def arranged(devices: Sequence[Any], shape: Sequence[int], *, across: int = 0) -> Any:
