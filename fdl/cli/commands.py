@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fdl import report
+from fdl.cli import topology
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
 from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, space_of
@@ -36,7 +37,12 @@ def execute(command: str, words: Sequence[str]) -> int:
     console = Console(stderr=options.json)
     if command == "run":
         return _run(file, options, changed, console)
-    space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    if command == "plan" and options.topology and not (file.sweep or columns):
+        space = topology.single(file, changed)
+    else:
+        space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    if command == "plan" and options.topology:
+        return topology.plan_for(Path(words[0]), file, options, space, console)
     if command == "plan":
         return _plan(file, options, space, console)
     directory = options.workdir or Path("runs") / file.name / digest(run_source(file.source))
@@ -128,6 +134,9 @@ def _summary(result: Result, verdict: Verdict | None, directory: Path) -> dict[s
 
 
 def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
+    for name in ("mesh", "price", "fit", "quick"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} needs --topology, as --topology v5e:2x2")
     programs = forecast(file.experiment, space, members=options.members)
     table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
     for number, program in enumerate(programs, 1):

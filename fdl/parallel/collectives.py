@@ -76,9 +76,7 @@ def _begun(program: Program) -> Program:
         if one.operation in KINDS and _channel(one)
     }
     blocks = {
-        name: [
-            one for one in block if one.operation not in KINDS or begun.get(_channel(one), name) == name
-        ]
+        name: [one for one in block if one.operation not in KINDS or begun.get(_channel(one), name) == name]
         for name, block in program.blocks.items()
     }
     return program._replace(blocks=blocks)

@@ -21,14 +21,19 @@ QUIET = {
 """What libtpu reads from the environment when it is loaded, where nothing else is set."""
 
 
+def check_compiler() -> None:
+    """Raises `ValueError` where libtpu is not installed."""
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError("compiling for TPUs needs the extra 'tpu': pip install fdl[tpu]")
+
+
 def load_compiler() -> None:
     """Readies libtpu; to be called before JAX uses any device.
 
     Raises:
       ValueError: it is not installed.
     """
-    if importlib.util.find_spec("libtpu") is None:
-        raise ValueError("compiling for TPUs needs the extra 'tpu': pip install fdl[tpu]")
+    check_compiler()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 

@@ -16,7 +16,7 @@ from fdl.parallel.topology import absent_mesh
 from fdl.parallel.traffic import bytes_moved
 from fdl.train import member as one
 from fdl.train.member import Build, Member
-from fdl.train.parts import Parts, parts_of, shapes_on
+from fdl.train.parts import Parts, parts_of
 from fdl.train.program import lower_program
 
 
@@ -43,8 +43,9 @@ class Foresight(NamedTuple):
 
     @property
     def held(self) -> int:
-        """Bytes that one device must set aside, by the larger of training and evaluation."""
-        fitting = [memory.held for memory in (self.memory, self.evaluation) if memory]
+        """Bytes that one device needs, for the larger of training and evaluation; the compiler's peak may
+        count the program itself too."""
+        fitting = [max(one.held, one.peak) for one in (self.memory, self.evaluation) if one]
         return max([*fitting, *([self.refusal.needed] if self.refusal else [])])
 
 
