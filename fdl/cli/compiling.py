@@ -73,19 +73,19 @@ def compiled(request: Request) -> Foresight | str:
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
-    load_compiler()
-    jax.config.update("jax_platforms", "cpu")  # what is computed beside compiling
-    jax.config.update("jax_enable_compilation_cache", False)  # it cannot read programs of absent devices
-    if asked["quick"]:
-        jax.config.update("jax_optimization_level", "O0")
-    file = load(Path(asked["file"]))
-    config, plan = from_json(file.config, asked["config"]), Plan(*asked["plan"])
-    keys = jax.vmap(jax.random.key)(jnp.arange(plan.members))
-    members = stack_members([config] * plan.members, keys, pad_to=plan.members)
-    part, slices = parse_slice(asked["topology"]), asked["slices"]
-    arrays = arrays_of(file.experiment(config))
     try:
-        return to_data(foresee(file.experiment, members, arrays, plan, part, slices=slices))
+        load_compiler()
+        jax.config.update("jax_platforms", "cpu")  # of what is computed beside compiling
+        jax.config.update("jax_enable_compilation_cache", False)  # it cannot read what it writes for TPUs
+        if asked["quick"]:
+            jax.config.update("jax_optimization_level", "O0")
+        file = load(Path(asked["file"]))
+        config, plan = from_json(file.config, asked["config"]), Plan(*asked["plan"])
+        keys = jax.vmap(jax.random.key)(jnp.arange(plan.members))
+        members = stack_members([config] * plan.members, keys, pad_to=plan.members)
+        arrays = arrays_of(file.experiment(config))
+        part = parse_slice(asked["topology"])
+        return to_data(foresee(file.experiment, members, arrays, plan, part, slices=asked["slices"]))
     except (ValueError, jax.errors.JaxRuntimeError) as error:
         return {"problem": one_line(error)}
 

@@ -15,7 +15,7 @@ from fdl.cli.outlook import Outlook, data_of, lines, runs
 from fdl.parallel.chips import Slice, parse_slice
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Plan, parse_mesh
-from fdl.parallel.topology import check_compiler
+from fdl.parallel.topology import check_compiler, check_slices
 from fdl.sweeps import Sweep, Trial
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.population import Group
@@ -40,13 +40,18 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
     """
     assert options.topology is not None
     part = parse_slice(options.topology)
+    check_slices(part, options.slices)
     check_compiler()
     if options.price is not None and not options.price > 0:
         raise ValueError(f"--price is {options.price}; expected money for an hour of a chip, more than 0")
     groups = checked_groups(file.experiment, space, None, "", members=options.members, best=None)
     plans = [_plan(group, options, part) for group in groups]
     console.print(file.question, style="bold", **PLAIN)
-    console.print(f"{options.slices} x {part}, {part.chips * options.slices} chips", **PLAIN)
+    console.print(
+        f"for {options.slices} x {part}, {part.chips * options.slices} chips: {len(groups)} "
+        f"program{'s' if len(groups) > 1 else ''} to compile, each in a process of its own",
+        **PLAIN,
+    )
     if options.fit:
         return fit.search_all(path, groups, plans, options, console)
     outlooks = []
@@ -131,11 +136,11 @@ def _outlook(path: Path, group: Group, plan: Plan, options: PlanOptions, part: S
 
 def _total(outlooks: Sequence[Outlook], options: PlanOptions, console: Console) -> None:
     hours = sum(one.chip_hours for one in outlooks)
+    trials = runs(sum(one.trials for one in outlooks))
     money = f", {hours * options.price:,.3g} of money at {options.price:g} an hour" if options.price else ""
-    lost = [number for number, one in enumerate(outlooks, 1) if not one.fits]
-    without = f", without program{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))}" if lost else ""
+    lost = ", ".join(str(number) for number, one in enumerate(outlooks, 1) if not one.fits)
     console.print(
-        f"{runs(sum(one.trials for one in outlooks))}: at least {hours:.3g} chip-hours{money}{without}. A lower bound, of a roofline of the "
-        "training steps alone; evaluations, compiling and data come on top.",
+        f"{trials}: at least {hours:.3g} chip-hours{money}{f', without program {lost}' if lost else ''}. "
+        "A lower bound, by the roofline of the training steps alone; evaluations and compiling come on top.",
         **PLAIN,
     )

@@ -38,6 +38,14 @@ def load_compiler() -> None:
         os.environ.setdefault(name, value)
 
 
+def check_slices(part: Slice, slices: int) -> None:
+    """Raises `ValueError` for a number of slices that no program can span."""
+    if slices > 1 and part.chip.network is None:
+        raise ValueError(f"--slices is {slices}; expected 1: no program spans slices of {part.chip.name}")
+    if slices < 1:
+        raise ValueError(f"--slices is {slices}; expected 1 or more")
+
+
 def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
     """The devices of one or several equal slices; programs can be compiled for them but not run.
 
@@ -51,10 +59,7 @@ def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
     Raises:
       ValueError: libtpu is missing, or it refuses the slice.
     """
-    if slices > 1 and part.chip.network is None:
-        raise ValueError(f"--slices is {slices}; expected 1: no program spans slices of {part.chip.name}")
-    if slices < 1:
-        raise ValueError(f"--slices is {slices}; expected 1 or more")
+    check_slices(part, slices)
     load_compiler()
     from jax.experimental import topologies
 
