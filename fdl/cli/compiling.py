@@ -17,7 +17,7 @@ from fdl.cli.file import load
 from fdl.cli.flags import PlanOptions
 from fdl.parallel.chips import parse_slice
 from fdl.parallel.plan import Plan
-from fdl.parallel.topology import load_compiler
+from fdl.parallel.topology import absent_mesh, load_compiler
 from fdl.serialization import from_json, to_json
 from fdl.train.foresee import Foresight, foresee, from_data, to_data
 from fdl.train.member import arrays_of
@@ -85,7 +85,8 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         members = stack_members([config] * plan.members, keys, pad_to=plan.members)
         arrays = arrays_of(file.experiment(config))
         part = parse_slice(asked["topology"])
-        return to_data(foresee(file.experiment, members, arrays, plan, part, slices=asked["slices"]))
+        mesh = absent_mesh(plan, part, slices=asked["slices"])
+        return to_data(foresee(file.experiment, members, arrays, plan, mesh, part.chip))
     except (ValueError, jax.errors.JaxRuntimeError) as error:
         return {"problem": one_line(error)}
 

@@ -35,6 +35,14 @@ def lift(function: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callabl
 
     if plan.devices == 1 or plan.strategy == "pmap":
         return local
+    if plan.population == 1 and plan.strategy == "jit":
+        # Not by hand along an axis of one: XLA, as of jaxlib 0.10, splits no scatter inside, so that the
+        # gradient of an embedding gathered whole batches of activations on every device.
+        def seen(own: Any, shared: Any) -> Any:
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return local(own, shared)
+
+        return seen
     split, whole = PartitionSpec("population"), PartitionSpec()
     by_hand = {"population", shards.AXIS} if plan.strategy == "shard_map" else {"population"}
     return jax.shard_map(

@@ -5,14 +5,14 @@ import time
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
-from fdl.parallel.chips import Slice
+from fdl.parallel.chips import Chip
 from fdl.parallel.collectives import Collective, Collectives
 from fdl.parallel.compiled import Memory, Refusal, memory_of, refusal_of, report_of
 from fdl.parallel.flops import Cost, count
 from fdl.parallel.plan import Plan
 from fdl.parallel.roofline import Roofline, roofline
-from fdl.parallel.topology import absent_mesh
 from fdl.parallel.traffic import bytes_moved
 from fdl.train import member as one
 from fdl.train.member import Build, Member
@@ -49,10 +49,8 @@ class Foresight(NamedTuple):
         return max([*fitting, *([self.refusal.needed] if self.refusal else [])])
 
 
-def foresee(
-    build: Build, members: Member, arrays: Any, plan: Plan, part: Slice, *, slices: int = 1
-) -> Foresight:
-    """Compiles a population's training and evaluation for slices that are not there.
+def foresee(build: Build, members: Member, arrays: Any, plan: Plan, mesh: Mesh, chip: Chip) -> Foresight:
+    """Compiles a population's training and evaluation for devices that need not be there.
 
     The roofline counts of memory only what a step must read and write of its state and batch; small
     states may stay on the chip from step to step, and are bounded by something else then.
@@ -62,15 +60,14 @@ def foresee(
       members: leaves `[plan.members, ...]`.
       arrays: the sources' arrays by split.
       plan: how the members run.
-      part: the slice.
-      slices: how many of them.
+      mesh: the devices, as from `fdl.parallel.topology.absent_mesh`.
+      chip: of what kind they are, or which to reckon with.
 
     Raises:
-      ValueError: libtpu is missing, or the plan does not fit the slice or the experiment.
+      ValueError: the plan does not fit the experiment.
       jax.errors.JaxRuntimeError: the compiler fails for another reason than memory.
     """
     began = time.perf_counter()
-    mesh = absent_mesh(plan, part, slices=slices)
     parts = parts_of(build, members, arrays, plan, absent=mesh)
     cost, moved = _step_of(build, parts)
     lowered, _ = lower_program(parts)
@@ -84,13 +81,12 @@ def foresee(
         refusal = refusal_of(error)
         if refusal is None:
             raise
-    chips = part.chips * slices
     bound = roofline(
-        part.chip,
-        flops=cost.matrix / chips,
-        memory=moved * part.chip.devices,
+        chip,
+        flops=cost.matrix / plan.devices * chip.devices,
+        memory=moved * chip.devices,
         links=collectives.sent(between_slices=False),
-        network=collectives.sent(between_slices=True) * part.chip.devices,
+        network=collectives.sent(between_slices=True) * chip.devices,
     )
     return Foresight(memory, evaluation, refusal, collectives, cost, bound, time.perf_counter() - began)
 

@@ -16,7 +16,7 @@ from fdl import data, models, tasks
 from fdl.experiment import Experiment
 from fdl.parallel.chips import parse_slice
 from fdl.parallel.plan import Plan
-from fdl.parallel.topology import load_compiler
+from fdl.parallel.topology import absent_mesh, load_compiler
 from fdl.train.foresee import foresee, to_data
 from fdl.train.member import arrays_of
 from fdl.train.program import stack_members
@@ -49,7 +49,9 @@ def foreseen(experiment: Experiment, name: str, plan: Plan, slices: int = 1) -> 
     """The foresight as JSON-able data, with the bytes of the data and of one member's state."""
     keys = jax.vmap(jax.random.key)(jnp.arange(plan.members))
     members, arrays = stack_members([()] * plan.members, keys, pad_to=plan.members), arrays_of(experiment)
-    found = foresee(lambda _: experiment, members, arrays, plan, parse_slice(name), slices=slices)
+    part = parse_slice(name)
+    mesh = absent_mesh(plan, part, slices=slices)
+    found = foresee(lambda _: experiment, members, arrays, plan, mesh, part.chip)
     state = jax.eval_shape(experiment.learner.init, jax.random.key(0))
     size = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))  # noqa: E731
     least = size(state) // (plan.fsdp * plan.tensor) * (plan.members // plan.population)
