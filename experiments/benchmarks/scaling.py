@@ -151,7 +151,7 @@ def show(points: Sequence[Point]) -> None:
     """Prints a table."""
     rows = f"{WEAK} sequences a chip" if points[0].scaling == "weak" else f"{STRONG} sequences in all"
     print(f"\n{points[0].scaling} scaling: {rows}")
-    print(f"{'strategy':15} {'chips':>5} {'GFLOP':>8} {'MB':>7} {'sent MB':>8} {'µs':>8} {'share':>6}  limit")
+    print("strategy        chips    GFLOP      MB  sent MB       µs  share  limit; collectives")
     for point in points:
         if isinstance(point.found, str):
             print(f"{point.strategy:15} {point.chips:5} {point.found}")
