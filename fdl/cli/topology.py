@@ -49,7 +49,7 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
     console.print(file.question, style="bold", **PLAIN)
     console.print(
         f"for {options.slices} x {part}, {part.chips * options.slices} chips: {len(groups)} "
-        f"program{'s' if len(groups) > 1 else ''} to compile, each in a process of its own",
+        f"program{'s' if len(groups) > 1 else ''} to compile",
         **PLAIN,
     )
     if options.fit:
@@ -137,7 +137,7 @@ def _outlook(path: Path, group: Group, plan: Plan, options: PlanOptions, part: S
 def _total(outlooks: Sequence[Outlook], options: PlanOptions, console: Console) -> None:
     hours = sum(one.chip_hours for one in outlooks)
     trials = runs(sum(one.trials for one in outlooks))
-    money = f", {hours * options.price:,.3g} of money at {options.price:g} an hour" if options.price else ""
+    money = f", costing {hours * options.price:,.3g} at {options.price:g} each" if options.price else ""
     lost = ", ".join(str(number) for number, one in enumerate(outlooks, 1) if not one.fits)
     console.print(
         f"{trials}: at least {hours:.3g} chip-hours{money}{f', without program {lost}' if lost else ''}. "

@@ -145,7 +145,7 @@ def test_what_a_person_is_told(file, compiler, capsys):
         "2 TFLOP",
         "at least 1 ms (compute 500 µs, links 1 ms): MFU at most 50%",
         "chip-hours",
-        "at 1.2 an hour",
+        "at 1.2 each",
         "lower bound",
     ):
         assert words in out, (words, out)

@@ -25,6 +25,7 @@ from tests.parallel.strategy_driver import transformer
 LENGTH = 1024
 STRATEGIES = {
     "jit": ("v5e:2x2", Plan(1, "vmap", "scan", data=2, fsdp=2), 1),
+    "jit data": ("v5e:2x2", Plan(1, "vmap", "scan", data=4), 1),
     "tensor": ("v5e:2x2", Plan(1, "vmap", "calls", data=2, tensor=2), 1),
     "shard_map": ("v5e:2x2", Plan(1, "vmap", "scan", data=4, strategy="shard_map"), 1),
     "shard_map calls": ("v6e:2x2", Plan(1, "vmap", "calls", data=2, fsdp=2, strategy="shard_map"), 1),
