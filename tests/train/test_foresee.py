@@ -76,7 +76,7 @@ def driven(case: str) -> dict[str, Any]:
     """What the driver foresaw; a process of its own, since libtpu must be readied before JAX starts."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.foresee_driver", case]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
