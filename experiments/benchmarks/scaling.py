@@ -11,7 +11,7 @@ that of n (strong): 1 is perfect.
 
 Compiled with libtpu (extra `tpu`), with little optimisation; where it is not installed, for as many
 simulated CPU devices, whose memory and collectives are those of XLA's CPU compiler. `--chips 1,4` takes other
-sizes. On a machine with an NVIDIA GPU it also measures the step against PyTorch: see `scaling_gpu.py`.
+sizes. Of more than one host, `pmap` cannot be compiled ahead: its lines say so. On a machine with an NVIDIA GPU it also measures the step against PyTorch: see `scaling_gpu.py`.
 """
 
 import argparse
@@ -165,7 +165,8 @@ def show(points: Sequence[Point]) -> None:
         print(
             f"{point.strategy:15} {point.chips:5} {found.cost.matrix / point.chips / 1e9:8.2f} "
             f"{found.held / 1e6:7.0f} {sent / 1e6:8.2f} {found.roofline.seconds * 1e6:8.1f} "
-            f"{share(point, points):6.2f}  {found.roofline.limit}; {kinds or 'none'}"
+            f"{share(point, points):6.2f}  {found.roofline.limit}; "
+            f"{kinds or 'none'}{' (DOES NOT FIT)' if found.refusal else ''}"
         )
 
 
