@@ -11,7 +11,8 @@ that of n (strong): 1 is perfect.
 
 Compiled with libtpu (extra `tpu`), with little optimisation; where it is not installed, for as many
 simulated CPU devices, whose memory and collectives are those of XLA's CPU compiler. `--chips 1,4` takes other
-sizes. Of more than one host, `pmap` cannot be compiled ahead: its lines say so. On a machine with an NVIDIA GPU it also measures the step against PyTorch: see `scaling_gpu.py`.
+sizes. For more than one host libtpu's `pmap` cannot be compiled ahead: its lines say so. On a machine with
+an NVIDIA GPU it also measures the step against PyTorch: see `scaling_gpu.py`.
 """
 
 import argparse
