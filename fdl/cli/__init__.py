@@ -10,6 +10,7 @@ A deep-learning experiment is a pure function, in one file.
   fdl run FILE [--lr 3e-3 ...] [--seed 1]     train one run
   fdl sweep FILE [--seeds 8] [--grid.lr ...]  train the file's sweep (or a grid), compare, report
   fdl plan FILE                               programs, members, memory and time of a sweep; trains nothing
+      --topology v5e:4x4 [--fit]              the same for TPUs that are not there, by compiling for them
   fdl report FILE                             the report of what a sweep has finished
   fdl list [FOLDER]                           the experiments in a folder and their questions
   fdl data list | get NAME | show NAME        data sets: which there are, their files, a look at them

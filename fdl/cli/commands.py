@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fdl import report
 from fdl.bucket import Folder, folder
+from fdl.cli import topology
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
 from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, space_of
@@ -37,7 +38,12 @@ def execute(command: str, words: Sequence[str]) -> int:
     console = Console(stderr=options.json)
     if command == "run":
         return _run(file, options, changed, console)
-    space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    if command == "plan" and options.topology and not (file.sweep or columns):
+        space = topology.single(file, changed)
+    else:
+        space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    if command == "plan" and options.topology:
+        return topology.plan_for(Path(words[0]), file, options, space, console)
     if command == "plan":
         return _plan(file, options, space, console)
     directory = folder(options.workdir or Path("runs") / file.name / digest(run_source(file.source)))
@@ -131,6 +137,9 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder) -> dict
 
 
 def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
+    for name in ("price", "fit", "quick"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} needs --topology, as --topology v5e:2x2")
     programs = forecast(
         file.experiment, space, members=options.members, mesh=options.sizes(), strategy=options.strategy
     )

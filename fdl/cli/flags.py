@@ -103,6 +103,16 @@ class PlanOptions(MeshOptions):
     """seeds of every arm, instead of those in the file"""
     members: int | None = None
     """members in one program, instead of the measured choice"""
+    topology: str | None = None
+    """a slice of TPUs to compile for, as v5e:4x4; none need be there"""
+    slices: int = 1
+    """how many of them"""
+    price: float | None = None
+    """of an hour of a chip, to reckon the sweep's"""
+    fit: Switch = False
+    """search the largest batch, and the cheapest mesh and remat, that fit"""
+    quick: Switch = False
+    """compile several times as fast, with little optimisation; memory is a tenth off or so"""
 
 
 @dataclasses.dataclass

@@ -108,7 +108,7 @@ def first_step(
         layout,
     )
     out = (layout, split_over(mesh))
-    run = lower(lift(step, plan, mesh), (states, shared), plan, out=out, donate=False)().run
+    run = lower(lift(step, plan, mesh), (states, shared), plan, mesh, out=out, donate=False)().run
     return lambda states: run(states, shared)
 
 

@@ -43,12 +43,12 @@ class Collectives(NamedTuple):
 
     Attributes:
       each: by kind and network, the most bytes first.
-      uncounted: whether any runs in a loop whose number of trips is not in the text; such a loop counts
-        as one trip.
+      uncounted: how many of the loops that they run in do not say their number of trips in the text; such
+        a loop counts as one trip.
     """
 
     each: tuple[Collective, ...] = ()
-    uncounted: bool = False
+    uncounted: int = 0
 
     def sent(self, *, between_slices: bool) -> float:
         """Bytes that a device must send at least, between slices or within one."""
@@ -58,11 +58,34 @@ class Collectives(NamedTuple):
 def collectives_of(text: str) -> Collectives:
     """The collectives in a compiled program's text, `compiled.as_text()`.
 
-    A pair of start and done counts once, the body of a loop as often as it runs,
+    What is begun, waited for and gone on with in between counts once, the body of a loop as often as it runs,
     of a conditional the branch that sends the most. Groups of one device send nothing and do not count.
     """
-    program = parse(text)
+    program = _begun(parse(text))
     return _in_block(program.entry, program, {})
+
+
+def _begun(program: Program) -> Program:
+    """The program without the collectives that only go on with one that is begun elsewhere: on TPUs the
+    fusion that begins it, those that run beside it and the one that ends it all show it."""
+    begun = {
+        _channel(one): name
+        for name, block in program.blocks.items()
+        if any('"AsyncCollectiveStart"' in one.rest for one in block)
+        for one in block
+        if one.operation in KINDS and _channel(one)
+    }
+    blocks = {
+        name: [one for one in block if one.operation not in KINDS or begun.get(_channel(one), name) == name]
+        for name, block in program.blocks.items()
+    }
+    return program._replace(blocks=blocks)
+
+
+def _channel(instruction: Instruction) -> str | None:
+    """What all that belongs to one collective have in common."""
+    found = re.search(r"\bchannel_id=(\d+)", instruction.rest)
+    return found[1] if found else None
 
 
 def _in_block(name: str, program: Program, seen: dict[str, Collectives]) -> Collectives:
@@ -88,7 +111,7 @@ def _called(
     if instruction.operation != "while" or not found.each:
         return found
     number = trips(program, block, instruction)
-    return found._replace(uncounted=True) if number is None else _times(found, number)
+    return found._replace(uncounted=found.uncounted + 1) if number is None else _times(found, number)
 
 
 def _at(instruction: Instruction, block: str, devices: int) -> Collectives:
@@ -171,7 +194,7 @@ def _plus(a: Collectives, b: Collectives) -> Collectives:
         before = sums.get(key, Collective(*key, 0, 0, 0.0))
         sums[key] = Collective(*key, before.runs + one.runs, before.bytes + one.bytes, before.sent + one.sent)
     each = sorted(sums.values(), key=lambda one: (-one.bytes, one.kind))
-    return Collectives(tuple(each), a.uncounted or b.uncounted)
+    return Collectives(tuple(each), a.uncounted + b.uncounted)
 
 
 def _times(found: Collectives, times: int) -> Collectives:

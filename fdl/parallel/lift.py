@@ -35,6 +35,14 @@ def lift(function: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callabl
 
     if plan.devices == 1 or plan.strategy == "pmap":
         return local
+    if plan.population == 1 and plan.strategy == "jit":
+        # Not by hand along an axis of one: XLA, as of jaxlib 0.10, splits no scatter inside, so that the
+        # gradient of an embedding gathered whole batches of activations on every device.
+        def seen(own: Any, shared: Any) -> Any:
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return local(own, shared)
+
+        return seen
     split, whole = PartitionSpec("population"), PartitionSpec()
     by_hand = {"population", shards.AXIS} if plan.strategy == "shard_map" else {"population"}
     return jax.shard_map(
@@ -55,7 +63,13 @@ class Executable(NamedTuple):
 
 
 def lower(
-    function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, *, out: Any = None, donate: bool
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    plan: Plan,
+    mesh: Mesh,
+    *,
+    out: Any = None,
+    donate: bool,
 ) -> Callable[[], Executable]:
     """A function of the whole population, traced and ready to be compiled.
 
@@ -63,6 +77,7 @@ def lower(
       function: what is to be compiled.
       arguments: placed arrays, or shapes with shardings.
       plan: how it runs.
+      mesh: the devices; if they are not there, only what the compiler knows of the function is of use.
       out: the shardings of its results, where they are to be fixed.
       donate: whether the first argument is given up.
     """
@@ -71,7 +86,7 @@ def lower(
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
         return lambda: Executable(in_turn(compiled := lowered.compile(), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
-    devices = jax.devices()[: plan.devices]
+    devices = mesh.devices.flatten().tolist()
     mapped = jax.pmap(
         lambda number, *rest: function(*rest),
         axis_name=shards.AXIS,
@@ -81,10 +96,15 @@ def lower(
         donate_argnums=tuple(place + 1 for place in donated),
     )
     along = NamedSharding(Mesh(np.asarray(devices), (shards.AXIS,)), PartitionSpec(shards.AXIS))
-    numbers = jax.device_put(np.arange(plan.devices), along)
-    lowered = mapped.lower(numbers, *arguments)
-    run = lambda compiled: in_turn(functools.partial(compiled, numbers), plan)  # noqa: E731
-    return lambda: Executable(run(compiled := lowered.compile()), compiled)
+    numbers = np.arange(plan.devices, dtype=np.int32)
+    placed = functools.cache(lambda: jax.device_put(numbers, along))  # not before it runs
+    lowered = mapped.lower(jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=along), *arguments)
+
+    def compile() -> Executable:
+        compiled = lowered.compile()
+        return Executable(in_turn(lambda *given: compiled(placed(), *given), plan), compiled)
+
+    return compile
 
 
 def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:

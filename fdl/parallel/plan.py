@@ -73,9 +73,13 @@ def on_devices(plan: Plan, available: int) -> Plan:
 
 def mesh_of(plan: Plan) -> Mesh:
     """The first `plan.devices` devices as a mesh of `AXES`."""
-    shape = tuple(getattr(plan, axis) for axis in AXES)
     devices = jax.devices()[: plan.devices]
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return jax.make_mesh(shape_of(plan), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def shape_of(plan: Plan) -> tuple[int, ...]:
+    """The sizes of the mesh's `AXES`."""
+    return tuple(getattr(plan, axis) for axis in AXES)
 
 
 def split_over(mesh: Mesh) -> NamedSharding:

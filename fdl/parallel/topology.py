@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.sharding import AxisType, Mesh
 
 from fdl.parallel.chips import HOST, Slice
+from fdl.parallel.plan import AXES, Plan, shape_of
 
 QUIET = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process at the same time is refused
@@ -19,16 +21,29 @@ QUIET = {
 """What libtpu reads from the environment when it is loaded, where nothing else is set."""
 
 
+def check_compiler() -> None:
+    """Raises `ValueError` where libtpu is not installed."""
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError("compiling for TPUs needs the extra 'tpu': pip install fdl[tpu]")
+
+
 def load_compiler() -> None:
     """Readies libtpu; to be called before JAX uses any device.
 
     Raises:
       ValueError: it is not installed.
     """
-    if importlib.util.find_spec("libtpu") is None:
-        raise ValueError("compiling for TPUs needs the extra 'tpu': pip install fdl[tpu]")
+    check_compiler()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def check_slices(part: Slice, slices: int) -> None:
+    """Raises `ValueError` for a number of slices that no program can span."""
+    if slices > 1 and part.chip.network is None:
+        raise ValueError(f"--slices is {slices}; expected 1: no program spans slices of {part.chip.name}")
+    if slices < 1:
+        raise ValueError(f"--slices is {slices}; expected 1 or more")
 
 
 def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
@@ -44,10 +59,7 @@ def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
     Raises:
       ValueError: libtpu is missing, or it refuses the slice.
     """
-    if slices > 1 and part.chip.network is None:
-        raise ValueError(f"--slices is {slices}; expected 1: no program spans slices of {part.chip.name}")
-    if slices < 1:
-        raise ValueError(f"--slices is {slices}; expected 1 or more")
+    check_slices(part, slices)
     load_compiler()
     from jax.experimental import topologies
 
@@ -60,6 +72,21 @@ def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
         return topologies.get_topology_desc(platform="tpu", topology_name=str(part), **options).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
         raise ValueError(f"the compiler refuses {part}: {str(error).splitlines()[0]}") from None
+
+
+def absent_mesh(plan: Plan, part: Slice, *, slices: int = 1) -> Mesh:
+    """The mesh of a plan on slices that are not there, to compile for.
+
+    Of several slices the first axis whose size allows it spans them: rather members or rows than
+    parameters, which are sent more often.
+
+    Raises:
+      ValueError: libtpu is missing, it refuses the slice, or the plan does not take all its devices.
+    """
+    shape = shape_of(plan)
+    across = next((axis for axis, size in enumerate(shape) if size % slices == 0), 0)
+    devices = arranged(devices_of(part, slices=slices), shape, across=across)
+    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def arranged(devices: Sequence[Any], shape: Sequence[int], *, across: int = 0) -> Any:

@@ -1,6 +1,7 @@
 """The bytes that a program must move from and to memory at least, read from its jaxpr."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
@@ -11,16 +12,26 @@ PARTS = ("dynamic_slice", "gather", "slice")
 """What reads of its first operand only what it gives."""
 
 
-def bytes_moved(jaxpr: ClosedJaxpr) -> int:
+def bytes_moved(
+    jaxpr: ClosedJaxpr, *, shares: Sequence[float] | None = None, out_shares: Sequence[float] | None = None
+) -> int:
     """Bytes of what is read of a program's arguments and constants, and of its results, each once.
 
     Of an array from which batches are taken only the batch counts. An argument that is handed on as it is
     does not move.
+
+    Args:
+      jaxpr: the program.
+      shares: of each argument, how much of it one device holds, to count the bytes of one device; all
+        of it where not given.
+      out_shares: the same of each result.
     """
     program = jaxpr.jaxpr
-    given = {*program.invars, *program.constvars}
-    written = {id(v): _bytes(v) for v in program.outvars if not (isinstance(v, Var) and v in given)}
-    return sum(_read(program, variable) for variable in given) + sum(written.values())
+    read = dict.fromkeys(program.constvars, 1.0)
+    read |= dict(zip(program.invars, shares or [1.0] * len(program.invars), strict=True))
+    results = zip(program.outvars, out_shares or [1.0] * len(program.outvars), strict=True)
+    made = {id(v): share * _bytes(v) for v, share in results if not (isinstance(v, Var) and v in read)}
+    return round(sum(share * _read(program, v) for v, share in read.items()) + sum(made.values()))
 
 
 def _read(jaxpr: Jaxpr, variable: Var) -> int:

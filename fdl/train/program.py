@@ -80,9 +80,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     """
     began = time.perf_counter()
     parts = parts_of(build, members, arrays, plan)
-    lowered, connect = (_on_device if plan.loop == "scan" else _on_host)(parts)
-    start = lifted(parts, lambda member, _: one.init(parts.build, member))
-    lowered["init"] = ready(parts, start, (parts.members, ()), out=parts.layout)
+    lowered, connect = lower_program(parts)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the compiler runs outside Python's lock
         done = pool.map(lambda compile: compile(), lowered.values())
         compiled = dict(zip(lowered, done, strict=True))
@@ -99,6 +97,15 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     )
 
 
+def lower_program(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
+    """A population's functions by name, ready to be compiled, and `connect(run)`, which makes `advance` and
+    `evaluate` of a `Program` from the compiled ones."""
+    lowered, connect = (_on_device if parts.plan.loop == "scan" else _on_host)(parts)
+    start = lifted(parts, lambda member, _: one.init(parts.build, member))
+    lowered["init"] = ready(parts, start, (parts.members, ()), out=parts.layout)
+    return lowered, connect
+
+
 def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     """The functions that loop over steps and batches inside the program."""
     members, arrays, carry = parts.members, parts.arrays, parts.carry
@@ -109,13 +116,13 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
 
     lift_advance = lifted(parts, one_advance, by_hand=True)
     lift_evaluate = lifted(parts, lambda own, shared: one.evaluate(parts.build, own[1], shared, own[0]))
-    number = lambda value: jax.device_put(jnp.int32(value), whole_on(parts.mesh))  # noqa: E731
-    split = split_over(parts.mesh)
+    whole, split = whole_on(parts.mesh), split_over(parts.mesh)
+    number = lambda value: jax.device_put(jnp.int32(value), whole)  # noqa: E731
     lowered = {
         "advance": ready(
             parts,
             lambda carry, m, a, end: lift_advance((carry, m), (a, end)),
-            (carry, members, arrays, number(0)),
+            (carry, members, arrays, jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)),
             out=(parts.layout, split),
             donate=True,
             by_hand=True,
@@ -144,7 +151,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     members, arrays, carry = parts.members, parts.arrays, parts.carry
     split, whole = split_over(parts.mesh), whole_on(parts.mesh)
     beside = functools.partial(jax.device_put, device=whole)
-    experiment = parts.build(jax.tree.map(lambda leaf: leaf[0], members.config))
+    experiment = parts.experiment
     batches = {name: source.batches for name, source in experiment.evaluation.items()}
     feeds = {
         name: Feed(

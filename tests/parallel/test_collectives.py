@@ -135,6 +135,29 @@ def test_a_fused_all_reduce_of_which_each_keeps_a_part_is_a_reduce_scatter():
     assert found == Collectives((Collective("reduce-scatter", False, 1, 256, 128),))
 
 
+def fused(name: str, root: str, *, channel: int) -> str:
+    gather = f"all-gather(%q), channel_id={channel}, replica_groups={{{{0,1}}}}, dimensions={{0}}"
+    return (
+        f"%{name} (q: f32[4]) -> f32[8] {{\n  %q = f32[4]{{0}} parameter(0)\n"
+        f"  %g.{name} = f32[8]{{0}} {gather}\n  ROOT %r.{name} = f32[8]{{0}} {root}\n}}\n\n"
+    )
+
+
+def test_a_gather_that_other_fusions_go_on_with_counts_once():
+    before = (
+        fused("begins", 'custom-call(%g.begins), custom_call_target="AsyncCollectiveStart"', channel=7)
+        + fused("beside", "add(%q, %q)", channel=7)
+        + fused("ends", 'custom-call(%g.ends), custom_call_target="AsyncCollectiveDone"', channel=7)
+        + fused("another", "add(%q, %q)", channel=8)
+    )
+    calls = [
+        f"%f.{name} = f32[8]{{0}} fusion(%p), kind=kCustom, calls=%{name}"
+        for name in ("begins", "beside", "ends", "another")
+    ]
+    found = collectives_of(program(*calls, before=before))
+    assert found == Collectives((Collective("all-gather", False, 2, 64, 32),))
+
+
 def test_of_branches_the_one_that_sends_most_counts():
     branches = "".join(
         f"%branch.{n} (q: f32[{n}]) -> f32[{n}] {{\n"

@@ -1,0 +1,146 @@
+"""`fdl plan FILE --topology`: every program of a sweep, compiled for TPUs that are not there."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fdl.cli import fit
+from fdl.cli.compiling import compiled, request_of
+from fdl.cli.display import PLAIN
+from fdl.cli.file import ExperimentFile
+from fdl.cli.flags import PlanOptions
+from fdl.cli.outlook import Outlook, data_of, lines, runs
+from fdl.parallel.chips import Slice, parse_slice
+from fdl.parallel.layout import on_mesh
+from fdl.parallel.plan import Plan, parse_mesh
+from fdl.parallel.topology import check_compiler, check_slices
+from fdl.sweeps import Sweep, Trial
+from fdl.sweeps.check import checked_groups
+from fdl.sweeps.population import Group
+from fdl.train.foresee import Foresight
+
+MISFIT = 1
+"""Exit code where a program does not fit or cannot be compiled."""
+
+
+def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
+    """Compiles and prints; returns the exit code.
+
+    Args:
+      path: the experiment's file.
+      file: what it defines.
+      options: the command's.
+      space: the trials.
+      console: where to print.
+
+    Raises:
+      ValueError: bad input, or libtpu is missing.
+    """
+    assert options.topology is not None
+    part = parse_slice(options.topology)
+    check_slices(part, options.slices)
+    check_compiler()
+    if options.price is not None and not options.price > 0:
+        raise ValueError(f"--price is {options.price}; expected money for an hour of a chip, more than 0")
+    groups = checked_groups(file.experiment, space, None, "", members=options.members, best=None)
+    plans = [_plan(group, options, part) for group in groups]
+    console.print(file.question, style="bold", **PLAIN)
+    console.print(
+        f"for {options.slices} x {part}, {part.chips * options.slices} chips: {len(groups)} "
+        f"program{'s' if len(groups) > 1 else ''} to compile",
+        **PLAIN,
+    )
+    if options.fit:
+        return fit.search_all(path, groups, plans, options, console)
+    outlooks = []
+    for number, (group, plan) in enumerate(zip(groups, plans, strict=True), 1):
+        outlook = _outlook(path, group, plan, options, part)
+        console.print("\n".join([f"program {number}: {lines(outlook)[0]}", *lines(outlook)[1:]]), **PLAIN)
+        outlooks.append(outlook)
+    _total(outlooks, options, console)
+    if options.json:
+        programs = [data_of(outlook, options.price) for outlook in outlooks]
+        print(
+            json.dumps(
+                {"name": file.name, "topology": str(part), "slices": options.slices, "programs": programs}
+            )
+        )
+    return 0 if all(outlook.fits for outlook in outlooks) else MISFIT
+
+
+def single(file: ExperimentFile, changed: dict) -> Sweep:
+    """The one run of a file without a sweep."""
+    return Sweep((Trial("run", file.config(**changed), 0),))
+
+
+def _plan(group: Group, options: PlanOptions, part: Slice) -> Plan:
+    """How a group's members would run: as `--mesh` says, or spread over the devices.
+
+    Raises:
+      ValueError: the mesh does not fit the slice, or the experiment the mesh.
+    """
+    devices = part.chips * part.chip.devices * options.slices
+    count = min(options.members or len(group.trials), len(group.trials))
+    if options.mesh is None:
+        return _spread(group, options, devices, count)
+    sizes = parse_mesh(options.mesh, strategy=options.strategy, available=devices)
+    base = Plan(1, "vmap", "scan", **sizes, strategy=options.strategy)
+    if "population" not in sizes:
+        base = base._replace(population=devices // base.group)
+    if base.devices != devices:
+        raise ValueError(
+            f"the mesh {options.mesh} takes {base.devices} devices, but {options.slices} x {part} has "
+            f"{devices}; the sizes of data, fsdp and tensor must divide that"
+        )
+    return _filled(group, base, count)
+
+
+def _spread(group: Group, options: PlanOptions, devices: int, count: int) -> Plan:
+    """Members over as many devices as there are members, rows over the rest."""
+    most = 1 if options.strategy == "pmap" else count
+    fitting = [n for n in range(min(most, devices), 0, -1) if devices % n == 0]
+    problem: ValueError | None = None
+    for population in fitting:
+        base = Plan(1, "vmap", "scan", population, devices // population, strategy=options.strategy)
+        try:
+            return _filled(group, base, count)
+        except ValueError as error:
+            problem = error
+    raise ValueError(f"{problem}; or name a mesh, as --mesh population={devices}")
+
+
+def _filled(group: Group, base: Plan, count: int) -> Plan:
+    """The plan with as many members as are asked for, and padding."""
+    on_host = any(source.fetch for source in (group.experiment.train, *group.experiment.evaluation.values()))
+    members = base.population if on_host else -(-count // base.population) * base.population
+    plan = base._replace(members=members, loop="calls" if on_host else "scan")
+    on_mesh(group.experiment, plan)
+    return plan
+
+
+def _outlook(path: Path, group: Group, plan: Plan, options: PlanOptions, part: Slice) -> Outlook:
+    """A group's program; with fewer members where they do not fit together, as when it runs."""
+    found: Foresight | str = ""
+    while True:
+        found = compiled(request_of(path, group.trials[0].config, plan, options))
+        each = plan.members // plan.population
+        if isinstance(found, str) or found.refusal is None or each == 1:
+            break
+        fewer = int(each * found.refusal.available / found.refusal.needed)
+        plan = plan._replace(members=plan.population * max(1, min(each - 1, fewer)))
+    arms = list(dict.fromkeys(trial.arm for trial in group.trials))
+    return Outlook(arms, len(group.trials), group.experiment.steps, plan, part, options.slices, found)
+
+
+def _total(outlooks: Sequence[Outlook], options: PlanOptions, console: Console) -> None:
+    hours = sum(one.chip_hours for one in outlooks)
+    trials = runs(sum(one.trials for one in outlooks))
+    money = f", costing {hours * options.price:,.3g} at {options.price:g} each" if options.price else ""
+    lost = ", ".join(str(number) for number, one in enumerate(outlooks, 1) if not one.fits)
+    console.print(
+        f"{trials}: at least {hours:.3g} chip-hours{money}{f', without program {lost}' if lost else ''}. "
+        "A lower bound, by the roofline of the training steps alone; evaluations and compiling come on top.",
+        **PLAIN,
+    )
