@@ -1,5 +1,6 @@
 """Plans: over which devices, and how, a population's members run."""
 
+import math
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -67,6 +68,17 @@ def on_devices(plan: Plan, available: int) -> Plan:
     groups = available // plan.group
     fitting = (n for n in range(min(plan.population, groups), 0, -1) if plan.members % n == 0)
     return plan._replace(population=next(fitting))
+
+
+def on_all(plan: Plan, devices: int) -> Plan:
+    """The same members on all of the devices, as every one of several processes must have a part.
+
+    Where there are more devices than the plan has, the rows are split further.
+    """
+    plan = on_devices(plan, devices)
+    if devices % plan.devices:
+        plan = plan._replace(population=math.gcd(plan.members, devices), data=1, fsdp=1, tensor=1)
+    return plan._replace(data=plan.data * (devices // plan.devices))
 
 
 def mesh_of(plan: Plan) -> Mesh:

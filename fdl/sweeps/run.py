@@ -13,6 +13,7 @@ import pandas as pd
 
 from fdl.configs import values
 from fdl.experiment import Experiment
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan
 from fdl.result import Result, cell
 from fdl.serialization import run_source
@@ -213,10 +214,15 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
 
 @contextlib.contextmanager
 def _held(directory: Path | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
-    """Claims a directory for this process; the system gives it back when the process ends."""
-    if directory is None:
+    """Claims a directory for this process, or these processes; the system gives it back when they end."""
+    with contextlib.ExitStack() as stack:
+        if directory:
+            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart)))
         yield
-        return
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
     claim(directory, identity, restart=restart)
     with (directory / ".lock").open("w") as lock:
         try:

@@ -1,13 +1,17 @@
 """Choosing a plan by measurement, once for a program and a machine."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from fdl.data.places import cache_folder
-from fdl.parallel.plan import Plan
+from fdl.experiment import Experiment
+from fdl.parallel.hosts import agreed, processes, several
+from fdl.parallel.plan import Plan, on_all
 from fdl.serialization import digest
 from fdl.train import member as one
 from fdl.train.folder import read_json, write_json
@@ -44,7 +48,7 @@ class Work(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A plan and why it was taken; `seconds` is the measured time of one member's step."""
+    """A plan and why it was taken; `seconds` is the measured time of one member's step, or NaN."""
 
     plan: Plan
     reason: str
@@ -74,6 +78,19 @@ def candidates(count: int, devices: int, platform: str, on_host: bool = False) -
     return [*side_by_side, one_by_one]
 
 
+def unmeasured(count: int, devices: int, platform: str, *, rows: int, on_host: bool = False) -> Plan:
+    """The plan for `count` members on all devices of several processes: each must come to the same one.
+
+    A group of devices for each member, as far as they go; within a group the `rows` of a batch are split.
+    """
+    dividing = [n for n in range(1, devices + 1) if devices % n == 0 and rows % (devices // n) == 0]
+    groups = max((n for n in dividing if n <= count), default=min(dividing) if count > 1 else 1)
+    wide = -(-count // groups) * groups
+    calls = on_host or (platform == "cpu" and groups < devices)
+    across = "map" if platform == "cpu" or wide == groups else "vmap"
+    return on_all(Plan(wide, across, "calls" if calls else "scan", groups), devices)
+
+
 def choose(
     work: Work, *, members: int | None = None, say: Callable[[str], None] = lambda _: None
 ) -> tuple[Choice, Program]:
@@ -90,6 +107,11 @@ def choose(
     platform = jax.devices()[0].platform
     count = min(members or len(work.configs), len(work.configs))
     on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
+    if several():
+        rows = _rows(work.build(work.configs[0]))
+        plan = unmeasured(count, len(jax.devices()), platform, rows=rows, on_host=on_host)
+        plan, program = _fit_memory(work, plan)
+        return Choice(plan, f"all devices of {processes()} processes", float("nan")), program
     plans = candidates(count, len(jax.devices()), platform, on_host)
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
@@ -144,7 +166,14 @@ def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
 
 
 def _memory_limit() -> float:
-    return SHARE_OF_MEMORY * device_memory()
+    return agreed(lambda: SHARE_OF_MEMORY * device_memory())
+
+
+def _rows(experiment: Experiment) -> int:
+    """What a number of shares must divide for the rows of a training batch to be split; 1 without rows."""
+    source = experiment.train
+    batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), jax.random.key(0))
+    return math.gcd(*(leaf.shape[0] if leaf.ndim else 1 for leaf in jax.tree.leaves(batch))) or 1
 
 
 def _seconds_per_step(work: Work, program: Program) -> float:

@@ -8,6 +8,7 @@ import jax
 
 from fdl import tree
 from fdl.experiment import Experiment, State
+from fdl.parallel.hosts import agreed
 from fdl.train.choose import Work, choose
 from fdl.train.folder import claim
 from fdl.train.loop import Saving, Watch, execute
@@ -57,7 +58,8 @@ def fit(
     """
     prepare()
     if directory:
-        claim(directory, {"key": jax.random.key_data(key).tolist(), **(identity or {})})
+        whole = {"key": jax.random.key_data(key).tolist(), **(identity or {})}
+        agreed(lambda: claim(directory, whole))
     arrays = arrays_of(experiment)
     work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
     _, program = choose(work, say=watch.say)

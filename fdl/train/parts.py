@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from fdl.experiment import Source
 from fdl.parallel.layout import on_mesh, state_layout
 from fdl.parallel.lift import Executable, lift, lower
 from fdl.parallel.plan import Plan, mesh_of, split_over, whole_on
+from fdl.parallel.spread import by_rows, put
 from fdl.train import member as one
 from fdl.train.member import Build, Carry, Member
 
@@ -37,8 +39,14 @@ class Parts(NamedTuple):
 
 
 def parts_of(build: Build, members: Member, arrays: Any, plan: Plan) -> Parts:
-    """Lays out a population: `members` of leaves `[plan.members, ...]`, the sources' `arrays` by split."""
+    """Lays out a population: `members` of leaves `[plan.members, ...]`, the sources' `arrays` by split.
+
+    Raises:
+      ValueError: `pmap` over several processes.
+    """
     mesh = mesh_of(plan)
+    if mesh.is_multi_process and plan.strategy == "pmap":
+        raise ValueError("pmap runs in one process, and here are several; take jit or shard_map")
     laid_out = lambda config: on_mesh(build(config), plan)  # noqa: E731
     shapes = jax.eval_shape(jax.vmap(lambda member: one.init(build, member)), members)
     learner = build(jax.tree.map(lambda leaf: leaf[0], members.config)).learner
@@ -48,8 +56,8 @@ def parts_of(build: Build, members: Member, arrays: Any, plan: Plan) -> Parts:
         build=laid_out,
         plan=plan,
         mesh=mesh,
-        members=jax.device_put(members, split_over(mesh)),
-        arrays=placed(arrays, functools.partial(jax.device_put, device=whole_on(mesh))),
+        members=put(members, split_over(mesh)),
+        arrays=placed(arrays, functools.partial(put, sharding=whole_on(mesh))),
         carry=jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -84,8 +92,12 @@ def placed(arrays: Any, beside: Callable[[Any], Any]) -> Any:
     return jax.tree.map(lambda one: one if isinstance(one, jax.ShapeDtypeStruct) else beside(one), arrays)
 
 
-def widened(shapes: Any, live: jax.Array) -> Any:
-    """The shapes of one member's rows as those of all members', `[members, ...]`."""
-    return jax.tree.map(
-        lambda one: jax.ShapeDtypeStruct((*live.shape, *one.shape), one.dtype, sharding=live.sharding), shapes
-    )
+def fetched(parts: Parts, source: Source, *, members: bool) -> Any:
+    """The shapes and layouts of what a source fetches: of each member, or of all together."""
+
+    def laid(one: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        sharding = by_rows(parts.mesh, parts.plan, one.shape[0], members=members)
+        shape = (parts.plan.members, *one.shape) if members else one.shape
+        return jax.ShapeDtypeStruct(shape, one.dtype, sharding=sharding)
+
+    return jax.tree.map(laid, source.arrays)
