@@ -66,10 +66,16 @@ def reason_of(error: BaseException) -> str:
     """An error in a line, with a hint where it only says that another process has gone."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     text = text if len(text) <= 300 else text[:297] + "..."
-    lost = isinstance(error, jax.errors.JaxRuntimeError) and any(
-        word in text.lower() for word in ("gloo", "connection", "socket", "unavailable")
-    )
-    return f"lost touch with another process, which may have been killed ({text})" if lost else text
+    return f"lost touch with another process, which may have been killed ({text})" if lost(error) else text
+
+
+def lost(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, only says that another of several processes has gone."""
+    if error is None or not several():
+        return False
+    words = ("gloo", "connection", "socket", "unavailable")
+    gone = isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error).lower() for word in words)
+    return gone or lost(error.__cause__)
 
 
 def _watch() -> None:

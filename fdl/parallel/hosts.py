@@ -64,10 +64,11 @@ def seat_of(coordinator: str | None, process_id: int | None, processes: int | No
 def surroundings() -> str | None:
     """The cluster that jax finds itself in (`"gcetpu"`, `"slurm"`, ...), if of several processes.
 
-    A laptop is asked for nothing but a few environment variables.
+    Elsewhere than on a TPU that is only a look at environment variables. Of Kubernetes jax asks much, in
+    every pod, and may fail: there it takes the flags, but for TPUs.
     """
     for cluster in clusters.ClusterEnv._cluster_types:
-        if not cluster.opt_in_only_method and cluster.is_env_present():
+        if cluster.name and not cluster.opt_in_only_method and cluster.is_env_present():
             return cluster.name if cluster.get_process_count() > 1 else None
     return None
 
@@ -77,7 +78,7 @@ def join(seat: Seat | None) -> bool:
 
     Args:
       seat: which of the processes this is, as `seat_of` gives it. If None, the surroundings say (Cloud TPU,
-        Slurm, Kubernetes, Open MPI), or the process stays alone.
+        Slurm, Open MPI), or the process stays alone.
 
     Raises:
       OSError: the others cannot be reached.
@@ -93,8 +94,10 @@ def join(seat: Seat | None) -> bool:
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(
-            *(() if seat is None else (seat.coordinator, seat.processes, seat.process_id)),
-            cluster_detection_method="deactivate" if seat else None,
+            coordinator_address=seat and seat.coordinator,
+            num_processes=seat and seat.processes,
+            process_id=None if seat is None else seat.process_id,
+            cluster_detection_method="deactivate" if seat else cluster,
             initialization_timeout=JOINING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fdl import shards
+from fdl.parallel.hosts import several
 from fdl.parallel.plan import Plan
 
 
@@ -54,6 +55,17 @@ class Executable(NamedTuple):
     compiled: Any
 
 
+def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    """A compiled function which, where CPUs talk with each other, returns when it is done.
+
+    Two such programs of jaxlib 0.10 were seen to wait for each other for ever when the second began before
+    the first had ended: over gloo, and in one process with more devices than cores.
+    """
+    if (plan.group == 1 and not several()) or jax.devices()[0].platform != "cpu":
+        return run
+    return lambda *arguments: jax.block_until_ready(run(*arguments))
+
+
 def lower(
     function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, *, out: Any = None, donate: bool
 ) -> Callable[[], Executable]:
@@ -69,7 +81,7 @@ def lower(
     donated = (0,) if donate else ()
     if plan.strategy != "pmap":
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
-        return lambda: Executable(compiled := lowered.compile(), compiled)
+        return lambda: Executable(in_turn(compiled := lowered.compile(), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
     devices = jax.devices()[: plan.devices]
     mapped = jax.pmap(
@@ -83,4 +95,6 @@ def lower(
     along = NamedSharding(Mesh(np.asarray(devices), (shards.AXIS,)), PartitionSpec(shards.AXIS))
     numbers = jax.device_put(np.arange(plan.devices), along)
     lowered = mapped.lower(numbers, *arguments)
-    return lambda: Executable(functools.partial(compiled := lowered.compile(), numbers), compiled)
+    return lambda: Executable(
+        in_turn(functools.partial(compiled := lowered.compile(), numbers), plan), compiled
+    )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from fdl.parallel.ending import lost
 from fdl.parallel.hosts import agreed, is_first, several
 from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
@@ -67,6 +68,8 @@ def open_checkpoints(directory: Path, *, keep: int, say: Callable[[str], None]) 
         try:
             return action()
         except Exception as error:  # Orbax wraps a full disk in many types
+            if lost(error):
+                raise
             raise OSError(fail % one_line(error)) from error
 
     sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")

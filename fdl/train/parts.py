@@ -23,6 +23,7 @@ class Parts(NamedTuple):
       build: the experiment as a function of the config, laid out on the mesh.
       plan: how the members run.
       mesh: the devices.
+      config: the first member's.
       members: placed on them.
       arrays: the sources' arrays, whole on every device; shapes of what stays on the host.
       carry: its shapes with shardings.
@@ -32,6 +33,7 @@ class Parts(NamedTuple):
     build: Build
     plan: Plan
     mesh: Mesh
+    config: Any
     members: Any
     arrays: Any
     carry: Carry
@@ -49,13 +51,15 @@ def parts_of(build: Build, members: Member, arrays: Any, plan: Plan) -> Parts:
         raise ValueError("pmap runs in one process, and here are several; take jit or shard_map")
     laid_out = lambda config: on_mesh(build(config), plan)  # noqa: E731
     shapes = jax.eval_shape(jax.vmap(lambda member: one.init(build, member)), members)
-    learner = build(jax.tree.map(lambda leaf: leaf[0], members.config)).learner
+    config = jax.tree.map(lambda leaf: leaf[0], members.config)
+    learner = build(config).learner
     layout = jax.tree.map(lambda _: split_over(mesh), shapes)
     layout = layout._replace(state=state_layout(learner, plan, mesh))
     return Parts(
         build=laid_out,
         plan=plan,
         mesh=mesh,
+        config=config,
         members=put(members, split_over(mesh)),
         arrays=placed(arrays, functools.partial(put, sharding=whole_on(mesh))),
         carry=jax.tree.map(

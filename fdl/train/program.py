@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.parallel.lift import Executable
+from fdl.parallel.lift import Executable, in_turn
 from fdl.parallel.plan import Plan, split_over, whole_on
 from fdl.parallel.spread import assembled, put, readable
 from fdl.train import member as one
@@ -145,7 +145,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     device are many times slower, and data that stays on the host comes a batch at a time."""
     members, arrays, carry = parts.members, parts.arrays, parts.carry
     whole, read = whole_on(parts.mesh), readable(parts.mesh)
-    experiment = parts.build(jax.tree.map(lambda leaf: leaf[0], members.config))
+    experiment = parts.build(parts.config)
     batches = {name: source.batches for name, source in experiment.evaluation.items()}
     hosted = {name: source for name, source in one.sources_of(experiment).items() if source.fetch}
     shapes = {name: fetched(parts, source, members=name == "train") for name, source in hosted.items()}
@@ -169,7 +169,8 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             return one.measure(parts.build, own[1], {name: shared[0]}, own[0], name, shared[1])
 
         lifted_part = lifted(parts, part)
-        return jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
+        run = jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
+        return in_turn(run, parts.plan)
 
     lift_once = lifted(parts, once, by_hand=True)
     lift_close = lifted(parts, lambda own, _: one.close(parts.build, own[1], own[0], own[2]))
@@ -178,6 +179,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
         donate_argnums=0,
         out_shardings=(parts.layout, read),
     )
+    close = in_turn(close, parts.plan)
     measures = {name: measure(name) for name in batches}
     lowered = {
         "advance": ready(
