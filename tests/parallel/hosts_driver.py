@@ -25,6 +25,7 @@ import jax
 
 from fdl import report
 from fdl.cli import commands, main
+from fdl.parallel import hosts
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress
 from fdl.train import choose
@@ -126,7 +127,7 @@ def flags(scenario: Scenario, number: int, port: int) -> list[str]:
             "SLURM_STEP_NODELIST": "127.0.0.1",
             "SLURM_NTASKS": str(scenario.processes),
             "SLURM_PROCID": str(number),
-            "SLURM_LOCALID": str(number),
+            "SLURM_LOCALID": "0",
             "JAX_COORDINATOR_PORT": str(port),
         }
         return []
@@ -144,6 +145,8 @@ def prepare(scenario: Scenario, number: int) -> None:
         report.write = lambda *_, **__: None
     if scenario.reads:
         os.environ["READS"] = f"{scenario.reads}.{number}"
+    if not scenario.harm:  # a busy machine may hold its breath
+        hosts.HEARTBEAT_SECONDS = 100
     mine = scenario.harm if number == scenario.victim else ""
     if mine == "alone":
         scenario.words = [*scenario.words, "--lr", "wrong"]
