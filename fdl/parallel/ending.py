@@ -108,4 +108,6 @@ def _end(ended: dict[str, Any], detail: str = "") -> None:
         for other in range(processes()) if is_first() else ():
             left = max(1, int(1000 * (deadline - time.monotonic())))
             client().blocking_key_value_get(f"fdl/seen/{other}", left)
+        if is_first():
+            time.sleep(0.3)  # the others end now: while the service stands, they do it their own way
     os._exit(ended["code"])

@@ -20,6 +20,8 @@ HEARTBEAT_SECONDS = 10
 """After so long without a sign of life a process counts as dead, and the others end."""
 JOINING_SECONDS = 300
 """How long the processes wait for each other at the start."""
+MIN_THREADS = 32
+"""How many threads jaxlib has at least on CPUs; so many devices of a process may wait for others at once."""
 SWEEP_UP = 1000
 """After so many agreements the old ones are deleted."""
 _DAY = 86_400_000  # in milliseconds, as the service counts
@@ -91,6 +93,9 @@ def join(seat: Seat | None) -> bool:
     if cluster and "tpu" in cluster:
         os.environ.setdefault("JAX_COORDINATOR_PORT", str(PORT))
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # A thread that waits for another process is lost to jaxlib's pool, which has as many as there are cores:
+    # with two cores and two devices a process was seen to wait for ever.
+    os.environ.setdefault("NPROC", str(max(MIN_THREADS, 2 * (os.cpu_count() or 1))))
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(
