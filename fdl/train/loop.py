@@ -140,7 +140,8 @@ class _Loop:
         """Sets where the loop starts."""
         self.carry, self.done, self.rows = carry, done, rows
         self.unread: list[tuple[int, Pulse | Row]] = []
-        self.call_steps, self.saved_at, self.saved_step = 1, time.monotonic(), done
+        self.call_steps = self.wanted_steps = 1
+        self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
         self.live, self.best = True, -np.inf
 
@@ -170,7 +171,7 @@ class _Loop:
         """Whether to stop and whether to save; of several processes, as the clock of the first says and
         the signals of all, so that all make the same calls."""
         stop = heard(asked())
-        stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.call_steps))
+        stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
         return stop, save
 
     def _next_stop(self) -> int:
@@ -201,7 +202,7 @@ class _Loop:
         now = time.monotonic()
         seconds, self.read_at = now - self.read_at, now
         wanted = int(steps * CALL_SECONDS / max(seconds, 1e-6))
-        self.call_steps = max(1, min(wanted, self.call_steps * 8))
+        self.wanted_steps = max(1, min(wanted, self.call_steps * 8))
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
