@@ -141,14 +141,14 @@ def test_saved_on_4x2_it_goes_on_on_2x4_on_1x8_on_one_device_and_back(play, undi
     for number, (processes, devices) in enumerate(shapes):
         victim = processes - 1
         ended = play(
-            RUN,
+            [*RUN[:-1], "5"],  # a call ends at every fifth step, so that the signal is heeded soon
             tmp_path,
             processes=processes,
             devices=devices,
             plan=SHARDED,
             harm="stop",
             victim=victim,
-            step=reached + 5,
+            step=reached + 2,
         )
         assert ended.codes == [75] * processes, ended.errors
         assert ended.seconds < BOUND
