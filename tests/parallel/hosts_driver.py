@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,17 +100,14 @@ def start(scenario: Scenario, number: int, port: int, folder: Path) -> int:
         return child
     for descriptor, kind in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / f"{kind}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    faulthandler.dump_traceback_later(DEADLINE - 5, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(DEADLINE - 5)
     code = 1
     try:
         jax.config.update("jax_num_cpu_devices", scenario.devices)
         prepare(scenario, number)
         code = main([*scenario.words, *flags(scenario, number, port)])
-    except BaseException:
-        if sys.excepthook is sys.__excepthook__:
-            traceback.print_exc()
-        else:
-            sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(code)
