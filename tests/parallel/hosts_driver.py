@@ -89,8 +89,10 @@ def run(scenario: Scenario) -> Ended:
     mark = folder / "harmed"
     seconds = time.time() - float(mark.read_text()) if mark.exists() else float("nan")
     mark.unlink(missing_ok=True)
-    texts = [[(folder / f"{kind}.{n}").read_text() for n in range(len(children))] for kind in ("out", "err")]
-    return Ended([codes[child] for child in children], *texts, seconds)
+    out, errors = (
+        [(folder / f"{kind}.{n}").read_text() for n in range(len(children))] for kind in ("out", "err")
+    )
+    return Ended([codes[child] for child in children], out, errors, seconds)
 
 
 def start(scenario: Scenario, number: int, port: int, folder: Path) -> int:
