@@ -96,10 +96,11 @@ def _watch() -> None:
 def _end(ended: dict[str, Any], detail: str = "") -> None:
     """Prints the reason, and ends; by whichever thread comes first."""
     _PRINTING.acquire()
+    own = sys.__stderr__ or sys.stderr  # the main thread may have put another in its place for a while
     if detail:
-        print(detail, file=sys.stderr)
-    print(f"process {ended['process']} ended: {ended['reason']}", file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
+        print(detail, file=own)
+    print(f"process {ended['process']} ended: {ended['reason']}", file=own)
+    for stream in (sys.stdout, own):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     with contextlib.suppress(jax.errors.JaxRuntimeError):
