@@ -7,11 +7,9 @@ perceptron; LeNet-5 on 28x28 pixels; ResNet-20 on 32x32x3; an LSTM of 256 units 
 inputs; batches of 128; and a GPT of 4 layers of 256 over 128 tokens of 256, batches of 16. Inputs are
 noise, made once and resident. By turns, in one process, after compilation, all threads at their
 defaults: (a) fdl's step, compiled, called from a Python loop; (b) the same in a `lax.scan` of as many
-steps; (c) the scan with the rows of each batch split over the cores, each a device, which `fdl run` tries
-by itself where the work left is worth it; (d) PyTorch, eager; (e) PyTorch's best eager form: Adam's fused
-kernel, and for images the channels-last layout. The loss is kept at every step and read at none. Prints a
-line a model: medians in ms a step, and ratios as medians (and ranges) over the rounds, each of two runs
-of one round.
+steps; (c) PyTorch, eager; (d) PyTorch's best eager form: Adam's fused kernel, and for images the
+channels-last layout. The loss is kept at every step and read at none. Prints a line a model: medians in
+ms a step, and ratios as medians (and ranges) over the rounds, each of two runs of one round.
 
 Run it on a machine that does nothing else: by default PyTorch's threads (OpenMP) wait for each other
 spinning, so that where other programs hold a core it becomes many times slower, and the ratios are void.
@@ -33,7 +31,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fdl import data, models, tasks
 from fdl.experiment import Batch, Learner
@@ -111,9 +108,8 @@ def language() -> Case:
 
 def report(case: Case) -> None:
     """Runs a case's ways by turns and prints its line."""
-    loop, scan, split = with_fdl(case)
-    eager, best = with_torch(case), with_torch(case, best=True)
-    runs = {"fdl loop": loop, "fdl scan": scan, "fdl split": split, "eager": eager, "best": best}
+    loop, scan = with_fdl(case)
+    runs = {"loop": loop, "scan": scan, "eager": with_torch(case), "best": with_torch(case, best=True)}
     steps, names = len(case.batches["y"]), list(runs)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(ROUNDS + 1):
@@ -124,11 +120,12 @@ def report(case: Case) -> None:
             if turn:  # the first round compiles and warms up
                 seconds[name].append(time.perf_counter() - began)
     times = {name: 1e3 * statistics.median(spent) / steps for name, spent in seconds.items()}
-    medians = ", ".join(f"{name} {time:.2f}" for name, time in times.items())
-    speeds = ", ".join(f"{name} {over(seconds['eager'], seconds[name])}" for name in names if name != "eager")
+    speeds = {name: over(seconds["eager"], seconds[name]) for name in ("loop", "scan", "best")}
     print(
-        f"{case.name:9} ms a step: {medians}; times eager's speed: {speeds}; "
-        f"scan over loop {over(seconds['fdl loop'], seconds['fdl scan'])}",
+        f"{case.name:9} fdl loop {times['loop']:.2f}, fdl scan {times['scan']:.2f}, PyTorch eager "
+        f"{times['eager']:.2f}, PyTorch best {times['best']:.2f} ms; times PyTorch eager's speed: "
+        f"loop {speeds['loop']}, scan {speeds['scan']}, PyTorch best {speeds['best']}; "
+        f"scan over loop {over(seconds['loop'], seconds['scan'])}",
         flush=True,
     )
 
@@ -139,21 +136,21 @@ def over(base: list[float], mine: list[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def with_fdl(case: Case) -> tuple[Run, Run, Run]:
-    """A loop in Python, a scan, and a scan over rows split over the cores, each with a state of its own."""
+def with_fdl(case: Case) -> tuple[Run, Run]:
+    """A loop in Python, and a scan, each with a state of its own."""
     key, steps = jax.random.key(0), len(case.batches["y"])
 
     def step(state: Any, now: tuple[Batch, jax.Array]) -> tuple[Any, Any]:
         batch, number = now
         return case.learner.step(state, batch, jax.random.fold_in(key, number))
 
+    init = jax.jit(case.learner.init)
     called = jax.jit(step, donate_argnums=0)
     scanned = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches), donate_argnums=0)
-    numbers = np.arange(steps, dtype=np.int32)
-    stacked = jax.device_put((case.batches, numbers))
+    stacked = jax.device_put((case.batches, np.arange(steps, dtype=np.int32)))
     row = lambda number: jax.tree.map(lambda leaf: jnp.copy(leaf[number]), stacked)  # noqa: E731
     single = [row(number) for number in range(steps)]
-    looping = jax.jit(case.learner.init)(key)
+    looping, scanning = init(key), init(key)
 
     def loop() -> Any:
         nonlocal looping
@@ -163,19 +160,12 @@ def with_fdl(case: Case) -> tuple[Run, Run, Run]:
             kept.append(metrics)
         return jax.block_until_ready((looping, kept))
 
-    def over(batches: Any, state: Any) -> Run:
-        def scan() -> Any:
-            nonlocal state
-            state, metrics = scanned(state, batches)
-            return jax.block_until_ready((state, metrics))
+    def scan() -> Any:
+        nonlocal scanning
+        scanning, metrics = scanned(scanning, stacked)
+        return jax.block_until_ready((scanning, metrics))
 
-        return scan
-
-    mesh = jax.make_mesh((len(jax.devices()),), ("data",), axis_types=(AxisType.Auto,))
-    whole, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (None, "data")))
-    split = jax.device_put(case.batches, rows), jax.device_put(numbers, whole)
-    states = jax.jit(case.learner.init)(key), jax.device_put(jax.jit(case.learner.init)(key), whole)
-    return loop, over(stacked, states[0]), over(split, states[1])
+    return loop, scan
 
 
 def with_torch(case: Case, *, best: bool = False) -> Run:

@@ -14,7 +14,8 @@ from fdl.bucket import Folder, folder
 from fdl.cli import topology
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
-from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, space_of
+from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat, space_of
+from fdl.parallel import ending, hosts
 from fdl.result import Result
 from fdl.serialization import digest, fingerprint, run_source, to_json
 from fdl.stats import Verdict
@@ -32,10 +33,12 @@ def execute(command: str, words: Sequence[str]) -> int:
         raise ValueError(
             f"fdl {command} needs an experiment's file first, as fdl {command} experiments/first.py"
         )
+    if command in ("run", "sweep") and hosts.join(seat(words)):
+        ending.watch()
     prepare()
     file = load(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, quiet=not hosts.is_first())
     if command == "run":
         return _run(file, options, changed, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
@@ -103,6 +106,8 @@ def _finish(
     judge: Callable[[Result], Verdict] | None,
     console: Console,
 ) -> int:
+    if not hosts.is_first():
+        return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
     result = dataclasses.replace(result, meta={**result.meta, **about})
     verdict = judge(result) if judge else None

@@ -1,5 +1,6 @@
 """Flags from dataclasses: an experiment's fields, and the options of each command."""
 
+import argparse
 import contextlib
 import dataclasses
 import io
@@ -16,6 +17,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fdl.configs import values
+from fdl.parallel.hosts import Seat, seat_of
 from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
 from fdl.sweeps import Sweep, grid
@@ -51,7 +53,19 @@ class MeshOptions(Options):
 
 
 @dataclasses.dataclass
-class TrainOptions(MeshOptions):
+class HostOptions:
+    """What makes a process one of several, where the surroundings do not say it; read before all others."""
+
+    coordinator: str | None = None
+    """where process 0 listens, as HOST or HOST:PORT, where several processes train together"""
+    process_id: int | None = None
+    """which of them this is, from 0"""
+    processes: int | None = None
+    """how many there are"""
+
+
+@dataclasses.dataclass
+class TrainOptions(HostOptions, MeshOptions):
     """What the commands that train take."""
 
     workdir: str | None = None
@@ -168,6 +182,24 @@ def parse(
     }
     columns = {k: v for k, v in vars(parsed.grid).items() if v} if sweeps else {}
     return parsed.options, changed, columns
+
+
+def seat(words: Sequence[str]) -> Seat | None:
+    """Which of several processes the flags make this one: asked before the file is loaded, as that may
+    use devices.
+
+    Raises:
+      ValueError: a flag that does not fit, or is missing.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--coordinator")
+    parser.add_argument("--process-id", "--process_id", type=int)
+    parser.add_argument("--processes", type=int)
+    try:
+        found, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    return seat_of(found.coordinator, found.process_id, found.processes)
 
 
 def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:

@@ -31,10 +31,15 @@ def guarded(words: Sequence[str]) -> int:
         return commands.execute(words[0], words[1:])
     except KeyboardInterrupt as stop:
         again = "stopped; nothing was lost, the same command goes on"
-        return _fail(str(stop) or again, INTERRUPTED)
+        return _fail(str(stop) or again, INTERRUPTED, together=bool(str(stop)))
     except BrokenPipeError:  # the reader of our output has gone, as in `fdl ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave("the reader of its output has gone", DISK)
         return DISK
+    except SystemExit as end:
+        if end.code:
+            _leave(f"sys.exit({end.code!r})", 1)
+        raise
     except ValueError as error:
         if not _ours(error, words):
             raise
@@ -50,10 +55,20 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, *, together: bool = False) -> int:
+    """Says it; `together` where other processes, if there are some, end in the same way."""
     text = " ".join(message.split())
     print(text if code == INTERRUPTED else f"error: {text}", file=sys.stderr)
+    if not together:
+        _leave(text, code)
     return code
+
+
+def _leave(reason: str, code: int) -> None:
+    """Ends the other processes too, and this one with them, where there are some."""
+    ending = sys.modules.get("fdl.parallel.ending")
+    if ending:
+        ending.leave(reason, code)
 
 
 def _ours(error: ValueError, words: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from fdl.cli.flags import PlanOptions
 from fdl.cli.outlook import Outlook, data_of, lines, runs
 from fdl.parallel.chips import Slice, parse_slice
 from fdl.parallel.layout import on_mesh
-from fdl.parallel.plan import Plan, parse_mesh
+from fdl.parallel.plan import Plan, check_mesh, parse_mesh
 from fdl.parallel.topology import check_compiler, check_slices
 from fdl.sweeps import Sweep, Trial
 from fdl.sweeps.check import checked_groups
@@ -85,7 +85,8 @@ def _plan(group: Group, options: PlanOptions, part: Slice) -> Plan:
     count = min(options.members or len(group.trials), len(group.trials))
     if options.mesh is None:
         return _spread(group, options, devices, count)
-    sizes = parse_mesh(options.mesh, strategy=options.strategy, available=devices)
+    sizes = parse_mesh(options.mesh)
+    check_mesh(sizes, strategy=options.strategy, available=devices)
     base = Plan(1, "vmap", "scan", **sizes, strategy=options.strategy)
     if "population" not in sizes:
         base = base._replace(population=devices // base.group)

@@ -13,6 +13,7 @@ from fdl.experiment import Experiment, Metrics, Source, State
 from fdl.parallel.layout import on_mesh, state_layout
 from fdl.parallel.lift import lift, lower
 from fdl.parallel.plan import Plan, mesh_of, split_over, whole_on
+from fdl.parallel.spread import put
 
 FARTHEST = 0.05
 """How far apart two changes of an array may be, as a share of the change: what is wrong differs by far more,
@@ -97,7 +98,7 @@ def first_step(
         batch = source.batch(arrays, jnp.int32(0), data_key)
         return laid_out.learner.step(state, batch, own_key)
 
-    shared = jax.device_put((_arrays(source, data_key), data_key, own_key), whole_on(mesh))
+    shared = put((_arrays(source, data_key), data_key, own_key), whole_on(mesh))
     layout = state_layout(experiment.learner, plan, mesh)
     shapes = jax.eval_shape(experiment.learner.init, key)
     states = jax.tree.map(
@@ -119,7 +120,7 @@ def _arrays(source: Source, key: jax.Array) -> Any:
 
 
 def _widened(key: jax.Array, plan: Plan, mesh: Mesh) -> jax.Array:
-    return jax.device_put(jnp.broadcast_to(key, (plan.members,)), split_over(mesh))
+    return put(jnp.broadcast_to(key, (plan.members,)), split_over(mesh))
 
 
 def _floats(state: State) -> list[tuple[Any, jax.Array]]:

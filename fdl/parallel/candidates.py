@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fdl.parallel.plan import Plan, Strategy
+from fdl.parallel.plan import Plan, Strategy, on_all
 
 
 def candidates(
@@ -17,10 +17,10 @@ def candidates(
 ) -> list[Plan]:
     """The plans worth measuring for `count` members, the likeliest best first.
 
-    Members are spread over the devices; where there are fewer members than devices, the rows of a batch are
-    split over those that are left, and, only for what fits on no device, the parameters too. On CPUs a
-    split is tried second: each core then works for itself, which is mostly faster than one program that
-    uses all cores, but not for small steps.
+    Members are spread over the devices. Where there are fewer members than devices, GPUs and TPUs also split
+    the rows of a batch over those that are left, and, only for what fits on no device, the parameters. CPU
+    cores do so only where the user says it: XLA's collectives for CPUs need more threads than there are
+    cores (`fdl.train.runtime.make_room`).
 
     Args:
       count: members.
@@ -46,12 +46,24 @@ def candidates(
     across = min(devices, count)
     plans = _ways(count, across, platform, on_host)
     spare = next(size for size in range(devices // across, 0, -1) if rows % size == 0)
-    if spare == 1:
+    if spare == 1 or platform == "cpu":
         return plans
     split = [plan._replace(data=spare) for plan in plans]
-    first, second = (plans, split) if platform == "cpu" else (split, plans)
-    by_turns = [plan for pair in zip(first, second, strict=True) for plan in pair]
+    by_turns = [plan for pair in zip(split, plans, strict=True) for plan in pair]
     return [*by_turns, plans[0]._replace(fsdp=spare)]
+
+
+def unmeasured(count: int, devices: int, platform: str, *, rows: int, on_host: bool = False) -> Plan:
+    """The plan for `count` members on all devices of several processes: each must come to the same one.
+
+    A group of devices for each member, as far as they go; within a group the `rows` of a batch are split.
+    """
+    dividing = [n for n in range(1, devices + 1) if devices % n == 0 and rows % (devices // n) == 0]
+    groups = max((n for n in dividing if n <= count), default=min(dividing) if count > 1 else 1)
+    wide = -(-count // groups) * groups
+    calls = on_host or (platform == "cpu" and groups < devices)
+    across = "map" if platform == "cpu" or wide == groups else "vmap"
+    return on_all(Plan(wide, across, "calls" if calls else "scan", groups), devices)
 
 
 def _ways(count: int, across: int, platform: str, on_host: bool) -> list[Plan]:

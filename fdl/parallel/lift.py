@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fdl import shards
+from fdl.parallel.hosts import several
 from fdl.parallel.plan import Plan
 
 
@@ -62,6 +63,17 @@ class Executable(NamedTuple):
     compiled: Any
 
 
+def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    """A compiled function which, where CPUs talk with each other, returns when it is done.
+
+    Two such programs of jaxlib 0.10 were seen to wait for each other for ever when the second began before
+    the first had ended: over gloo, and in one process.
+    """
+    if (plan.group == 1 and not several()) or jax.devices()[0].platform != "cpu":
+        return run
+    return lambda *arguments: jax.block_until_ready(run(*arguments))
+
+
 def lower(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
@@ -105,14 +117,3 @@ def lower(
         return Executable(in_turn(lambda *given: compiled(placed(), *given), plan), compiled)
 
     return compile
-
-
-def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
-    """A compiled function that on CPUs, where its devices wait for each other, ends before it returns.
-
-    With several such programs under way, devices that wait can hold all threads that the others need: seen
-    with jaxlib 0.10.2 as an abort after a minute's deadlock.
-    """
-    if plan.group == 1 or jax.devices()[0].platform != "cpu":
-        return run
-    return lambda *arguments: jax.block_until_ready(run(*arguments))

@@ -71,6 +71,17 @@ def on_devices(plan: Plan, available: int) -> Plan:
     return plan._replace(population=next(fitting))
 
 
+def on_all(plan: Plan, devices: int) -> Plan:
+    """The same members on all of the devices, as every one of several processes must have a part.
+
+    Where there are more devices than the plan has, the rows are split further.
+    """
+    plan = on_devices(plan, devices)
+    if devices % plan.devices:
+        plan = plan._replace(population=math.gcd(plan.members, devices), data=1, fsdp=1, tensor=1)
+    return plan._replace(data=plan.data * (devices // plan.devices))
+
+
 def mesh_of(plan: Plan) -> Mesh:
     """The first `plan.devices` devices as a mesh of `AXES`."""
     devices = jax.devices()[: plan.devices]

@@ -17,6 +17,7 @@ from fdl.sweeps.population import Group, groups_of, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import plans_for
 from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
+from fdl.train.runtime import make_room_for
 
 RESERVED = ("arm", "seed", "step", "status")
 """The result's own columns."""
@@ -44,6 +45,7 @@ def checked_groups(
         raise ValueError(f"members is {members}; expected 1 or more in a program")
     if not space.trials:
         raise ValueError("the sweep has no trials")
+    make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     for name in values(space.trials[0].config):
         if name in RESERVED or "/" in name:

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 from fdl.bucket import Folder
 from fdl.experiment import Experiment
-from fdl.parallel.plan import Plan, Strategy, on_devices
+from fdl.parallel.hosts import agreed, is_first, several
+from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
@@ -121,7 +122,7 @@ def train(
         size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
         parts = (missing[start : start + size] for start in range(0, len(missing), size))
         new = [Unit(part, choice.plan, choice.reason) for part in parts]
-        for unit in new if group.folder else []:
+        for unit in new if group.folder and is_first() else []:
             _store(group, unit)
         stored = stored + new
     before = 0
@@ -131,7 +132,7 @@ def train(
         before += group.experiment.steps * size
         finished = read_unit(group, unit)
         if finished is None:
-            plan = on_devices(unit.plan, len(jax.devices()))
+            plan = (on_all if several() else on_devices)(unit.plan, len(jax.devices()))
             if plan != unit.plan:
                 watch.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
             if plan not in programs:
@@ -142,12 +143,13 @@ def train(
 
 def stored_units(group: Group) -> list[Unit]:
     """The units in the folder that hold at least one of the group's trials."""
-    if not group.folder or not group.folder.exists():
+    folder = group.folder
+    if not folder:
         return []
     wanted = {_fingerprint(group, trial) for trial in group.trials}
     cls, units = type(group.trials[0].config), []
-    for path in sorted(group.folder.glob("*/unit.json")):
-        data = read_json(path)
+    for name in agreed(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
+        data = read_json(folder / name / "unit.json")
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
@@ -158,7 +160,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
     """A finished unit as its folder holds it, or `None`."""
     if not group.folder:
         return None
-    done = read_json(_folder(group, unit) / "done.json")
+    done = agreed(lambda: read_json(_folder(group, unit) / "done.json"))
     if done is None:
         return None
     return Trained(unit, read_rows(_folder(group, unit) / "metrics.jsonl"), done["ends"], done["cost"])
@@ -188,7 +190,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         "memory_bytes": program.memory_bytes,
         "members_per_second": len(unit.trials) / seconds,
     }
-    if directory:
+    if directory and is_first():
         write_json(directory / "done.json", {"ends": outcome.ends, "cost": cost})
     return Trained(unit, outcome.rows, outcome.ends, cost)
 

@@ -13,6 +13,7 @@ import pandas as pd
 from fdl.bucket import Folder, folder, in_bucket
 from fdl.configs import values
 from fdl.experiment import Experiment
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result, cell
 from fdl.serialization import run_source
@@ -230,10 +231,15 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
 
 @contextlib.contextmanager
 def _held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
-    """Claims a directory for this process; the system gives it back when the process ends."""
-    if directory is None:
+    """Claims a directory for this process, or these processes; the system gives it back when they end."""
+    with contextlib.ExitStack() as stack:
+        if directory:
+            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart)))
         yield
-        return
+
+
+@contextlib.contextmanager
+def _locked(directory: Folder, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
     claim(directory, identity, restart=restart)
     if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
         yield

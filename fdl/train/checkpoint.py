@@ -13,6 +13,8 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from fdl.bucket import Folder, checksums, in_bucket, move
+from fdl.parallel.ending import lost
+from fdl.parallel.hosts import agreed, is_first, several
 from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
 
@@ -67,6 +69,8 @@ def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]
         try:
             return action()
         except Exception as error:  # Orbax wraps a full disk in many types
+            if lost(error):
+                raise
             raise OSError(fail % one_line(error)) from error
 
     sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")
@@ -75,28 +79,42 @@ def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]
     def save(step: int, carry: Any, score: float | None) -> None:
         metrics: Any = None if score is None else {"score": score}
         saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, metrics=metrics, force=True))
-        seals[:] = [sealing.submit(_seal, directory / str(step), saved)]
+        if is_first():  # it is complete once that of all processes is
+            seals[:] = [sealing.submit(_seal, directory / str(step), saved)]
 
     def close() -> None:
         guarded(lambda: checkpointer.close())
         sealing.shutdown()
         sys.unraisablehook = loud  # only now: after a failure the writes still under way end later
 
+    def fault(step: int) -> str | None:
+        try:
+            _verify(directory / str(step))
+        except Exception as error:  # whatever can be wrong with a file
+            return one_line(error)
+        return None
+
     def restore(abstract: Any) -> tuple[int, Any] | None:
         nonlocal checkpointer
         damaged = []
-        for step in sorted((c.step for c in checkpointer.checkpoints), reverse=True):
-            try:
-                _verify(directory / str(step))
-                carry = checkpointer.load(step, {"carry": abstract})["carry"]
-            except Exception as error:  # whatever a damaged file makes of Orbax's readers
-                damaged.append(f"{directory / str(step)}: {one_line(error)}")
+        steps = sorted((saved.step for saved in checkpointer.checkpoints), reverse=True)
+        for step in agreed(lambda: steps):
+            found, carry = agreed(lambda step=step: fault(step)), None
+            if not found:
+                try:
+                    carry = checkpointer.load(step, {"carry": abstract})["carry"]
+                except Exception as error:  # whatever a damaged file makes of Orbax's readers
+                    found = one_line(error)
+                    if several():  # the others may have read it well
+                        raise OSError(f"cannot read {directory / str(step)}: {found}") from error
+            if found:
+                damaged.append(f"{directory / str(step)}: {found}")
                 continue
             for line in damaged:
                 say(f"damaged checkpoint {line}; moved aside, going on from step {step}")
             if damaged:
                 checkpointer.close()
-                _move_aside(directory, step)
+                agreed(lambda step=step: _move_aside(directory, step))
                 checkpointer = open_()
             return step, carry
         if damaged:

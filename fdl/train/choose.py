@@ -8,7 +8,8 @@ import jax
 
 from fdl.data.places import cache_folder
 from fdl.parallel.agree import check_agreement
-from fdl.parallel.candidates import candidates
+from fdl.parallel.candidates import candidates, unmeasured
+from fdl.parallel.hosts import agreed, processes, several
 from fdl.parallel.layout import rows_of
 from fdl.parallel.plan import Plan, Strategy
 from fdl.serialization import digest
@@ -47,7 +48,7 @@ class Work(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A plan and why it was taken; `seconds` is the measured time of one member's step."""
+    """A plan and why it was taken; `seconds` is the measured time of one member's step, or NaN."""
 
     plan: Plan
     reason: str
@@ -78,6 +79,10 @@ def choose(
       ValueError: batches that do not divide over the mesh, or a step that differs under the strategy.
     """
     plans = plans_for(work, members=members, mesh=mesh, strategy=strategy)
+    if several():
+        check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
+        plan, program = _fit_memory(work, plans[0])
+        return Choice(plan, f"all devices of {processes()} processes", float("nan")), program
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
@@ -99,17 +104,30 @@ def choose(
 def plans_for(
     work: Work, *, members: int | None, mesh: Mapping[str, int] | None, strategy: Strategy
 ) -> list[Plan]:
-    """The candidates on this machine's devices; the arguments are those of `choose`."""
-    devices = jax.devices()
-    return candidates(
-        min(members or len(work.configs), len(work.configs)),
-        len(devices),
-        devices[0].platform,
-        rows=rows_of(work.build(work.configs[0])),
-        on_host=any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays)),
-        mesh={"data": len(devices)} if mesh is None and strategy != "jit" else mesh,
-        strategy=strategy,
+    """The candidates on the devices that there are; one alone where several processes must come to the same.
+
+    The arguments are those of `choose`.
+
+    Raises:
+      ValueError: a mesh with too many groups for the members, or without a part for every process.
+    """
+    devices, count = jax.devices(), min(members or len(work.configs), len(work.configs))
+    rows = rows_of(work.build(work.configs[0]))
+    on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
+    platform, wanted = devices[0].platform, mesh
+    if mesh is None and strategy != "jit":
+        wanted = {"data": len(devices)}
+    if several() and wanted is None:
+        return [unmeasured(count, len(devices), platform, rows=rows, on_host=on_host)]
+    plans = candidates(
+        count, len(devices), platform, rows=rows, on_host=on_host, mesh=wanted, strategy=strategy
     )
+    if several() and plans[0].devices < len(devices):
+        raise ValueError(
+            f"the mesh takes {plans[0].devices} devices, but the {processes()} processes have {len(devices)} "
+            "and each must have a part; give a mesh of all of them"
+        )
+    return plans[:1] if several() else plans
 
 
 def compile_for(work: Work, plan: Plan) -> Program:
@@ -156,7 +174,7 @@ def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:
 
 
 def _memory_limit() -> float:
-    return SHARE_OF_MEMORY * device_memory()
+    return agreed(lambda: SHARE_OF_MEMORY * device_memory())
 
 
 def _seconds_per_step(work: Work, program: Program) -> float:

@@ -10,9 +10,14 @@ import numpy as np
 
 from fdl import rng
 from fdl.experiment import Source
+from fdl.parallel.spread import host_copy
 
 AHEAD = 4
 """How many batches are read before they are asked for; as many threads read."""
+
+
+Read = Callable[[slice, slice], Any]
+"""`read(members, rows) -> arrays`: those members and those rows of the arrays of a step."""
 
 
 class Feed:
@@ -22,8 +27,8 @@ class Feed:
     saved: asked for another step than the next, it reads on from there.
     """
 
-    def __init__(self, source: Source, place: Callable[[Any], Any], *, end: int) -> None:
-        """Reads `source` up to the step `end`; `place` puts what was read on the devices."""
+    def __init__(self, source: Source, place: Callable[[Read], Any], *, end: int) -> None:
+        """Reads `source` up to the step `end`; `place(read)` puts the parts that it reads on the devices."""
         assert source.fetch is not None
         self._fetch, self._place, self._end = source.fetch, place, end
         self._pool = concurrent.futures.ThreadPoolExecutor(AHEAD, thread_name_prefix="feed")
@@ -54,16 +59,20 @@ class Feed:
         for _, waiting in self._queue:
             waiting.cancel()
         if keys is not None and keys is not self._keys:
-            words = np.asarray(jax.random.key_data(rng.stream(keys, "data")))
+            words = host_copy(jax.random.key_data(rng.stream(keys, "data")))
             unique, order = np.unique(words, axis=0, return_inverse=True)
             self._keys, self._words, self._order = keys, list(unique), order.reshape(-1)
         self._queue = collections.deque([(step, self._pool.submit(self._read, step))])
 
     def _read(self, step: int) -> Any:
+        return self._place(lambda members, rows: self._part(step, members, rows))
+
+    def _part(self, step: int, members: slice, rows: slice) -> Any:
         """Members of the same seed read the same rows, which are read once."""
-        read = [self._fetch(step, words, slice(None)) for words in self._words]
         if self._keys is None:
-            return self._place(read[0])
-        if len(read) == len(self._order) == 1:
-            return self._place(jax.tree.map(lambda rows: rows[None], read[0]))
-        return self._place(jax.tree.map(lambda *each: np.stack([each[i] for i in self._order]), *read))
+            return self._fetch(step, self._words[0], rows)
+        seeds, order = np.unique(self._order[members], return_inverse=True)
+        read = [self._fetch(step, self._words[seed], rows) for seed in seeds]
+        if len(order) == 1:
+            return jax.tree.map(lambda rows: rows[None], read[0])
+        return jax.tree.map(lambda *each: np.stack([each[i] for i in order]), *read)

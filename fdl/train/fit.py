@@ -8,13 +8,14 @@ import jax
 from fdl import tree
 from fdl.bucket import Folder
 from fdl.experiment import Experiment, State
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.train.choose import Work, choose
 from fdl.train.folder import claim
 from fdl.train.loop import Saving, Watch, execute
 from fdl.train.member import arrays_of, evaluation_steps, metric_names
 from fdl.train.program import stack_members
-from fdl.train.runtime import prepare
+from fdl.train.runtime import make_room_for, prepare
 
 
 class Fitted(NamedTuple):
@@ -62,9 +63,11 @@ def fit(
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     prepare()
+    make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     if directory:
-        claim(directory, {"key": jax.random.key_data(key).tolist(), **(identity or {})})
+        whole = {"key": jax.random.key_data(key).tolist(), **(identity or {})}
+        agreed(lambda: claim(directory, whole))
     arrays = arrays_of(experiment)
     work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
     _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)

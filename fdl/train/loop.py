@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from fdl.bucket import Folder
+from fdl.parallel.hosts import agreed, heard, is_first
+from fdl.parallel.spread import host_copy
 from fdl.train import folder
 from fdl.train.checkpoint import Checkpoints, open_checkpoints
 from fdl.train.member import Carry, Member, Row
@@ -92,22 +94,29 @@ def execute(
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
+    real = np.asarray(members.live)
     members = program.place(members)
     if directory is None:
-        loop = _Loop(program, members, names, None, None, saving, watch)
+        loop = _Loop(program, members, real, names, None, None, saving, watch)
         loop.begin(program.init(members), 0, [])
         return loop.run(schedule, asked=lambda: False)
     checkpoints = open_checkpoints(directory / "checkpoints", keep=saving.keep, say=watch.say)
     try:
-        loop = _Loop(program, members, names, directory, checkpoints, saving, watch)
+        loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
         restored = checkpoints.restore(program.abstract)
         done, carry = restored or (0, program.init(members))
-        rows = folder.keep_rows(directory / "metrics.jsonl", lambda row: row["step"] <= done)
-        loop.begin(carry, done, rows)
+        loop.begin(carry, done, _rows_until(done, directory / "metrics.jsonl"))
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
+
+
+def _rows_until(done: int, path: Folder) -> list[dict[str, Any]]:
+    """The rows of the steps that need not be repeated; process 0 drops the others from the file."""
+    kept: list[dict[str, Any]] = []
+    agreed(lambda: kept.extend(folder.keep_rows(path, lambda row: row["step"] <= done)))
+    return kept if is_first() else folder.read_rows(path)
 
 
 class _Loop:
@@ -117,21 +126,22 @@ class _Loop:
         self,
         program: Program,
         members: Member,
+        real: np.ndarray,
         names: Sequence[str],
         directory: Folder | None,
         checkpoints: Checkpoints | None,
         saving: Saving,
         watch: Watch,
     ) -> None:
-        self.program, self.members, self.names = program, members, names
+        self.program, self.members, self.real, self.names = program, members, real, names
         self.directory, self.checkpoints, self.saving, self.watch = directory, checkpoints, saving, watch
-        self.real = np.asarray(members.live)
 
     def begin(self, carry: Carry, done: int, rows: list[dict[str, Any]]) -> None:
         """Sets where the loop starts."""
         self.carry, self.done, self.rows = carry, done, rows
         self.unread: list[tuple[int, Pulse | Row]] = []
-        self.call_steps, self.saved_at, self.saved_step = 1, time.monotonic(), done
+        self.call_steps = self.wanted_steps = 1
+        self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
         self.live, self.best = True, -np.inf
 
@@ -140,9 +150,11 @@ class _Loop:
         for border in schedule:
             while self.done < border and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
-                if asked():
+                stop, save = self._agree(asked)
+                if stop:
                     self._interrupt()
-                self._save_if_due()
+                if save:
+                    self._save()
             if not self.live:
                 break
         self._read(leave=0)
@@ -154,6 +166,13 @@ class _Loop:
         ):
             self.checkpoints.save(self.done, self.carry, None)
         return outcome
+
+    def _agree(self, asked: Callable[[], bool]) -> tuple[bool, bool]:
+        """Whether to stop and whether to save; of several processes, as the clock of the first says and
+        the signals of all, so that all make the same calls."""
+        stop = heard(asked())
+        stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
+        return stop, save
 
     def _next_stop(self) -> int:
         end, every = self.done + self.call_steps, self.saving.steps
@@ -183,7 +202,7 @@ class _Loop:
         now = time.monotonic()
         seconds, self.read_at = now - self.read_at, now
         wanted = int(steps * CALL_SECONDS / max(seconds, 1e-6))
-        self.call_steps = max(1, min(wanted, self.call_steps * 8))
+        self.wanted_steps = max(1, min(wanted, self.call_steps * 8))
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
@@ -197,7 +216,7 @@ class _Loop:
             for index in [int(index)]
         ]
         self.rows += fresh
-        if self.directory and fresh:
+        if self.directory and fresh and is_first():
             folder.append_rows(self.directory / "metrics.jsonl", fresh)
 
     def _save_if_best(self) -> None:
@@ -209,16 +228,13 @@ class _Loop:
             self.best = score
             self._save(score)
 
-    def _save_if_due(self) -> None:
+    def _save_is_due(self) -> bool:
         if not self.checkpoints:
-            return
+            return False
         if self.saving.steps:
-            due = self.done // self.saving.steps > self.saved_step // self.saving.steps
-        else:
-            elapsed = time.monotonic() - self.saved_at
-            due = elapsed > self.saving.seconds and not self.checkpoints.busy()
-        if due:
-            self._save()
+            return self.done // self.saving.steps > self.saved_step // self.saving.steps
+        elapsed = time.monotonic() - self.saved_at
+        return elapsed > self.saving.seconds and not self.checkpoints.busy()
 
     def _save(self, score: float | None = None) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
@@ -233,7 +249,7 @@ class _Loop:
         raise Interrupted(f"stopped at step {self.done}; the same command goes on from there")
 
     def _ends(self) -> list[dict[str, Any]]:
-        step, stopped, failed = jax.device_get((self.carry.step, self.carry.stopped, self.carry.failed))
+        step, stopped, failed = host_copy((self.carry.step, self.carry.stopped, self.carry.failed))
         return [
             {"status": "failed", "step": int(step[i]), "metric": self.names[failed[i]]}
             if failed[i] >= 0

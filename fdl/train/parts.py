@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, Sharding
 
-from fdl.experiment import Experiment
+from fdl.experiment import Experiment, Source
 from fdl.parallel.layout import on_mesh, state_layout
 from fdl.parallel.lift import Executable, lift, lower
 from fdl.parallel.plan import Plan, mesh_of, split_over, whole_on
+from fdl.parallel.spread import by_rows, put
 from fdl.train import member as one
 from fdl.train.member import Build, Carry, Member
 
@@ -47,9 +48,14 @@ def parts_of(build: Build, members: Member, arrays: Any, plan: Plan, *, absent: 
       arrays: the sources' arrays.
       plan: how the members run.
       absent: devices to compile for that are not there, instead of this process's; nothing is placed.
+
+    Raises:
+      ValueError: `pmap` over several processes.
     """
     mesh = mesh_of(plan) if absent is None else absent
-    put = jax.device_put if absent is None else shapes_on
+    if absent is None and mesh.is_multi_process and plan.strategy == "pmap":
+        raise ValueError("pmap runs in one process, and here are several; take jit or shard_map")
+    lay = put if absent is None else shapes_on
     laid_out = lambda config: on_mesh(build(config), plan)  # noqa: E731
     experiment = build(jax.tree.map(lambda leaf: leaf[0], members.config))
     carry = jax.eval_shape(jax.vmap(lambda member: one.init(build, member)), members)
@@ -60,8 +66,8 @@ def parts_of(build: Build, members: Member, arrays: Any, plan: Plan, *, absent: 
         plan=plan,
         mesh=mesh,
         experiment=experiment,
-        members=put(members, split_over(mesh)),
-        arrays=placed(arrays, lambda array: put(array, whole_on(mesh))),
+        members=lay(members, split_over(mesh)),
+        arrays=placed(arrays, lambda array: lay(array, whole_on(mesh))),
         carry=shapes_on(carry, layout),
         layout=layout,
     )
@@ -103,8 +109,12 @@ def placed(arrays: Any, beside: Callable[[Any], Any]) -> Any:
     return jax.tree.map(lambda one: one if isinstance(one, jax.ShapeDtypeStruct) else beside(one), arrays)
 
 
-def widened(shapes: Any, live: jax.Array) -> Any:
-    """The shapes of one member's rows as those of all members', `[members, ...]`."""
-    return jax.tree.map(
-        lambda one: jax.ShapeDtypeStruct((*live.shape, *one.shape), one.dtype, sharding=live.sharding), shapes
-    )
+def fetched(parts: Parts, source: Source, *, members: bool) -> Any:
+    """The shapes and layouts of what a source fetches: of each member, or of all together."""
+
+    def laid(one: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        sharding = by_rows(parts.mesh, parts.plan, one.shape[0], members=members)
+        shape = (parts.plan.members, *one.shape) if members else one.shape
+        return jax.ShapeDtypeStruct(shape, one.dtype, sharding=sharding)
+
+    return jax.tree.map(laid, source.arrays)

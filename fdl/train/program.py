@@ -8,13 +8,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from fdl.parallel.hosts import several
 from fdl.parallel.lift import Executable, in_turn
 from fdl.parallel.plan import Plan, split_over, whole_on
+from fdl.parallel.spread import assembled, put, readable
 from fdl.train import member as one
 from fdl.train.feed import Feed
 from fdl.train.member import Build, Carry, Member, Row
-from fdl.train.parts import Parts, lifted, parts_of, ready, widened
+from fdl.train.parts import Parts, fetched, lifted, parts_of, ready
+from fdl.train.runtime import make_room
 
 
 class Pulse(NamedTuple):
@@ -79,6 +83,8 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
       plan: how the members run.
     """
     began = time.perf_counter()
+    if plan.group > 1 and not several():
+        make_room(plan.devices)
     parts = parts_of(build, members, arrays, plan)
     lowered, connect = lower_program(parts)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # the compiler runs outside Python's lock
@@ -87,7 +93,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     advance, evaluate = connect({name: executable.run for name, executable in compiled.items()})
     return Program(
         plan=plan,
-        place=functools.partial(jax.device_put, device=split_over(parts.mesh)),
+        place=functools.partial(put, sharding=split_over(parts.mesh)),
         init=lambda members: compiled["init"].run(members, ()),
         advance=advance,
         evaluate=evaluate,
@@ -116,14 +122,14 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
 
     lift_advance = lifted(parts, one_advance, by_hand=True)
     lift_evaluate = lifted(parts, lambda own, shared: one.evaluate(parts.build, own[1], shared, own[0]))
-    whole, split = whole_on(parts.mesh), split_over(parts.mesh)
-    number = lambda value: jax.device_put(jnp.int32(value), whole)  # noqa: E731
+    whole, read = whole_on(parts.mesh), readable(parts.mesh)
+    number = lambda value: put(np.int32(value), whole)  # noqa: E731
     lowered = {
         "advance": ready(
             parts,
             lambda carry, m, a, end: lift_advance((carry, m), (a, end)),
             (carry, members, arrays, jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)),
-            out=(parts.layout, split),
+            out=(parts.layout, read),
             donate=True,
             by_hand=True,
         ),
@@ -131,7 +137,7 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             parts,
             lambda carry, m, a: lift_evaluate((carry, m), a),
             (carry, members, arrays),
-            out=(parts.layout, split),
+            out=(parts.layout, read),
             donate=True,
         ),
     }
@@ -149,18 +155,18 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
     device are many times slower, and data that stays on the host comes a batch at a time."""
     members, arrays, carry = parts.members, parts.arrays, parts.carry
-    split, whole = split_over(parts.mesh), whole_on(parts.mesh)
-    beside = functools.partial(jax.device_put, device=whole)
+    whole, read = whole_on(parts.mesh), readable(parts.mesh)
     experiment = parts.experiment
     batches = {name: source.batches for name, source in experiment.evaluation.items()}
+    hosted = {name: source for name, source in one.sources_of(experiment).items() if source.fetch}
+    shapes = {name: fetched(parts, source, members=name == "train") for name, source in hosted.items()}
     feeds = {
         name: Feed(
             source,
-            functools.partial(jax.device_put, device=split if name == "train" else whole),
+            functools.partial(assembled, shapes=shapes[name], members=name == "train"),
             end=batches.get(name, experiment.steps),
         )
-        for name, source in one.sources_of(experiment).items()
-        if source.fetch
+        for name, source in hosted.items()
     }
     given = {name: () if name in feeds else part for name, part in arrays.items()}
 
@@ -174,30 +180,28 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             return one.measure(parts.build, own[1], {name: shared[0]}, own[0], name, shared[1])
 
         lifted_part = lifted(parts, part)
-        return in_turn(
-            jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index))), parts.plan
-        )
+        run = jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
+        return in_turn(run, parts.plan)
 
     lift_once = lifted(parts, once, by_hand=True)
     lift_close = lifted(parts, lambda own, _: one.close(parts.build, own[1], own[0], own[2]))
     closed = jax.jit(
         lambda carry, m, sums: lift_close((carry, m, sums), ()),
         donate_argnums=0,
-        out_shardings=(parts.layout, split),
+        out_shardings=(parts.layout, read),
     )
     close = in_turn(closed, parts.plan)
     measures = {name: measure(name) for name in batches}
-    shapes = widened(arrays["train"], members.live) if "train" in feeds else ()
     lowered = {
         "advance": ready(
             parts,
             lambda carry, m, fetched, a: lift_once((carry, m, fetched), a),
-            (carry, members, shapes, given),
+            (carry, members, shapes.get("train", ()), given),
             out=parts.layout,
             donate=True,
             by_hand=True,
         ),
-        "pulse": ready(parts, lambda carry: jax.tree.map(jnp.copy, _pulse(carry)), (carry,), out=split),
+        "pulse": ready(parts, lambda carry: jax.tree.map(jnp.copy, _pulse(carry)), (carry,), out=read),
     }
 
     def connect(run: dict[str, Any]) -> tuple[Any, Any]:
@@ -209,7 +213,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
 
         def evaluated(members: Member, carry: Carry, name: str, index: int) -> Any:
             data = feeds[name].of(None, index) if name in feeds else given[name]
-            return measures[name](carry, members, data, beside(jnp.int32(index)))
+            return measures[name](carry, members, data, put(np.int32(index), whole))
 
         def evaluate(members: Member, carry: Carry) -> tuple[Carry, Row]:
             sums = {}

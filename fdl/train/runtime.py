@@ -2,14 +2,19 @@
 
 import functools
 import logging
+import math
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.places import cache_folder
+
+THREADS = 4
+"""For each CPU device that waits for others."""
 
 
 @functools.cache
@@ -29,6 +34,53 @@ def prepare() -> None:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # the devices are in use; a plan then has those that there are
             return
+
+
+def make_room(devices: int) -> None:
+    """Gives CPU devices that wait for each other the threads that this takes, before JAX begins.
+
+    A device that runs ahead waits in as many threads as it has sums to wait for; where none is left for the
+    others they wait for ever, and XLA ends the process after a minute (seen with jaxlib 0.10.2 at one thread
+    a device). Other platforms do not mind.
+
+    Args:
+      devices: how many of this process run together.
+
+    Raises:
+      ValueError: JAX has begun already, on CPUs, with fewer threads.
+    """
+    wanted, given = THREADS * devices, os.environ.get("NPROC", "")
+    enough = given.isdecimal() and int(given) >= wanted
+    if not enough and not _begun():
+        os.environ["NPROC"] = str(wanted)
+    elif not enough and jax.devices()[0].platform == "cpu":
+        raise ValueError(
+            f"{devices} CPU devices that wait for each other need {wanted} threads, or may do so for ever; "
+            f"start Python with NPROC={wanted} in its environment"
+        )
+
+
+def make_room_for(mesh: Mapping[str, int] | None, strategy: str) -> None:
+    """`make_room` for what a user asks for: a mesh, or all devices.
+
+    Raises:
+      ValueError: as `make_room`.
+    """
+    sizes = dict(mesh or ({} if strategy == "jit" else {"data": jax.config.values["jax_num_cpu_devices"]}))
+    devices = math.prod(sizes.values())
+    if devices > sizes.get("population", 1):
+        make_room(devices)
+
+
+def _begun() -> bool:
+    """Whether JAX has made its devices, and with them its threads: their number cannot be changed then."""
+    count = jax.config.values["jax_num_cpu_devices"]
+    try:
+        jax.config.update("jax_num_cpu_devices", count + 1)
+    except RuntimeError:
+        return True
+    jax.config.update("jax_num_cpu_devices", count)
+    return False
 
 
 def machine() -> str:

@@ -67,6 +67,10 @@ def test_a_population_reads_each_seed_in_its_own_order_and_agrees_with_single_ru
         np.testing.assert_allclose(rows["test/loss"], [row["test/loss"] for row in alone], rtol=1e-5)
 
 
+def whole(read):
+    return jax.device_put(read(slice(None), slice(None)))
+
+
 def counted(rows: Rows) -> tuple[Rows, list[int]]:
     """Rows that note how many were read in each call."""
     reads: list[int] = []
@@ -80,7 +84,7 @@ def counted(rows: Rows) -> tuple[Rows, list[int]]:
 
 def test_batches_are_read_ahead_and_members_of_one_seed_share_a_read():
     rows, reads = counted(on_host(data()))
-    feed = Feed(shuffled(rows, batch_size=8), jax.device_put, end=20)
+    feed = Feed(shuffled(rows, batch_size=8), whole, end=20)
     keys = jax.random.key(0), jax.random.key(1), jax.random.key(0)
     first = feed.of(jax.numpy.stack(keys), 0)
     feed._pool.shutdown()  # waits for what was begun
@@ -92,7 +96,7 @@ def test_batches_are_read_ahead_and_members_of_one_seed_share_a_read():
 def test_nothing_is_read_beyond_the_end_and_any_step_can_be_asked_for():
     rows, reads = counted(on_host(data()))
     source = shuffled(rows, batch_size=8)
-    feed, key = Feed(source, jax.device_put, end=3), KEY[None]
+    feed, key = Feed(source, whole, end=3), KEY[None]
     seen = [feed.of(key, step)["row"][0] for step in (0, 1, 2)]
     assert len(reads) == 3
     again = feed.of(key, 1)["row"][0]

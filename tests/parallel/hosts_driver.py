@@ -1,0 +1,185 @@
+"""Runs fdl's command line in several processes at once, and harms one of them; a scenario a line.
+
+    python -m tests.parallel.hosts_driver < scenarios > outcomes
+
+A scenario and its outcome are lines of JSON: see `Scenario` and `Ended`. Everything is imported once, but no
+device is used here, so that every child that is forked is a process of its own.
+"""
+
+import atexit
+import dataclasses
+import faulthandler
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fdl import report
+from fdl.cli import commands, main
+from fdl.parallel import hosts
+from fdl.parallel.plan import Plan
+from fdl.sweeps import Progress
+from fdl.train import choose
+
+DEADLINE = 100.0
+
+
+@dataclasses.dataclass
+class Scenario:
+    """What runs: `words` of the command line by `processes` with `devices` each.
+
+    `plan` is forced where it is given. `harm` befalls the process `victim` once a member has done `step`
+    steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), or "alone" (its input is bad from the
+    start). `surroundings` stands for the flags.
+    """
+
+    words: list[str]
+    folder: str
+    processes: int = 1
+    devices: int = 1
+    plan: dict[str, Any] | None = None
+    harm: str = ""
+    victim: int = 0
+    step: int = 0
+    report: bool = False
+    surroundings: str = ""
+    reads: str = ""
+
+
+@dataclasses.dataclass
+class Ended:
+    """How each process ended: exit codes, what it printed, and the seconds from the harm to the last end."""
+
+    codes: list[int]
+    out: list[str]
+    errors: list[str]
+    seconds: float
+
+
+def run(scenario: Scenario) -> Ended:
+    """Plays a scenario to its end."""
+    folder = Path(scenario.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [start(scenario, number, port, folder) for number in range(scenario.processes)]
+    codes: dict[int, int] = {}
+    began = time.monotonic()
+    while len(codes) < len(children):
+        waiting = [child for child in children if child not in codes]
+        for child in waiting:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                codes[child] = os.waitstatus_to_exitcode(status)
+        late = time.monotonic() - began > DEADLINE
+        frozen = scenario.harm == "freeze" and len(codes) == len(children) - 1
+        if late or frozen:
+            for child in set(children) - set(codes):
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    mark = folder / "harmed"
+    seconds = time.time() - float(mark.read_text()) if mark.exists() else float("nan")
+    mark.unlink(missing_ok=True)
+    out, errors = (
+        [(folder / f"{kind}.{n}").read_text() for n in range(len(children))] for kind in ("out", "err")
+    )
+    return Ended([codes[child] for child in children], out, errors, seconds)
+
+
+def start(scenario: Scenario, number: int, port: int, folder: Path) -> int:
+    """Forks one process of a scenario; its id."""
+    child = os.fork()
+    if child:
+        return child
+    for descriptor, kind in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / f"{kind}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    faulthandler.dump_traceback_later(DEADLINE - 5)
+    code = 1
+    try:
+        jax.config.update("jax_num_cpu_devices", scenario.devices)
+        prepare(scenario, number)
+        code = main([*scenario.words, *flags(scenario, number, port)])
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def flags(scenario: Scenario, number: int, port: int) -> list[str]:
+    """The flags that make a process one of several, or nothing where its surroundings say it."""
+    if scenario.processes == 1:
+        return []
+    if scenario.surroundings == "slurm":
+        os.environ |= {
+            "SLURM_JOB_ID": "7",
+            "SLURM_STEP_NODELIST": "127.0.0.1",
+            "SLURM_NTASKS": str(scenario.processes),
+            "SLURM_PROCID": str(number),
+            "SLURM_LOCALID": "0",
+            "JAX_COORDINATOR_PORT": str(port),
+        }
+        return []
+    of = ["--coordinator", f"127.0.0.1:{port}", "--process-id", str(number)]
+    return [*of, "--processes", str(scenario.processes)]
+
+
+def prepare(scenario: Scenario, number: int) -> None:
+    """Forces the plan, and lays the harm."""
+    if scenario.plan:
+        plan = Plan(**scenario.plan)
+        choose.unmeasured = lambda *_, **__: plan
+        choose.candidates = lambda *_, **__: [plan]
+    if not scenario.report:
+        report.write = lambda *_, **__: None
+    if scenario.reads:
+        os.environ["READS"] = f"{scenario.reads}.{number}"
+    if not scenario.harm:  # a busy machine may hold its breath
+        hosts.HEARTBEAT_SECONDS = 100
+    mine = scenario.harm if number == scenario.victim else ""
+    if mine == "alone":
+        scenario.words = [*scenario.words, "--lr", "wrong"]
+        mark(scenario)
+
+    @contextmanager
+    def shown(_: Any) -> Iterator[Progress]:
+        def step(done: int, total: int, live: int) -> None:
+            del total, live
+            if mine and done >= scenario.step:
+                harm(scenario)
+
+        yield Progress(step=step)
+
+    commands.shown = shown
+
+
+def mark(scenario: Scenario) -> None:
+    """Notes when the harm was done."""
+    path = Path(scenario.folder, "harmed")
+    if not path.exists():
+        path.write_text(str(time.time()))
+
+
+def harm(scenario: Scenario) -> None:
+    """Does it, to this process, once."""
+    if Path(scenario.folder, "harmed").exists():
+        return
+    mark(scenario)
+    if scenario.harm == "raise":
+        raise RuntimeError("the cat sat on the keyboard")
+    numbers = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "freeze": signal.SIGSTOP}
+    os.kill(os.getpid(), numbers[scenario.harm])
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(dataclasses.asdict(run(Scenario(**json.loads(line))))), flush=True)

@@ -1,0 +1,197 @@
+"""Several processes of two simulated devices each: the numbers of one process, failures, restarts."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+from tests.parallel.hosts_driver import Ended
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+FILE = "tests/parallel/hosts_experiment.py"
+RUN = ["run", FILE, "--steps", "60", "--checkpoint-steps", "20"]
+BOUND = 15.0
+"""Seconds within which all processes have ended once one has failed: what is promised."""
+SHARDED = {"members": 1, "across": "map", "loop": "calls", "data": 2, "fsdp": 4}
+
+Play = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """Plays a scenario of the driver."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_FLAGS", "JAX_", "SLURM_"))}
+    env["FDL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    command = [sys.executable, "-m", "tests.parallel.hosts_driver"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env
+    ) as driver:
+        assert driver.stdin and driver.stdout
+        stdin, stdout = driver.stdin, driver.stdout
+
+        def one(words: list[str], workdir: Path, **scenario: Any) -> Ended:
+            words = [*words, "--workdir", str(workdir)]
+            folder = str(tmp_path_factory.mktemp("folder"))
+            print(json.dumps({"words": words, "folder": folder, **scenario}), file=stdin, flush=True)
+            return Ended(**json.loads(stdout.readline()))
+
+        yield one
+        stdin.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(play: Play, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The directory of a run by so many processes that nothing happened to."""
+    done: dict[int, Path] = {}
+
+    def of(processes: int) -> Path:
+        if processes not in done:
+            directory = tmp_path_factory.mktemp(f"undisturbed-{processes}") / "run"
+            ended = play(RUN, directory, processes=processes, devices=2)
+            assert ended.codes == [0] * processes, ended.errors
+            done[processes] = directory
+        return done[processes]
+
+    return of
+
+
+def outcome(directory: Path) -> tuple[list[str], list[np.ndarray]]:
+    """The rows and the final state of the one unit in a directory, whatever devices it was saved on."""
+    (unit,) = (directory / "units").iterdir()
+    newest = unit / "checkpoints" / str(max(saved_steps(unit)))
+    shapes: Any = ocp.metadata(newest, checkpointable_name="state").metadata
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=here), shapes)
+    carry = ocp.load(newest, abstract, checkpointable_name="state")
+    rows = (unit / "metrics.jsonl").read_text().splitlines()
+    return rows, [np.asarray(leaf) for leaf in jax.tree.leaves(carry)]
+
+
+def saved_steps(unit: Path) -> list[int]:
+    """The steps of a unit's checkpoints."""
+    return [int(path.name) for path in (unit / "checkpoints").iterdir() if path.name.isdigit()]
+
+
+def agrees(directory: Path, other: Path) -> None:
+    """Rows and final states agree within 1e-5."""
+    (rows, state), (other_rows, other_state) = outcome(directory), outcome(other)
+    assert len(rows) == len(other_rows) == 3
+    for row, same in zip(map(json.loads, rows), map(json.loads, other_rows), strict=True):
+        assert row == pytest.approx(same, rel=1e-5)
+    for one, same in zip(state, other_state, strict=True):
+        np.testing.assert_allclose(one, same, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_the_numbers_are_those_of_one_process(play, undisturbed, tmp_path, processes):
+    plan = {"members": 1, "across": "map", "loop": "calls", "data": 2 * processes}
+    alone = play(RUN, tmp_path, devices=2 * processes, plan=plan)
+    assert alone.codes == [0], alone.errors
+    agrees(undisturbed(processes), tmp_path)
+
+
+@pytest.mark.parametrize(("processes", "victim"), [(2, 1), (4, 0)], ids=["a worker of 2", "the first of 4"])
+def test_killed_and_started_again_not_a_bit_differs(play, undisturbed, tmp_path, processes, victim):
+    step = random.randrange(3, 57)
+    killed = play(RUN, tmp_path, processes=processes, devices=2, harm="kill", victim=victim, step=step)
+    assert killed.codes[victim] == -9 and all(killed.codes), (step, killed.codes)
+    assert killed.seconds < BOUND, step
+    for number, errors in enumerate(killed.errors):
+        said = "lost touch with another process" in errors or "another task died" in errors
+        assert number == victim or said, (step, errors)
+    again = play(RUN, tmp_path, processes=processes, devices=2)
+    assert again.codes == [0] * processes, (step, again.errors)
+    (rows, state), (same_rows, same_state) = outcome(tmp_path), outcome(undisturbed(processes))
+    assert rows == same_rows, step
+    for one, same in zip(state, same_state, strict=True):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_an_exception_on_one_ends_all_with_its_reason(play, tmp_path):
+    ended = play(RUN, tmp_path, processes=4, devices=2, harm="raise", victim=2, step=random.randrange(1, 59))
+    assert ended.codes == [1] * 4
+    assert ended.seconds < BOUND
+    for errors in ended.errors:
+        assert "process 2 ended: RuntimeError: the cat sat on the keyboard" in errors
+    assert "Traceback" in ended.errors[2] and "Traceback" not in ended.errors[0]
+
+
+def test_where_one_hangs_the_others_end(play, tmp_path):
+    """So it looks where a machine of a TPU slice vanishes: nothing fails, nothing goes on."""
+    ended = play(RUN, tmp_path, processes=2, devices=2, harm="freeze", victim=1, step=30)
+    assert ended.codes[0] not in (0, None) and ended.seconds < BOUND
+    assert "another task died" in ended.errors[0]
+
+
+def test_saved_on_4x2_it_goes_on_on_2x4_on_1x8_on_one_device_and_back(play, undisturbed, tmp_path):
+    """SIGTERM on one process makes all save at the same step, each time."""
+    shapes = [(4, 2), (2, 4), (1, 8), (1, 1)]
+    reached = 0
+    for number, (processes, devices) in enumerate(shapes):
+        victim = processes - 1
+        ended = play(
+            [*RUN[:-1], "5"],  # a call ends at every fifth step, so that the signal is heeded soon
+            tmp_path,
+            processes=processes,
+            devices=devices,
+            plan=SHARDED,
+            harm="stop",
+            victim=victim,
+            step=reached + 2,
+        )
+        assert ended.codes == [75] * processes, ended.errors
+        assert ended.seconds < BOUND
+        said = {line for errors in ended.errors for line in errors.splitlines() if "stopped at step" in line}
+        assert len(said) == 1, "all say the same step"
+        (unit,) = (tmp_path / "units").iterdir()
+        before, reached = reached, max(saved_steps(unit))
+        assert f"step {reached};" in said.pop()
+        assert before < reached < 60, (number, before, reached)
+    last = play(RUN, tmp_path, processes=4, devices=2)
+    assert last.codes == [0] * 4, last.errors
+    agrees(tmp_path, undisturbed(4))
+
+
+def test_a_process_reads_only_its_own_rows(play, undisturbed, tmp_path):
+    notes = tmp_path / "reads"
+    ended = play([*RUN, "--hosted"], tmp_path / "run", processes=2, devices=2, reads=str(notes))
+    assert ended.codes == [0, 0], ended.errors
+    agrees(tmp_path / "run", undisturbed(2))  # whose data is in memory
+    for process in (0, 1):
+        read = [json.loads(line) for line in (tmp_path / f"reads.{process}").read_text().splitlines()]
+        for name, share in (("train", 4), ("test", 16)):
+            rows = {row for one in read if one["of"] == name for row in range(*one["rows"])}
+            assert rows == set(range(process * share, (process + 1) * share))
+
+
+def test_a_sweep_from_the_surroundings_writes_its_report_once(play, undisturbed, tmp_path):
+    words = ["sweep", *RUN[1:]]
+    ended = play(words, tmp_path, processes=2, devices=2, report=True, surroundings="slurm")
+    assert ended.codes == [0, 0], ended.errors
+    assert "report.html" in ended.out[0] and (tmp_path / "report.html").exists()
+    assert all(line.startswith("[Gloo]") or not line for line in ended.out[1].splitlines())
+    rows, _ = outcome(tmp_path)
+    assert len(rows) == 3 * 3, "no row twice"
+    ours = [row for row in map(json.loads, rows) if row["member"] == 2]
+    for row, same in zip(ours, map(json.loads, outcome(undisturbed(2))[0]), strict=True):
+        assert row == pytest.approx(same | {"member": 2}, rel=1e-5)
+
+
+def test_what_one_refuses_ends_all_with_its_code(play, undisturbed, tmp_path):
+    wrong = play(RUN, tmp_path, processes=2, devices=2, harm="alone", victim=1)
+    refused = play([*RUN, "--seed", "3"], undisturbed(2), processes=2, devices=2)
+    for ended, number, reason in ((wrong, 1, "--lr"), (refused, 0, "holds another run")):
+        assert ended.codes == [2, 2]
+        for errors in ended.errors:
+            assert f"process {number} ended: " in errors and reason in errors
