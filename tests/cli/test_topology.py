@@ -97,7 +97,6 @@ BAD = {
     "pmap with fsdp": ("steps.py --topology v5e:2x2 --mesh fsdp=4 --strategy pmap", ["pmap"]),
     "slices of v3": ("steps.py --topology v3:2x2 --slices 2", ["--slices", "v3"]),
     "price": ("steps.py --topology v5e:2x2 --price 0", ["--price"]),
-    "mesh alone": ("steps.py --mesh data=2", ["--mesh", "--topology"]),
     "fit alone": ("steps.py --fit", ["--fit", "--topology"]),
     "no field for the batch": ("toys.py --topology v5e:2x2 --mesh population=4 --fit", ["batch_size"]),
 }
