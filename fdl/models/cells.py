@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.axes import constrain, named
+from fdl.models.initializers import orthogonal
 
 Initializer = Callable[[], nn.initializers.Initializer]
 Carry = tuple[jax.Array, ...]
@@ -67,7 +68,7 @@ class RNNCell(nn.Module):
       units: H.
       activation: the nonlinearity.
       initializer: makes the initialiser of W.
-      recurrent: makes the initialiser of U: `nn.initializers.orthogonal`, `initializers.identity` (Le et
+      recurrent: makes the initialiser of U: `initializers.orthogonal`, `initializers.identity` (Le et
         al. 2015, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units, sec. 2, with
         ReLU), or Gaussian, as `functools.partial(nn.initializers.normal, 0.01)`.
     """
@@ -75,7 +76,7 @@ class RNNCell(nn.Module):
     units: int
     activation: Callable[[jax.Array], jax.Array] = nn.tanh
     initializer: Initializer = nn.initializers.lecun_normal
-    recurrent: Initializer = nn.initializers.orthogonal
+    recurrent: Initializer = orthogonal
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Recurrence:
@@ -103,7 +104,7 @@ class LSTMCell(nn.Module):
     units: int
     forget_bias: float = 1.0
     initializer: Initializer = nn.initializers.lecun_normal
-    recurrent: Initializer = nn.initializers.orthogonal
+    recurrent: Initializer = orthogonal
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Recurrence:
@@ -139,7 +140,7 @@ class GRUCell(nn.Module):
 
     units: int
     initializer: Initializer = nn.initializers.lecun_normal
-    recurrent: Initializer = nn.initializers.orthogonal
+    recurrent: Initializer = orthogonal
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Recurrence:
