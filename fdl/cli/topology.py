@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from fdl.cli import fit
@@ -42,6 +43,7 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
     part = parse_slice(options.topology)
     check_slices(part, options.slices)
     check_compiler()
+    jax.config.update("jax_platforms", "cpu")  # nothing runs here, and libtpu is loud where there is no TPU
     if options.price is not None and not options.price > 0:
         raise ValueError(f"--price is {options.price}; expected money for an hour of a chip, more than 0")
     groups = checked_groups(file.experiment, space, None, "", members=options.members, best=None)
