@@ -135,10 +135,20 @@ def train(
             plan = (on_all if several() else on_devices)(unit.plan, len(jax.devices()))
             if plan != unit.plan:
                 watch.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
+            elif _other_mesh(plan, mesh, strategy):
+                watch.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
             if plan not in programs:
                 programs[plan] = compile_for(work_of(group, unit.trials), plan)
             finished = _train_unit(group, unit, programs[plan], saving=saving, watch=inner)
         yield finished
+
+
+def _other_mesh(plan: Plan, mesh: Mapping[str, int] | None, strategy: Strategy) -> bool:
+    """Whether the user asks for another mesh or strategy than a plan has."""
+    if mesh is None and strategy == "jit":
+        return False
+    sizes = (mesh or {}).items()
+    return plan.strategy != strategy or any(getattr(plan, axis) != size for axis, size in sizes)
 
 
 def stored_units(group: Group) -> list[Unit]:

@@ -56,7 +56,7 @@ def make_room(devices: int) -> None:
     elif not enough and jax.devices()[0].platform == "cpu":
         raise ValueError(
             f"{devices} CPU devices that wait for each other need {wanted} threads, or may do so for ever; "
-            f"start Python with NPROC={wanted} in its environment"
+            f"give the command its --mesh, or start Python with NPROC={wanted} in its environment"
         )
 
 
