@@ -25,9 +25,6 @@ else:
 @pytest.mark.parametrize(
     ("when", "given", "population", "answer"),
     [
-        ("early", None, 1, "8"),
-        ("early", "4", 1, "8"),
-        ("early", "64", 1, "64"),
         ("early", None, 3, "24"),
         ("late", "8", 1, "8"),
         ("late", "4", 1, "start Python with NPROC=8"),
