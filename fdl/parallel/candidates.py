@@ -69,8 +69,8 @@ def unmeasured(count: int, devices: int, platform: str, *, rows: int, on_host: b
 def _ways(count: int, across: int, platform: str, on_host: bool) -> list[Plan]:
     """How members on `across` groups of devices can run.
 
-    On CPUs, one member a core at a time in a loop on the device mostly wins, and convolutions want a
-    call a step; on GPUs and TPUs width wins. Data that stays on the host comes a call a step.
+    On CPUs, one member a core at a time in a loop on the device mostly wins; on GPUs and TPUs width wins.
+    Data that stays on the host comes a call a step.
     """
     wide = -(-count // across) * across
     if on_host:
