@@ -1,10 +1,12 @@
 """From exceptions to exit codes: one line for what the user can mend, a traceback for the rest."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -20,15 +22,9 @@ def guarded(words: Sequence[str]) -> int:
         near = difflib.get_close_matches(words[0], [*COMMANDS, "list"], n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "see fdl --help"
         return _fail(f"there is no command {words[0]!r}; {hint}", BAD_INPUT)
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        if words[0] == "data":
-            from fdl.cli import data
-
-            return data.execute(words[1:])
-        from fdl.cli import commands
-
-        return commands.execute(words[0], words[1:])
+        with _terminable():
+            return _execute(words)
     except KeyboardInterrupt as stop:
         again = "stopped; nothing was lost, the same command goes on"
         return _fail(str(stop) or again, INTERRUPTED, together=bool(str(stop)))
@@ -46,6 +42,27 @@ def guarded(words: Sequence[str]) -> int:
         return _fail(str(error), BAD_INPUT)
     except OSError as error:
         return _fail(str(error), DISK)
+
+
+def _execute(words: Sequence[str]) -> int:
+    if words[0] == "data":
+        from fdl.cli import data
+
+        return data.execute(words[1:])
+    from fdl.cli import commands
+
+    return commands.execute(words[0], words[1:])
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """While it lasts, SIGTERM is what Ctrl-C is; outside the main thread (as in Ray's workers) all stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 

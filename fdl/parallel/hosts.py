@@ -80,7 +80,8 @@ def join(seat: Seat | None) -> bool:
 
     Args:
       seat: which of the processes this is, as `seat_of` gives it. If None, the surroundings say (Cloud TPU,
-        Slurm, Open MPI), or the process stays alone.
+        Slurm, Open MPI), or the process stays alone. Where `jax.distributed` has begun already, as in
+        workers of Ray's `JaxTrainer`, that stands.
 
     Raises:
       OSError: the others cannot be reached.

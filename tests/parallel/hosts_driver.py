@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class Scenario:
 
     `plan` is forced where it is given. `harm` befalls the process `victim` once a member has done `step`
     steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), or "alone" (its input is bad from the
-    start). `surroundings` stands for the flags.
+    start). `surroundings` stands for the flags: "slurm", or "ray", whose workers begin `jax.distributed` and
+    then call the training function in a thread.
     """
 
     words: list[str]
@@ -107,7 +109,8 @@ def start(scenario: Scenario, number: int, port: int, folder: Path) -> int:
     try:
         jax.config.update("jax_num_cpu_devices", scenario.devices)
         prepare(scenario, number)
-        code = main([*scenario.words, *flags(scenario, number, port)])
+        words = [*scenario.words, *flags(scenario, number, port)]
+        code = in_a_thread(words) if scenario.surroundings == "ray" else main(words)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
     atexit._run_exitfuncs()
@@ -129,8 +132,17 @@ def flags(scenario: Scenario, number: int, port: int) -> list[str]:
             "JAX_COORDINATOR_PORT": str(port),
         }
         return []
+    if scenario.surroundings == "ray":
+        jax.distributed.initialize(f"127.0.0.1:{port}", scenario.processes, number)
+        return []
     of = ["--coordinator", f"127.0.0.1:{port}", "--process-id", str(number)]
     return [*of, "--processes", str(scenario.processes)]
+
+
+def in_a_thread(words: list[str]) -> int:
+    """What the command line returns where it is not called from the main thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(main, words).result()
 
 
 def prepare(scenario: Scenario, number: int) -> None:

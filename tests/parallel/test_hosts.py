@@ -188,6 +188,12 @@ def test_a_sweep_from_the_surroundings_writes_its_report_once(play, undisturbed,
         assert row == pytest.approx(same | {"member": 2}, rel=1e-5)
 
 
+def test_in_workers_of_ray_it_takes_part(play, undisturbed, tmp_path):
+    ended = play(RUN, tmp_path, processes=2, devices=2, surroundings="ray")
+    assert ended.codes == [0, 0], ended.errors
+    agrees(tmp_path, undisturbed(2))
+
+
 def test_what_one_refuses_ends_all_with_its_code(play, undisturbed, tmp_path):
     wrong = play(RUN, tmp_path, processes=2, devices=2, harm="alone", victim=1)
     refused = play([*RUN, "--seed", "3"], undisturbed(2), processes=2, devices=2)
