@@ -1,6 +1,6 @@
-"""Work directories in buckets, against an imitation of Google Cloud Storage over loopback.
+"""Work directories in buckets, against imitations of Google's and Amazon's stores over loopback.
 
-It imitates no credentials, no rights, no failing requests and no conditions on writes.
+They imitate no credentials, no rights, no failing requests and no conditions on writes.
 """
 
 import importlib
@@ -15,19 +15,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pandas as pd
 import pytest
+from etils import epath
 
 from fdl import bucket
 from fdl.cli import main
+from fdl.train import Interrupted, Saving, Watch, fit, mirror
 from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
+from tests import toy
 
 ROOT = Path(__file__).parents[1]
-SERVER = """
+SERVERS = {
+    "gs": """
 import sys
 from gcp_storage_emulator.server import create_server
 create_server("localhost", int(sys.argv[1]), in_memory=True, default_bucket="bucket-1").run()
-"""
+""",
+    "s3": """
+import sys, threading
+from moto.server import ThreadedMotoServer
+ThreadedMotoServer("localhost", int(sys.argv[1]), verbose=False).start()
+threading.Event().wait()
+""",
+}
 EXPERIMENT = '''"""Does a larger step learn faster?"""
 
 import fdl
@@ -43,31 +56,48 @@ SWEEP = fdl.grid(Config(), lr=(0.0, 0.05), seeds=2)
 '''
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[Any]:
-    """The buckets of the imitation, for this process and for those that it starts."""
-    pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
+@pytest.fixture(scope="module", params=["gs", "s3"])
+def root(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A bucket of an imitation, for this process and for those that it starts."""
+    kind = request.param
+    pytest.importorskip(
+        {"gs": "gcp_storage_emulator", "s3": "moto"}[kind], reason="no imitation is installed"
+    )
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
-            patch.setenv(name, f"http://localhost:{port}")
-        patch.setenv("GOOGLE_CLOUD_PROJECT", "nobody")
-        patch.setenv("NO_GCE_CHECK", "true")
-        patch.setenv("FSSPEC_GCS_TOKEN", "anon")
-        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it would ask for credentials
-        pytest.importorskip("gcsfs", reason="buckets need the extra 'bucket'")
-        patch.setitem(importlib.import_module("fsspec.config").conf, "gcs", {"token": "anon"})
-        with subprocess.Popen([sys.executable, "-c", SERVER, str(port)], **quiet) as process:
+        for name, value in surroundings(kind, f"http://localhost:{port}").items():
+            patch.setenv(name, value)
+        pytest.importorskip(bucket._LIBRARIES[kind], reason=f"needs the extra '{kind}'")  # reads them at once
+        if kind == "gs":
+            patch.setitem(importlib.import_module("fsspec.config").conf, "gs", {"token": "anon"})
+        with subprocess.Popen([sys.executable, "-c", SERVERS[kind], str(port)], **quiet) as process:
             try:
                 while not answers(port):
                     assert process.poll() is None
                     time.sleep(0.05)
-                yield bucket.store()
+                if kind == "s3":
+                    bucket.store(epath.Path("s3://bucket-1")).mkdir("bucket-1")
+                yield f"{kind}://bucket-1"
             finally:
                 process.kill()
+
+
+def surroundings(kind: str, url: str) -> dict[str, str]:
+    """What sends requests to an imitation."""
+    if kind == "s3":
+        keys = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+        return {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", **keys}
+    return {
+        "STORAGE_EMULATOR_HOST": url,
+        "TENSORSTORE_GCS_HTTP_URL": url,
+        "GOOGLE_CLOUD_PROJECT": "nobody",
+        "NO_GCE_CHECK": "true",
+        "FSSPEC_GS_TOKEN": "anon",
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it would ask for credentials
+    }
 
 
 def answers(port: int) -> bool:
@@ -76,20 +106,26 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "place", ["gcs://bucket-1/run", "gs:/bucket-1/run", "gs://bucket-1", "gs://bucket-1//run", "file:///tmp"]
+    "place",
+    [
+        "gcs://bucket-1/run",
+        "gs:/bucket-1/run",
+        "s3:/a/b",
+        "gs://bucket-1",
+        "s3://bucket-1//run",
+        "file:///tmp",
+    ],
 )
 def test_a_place_that_is_none_is_answered_with_what_is_one(place):
-    with pytest.raises(ValueError, match="expected gs://BUCKET/NAME or a local path"):
+    with pytest.raises(ValueError, match="expected gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"):
         bucket.folder(place)
 
 
-def test_what_a_bucket_needs_is_named(monkeypatch):
-    with pytest.raises(ValueError, match="s3://"):
-        bucket.folder("s3://bucket-1/run")
-    monkeypatch.setitem(sys.modules, "gcsfs", None)
+@pytest.mark.parametrize("kind", ["gs", "s3"])
+def test_what_a_bucket_needs_is_named(monkeypatch, kind):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install fdl\[bucket\]"):
-        bucket.folder("gs://bucket-1/run")
+    with pytest.raises(ValueError, match=rf"pip install fdl\[{kind}\]"):
+        bucket.folder(f"{kind}://bucket-1/run")
 
 
 def test_local_paths_stay_what_they_are(tmp_path):
@@ -97,13 +133,13 @@ def test_local_paths_stay_what_they_are(tmp_path):
         assert bucket.folder(place) == Path(place) and isinstance(bucket.folder(place), Path)
 
 
-def test_a_bucket_that_does_not_exist_is_found_at_once(store):
-    with pytest.raises(OSError, match="gs://bucket-2/run cannot be reached"):
-        bucket.folder("gs://bucket-2/run")
+def test_a_bucket_that_does_not_exist_is_found_at_once(root):
+    with pytest.raises(OSError, match="://bucket-2/run cannot be reached"):
+        bucket.folder(f"{root.removesuffix('1')}2/run")
 
 
-def test_rows_are_appended_and_dropped(store):
-    path = bucket.folder("gs://bucket-1/rows") / "metrics.jsonl"
+def test_rows_are_appended_and_dropped(root):
+    path = bucket.folder(f"{root}/rows") / "metrics.jsonl"
     assert read_rows(path) == [] and keep_rows(path, bool) == []
     rows = [{"member": member, "step": step} for step in range(12) for member in range(2)]
     for start in range(0, len(rows), 3):
@@ -115,11 +151,11 @@ def test_rows_are_appended_and_dropped(store):
     assert read_rows(path) == rows
 
 
-def test_a_folder_is_claimed_once_and_moved_aside(store):
-    folder = bucket.folder("gs://bucket-1/claims/one")
+def test_a_folder_is_claimed_once_and_moved_aside(root):
+    folder = bucket.folder(f"{root}/claims/one")
     claim(folder, {"lr": 1})
     claim(folder, {"lr": 1})
-    with pytest.raises(ValueError, match=r"gs://bucket-1/claims/one holds another run \(lr: 1 -> 2\)"):
+    with pytest.raises(ValueError, match=rf"{root}/claims/one holds another run \(lr: 1 -> 2\)"):
         claim(folder, {"lr": 2})
     claim(folder, {"lr": 2}, restart=True)
     claim(folder, {"lr": 3}, restart=True)
@@ -127,15 +163,59 @@ def test_a_folder_is_claimed_once_and_moved_aside(store):
     assert found == [{"lr": 1}, {"lr": 2}, {"lr": 3}]
 
 
+def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(root, tmp_path):
+    key, saving = jax.random.key(3), Saving(steps=5, keep=2, best="test/loss", better="higher")
+    directory = bucket.folder(f"{root}/fits/one")
+
+    def stop(done: int, live: int) -> None:
+        if 22 <= done < 30:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving, watch=Watch(step=stop))
+    resumed = fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving)
+    undisturbed = fit(toy.experiment(toy.Config()), key, directory=tmp_path, saving=saving)
+    for one, same in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(undisturbed.state), strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert resumed.rows == undisturbed.rows
+    kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()}
+    assert {path.name for path in (directory / "checkpoints").iterdir() if path.name.isdigit()} == kept
+
+
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
+def test_a_copy_that_fails_is_said_and_half_of_one_swept_away(root, monkeypatch):
+    key, directory, done = jax.random.key(3), bucket.folder(f"{root}/fits/two"), []
+    checkpoints, upload = directory / "checkpoints", mirror.upload
+
+    def failing(here: Path, path: bucket.Folder) -> None:
+        done.append(path)
+        if len(done) > 8 and path.name == "state":
+            raise OSError(f"{path} cannot be reached (no route to host)")
+        upload(here, path)
+
+    monkeypatch.setattr(mirror, "upload", failing)
+    with pytest.raises(OSError, match=r"fits/two/checkpoints/.* cannot be reached \(no route to host\)"):
+        fit(toy.experiment(toy.Config()), key, directory=directory, saving=Saving(steps=5))
+    monkeypatch.undo()
+    whole = [path.name for path in checkpoints.iterdir() if (path / "checksums.json").exists()]
+    part = [path.name for path in checkpoints.iterdir() if path.name not in whole]
+    assert whole and part, "the failure came in the middle of a copy"
+    opened = mirror.open_mirrored(checkpoints, keep=2, say=print)
+    assert sorted(path.name for path in checkpoints.iterdir()) == sorted(whole)
+    opened.close()
+
+
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fdl", *words]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes)
+    return subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "2"}, **pipes
+    )
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(store, tmp_path, capsys):
-    file, place = tmp_path / "toys.py", "gs://bucket-1/sweeps/toys"
+def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, tmp_path, capsys):
+    file, place, store = tmp_path / "toys.py", f"{root}/sweeps/toys", bucket.store(epath.Path(root))
     file.write_text(EXPERIMENT)
     words = ("sweep", str(file), "--steps", "300000", "--members", "4")
     in_bucket = (*words, "--keep", "3", "--workdir", place)
@@ -165,3 +245,44 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(store, t
     assert b"larger step" in store.cat_file(f"{place}/report.html")
     file.write_text(EXPERIMENT.replace("// 8", "// 4"))
     assert main(list(in_bucket)) == 2 and "holds another run" in capsys.readouterr().err
+
+
+def together(words: list[str], cwd: Path) -> list[subprocess.Popen[str]]:
+    """The same command in two processes of two devices each, which share the parameters."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    of = ("--mesh", "data=2,fsdp=2", "--coordinator", f"localhost:{port}", "--processes", "2")
+    return [start(*words, *of, "--process-id", str(number), cwd=cwd) for number in range(2)]
+
+
+@pytest.mark.slow
+def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, tmp_path):
+    place, store = f"{root}/hosts", bucket.store(epath.Path(root))
+    file = str(ROOT / "tests" / "parallel" / "hosts_experiment.py")
+    words = ["run", file, "--steps", "3000", "--checkpoint-steps", "300", "--workdir"]
+    killed = together([*words, place], tmp_path)
+    while not store.glob(f"{place}/units/*/checkpoints/*/checksums.json"):
+        assert all(process.poll() is None for process in killed), killed[0].communicate()[0]
+        time.sleep(0.05)
+    killed[1].send_signal(signal.SIGKILL)
+    for process in killed:
+        process.communicate()
+        assert process.returncode
+    assert max(saved(store, place)) < 3000
+
+    for where in (place, str(tmp_path / "here")):
+        for process in together([*words, where], tmp_path):
+            out = process.communicate()[0]
+            assert process.returncode == 0, out
+    assert max(saved(store, place)) == 3000
+    there = pd.read_parquet(io.BytesIO(store.cat_file(f"{place}/results.parquet")))
+    pd.testing.assert_frame_equal(
+        there, pd.read_parquet(tmp_path / "here" / "results.parquet"), check_exact=True
+    )
+
+
+def saved(store: Any, place: str) -> list[int]:
+    """The steps of the complete checkpoints under a directory of one unit."""
+    found = store.glob(f"{place}/units/*/checkpoints/*/checksums.json")
+    return [int(name.split("/")[-2]) for name in found]

@@ -69,7 +69,7 @@ class TrainOptions(HostOptions, MeshOptions):
     """What the commands that train take."""
 
     workdir: str | None = None
-    """where everything goes, as gs://BUCKET/NAME (default: runs/NAME/FINGERPRINT)"""
+    """where everything goes, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
     restart: Switch = False
     """move what the directory holds aside and begin anew; nothing is deleted"""
     checkpoint_seconds: float = 30.0

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from fdl.bucket import Folder, checksums, in_bucket, move
 from fdl.parallel.ending import lost
 from fdl.parallel.hosts import agreed, is_first, several
+from fdl.parallel.spread import host_copy
 from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
 
@@ -41,29 +44,34 @@ class Checkpoints(NamedTuple):
     close: Callable[[], None]
 
 
-def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
+def open_checkpoints(
+    directory: Folder, *, keep: int, say: Callable[[str], None], copy_of: Folder | None = None
+) -> Checkpoints:
     """Opens (or begins) the checkpoints in a directory; half-written ones are swept away.
 
     Args:
       directory: where they lie, one numbered folder a checkpoint.
       keep: how many of the last to keep, besides the best.
       say: told of damaged checkpoints, one line each.
+      copy_of: what the directory is this process's own copy of; then each of several processes saves the
+        whole. If None, they share the directory, and each saves its part.
 
     Raises:
       OSError: the directory cannot be written.
     """
+    name, alone = copy_of or directory, copy_of is not None
     policies = ocp.training.preservation_policies
     best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
     open_ = functools.partial(
         ocp.training.Checkpointer,
         epath.Path(directory if in_bucket(directory) else directory.absolute()),
-        context=_context(),
+        context=_context(alone=alone),
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
     checkpointer = open_(cleanup_tmp_directories=True)
     loud, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
-    fail = f"cannot save to {directory}: %s; earlier checkpoints are intact: mend it and repeat the command"
+    fail = f"cannot save to {name}: %s; earlier checkpoints are intact: mend it and repeat the command"
 
     def guarded(action: Callable[[], Any]) -> Any:
         try:
@@ -77,6 +85,9 @@ def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]
     seals: list[concurrent.futures.Future[None]] = []
 
     def save(step: int, carry: Any, score: float | None) -> None:
+        if alone:
+            carry = jax.tree.map(_words, carry)
+            carry = host_copy(carry) if several() else carry
         metrics: Any = None if score is None else {"score": score}
         saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, metrics=metrics, force=True))
         if is_first():  # it is complete once that of all processes is
@@ -102,19 +113,23 @@ def open_checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]
             found, carry = agreed(lambda step=step: fault(step)), None
             if not found:
                 try:
-                    carry = checkpointer.load(step, {"carry": abstract})["carry"]
+                    shapes = jax.tree.map(_shape_of_words, abstract) if alone else abstract
+                    carry = checkpointer.load(step, {"carry": shapes})["carry"]
+                    carry = jax.tree.map(_key, carry, abstract) if alone else carry
                 except Exception as error:  # whatever a damaged file makes of Orbax's readers
                     found = one_line(error)
                     if several():  # the others may have read it well
-                        raise OSError(f"cannot read {directory / str(step)}: {found}") from error
+                        raise OSError(f"cannot read {name / str(step)}: {found}") from error
             if found:
-                damaged.append(f"{directory / str(step)}: {found}")
+                damaged.append(f"{name / str(step)}: {found}")
                 continue
             for line in damaged:
                 say(f"damaged checkpoint {line}; moved aside, going on from step {step}")
             if damaged:
                 checkpointer.close()
-                agreed(lambda step=step: _move_aside(directory, step))
+                agreed(lambda step=step: _move_newer_aside(directory, step))
+                if alone and not is_first():
+                    _move_newer_aside(directory, step)
                 checkpointer = open_()
             return step, carry
         if damaged:
@@ -140,10 +155,34 @@ def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return heed
 
 
-def _context() -> ocp.Context:
+def _context(*, alone: bool) -> ocp.Context:
     context = ocp.Context()
+    if alone and several():
+        context.multiprocessing.primary_host = None
     context.array.saving.use_compression = False  # floats do not compress; it costs five times the time
     return context
+
+
+def _words(leaf: jax.Array) -> jax.Array:
+    """Of a random key its words, as none of several processes can save a key of its own."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _shape_of_words(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    if not _is_key(shape):
+        return shape
+    words = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(shape.shape, shape.dtype))
+    return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=shape.sharding)
+
+
+def _key(words: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
+    if not _is_key(shape):
+        return words
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(jnp.empty((), shape.dtype)))
+
+
+def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _score(metrics: Any) -> float:
@@ -189,11 +228,16 @@ def _crc32(path: Path) -> int:
     return value
 
 
-def _move_aside(directory: Folder, newest_good: int) -> None:
-    aside = directory.parent / "damaged"
+def move_aside(checkpoint: Folder) -> None:
+    """Moves a damaged checkpoint out of the way; nothing is deleted."""
+    aside = checkpoint.parent.parent / "damaged"
     if not in_bucket(aside):
         aside.mkdir(exist_ok=True)
-    for folder in directory.iterdir():
-        if folder.name.isdigit() and int(folder.name) > newest_good:
-            number = sum(1 for _ in aside.iterdir()) if aside.exists() else 0
-            move(folder, aside / f"{folder.name}-{number}")
+    number = sum(1 for _ in aside.iterdir()) if aside.exists() else 0
+    move(checkpoint, aside / f"{checkpoint.name}-{number}")
+
+
+def _move_newer_aside(directory: Folder, newest_good: int) -> None:
+    for checkpoint in list(directory.iterdir()):
+        if checkpoint.name.isdigit() and int(checkpoint.name) > newest_good:
+            move_aside(checkpoint)

@@ -11,12 +11,13 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from fdl.bucket import Folder
+from fdl.bucket import Folder, orbax_writes
 from fdl.parallel.hosts import agreed, heard, is_first
 from fdl.parallel.spread import host_copy
 from fdl.train import folder
 from fdl.train.checkpoint import Checkpoints, open_checkpoints
 from fdl.train.member import Carry, Member, Row
+from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program, Pulse
 from fdl.train.signals import Interrupted, caught
 
@@ -100,7 +101,8 @@ def execute(
         loop = _Loop(program, members, real, names, None, None, saving, watch)
         loop.begin(program.init(members), 0, [])
         return loop.run(schedule, asked=lambda: False)
-    checkpoints = open_checkpoints(directory / "checkpoints", keep=saving.keep, say=watch.say)
+    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
+    checkpoints = open_(directory / "checkpoints", keep=saving.keep, say=watch.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
         restored = checkpoints.restore(program.abstract)

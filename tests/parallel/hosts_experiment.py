@@ -55,6 +55,7 @@ def experiment(config: Config) -> Experiment:
         return {
             "weights": jax.random.normal(key, (INPUTS, OUTPUTS)),
             "momentum": jnp.zeros((INPUTS, OUTPUTS)),
+            "key": key,  # as environments keep one
         }
 
     def step(state: dict, batch: dict, key: jax.Array) -> tuple[dict, dict]:
@@ -62,7 +63,9 @@ def experiment(config: Config) -> Experiment:
         loss = lambda weights: jnp.mean(error(weights, batch["x"] + noise, batch["y"]))  # noqa: E731
         value, slope = jax.value_and_grad(loss)(state["weights"])
         momentum = 0.9 * state["momentum"] + slope
-        return {"weights": state["weights"] - config.lr * momentum, "momentum": momentum}, {"loss": value}
+        weights = state["weights"] - config.lr * momentum
+        key = jax.random.split(state["key"], 1)[0]
+        return {"weights": weights, "momentum": momentum, "key": key}, {"loss": value}
 
     def evaluate(state: dict, batch: dict) -> dict[str, Mean]:
         errors = error(state["weights"], batch["x"], batch["y"])

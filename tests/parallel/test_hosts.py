@@ -74,6 +74,7 @@ def outcome(directory: Path) -> tuple[list[str], list[np.ndarray]]:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=here), shapes)
     carry = ocp.load(newest, abstract, checkpointable_name="state")
+    carry["carry"]["state"]["key"] = jax.random.key_data(carry["carry"]["state"]["key"])
     rows = (unit / "metrics.jsonl").read_text().splitlines()
     return rows, [np.asarray(leaf) for leaf in jax.tree.leaves(carry)]
 
