@@ -178,11 +178,14 @@ def test_shape_type_and_compiled_equals_eager(case):
 @pytest.mark.slow
 def test_seeds_side_by_side_are_the_seeds_alone(case):
     keys = jax.random.split(KEY, 3)
-    run = lambda key: case.model.apply(case.model.init(key, *case.inputs), *case.inputs)  # noqa: E731
-    together = jax.jit(jax.vmap(run))(keys)
+
+    def run(key):
+        variables = case.model.init(key, *case.inputs)
+        return case.model.apply(variables, *case.inputs), variables["params"]
+
+    together, params = jax.jit(jax.vmap(run))(keys)
     alone = case.model.apply(start(case, keys[1]), *case.inputs)
     close(jax.tree.map(lambda leaf: leaf[1], together), alone)
-    params = jax.vmap(lambda key: case.model.init(key, *case.inputs))(keys)["params"]
     assert any(np.abs(leaf[0] - leaf[1]).max() > 1e-3 for leaf in jax.tree.leaves(params))
 
 
