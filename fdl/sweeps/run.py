@@ -1,19 +1,16 @@
 """Sweeps from Python: trials in, one tidy result out."""
 
-import contextlib
-import fcntl
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fdl.bucket import Folder, folder, in_bucket
+from fdl.bucket import Folder, folder
 from fdl.configs import values
 from fdl.experiment import Experiment
-from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result, cell
 from fdl.serialization import run_source
@@ -21,7 +18,7 @@ from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
-from fdl.train.folder import claim
+from fdl.train.folder import held
 from fdl.train.loop import Saving, Watch
 from fdl.train.runtime import machine, prepare
 
@@ -101,7 +98,7 @@ def sweep(
     directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     groups = checked_groups(experiment, space, directory, source, best=saving.best, **wanted)
-    with _held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
+    with held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
@@ -227,26 +224,3 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
     if finished:
         progress.say(f"{'all' if finished == wanted else finished} of them are finished already")
     return finished < wanted
-
-
-@contextlib.contextmanager
-def _held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
-    """Claims a directory for this process, or these processes; the system gives it back when they end."""
-    with contextlib.ExitStack() as stack:
-        if directory:
-            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart)))
-        yield
-
-
-@contextlib.contextmanager
-def _locked(directory: Folder, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
-    claim(directory, identity, restart=restart)
-    if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
-        yield
-        return
-    with (directory / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{directory} is in use by another process; wait for it or stop it") from None
-        yield

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import jax
 
 from fdl import tree
-from fdl.bucket import Folder
+from fdl.bucket import Folder, folder
 from fdl.experiment import Experiment, State
-from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.train.choose import Work, choose
-from fdl.train.folder import claim
+from fdl.train.folder import held
 from fdl.train.loop import Saving, Watch, execute
 from fdl.train.member import arrays_of, evaluation_steps, metric_names
 from fdl.train.program import stack_members
@@ -37,7 +36,7 @@ def fit(
     experiment: Experiment,
     key: jax.Array,
     *,
-    directory: Folder | None = None,
+    directory: Folder | str | None = None,
     identity: Mapping[str, Any] | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
@@ -58,27 +57,27 @@ def fit(
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory holds another run, or the mesh does not fit the devices or the batches.
+      ValueError: the directory holds another run or is in use, or the mesh does not fit the devices or
+        the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     prepare()
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
-    if directory:
-        whole = {"key": jax.random.key_data(key).tolist(), **(identity or {})}
-        agreed(lambda: claim(directory, whole))
-    arrays = arrays_of(experiment)
-    work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
-    _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
-    outcome = execute(
-        program,
-        stack_members([()], key[None], pad_to=1),
-        evaluation_steps(experiment),
-        metric_names(experiment),
-        directory=directory,
-        saving=saving,
-        watch=watch,
-    )
+    place = folder(directory) if directory else None
+    with held(place, {"key": jax.random.key_data(key).tolist(), **(identity or {})}):
+        arrays = arrays_of(experiment)
+        work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
+        _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
+        outcome = execute(
+            program,
+            stack_members([()], key[None], pad_to=1),
+            evaluation_steps(experiment),
+            metric_names(experiment),
+            directory=place,
+            saving=saving,
+            watch=watch,
+        )
     rows = [{name: value for name, value in row.items() if name != "member"} for row in outcome.rows]
     return Fitted(tree.take(outcome.carry.state, 0), rows, outcome.ends[0])

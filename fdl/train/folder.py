@@ -6,16 +6,19 @@ checkpoints/       see `checkpoint`
 done.json          written last: every member's end
 """
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
 from fdl.bucket import Folder, in_bucket, move, put, read_all, remove
+from fdl.parallel.hosts import agreed
 from fdl.serialization import differences
 
 
@@ -129,3 +132,34 @@ def claim(directory: Folder, identity: Mapping[str, Any], *, restart: bool = Fal
             f"{directory} holds another run ({'; '.join(changes)}); "
             "choose another directory, or move it aside with --restart"
         )
+
+
+@contextlib.contextmanager
+def held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool = False) -> Iterator[None]:
+    """Claims a folder, and keeps other processes out while it lasts; the system gives it back at the end.
+
+    Of several processes of one program the first does it for all. `None` is no folder, and nothing is done.
+
+    Raises:
+      ValueError: the folder holds other work, or is in use.
+      OSError: the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory:
+            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart)))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(directory: Folder, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
+    claim(directory, identity, restart=restart)
+    if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
+        yield
+        return
+    assert isinstance(directory, Path)
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{directory} is in use by another process; wait for it or stop it") from None
+        yield

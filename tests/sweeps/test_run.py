@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ import fdl
 from fdl.sweeps import Progress, forecast, grid, stored, sweep
 from fdl.train import Saving, early_stopping
 from tests.toy import Config, experiment
+from tests.train.test_checkpoint import in_use
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
@@ -247,24 +246,9 @@ def test_a_directory_of_another_experiment_is_refused(tmp_path):
         sweep(experiment, SPACE, workdir=tmp_path, source="a = 2\n")
 
 
-def _hold(directory, ready, leave):
-    from fdl.sweeps.run import _held
-
-    with _held(Path(directory), {"source": ""}, restart=False):
-        ready.set()
-        leave.wait()
-
-
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready, leave = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(str(tmp_path), ready, leave))
-    holder.start()
-    ready.wait()
-    with pytest.raises(ValueError, match="in use"):
+    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path)
-    holder.kill()
-    holder.join()
     assert len(sweep(experiment, SPACE, workdir=tmp_path).last()) == 12
 
 

@@ -1,9 +1,12 @@
 """What is on disk after an interruption, a crash, damage, a full disk."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -13,6 +16,7 @@ import pytest
 
 from fdl.train import Interrupted, Saving, Watch, fit
 from fdl.train.checkpoint import open_checkpoints
+from fdl.train.folder import held
 from tests.toy import Config, experiment
 from tests.train.test_member import KEY, nan_after, same
 
@@ -153,6 +157,34 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
             path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"no checkpoint can be read.*--restart"):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
+
+
+@contextlib.contextmanager
+def in_use(directory: Path, identity: dict) -> Iterator[None]:
+    """While it lasts, another process holds a directory; then it is killed."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(directory, identity, ready))
+    holder.start()
+    assert ready.wait(60)
+    yield
+    holder.kill()
+    holder.join()
+
+
+def _hold(directory, identity, ready):
+    with held(directory, identity):
+        ready.set()
+        threading.Event().wait()
+
+
+def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
+    with (
+        in_use(tmp_path, {"key": jax.random.key_data(KEY).tolist()}),
+        pytest.raises(ValueError, match="in use by another process"),
+    ):
+        fit(experiment(Config()), KEY, directory=str(tmp_path))
+    assert fit(experiment(Config()), KEY, directory=str(tmp_path)).end["status"] == "finished"
 
 
 def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_path):
