@@ -1,7 +1,6 @@
 """For every source: the same rows on every topology, each row once an epoch, any step at one cost."""
 
 import collections
-import os
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from fdl.data import sequential, shuffled
 from fdl.data.splits import Rows, size_of
 from tests.data import every
+from tests.driver import environment
 
 KEY = jax.random.key(7)
 WORDS = np.asarray(jax.random.key_data(KEY))
@@ -50,8 +50,7 @@ def drive(folder: Path, out: Path, *arguments: object) -> subprocess.Popen:
         str(out),
         *map(str, arguments),
     ]
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
 
 
 def finished(processes: list[subprocess.Popen]) -> None:

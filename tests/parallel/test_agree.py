@@ -1,15 +1,11 @@
 """The check before training by hand: a right learner passes, a wrong one is named and refused."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from fdl.experiment import Source
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Plan
+from tests.driver import printed
 from tests.parallel.agree_driver import CASES
 
 WRONG = ("no mean", "same draws")
@@ -17,11 +13,7 @@ WRONG = ("no mean", "same draws")
 
 def said(strategy: str, *cases: str) -> dict[str, str]:
     """What is said of the cases, in a process with 2 simulated devices."""
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    command = [sys.executable, "-m", "tests.parallel.agree_driver", strategy, *cases]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return dict(map(json.loads, done.stdout.splitlines()))
+    return dict(printed("tests.parallel.agree_driver", strategy, *cases))
 
 
 def check(found: dict[str, str], strategy: str) -> None:

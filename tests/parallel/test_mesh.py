@@ -1,12 +1,8 @@
 """A mesh and a strategy, given from Python or by flag, change nothing but where a run computes."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests.driver import printed
 from tests.parallel.mesh_driver import RUNS
 
 pytestmark = pytest.mark.slow  # a process that compiles six programs
@@ -14,12 +10,8 @@ pytestmark = pytest.mark.slow  # a process that compiles six programs
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> dict[str, dict[str, float]]:
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    env["FDL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    command = [sys.executable, "-m", "tests.parallel.mesh_driver"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {line.pop("run"): line for line in map(json.loads, done.stdout.splitlines())}
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return {line.pop("run"): line for line in printed("tests.parallel.mesh_driver", FDL_CACHE=cache)}
 
 
 @pytest.mark.parametrize("run", [name for name in RUNS if name != "alone"])

@@ -1,12 +1,8 @@
 """All strategies take the same step; sharded arrays are sharded."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests.driver import printed
 from tests.parallel.strategy_driver import MODELS, PLANS, plans_of
 
 pytestmark = pytest.mark.slow  # a minute of compiling for each model
@@ -17,15 +13,11 @@ CASES = [(model, plan) for model in MODELS for plan in plans_of(model)]
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], dict[str, float]]:
     """What the driver measured, by model and plan; each model has a process with 8 simulated devices."""
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    results = {}
-    for model in MODELS:
-        command = [sys.executable, "-m", "tests.parallel.strategy_driver", model]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        for line in map(json.loads, done.stdout.splitlines()):
-            results[model, line.pop("plan")] = line
-    return results
+    return {
+        (model, line.pop("plan")): line
+        for model in MODELS
+        for line in printed("tests.parallel.strategy_driver", model)
+    }
 
 
 @pytest.mark.parametrize(("model", "plan"), CASES)

@@ -1,12 +1,8 @@
 """Every task takes the same step by hand, on two devices, as on one."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests.driver import printed
 from tests.parallel.task_driver import CASES, STRATEGIES
 
 pytestmark = pytest.mark.slow  # a minute of compiling
@@ -15,11 +11,7 @@ pytestmark = pytest.mark.slow  # a minute of compiling
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], dict[str, float]]:
     """What the driver measured, by case and strategy, in a process with 2 simulated devices."""
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    command = [sys.executable, "-m", "tests.parallel.task_driver"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = map(json.loads, done.stdout.splitlines())
+    lines = printed("tests.parallel.task_driver")
     return {(line.pop("case"), line.pop("strategy")): line for line in lines}
 
 
