@@ -1,10 +1,17 @@
-"""Programs of the tests that need a process of their own, as they simulate devices."""
+"""What in the tests needs a process of its own."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from fdl.train.folder import held
 
 
 def environment() -> dict[str, str]:
@@ -20,3 +27,24 @@ def printed(module: str, *words: str, **more: str) -> list[Any]:
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@contextlib.contextmanager
+def in_use(directory: Path, identity: dict[str, Any]) -> Iterator[None]:
+    """While it lasts, another process holds a directory; then it is killed."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(directory, identity, ready), daemon=True)
+    holder.start()
+    try:
+        assert ready.wait(60)
+        yield
+    finally:
+        holder.kill()
+        holder.join()
+
+
+def _hold(directory: Path, identity: dict[str, Any], ready: Any) -> None:
+    with held(directory, identity):
+        ready.set()
+        threading.Event().wait()

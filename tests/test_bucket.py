@@ -3,6 +3,7 @@
 They imitate no credentials, no rights, no failing requests and no conditions on writes.
 """
 
+import fcntl
 import importlib
 import io
 import os
@@ -10,12 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +26,8 @@ from etils import epath
 
 from fdl import bucket
 from fdl.cli import main
-from fdl.train import Interrupted, Saving, Watch, fit, mirror
+from fdl.train import Interrupted, Saving, Watch, checkpoint, fit, mirror
+from fdl.train.checkpoint import Checkpoints
 from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
 from tests import toy
 
@@ -205,6 +209,77 @@ def test_a_copy_that_fails_is_said_and_half_of_one_swept_away(root, monkeypatch)
     opened = mirror.open_mirrored(checkpoints, keep=2, say=print)
     assert sorted(path.name for path in checkpoints.iterdir()) == sorted(whole)
     opened.close()
+
+
+def weights(value: float) -> dict[str, jax.Array]:
+    return {"weights": jnp.full((1000,), value), "key": jax.random.key(int(value))}
+
+
+def restored(checkpoints: Checkpoints) -> tuple[int, float]:
+    """The step and the value that are read."""
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)  # noqa: E731
+    found = checkpoints.restore(jax.tree.map(shape, weights(0)))
+    assert found is not None
+    step, carry = found
+    value = float(carry["weights"][-1])
+    assert (carry["key"] == jax.random.key(int(value))).all()
+    return step, value
+
+
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
+def test_a_damaged_copy_is_moved_aside_and_made_again(root):
+    directory, store, said = bucket.folder(f"{root}/again/checkpoints"), bucket.store(epath.Path(root)), []
+    with_two = mirror.open_mirrored(directory, keep=2, say=print)
+    with_two.save(15, weights(1), None)
+    with_two.save(20, weights(2), None)
+    with_two.close()
+    data = max(store.find(f"{directory}/20", detail=True).values(), key=lambda one: one["size"])
+    store.pipe_file(data["name"], bytes(data["size"]))
+    store.call_s3("put_object", Bucket="bucket-1", Key="again/checkpoints/", Body=b"")  # some tools make it
+
+    mended = mirror.open_mirrored(directory, keep=1, say=said.append)
+    assert restored(mended) == (15, 1.0)
+    assert f"{directory}/20" in said[0] and "going on from step 15" in said[0]
+    mended.save(20, weights(3), None)
+    mended.close()
+    again = mirror.open_mirrored(directory, keep=1, say=said.append)
+    assert restored(again) == (20, 3.0) and len(said) == 1
+    again.close()
+    assert [path.name for path in directory.iterdir() if path.name.isdigit()] == ["20"]
+    assert [path.name for path in (directory.parent / "damaged").iterdir()] == ["20-0"]
+
+
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
+def test_what_could_not_be_sealed_takes_nothing_away(root, monkeypatch):
+    directory = bucket.folder(f"{root}/full/checkpoints")
+    opened = mirror.open_mirrored(directory, keep=1, say=print)
+    opened.save(1, weights(1), None)
+    while opened.busy():
+        time.sleep(0.01)
+
+    def full(path: Path, data: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_json", full)
+    opened.save(2, weights(2), None)
+    with pytest.raises(OSError, match="no checksums"):
+        opened.close()
+    opened = mirror.open_mirrored(directory, keep=1, say=print)
+    assert restored(opened) == (1, 1.0)
+    opened.close()
+
+
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
+def test_folders_that_killed_processes_left_are_removed(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("left", "used"):
+        (tmp_path / f"{mirror.STAGES}{name}").mkdir()
+        (tmp_path / f"{mirror.STAGES}{name}" / "lock").touch()
+    with (tmp_path / f"{mirror.STAGES}used" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mirror.open_mirrored(bucket.folder(f"{root}/stages"), keep=1, say=print).close()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{mirror.STAGES}used"]
 
 
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:

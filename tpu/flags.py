@@ -58,7 +58,7 @@ def parser() -> Parser:
                 action="append",
                 default=[],
                 metavar="E",
-                help="an extra of the project, besides tpu and bucket",
+                help="an extra of the project, besides tpu and gs",
             )
         if name in ("watch", "up"):
             _add_budgets(one)

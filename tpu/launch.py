@@ -21,6 +21,8 @@ from tpu.world import World, each, real
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 75
 ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ("tpu", "gs")
+"""The project's extras that every worker needs."""
 DELETING = 30
 """How often a slice is looked at while it is being deleted."""
 
@@ -172,7 +174,7 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
     with tempfile.TemporaryDirectory(prefix="fdl-tpu-") as folder:
         archive = Path(folder) / worker.CODE
         digest = pack(root, archive)
-        yield Code(Path(__file__).with_name("run.sh"), archive, digest, ("tpu", "bucket", *flags.extra))
+        yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
 
 
 def _refusal(world: World, words: Sequence[str]) -> str | None:

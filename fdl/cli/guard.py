@@ -22,9 +22,20 @@ def guarded(words: Sequence[str]) -> int:
         near = difflib.get_close_matches(words[0], [*COMMANDS, "list"], n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "see fdl --help"
         return _fail(f"there is no command {words[0]!r}; {hint}", BAD_INPUT)
+    with _terminable():
+        return _told(words)
+
+
+def _told(words: Sequence[str]) -> int:
+    """Runs a command, and says how it failed."""
     try:
-        with _terminable():
-            return _execute(words)
+        if words[0] == "data":
+            from fdl.cli import data
+
+            return data.execute(words[1:])
+        from fdl.cli import commands
+
+        return commands.execute(words[0], words[1:])
     except KeyboardInterrupt as stop:
         again = "stopped; nothing was lost, the same command goes on"
         return _fail(str(stop) or again, INTERRUPTED, together=bool(str(stop)))
@@ -42,16 +53,6 @@ def guarded(words: Sequence[str]) -> int:
         return _fail(str(error), BAD_INPUT)
     except OSError as error:
         return _fail(str(error), DISK)
-
-
-def _execute(words: Sequence[str]) -> int:
-    if words[0] == "data":
-        from fdl.cli import data
-
-        return data.execute(words[1:])
-    from fdl.cli import commands
-
-    return commands.execute(words[0], words[1:])
 
 
 @contextlib.contextmanager

@@ -120,6 +120,8 @@ def open_checkpoints(
                     found = one_line(error)
                     if several():  # the others may have read it well
                         raise OSError(f"cannot read {name / str(step)}: {found}") from error
+            if not found and alone and not is_first() and (own := fault(step)):
+                raise OSError(f"this process's copy of {name / str(step)}: {own}; repeat the command")
             if found:
                 damaged.append(f"{name / str(step)}: {found}")
                 continue

@@ -48,7 +48,8 @@ def fit(
     Args:
       experiment: what to run.
       key: the run's root key, as `jax.random.key(seed)`; `scan` with the same key is the same run.
-      directory: where checkpoints and rows go; `None` keeps all in memory.
+      directory: where checkpoints and rows go, a local path or a bucket's (`"s3://BUCKET/NAME"`); `None`
+        keeps all in memory.
       identity: JSON-able data that says which run the directory holds.
       mesh: over how many devices rows (`data`, `fsdp`), parameters (`fsdp`) and hidden units (`tensor`)
         are split, as `{"data": 4}`; by measured speed if not given.
@@ -57,8 +58,8 @@ def fit(
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory holds another run or is in use, or the mesh does not fit the devices or
-        the batches.
+      ValueError: the directory is none, holds another run or is in use, or the mesh does not fit the
+        devices or the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """

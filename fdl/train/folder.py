@@ -152,7 +152,16 @@ def held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool
 
 @contextlib.contextmanager
 def _locked(directory: Folder, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
+    if restart and directory.exists():  # what is in use is not moved away
+        with _lock(directory):
+            pass
     claim(directory, identity, restart=restart)
+    with _lock(directory):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(directory: Folder) -> Iterator[None]:
     if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
         yield
         return

@@ -4,10 +4,12 @@ A checkpoint's checksums are copied last and removed first: what has none is par
 """
 
 import concurrent.futures
+import contextlib
+import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from fdl.bucket import Folder, download, objects, remove, remove_all, upload
 from fdl.parallel.hosts import agreed, is_first
 from fdl.train.checkpoint import SEAL, Checkpoints, move_aside, open_checkpoints
 
+STAGES = "fdl-checkpoints-"
+"""How the names of the folders for temporary files begin."""
 POLL_SECONDS = 0.05
 """How often to look whether a local checkpoint is complete."""
 
@@ -22,18 +26,19 @@ POLL_SECONDS = 0.05
 def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
     """As `open_checkpoints`; each save waits until the one before is copied, and close until the last is.
 
-    Each of several processes makes the whole checkpoint, for which its memory and disk must do, and the first
+    Each of several processes makes whole checkpoints, for which its memory and disk must do, and the first
     copies its own.
 
     Raises:
       OSError: the store cannot be read or written, or the disk for temporary files.
     """
-    stage = tempfile.TemporaryDirectory(prefix="fdl-checkpoints-")
-    here = Path(stage.name) / "checkpoints"
-    agreed(lambda: _sweep(directory))
-    for step in _sealed(directory):
-        download(directory / step, here / step)
-    local = open_checkpoints(here, keep=keep, say=say, copy_of=directory)
+    with contextlib.ExitStack() as opening:
+        here = opening.enter_context(_stage()) / "checkpoints"
+        agreed(lambda: _sweep(directory))
+        for step in _sealed(directory):
+            download(directory / step, here / step)
+        local = open_checkpoints(here, keep=keep, say=say, copy_of=directory)
+        stage = opening.pop_all()
     copying = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="copies")
     copies: list[concurrent.futures.Future[None]] = []
 
@@ -56,7 +61,7 @@ def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -
                 copied.result()
         finally:
             copying.shutdown()
-            stage.cleanup()
+            stage.close()
 
     return Checkpoints(
         save=save,
@@ -66,32 +71,65 @@ def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -
     )
 
 
+@contextlib.contextmanager
+def _stage() -> Iterator[Path]:
+    """A folder for temporary files; those of processes that were killed are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{STAGES}*/lock"):
+        with contextlib.suppress(OSError), left.open() as lock:  # in use, or another user's
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=STAGES, ignore_cleanup_errors=True) as name,
+        Path(name, "unlocked").open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Path(lock.name).rename(Path(name, "lock"))
+        yield Path(name)
+
+
+def _steps(directory: Folder) -> dict[str, set[str]]:
+    """The names of the objects of each checkpoint, whole or not."""
+    found: dict[str, set[str]] = {}
+    for path in objects(directory):
+        step, _, name = path.partition("/")
+        if step.isdigit():
+            found.setdefault(step, set()).add(name)
+    return found
+
+
 def _sealed(directory: Folder) -> list[str]:
     """The steps of which there is all."""
-    return [name.partition("/")[0] for name in objects(directory) if name.endswith(f"/{SEAL}")]
+    return [step for step, names in _steps(directory).items() if SEAL in names]
 
 
 def _sweep(directory: Folder) -> None:
     """Removes what a crash left of others."""
-    parts = {name.partition("/")[0] for name in objects(directory)}
-    for step in parts.difference(_sealed(directory)):
-        remove_all(directory / step)
+    for step, names in _steps(directory).items():
+        if SEAL not in names:
+            remove_all(directory / step)
 
 
 def _push(here: Path, directory: Folder) -> None:
-    """Makes the steps in the store those that are here."""
-    kept = {path.parent.name for path in here.glob(f"*/{SEAL}")}
+    """Makes the steps in the store those that are here.
+
+    Raises:
+      OSError: the store cannot be written, or a checkpoint here has no checksums; nothing is removed.
+    """
     there = set(_sealed(directory))
+    for damaged in here.parent.glob("damaged/*"):
+        step = damaged.name.partition("-")[0]
+        if step in there:
+            move_aside(directory / step)
+        shutil.rmtree(damaged)
+    there = set(_sealed(directory))
+    kept = {path.name for path in here.iterdir() if path.name.isdigit()}
     for step in sorted(kept - there, key=int):
-        for path in (here / step).iterdir():
+        if not (here / step / SEAL).exists():
+            raise OSError(f"{here / step} has no checksums; is the disk for temporary files full?")
+        for path in sorted((here / step).iterdir()):
             if path.name != SEAL:
                 upload(path, directory / step / path.name)
         upload(here / step / SEAL, directory / step / SEAL)
     for step in there - kept:
-        for damaged in here.parent.glob(f"damaged/{step}-*"):
-            shutil.rmtree(damaged)
-            move_aside(directory / step)
-            break
-        else:
-            remove(directory / step / SEAL)
-            remove_all(directory / step)
+        remove(directory / step / SEAL)
+        remove_all(directory / step)

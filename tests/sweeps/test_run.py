@@ -15,8 +15,8 @@ import pytest
 import fdl
 from fdl.sweeps import Progress, forecast, grid, stored, sweep
 from fdl.train import Saving, early_stopping
+from tests.driver import in_use
 from tests.toy import Config, experiment
-from tests.train.test_checkpoint import in_use
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
@@ -249,6 +249,8 @@ def test_a_directory_of_another_experiment_is_refused(tmp_path):
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
     with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path)
+    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
+        sweep(experiment, SPACE, workdir=tmp_path, restart=True)
     assert len(sweep(experiment, SPACE, workdir=tmp_path).last()) == 12
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "experiments/one.py").write_text("print(1)\n")
     subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", tmp_path], check=True)
     return tmp_path
+
+
+def test_the_extras_of_the_workers_are_the_projects():
+    project = tomllib.loads((launch.ROOT / "pyproject.toml").read_text())["project"]
+    assert set(launch.EXTRAS) <= set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """What is on disk after an interruption, a crash, damage, a full disk."""
 
-import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -16,7 +13,7 @@ import pytest
 
 from fdl.train import Interrupted, Saving, Watch, fit
 from fdl.train.checkpoint import open_checkpoints
-from fdl.train.folder import held
+from tests.driver import in_use
 from tests.toy import Config, experiment
 from tests.train.test_member import KEY, nan_after, same
 
@@ -159,25 +156,6 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
 
 
-@contextlib.contextmanager
-def in_use(directory: Path, identity: dict) -> Iterator[None]:
-    """While it lasts, another process holds a directory; then it is killed."""
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(directory, identity, ready))
-    holder.start()
-    assert ready.wait(60)
-    yield
-    holder.kill()
-    holder.join()
-
-
-def _hold(directory, identity, ready):
-    with held(directory, identity):
-        ready.set()
-        threading.Event().wait()
-
-
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
     with (
         in_use(tmp_path, {"key": jax.random.key_data(KEY).tolist()}),
@@ -249,6 +227,7 @@ import resource, signal, sys
 import jax
 from pathlib import Path
 from fdl.train import fit, Saving, Watch
+from tests.driver import in_use
 from tests.toy import Config, experiment
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 def fill(done, live):
