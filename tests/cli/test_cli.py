@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,15 @@ def test_an_interrupted_run_saves_and_goes_on(file, number):
     assert process.returncode == 75
     assert "the same command goes on" in error and "Traceback" not in error
     assert [path for path in folder.glob("*/checkpoints/*") if path.name.isdigit()]
+
+
+def test_in_a_thread_commands_work_too(file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parent)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["run", str(file), "--json"]).result() == 0
+        assert pool.submit(main, ["run", "nowhere.py"]).result() == 2
+    out, error = capsys.readouterr()
+    assert json.loads(out)["runs"] == 1 and "nowhere.py" in error
 
 
 def test_the_package_lists_what_it_offers():
