@@ -42,7 +42,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command == "run":
         return _run(file, options, changed, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
-        space = topology.single(file, changed)
+        space = topology.single(file, changed, options.seeds)
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
     if command == "plan" and options.topology:

@@ -124,7 +124,7 @@ def search_all(
         meshes = [plan._replace(members=plan.population)] if options.mesh else _meshes(plan)
         settings = _search(request_of(path, group.trials[0].config, plan, options), meshes, say)
         cheapest = min(settings, key=lambda one: (one.row_seconds, one.plan.fsdp), default=None)
-        say(_conclusion(settings, cheapest))
+        say(_conclusion(settings, cheapest, options))
         results.append([_data(one, cheapest=one is cheapest) for one in settings])
     if options.json:
         print(json.dumps({"topology": options.topology, "slices": options.slices, "programs": results}))
@@ -194,18 +194,27 @@ def _verdict(one: Try, rows: int) -> str:
     )
 
 
-def _conclusion(settings: Sequence[Setting], cheapest: Setting | None) -> str:
+def _conclusion(settings: Sequence[Setting], cheapest: Setting | None, options: PlanOptions) -> str:
     if cheapest is None:
         return "  nothing fits: take a smaller model or more chips"
     most = max(settings, key=lambda one: one.rows)
     flags = f"--mesh {_mesh_words(cheapest.plan)} --batch-size {cheapest.config.batch_size}"
+    if options.strategy != "jit":
+        flags += f" --strategy {options.strategy}"
     remat = values(cheapest.config).get("remat")
     if isinstance(remat, bool):
         flags += " --remat" if remat else " --no-remat"
     return (
-        f"  largest batch: {most.rows} rows a device ({_mesh_words(most.plan)})\n"
-        f"  cheapest, by the least time of a row: {flags}"
+        f"  largest batch of the settings tried: {most.rows} rows a device ({_mesh_words(most.plan)})\n"
+        f"  cheapest, by the least time of a row: {flags}{_money(cheapest, options)}"
     )
+
+
+def _money(setting: Setting, options: PlanOptions) -> str:
+    if options.price is None or options.topology is None:
+        return ""
+    hours = setting.row_seconds / 3600 * parse_slice(options.topology).chips * options.slices
+    return f"; at least {1e6 * hours * options.price:,.3g} for a million rows"
 
 
 def _mesh_words(plan: Plan) -> str:

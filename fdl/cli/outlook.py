@@ -138,7 +138,7 @@ def size(count: float) -> str:
     for unit, name in ((GIB, "GiB"), (2**20, "MiB")):
         if count >= unit:
             return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:,.0f} {name}"
-    return f"{count / 2**10:.3g} KiB"
+    return f"{count / 2**10:,.3g} KiB" if count < 1000 * 2**10 else f"{count / 2**10:,.0f} KiB"
 
 
 def number(count: float) -> str:
@@ -151,7 +151,7 @@ def number(count: float) -> str:
 
 def runs(count: int) -> str:
     """`1 run`, `2 runs`."""
-    return f"{count} run{'s' if count > 1 else ''}"
+    return f"{count} run{'s' if count != 1 else ''}"
 
 
 def span(seconds: float) -> str:

@@ -16,7 +16,7 @@ from fdl.cli.outlook import Outlook, data_of, lines, runs
 from fdl.parallel.chips import Slice, parse_slice
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Plan, check_mesh, parse_mesh
-from fdl.parallel.topology import check_compiler, check_slices
+from fdl.parallel.topology import check_compiler, check_slices, spanning_axis
 from fdl.sweeps import Sweep, Trial
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.population import Group
@@ -48,6 +48,8 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
         raise ValueError(f"--price is {options.price}; expected money for an hour of a chip, more than 0")
     groups = checked_groups(file.experiment, space, None, "", members=options.members, best=None)
     plans = [_plan(group, options, part) for group in groups]
+    for plan in plans:
+        spanning_axis(plan, options.slices)
     console.print(file.question, style="bold", **PLAIN)
     console.print(
         f"for {options.slices} x {part}, {part.chips * options.slices} chips: {len(groups)} "
@@ -61,20 +63,19 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
         outlook = _outlook(path, group, plan, options, part)
         console.print("\n".join([f"program {number}: {lines(outlook)[0]}", *lines(outlook)[1:]]), **PLAIN)
         outlooks.append(outlook)
-    _total(outlooks, options, console)
+    hours = sum(outlook.chip_hours for outlook in outlooks if outlook.fits)
+    _total(outlooks, hours, options, console)
     if options.json:
-        programs = [data_of(outlook, options.price) for outlook in outlooks]
-        print(
-            json.dumps(
-                {"name": file.name, "topology": str(part), "slices": options.slices, "programs": programs}
-            )
-        )
+        whole = {"name": file.name, "topology": str(part), "slices": options.slices, "chip_hours": hours}
+        whole["money"] = None if options.price is None else hours * options.price
+        whole["programs"] = [data_of(outlook, options.price) for outlook in outlooks]
+        print(json.dumps(whole))
     return 0 if all(outlook.fits for outlook in outlooks) else MISFIT
 
 
-def single(file: ExperimentFile, changed: dict) -> Sweep:
-    """The one run of a file without a sweep."""
-    return Sweep((Trial("run", file.config(**changed), 0),))
+def single(file: ExperimentFile, changed: dict, seeds: int | None) -> Sweep:
+    """The one run of a file without a sweep, or that of several seeds."""
+    return Sweep((Trial("run", file.config(**changed), 0),)).with_seeds(seeds or 1)
 
 
 def _plan(group: Group, options: PlanOptions, part: Slice) -> Plan:
@@ -97,7 +98,7 @@ def _plan(group: Group, options: PlanOptions, part: Slice) -> Plan:
             f"the mesh {options.mesh} takes {base.devices} devices, but {options.slices} x {part} has "
             f"{devices}; the sizes of data, fsdp and tensor must divide that"
         )
-    return _filled(group, base, count)
+    return _filled(group, base, count, any_rows=options.fit)
 
 
 def _spread(group: Group, options: PlanOptions, devices: int, count: int) -> Plan:
@@ -108,18 +109,19 @@ def _spread(group: Group, options: PlanOptions, devices: int, count: int) -> Pla
     for population in fitting:
         base = Plan(1, "vmap", "scan", population, devices // population, strategy=options.strategy)
         try:
-            return _filled(group, base, count)
+            return _filled(group, base, count, any_rows=options.fit)
         except ValueError as error:
             problem = error
     raise ValueError(f"{problem}; or name a mesh, as --mesh population={devices}")
 
 
-def _filled(group: Group, base: Plan, count: int) -> Plan:
-    """The plan with as many members as are asked for, and padding."""
+def _filled(group: Group, base: Plan, count: int, *, any_rows: bool) -> Plan:
+    """The plan with as many members as are asked for, and padding; `any_rows`: the batch size is open."""
     on_host = any(source.fetch for source in (group.experiment.train, *group.experiment.evaluation.values()))
     members = base.population if on_host else -(-count // base.population) * base.population
     plan = base._replace(members=members, loop="calls" if on_host else "scan")
-    on_mesh(group.experiment, plan)
+    if not any_rows:
+        on_mesh(group.experiment, plan)
     return plan
 
 
@@ -137,9 +139,8 @@ def _outlook(path: Path, group: Group, plan: Plan, options: PlanOptions, part: S
     return Outlook(arms, len(group.trials), group.experiment.steps, plan, part, options.slices, found)
 
 
-def _total(outlooks: Sequence[Outlook], options: PlanOptions, console: Console) -> None:
-    hours = sum(one.chip_hours for one in outlooks)
-    trials = runs(sum(one.trials for one in outlooks))
+def _total(outlooks: Sequence[Outlook], hours: float, options: PlanOptions, console: Console) -> None:
+    trials = runs(sum(one.trials for one in outlooks if one.fits))
     money = f", costing {hours * options.price:,.3g} at {options.price:g} each" if options.price else ""
     lost = ", ".join(str(number) for number, one in enumerate(outlooks, 1) if not one.fits)
     console.print(

@@ -143,6 +143,8 @@ def check_mesh(sizes: Mapping[str, int], *, strategy: str, available: int) -> No
         raise ValueError(f"there is no strategy {strategy!r}; expected {', '.join(get_args(Strategy))}")
     shown = ",".join(f"{axis}={size}" for axis, size in sizes.items())
     if (devices := math.prod(sizes.values())) > available:
-        raise ValueError(f"the mesh {shown} takes {devices} devices, but there are {available}")
+        raise ValueError(
+            f"the mesh {shown} takes {devices} devices, but there are {available}; give smaller sizes"
+        )
     if strategy == "pmap" and devices > sizes.get("data", 1):
         raise ValueError(f"pmap has the axis data alone, but the mesh is {shown}; take jit or shard_map")

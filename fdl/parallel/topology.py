@@ -84,9 +84,22 @@ def absent_mesh(plan: Plan, part: Slice, *, slices: int = 1) -> Mesh:
       ValueError: libtpu is missing, it refuses the slice, or the plan does not take all its devices.
     """
     shape = shape_of(plan)
-    across = next((axis for axis, size in enumerate(shape) if size % slices == 0), 0)
-    devices = arranged(devices_of(part, slices=slices), shape, across=across)
+    devices = arranged(devices_of(part, slices=slices), shape, across=spanning_axis(plan, slices))
     return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def spanning_axis(plan: Plan, slices: int) -> int:
+    """Which axis of a plan's mesh spans several slices.
+
+    Raises:
+      ValueError: none can, as none has a multiple of their number.
+    """
+    shape = shape_of(plan)
+    for axis, size in enumerate(shape):
+        if size % slices == 0:
+            return axis
+    sizes = ",".join(f"{name}={size}" for name, size in zip(AXES, shape, strict=True) if size > 1)
+    raise ValueError(f"no axis of the mesh {sizes} spans {slices} slices; make one a multiple of {slices}")
 
 
 def arranged(devices: Sequence[Any], shape: Sequence[int], *, across: int = 0) -> Any:

@@ -82,7 +82,8 @@ def choose(
     if several():
         check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
         plan, program = _fit_memory(work, plans[0])
-        return Choice(plan, f"all devices of {processes()} processes", float("nan")), program
+        why = "the mesh as given" if mesh else "unmeasured, as all must come to the same"
+        return Choice(plan, f"all devices of {processes()} processes, {why}", float("nan")), program
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     known = read_json(path)
     if known:
@@ -92,8 +93,9 @@ def choose(
             return choice, program
     check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
     best, program = _measure_all(work, plans, say)
-    if mesh or strategy != "jit":
-        best = best._replace(reason=f"the mesh was given; {best.reason}")
+    given = [word for word, value in (("mesh", mesh), ("strategy", strategy != "jit")) if value]
+    if given:
+        best = best._replace(reason=f"{' and '.join(given)} as given; {best.reason}")
     try:
         write_json(path, best._asdict())
     except OSError as error:
@@ -109,8 +111,11 @@ def plans_for(
     The arguments are those of `choose`.
 
     Raises:
-      ValueError: a mesh with too many groups for the members, or without a part for every process.
+      ValueError: a mesh with too many groups for the members, or without a part for every process; `pmap`
+        in several processes.
     """
+    if several() and strategy == "pmap":
+        raise ValueError(f"pmap runs in one process, and here are {processes()}; take jit or shard_map")
     devices, count = jax.devices(), min(members or len(work.configs), len(work.configs))
     rows = rows_of(work.build(work.configs[0]))
     on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))

@@ -48,13 +48,8 @@ def parts_of(build: Build, members: Member, arrays: Any, plan: Plan, *, absent: 
       arrays: the sources' arrays.
       plan: how the members run.
       absent: devices to compile for that are not there, instead of this process's; nothing is placed.
-
-    Raises:
-      ValueError: `pmap` over several processes.
     """
     mesh = mesh_of(plan) if absent is None else absent
-    if absent is None and mesh.is_multi_process and plan.strategy == "pmap":
-        raise ValueError("pmap runs in one process, and here are several; take jit or shard_map")
     lay = put if absent is None else shapes_on
     laid_out = lambda config: on_mesh(build(config), plan)  # noqa: E731
     experiment = build(jax.tree.map(lambda leaf: leaf[0], members.config))

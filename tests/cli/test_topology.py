@@ -1,5 +1,6 @@
 """`fdl plan --topology`: what it refuses, what it prints of what the compiler made, and its search."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -30,11 +31,12 @@ import optax
 class Config:
     lr: float = fdl.traced(0.1, low=0.0)
     batch_size: int = fdl.static(64, low=1)
+    width: int = 32
     remat: bool = False
 
 
 def experiment(config):
-    model = models.MLP(widths=(32,), outputs=10)
+    model = models.MLP(widths=(config.width,), outputs=10)
     return tasks.classification(
         model, data.digits(), optax.sgd(config.lr), steps=3600, batch_size=config.batch_size
     )
@@ -96,6 +98,10 @@ BAD = {
     "rows do not divide": ("steps.py --topology v5e:16x16 --mesh data=256", ["64", "256"]),
     "pmap with fsdp": ("steps.py --topology v5e:2x2 --mesh fsdp=4 --strategy pmap", ["pmap"]),
     "slices of v3": ("steps.py --topology v3:2x2 --slices 2", ["--slices", "v3"]),
+    "no axis for the slices": (
+        "steps.py --topology v5e:2x2 --slices 4 --mesh data=2,fsdp=2,tensor=2,population=2",
+        ["population=2,data=2", "4 slices"],
+    ),
     "price": ("steps.py --topology v5e:2x2 --price 0", ["--price"]),
     "fit alone": ("steps.py --fit", ["--fit", "--topology"]),
     "no field for the batch": ("toys.py --topology v5e:2x2 --mesh population=4 --fit", ["batch_size"]),
@@ -124,8 +130,10 @@ def test_hours_and_money_of_a_sweep(file, compiler, capsys):
     words = ["--topology", "v5e:2x2", "--slices", "2", "--mesh", "data=4", "--members", "4", "--price", "3"]
     assert main(["plan", "steps.py", *words, "--json"]) == 0
     # 8 runs of an hour's half each, 4 at a time: an hour of 2 slices of 4 chips.
-    (program,) = json.loads(capsys.readouterr().out)["programs"]
+    whole = json.loads(capsys.readouterr().out)
+    (program,) = whole["programs"]
     assert program["seconds"] == 3600 and program["chip_hours"] == 8 and program["money"] == 24
+    assert whole["chip_hours"] == 8 and whole["money"] == 24
     assert program["fits"] and program["held"] == GIB and program["limit"] == "links"
     (request,) = asked
     assert request.plan == Plan(4, "vmap", "scan", 2, data=4) and request.slices == 2
@@ -167,12 +175,24 @@ def test_a_program_that_does_not_fit_and_a_crash_are_said(file, compiler, capsys
     assert "CANNOT BE COMPILED: the compiler crashed (SIGSEGV)" in capsys.readouterr().out
 
 
+def test_what_does_not_fit_costs_nothing(file, compiler, capsys):
+    compiler(lambda request: foresight(held=28 * GIB))
+    words = ["--topology", "v5e:1x1", "--members", "1", "--price", "3"]
+    assert main(["plan", "steps.py", *words, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert "0 runs: at least 0 chip-hours, costing 0 at 3 each, without program 1" in captured.err
+    assert json.loads(captured.out)["money"] == 0
+
+
 def test_a_file_without_a_sweep_is_one_run(file, compiler, capsys):
     asked = compiler(lambda request: foresight())
     words = ["--topology", "v5e:2x2", "--mesh", "population=4", "--noise", "0.5"]
     assert main(["plan", "toys.py", *words]) == 0
     assert [request.config.noise for request in asked] == [0.5]
-    assert "3 of 4 groups of devices have nothing to do" in capsys.readouterr().out
+    assert main(["plan", "toys.py", *words, "--seeds", "3", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["programs"][0]["trials"] == 3
+    assert "3 of 4 groups of devices have nothing to do" in captured.out
 
 
 def test_rows_spread_where_there_are_fewer_runs_than_devices(file, compiler):
@@ -244,3 +264,30 @@ def test_the_search_prefers_the_least_time_of_a_row(file, compiler, capsys):
     assert {one["rows"] for (_, remat), one in found.items() if remat} == {64}
     assert [key for key, one in found.items() if one["cheapest"]] == [("data=2,fsdp=2", False)]
     assert "--mesh data=2,fsdp=2 --batch-size 128 --no-remat" in captured.err
+
+
+def test_the_search_begins_with_any_batch_and_names_all_flags(file, compiler, capsys):
+    compiler(lambda request: foresight(held=request.config.batch_size, available=2048))
+    words = ["--topology", "v5e:16x16", "--fit", "--strategy", "shard_map", "--price", "2"]
+    assert main(["plan", "steps.py", *words]) == 0  # the file's 64 rows do not divide over 256 chips
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--mesh data=256 --batch-size 2048 --strategy shard_map --no-remat" in out
+    # A millisecond of 256 chips for 2048 rows, at 2 an hour.
+    assert "at least 0.0694 for a million rows" in out
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: fdl[tpu]")
+@pytest.mark.tpu_compile
+def test_the_compiler_itself_says_what_fits(file, capsys):
+    words = ["plan", "steps.py", "--topology", "v5e:2x2", "--mesh", "data=4", "--quick", "--json"]
+    assert main([*words, "--width", "4096"]) == 0
+    captured = capsys.readouterr()
+    (program,) = json.loads(captured.out)["programs"]
+    weights = 4 * (64 * 4096 + 4096 + 4096 * 10 + 10)
+    assert program["fits"] and 8 * weights < program["held"] < 15 * GIB  # eight members
+    assert "all-reduce" in captured.err and "MFU at most" in captured.err
+    assert main([*words, "--width", "60000000", "--members", "1"]) == 1
+    captured = capsys.readouterr()
+    (program,) = json.loads(captured.out)["programs"]
+    assert not program["fits"] and program["held"] > program["available"] > 15 * GIB
+    assert "DOES NOT FIT: the training needs" in captured.err

@@ -19,7 +19,8 @@ from fdl.parallel.plan import Plan
 from fdl.train import member as one
 from fdl.train.program import compile_program, stack_members
 
-SGD = optax.sgd(0.1)
+SGD = optax.sgd(0.1, momentum=0.9)
+"""In a first step that of plain SGD; with moments, to see where they lie."""
 
 
 def mlp() -> Experiment:
@@ -50,8 +51,10 @@ PLANS = {
     "jit tensor": Plan(1, "map", "calls", tensor=4),
     "jit data fsdp tensor": Plan(1, "map", "calls", data=2, fsdp=2, tensor=2),
     "jit population data": Plan(4, "vmap", "scan", 2, data=2, fsdp=2),
+    "jit population tensor": Plan(2, "vmap", "scan", 2, data=2, tensor=2),
     "shard_map data": Plan(1, "map", "scan", data=8, strategy="shard_map"),
     "shard_map data fsdp": Plan(1, "map", "calls", data=2, fsdp=2, strategy="shard_map"),
+    "shard_map data tensor": Plan(1, "map", "calls", data=4, tensor=2, strategy="shard_map"),
     "shard_map population data": Plan(4, "map", "calls", 2, data=4, strategy="shard_map"),
     "pmap data": Plan(1, "map", "calls", data=8, strategy="pmap"),
     "pmap data scan": Plan(2, "vmap", "scan", data=4, strategy="pmap"),
@@ -77,7 +80,8 @@ def stepped(experiment: Experiment, plan: Plan) -> tuple[Any, Any]:
 
 
 def compared(experiment: Experiment, plan: Plan, alone: tuple[Any, Any]) -> dict[str, float]:
-    """How far a plan's step is from that of one device, and what share of the parameters a device holds."""
+    """How far a plan's step is from that of one device, and what share a device holds of all parameters and
+    of the largest; and of the moments, as a multiple of that of the parameters."""
     (carry, row), (reference, reference_row) = stepped(experiment, plan), alone
     apart = 0.0
     for ours, theirs in zip(jax.tree.leaves(carry.state), jax.tree.leaves(reference.state), strict=True):
@@ -89,8 +93,20 @@ def compared(experiment: Experiment, plan: Plan, alone: tuple[Any, Any]) -> dict
         float(np.max(np.abs(np.asarray(row.metrics[k]) - reference_row.metrics[k]))) for k in row.metrics
     )
     leaves = jax.tree.leaves(carry.state.params)
-    here = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
-    return {"apart": apart, "metrics": metrics, "share": here / sum(leaf.nbytes for leaf in leaves)}
+    largest = max(leaves, key=lambda leaf: leaf.nbytes)
+    moments = jax.tree.leaves(optax.tree.get(carry.state.optimizer, "trace"))
+    return {
+        "apart": apart,
+        "metrics": metrics,
+        "share": here(leaves) / sum(leaf.nbytes for leaf in leaves),
+        "largest": here([largest]) / largest.nbytes,
+        "moments": here(moments) / here(leaves),
+    }
+
+
+def here(leaves: list[jax.Array]) -> int:
+    """The bytes that the first device holds."""
+    return sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
 
 
 if __name__ == "__main__":
