@@ -19,6 +19,11 @@ COMMANDS = {
     "stop": "end the command on every worker; it saves first",
     "delete": "delete the slice",
 }
+BUDGETS = {
+    "preemptions": "slices that may be lost",
+    "crashes": "attempts in a row that may fail",
+    "refusals": "requests in a row that may be refused",
+}
 TRAINING = ("run", "sweep")
 """fdl's commands whose results would die with the slice, were they not in a bucket."""
 
@@ -87,6 +92,14 @@ def checked_command(words: Sequence[str], root: Path) -> list[str]:
     return ["uv", "run", "--no-sync", "fdl", *words]
 
 
+def checked_budgets(flags: argparse.Namespace) -> Budgets:
+    """The budgets of `watch` and `up`; raises `ValueError` for negative ones."""
+    for kind in BUDGETS:
+        if getattr(flags, kind) < 0:
+            raise ValueError(f"--{kind} is {getattr(flags, kind)}; expected 0 or more")
+    return Budgets(**{kind: getattr(flags, kind) for kind in BUDGETS})
+
+
 def _add_request(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(RUNTIMES)}"
@@ -104,11 +117,7 @@ def _add_request(one: argparse.ArgumentParser) -> None:
 
 def _add_budgets(one: argparse.ArgumentParser) -> None:
     most = Budgets()
-    for kind, text in (
-        ("preemptions", "slices that may be lost"),
-        ("crashes", "attempts in a row that may fail"),
-        ("refusals", "requests in a row that may be refused"),
-    ):
+    for kind, text in BUDGETS.items():
         one.add_argument(
             f"--{kind}", type=int, default=getattr(most, kind), metavar="N", help=f"{text} (%(default)s)"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from tpu import condition, gcloud, job, worker
 from tpu.archive import pack
 from tpu.condition import ASKING, Condition, State
-from tpu.flags import checked_command, parser
+from tpu.flags import checked_budgets, checked_command, parser
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
 from tpu.rehearsal import rehearsal
@@ -65,7 +65,7 @@ def _execute(flags: argparse.Namespace, words: Sequence[str], world: World, root
         return _delete(world, place)
     ready = condition.describe(world, place)
     if ready.state is not State.READY:
-        raise OSError(f"the slice {place.name} is {ready.text()}")
+        raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, place)}")
     if flags.command == "setup":
         with _packed(flags, root) as code:
             return _exit_code(world, job.install(world, place, ready.workers, code=code))
@@ -87,6 +87,7 @@ def _supervise(
     command: Sequence[str],
     root: Path,
 ) -> int:
+    budgets = checked_budgets(flags)
     with _packed(flags, root) as code:
 
         def attempt(workers: int) -> Outcome:
@@ -98,11 +99,11 @@ def _supervise(
             lambda: _refusal(world, gcloud.delete(place)),
             attempt,
         )
-        budgets = Budgets(flags.preemptions, flags.crashes, flags.refusals)
         try:
             ended = watch(actions, budgets, Clock(world.now, world.sleep), say=world.say)
         except OSError as error:
             if flags.command == "up":
+                world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
                 _delete(world, place)
             raise OSError(error) from None
     if flags.command == "up":
@@ -119,15 +120,23 @@ def _attempt(world: World, place: Place, command: Sequence[str], workers: int) -
 
 
 def _create(world: World, place: Place, request: Request) -> int:
-    told, found = "", condition.describe(world, place)
-    if found.state is State.ABSENT:
-        refused = _refusal(world, gcloud.create(place, request))
-        if refused:
-            raise OSError(f"refused: {refused}")
+    """Asks once, as soon as there is no slice, and waits until it is ready."""
+    told, asked, silent, most = "", False, 0, Budgets().silences
+    found = condition.describe(world, place)
     while found.state is not State.READY:
         if found.state in (State.REFUSED, State.DEAD):
             raise OSError(f"the slice {place.name} is {found.text()}: delete it first")
         told = _tell(world, found, told)
+        missing = found.state is State.ABSENT and asked
+        silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
+        if silent > most:
+            raise OSError(
+                f"gave up after {most} looks in a row with no answer or no slice; the last: {found.text()}"
+            )
+        if found.state is State.ABSENT and not asked:
+            refused, asked = _refusal(world, gcloud.create(place, request)), True
+            if refused:
+                raise OSError(f"refused: {refused}")
         world.sleep(POLL)
         found = condition.describe(world, place)
     world.say(f"the slice {place.name} is ready: {found.workers} workers")
@@ -175,6 +184,18 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
         archive = Path(folder) / worker.CODE
         digest = pack(root, archive)
         yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
+
+
+def _remedy(state: State, place: Place) -> str:
+    if state is State.ABSENT:
+        project = f" --project {place.project}" if place.project else ""
+        return (
+            f"create it first: python3 -m tpu.launch create {place.name} --zone {place.zone}{project} "
+            "--accelerator A"
+        )
+    if state in (State.REFUSED, State.DEAD):
+        return "it stays so: delete it and create it again, or see watch, which does both"
+    return "wait, or see watch, which does"
 
 
 def _refusal(world: World, words: Sequence[str]) -> str | None:

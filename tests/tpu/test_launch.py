@@ -8,16 +8,41 @@ import sys
 import tarfile
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tpu import archive, launch
-from tpu.rehearsal import rehearsal
 from tpu.world import Output, World, each, execute, real
 
 WHERE = ["sweep-1", "--zone", "us-east5-b"]
+CREATE = ["create", *WHERE, "--accelerator", "v4-8"]
 SWEEP = ["--", "sweep", "experiments/one.py", "--workdir", "gs://runs/it's; rm -rf ~"]
+
+
+ABSENT, SILENT = Output(1, b"", "ERROR: NOT_FOUND"), Output(1, b"", "ERROR: no network")
+READY, LEAVING, SUSPENDED = (
+    Output(0, b'{"state": {"state": "%s"}}' % state, "") for state in (b"ACTIVE", b"DELETING", b"SUSPENDED")
+)
+
+
+def scripted(conditions: Sequence[Output], **answers: Output) -> tuple[World, list[str], list[str]]:
+    """A world where gcloud says these of a request, one a look; what was done and what was said there."""
+    said: list[str] = []
+    done: list[str] = []
+    looks = iter(conditions)
+
+    def run(words: Sequence[str], limit: float) -> Output:
+        del limit
+        if words[3:5] == ["queued-resources", "describe"]:
+            return next(looks)
+        if words[3:5] == ["tpu-vm", "describe"]:
+            return Output(0, b'{"state": "READY", "networkEndpoints": [{}]}', "")
+        done.append(words[4])
+        return answers.get(words[4], Output(0, b"", ""))
+
+    return World(run, lambda: 0.0, lambda seconds: None, lambda: "", said.append), done, said
 
 
 @pytest.fixture
@@ -43,6 +68,12 @@ def test_the_extras_of_the_workers_are_the_projects():
         (["up", *WHERE, "--accelerator", "v5e-16", *SWEEP], "that chip is called v5litepod-16"),
         (["up", *WHERE, "--accelerator", "v4-8", "--spot", "--reserved", *SWEEP], "not allowed with"),
         (["up", *WHERE, "--accelerator", "v4-8", "--crashes", "x", *SWEEP], "invalid int value: 'x'"),
+        (
+            ["up", *WHERE, "--accelerator", "v4-8", "--preemptions", "-1", *SWEEP],
+            "error: --preemptions is -1; expected 0 or more\n",
+        ),
+        (["watch", *WHERE, "--accelerator", "v4-8", "--crashes=-2", *SWEEP], "--crashes is -2; expected 0"),
+        (["up", *WHERE, "--accelerator", "v4-8", "--refusals=-1", *SWEEP], "--refusals is -1; expected 0"),
         (["up", *WHERE, "--accelerator", "v4-8", "--runtime-version", "a b", *SWEEP], "--runtime-version is"),
         (["delete", "Sweep", "--zone", "us-east5-b"], "NAME is 'Sweep'"),
         (["delete", "sweep-1"], "--zone"),
@@ -69,6 +100,25 @@ def test_bad_input_is_one_line_and_exit_code_2(words, complaint, root, capsys):
     shown = capsys.readouterr()
     assert complaint in shown.err and shown.err.startswith("error: ")
     assert shown.out == "" and shown.err.count("\n") == 1
+
+
+def test_the_five_commands_of_the_readme_let_the_workers_write_to_the_bucket():
+    block = (launch.ROOT / "tpu/README.md").read_text().split("```bash\n")[1].partition("```")[0]
+    stubs = """gcloud() { case $* in *project-info*) echo vms@x ;; *) echo "gcloud $*" ;; esac; }
+    python3() { echo "python3 $*"; }
+    """
+    done = subprocess.run(["bash", "-euc", stubs + block], capture_output=True, text=True, check=True)
+    binding = "gcloud storage buckets add-iam-policy-binding gs://MY-BUCKET --role=roles/storage."
+    beginnings = (
+        "gcloud services enable ",
+        "gcloud storage buckets create gs://MY-BUCKET ",
+        f"{binding}objectAdmin --member=serviceAccount:vms@x",
+        f"{binding}legacyBucketReader --member=serviceAccount:vms@x",
+        "python3 -m tpu.launch up sweep-1 ",
+        "gcloud storage cp gs://MY-BUCKET/",
+    )
+    for line, beginning in zip(done.stdout.splitlines(), beginnings, strict=True):
+        assert line.startswith(beginning)
 
 
 def test_dry_run_prints_every_command_and_does_none(root):
@@ -113,10 +163,62 @@ def test_what_each_command_does(words, verbs, root):
     assert [shlex.split(line)[4] for line in said] == verbs
 
 
-def test_a_slice_that_is_not_ready_is_said_to_be_so(root, capsys):
-    world = rehearsal(1, exists=False, write=lambda line: None)
+@pytest.mark.parametrize(
+    ("condition", "complaint"),
+    [
+        (ABSENT, "absent; create it first: python3 -m tpu.launch create sweep-1 --zone us-east5-b --accel"),
+        (SUSPENDED, "dead (SUSPENDED); it stays so: delete it and create it again, or see watch"),
+        (LEAVING, "being deleted (DELETING); wait, or see watch"),
+        (SILENT, "unknown (ERROR: no network); wait, or see watch"),
+    ],
+)
+def test_a_slice_that_is_not_ready_is_said_to_be_so_and_what_to_do(condition, complaint, root, capsys):
+    world, _, _ = scripted([condition])
     assert launch.main(["run", *WHERE, *SWEEP], world=world, root=root) == 1
-    assert capsys.readouterr().err == "error: the slice sweep-1 is absent\n"
+    assert capsys.readouterr().err.startswith(f"error: the slice sweep-1 is {complaint}")
+
+
+def test_create_while_the_old_slice_is_being_deleted(root):
+    world, done, said = scripted([LEAVING, LEAVING, ABSENT, ABSENT, READY])
+    assert launch.main(CREATE, world=world, root=root) == 0
+    assert done == ["create"] and said[-1] == "the slice sweep-1 is ready: 1 workers"
+
+
+def test_create_that_is_refused_once_the_old_slice_is_gone(root, capsys):
+    world, done, _ = scripted([LEAVING, ABSENT], create=Output(1, b"", "ERROR: no quota"))
+    assert launch.main(CREATE, world=world, root=root) == 1
+    assert done == ["create"] and capsys.readouterr().err == "error: refused: ERROR: no quota\n"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "last", "created"),
+    [
+        ([SILENT] * 21, "unknown (ERROR: no network)", 0),
+        ([ABSENT] * 22, "absent", 1),
+    ],
+)
+def test_create_gives_up_where_there_is_no_answer_or_no_slice(conditions, last, created, root, capsys):
+    world, done, _ = scripted(conditions)
+    assert launch.main(CREATE, world=world, root=root) == 1
+    assert done == ["create"] * created
+    assert capsys.readouterr().err == (
+        f"error: gave up after 20 looks in a row with no answer or no slice; the last: {last}\n"
+    )
+
+
+def test_create_bears_silences_that_are_not_in_a_row(root):
+    world, done, _ = scripted([*[SILENT] * 20, LEAVING, *[SILENT] * 20, READY])
+    assert launch.main(CREATE, world=world, root=root) == 0
+    assert done == []
+
+
+def test_up_that_gives_up_and_cannot_delete_says_both(root, capsys):
+    world, done, said = scripted([SUSPENDED] * 40, delete=Output(1, b"", "ERROR: PERMISSION_DENIED"))
+    up = ["up", *WHERE, "--accelerator", "v4-8", "--preemptions", "0", *SWEEP]
+    assert launch.main(up, world=world, root=root) == 1
+    assert "gave up after 0 preemptions; the last: SUSPENDED; deleting the slice" in said
+    assert set(done) == {"delete"}
+    assert "could not be deleted, and costs" in capsys.readouterr().err
 
 
 def test_a_slice_that_cannot_be_deleted_is_an_error(root, capsys):
