@@ -154,15 +154,14 @@ def agreed(make: Callable[[], Any]) -> Any:
     return json.loads(text)
 
 
-def heard(asked: bool) -> bool:
-    """On process 0, whether any process asked to stop so far; on the others, what they say."""
-    if not several():
-        return asked
-    if is_first():
-        return asked or bool(client().key_value_dir_get("fdl/asked/"))
-    if asked:
+def heard(asked: bool) -> list[int]:
+    """The processes that were asked to stop so far, as process 0 knows them; of the others, what they say."""
+    if several() and is_first():
+        others = [int(key.rpartition("/")[2]) for key, _ in client().key_value_dir_get("fdl/asked/")]
+        return [*([0] if asked else []), *others]
+    if several() and asked:
         client().key_value_set(f"fdl/asked/{process_id()}", "", allow_overwrite=True)
-    return asked
+    return [process_id()] if asked else []
 
 
 def waited_for(key: str) -> str:

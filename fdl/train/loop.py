@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from fdl.bucket import Folder, orbax_writes
-from fdl.parallel.hosts import agreed, heard, is_first
+from fdl.parallel.hosts import agreed, heard, is_first, several
 from fdl.parallel.spread import host_copy
 from fdl.train import folder
 from fdl.train.checkpoint import Checkpoints, open_checkpoints
@@ -154,7 +154,7 @@ class _Loop:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
                 stop, save = self._agree(asked)
                 if stop:
-                    self._interrupt()
+                    self._interrupt(stop)
                 if save:
                     self._save()
             if not self.live:
@@ -169,9 +169,9 @@ class _Loop:
             self.checkpoints.save(self.done, self.carry, None)
         return outcome
 
-    def _agree(self, asked: Callable[[], bool]) -> tuple[bool, bool]:
-        """Whether to stop and whether to save; of several processes, as the clock of the first says and
-        the signals of all, so that all make the same calls."""
+    def _agree(self, asked: Callable[[], bool]) -> tuple[list[int], bool]:
+        """Which processes were asked to stop, and whether to save; of several processes, as the clock of the
+        first says and the signals of all, so that all make the same calls."""
         stop = heard(asked())
         stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
         return stop, save
@@ -244,11 +244,12 @@ class _Loop:
             self.checkpoints.save(self.done, self.carry, score)
             self.saved_at, self.saved_step = time.monotonic(), self.done
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:
             self._save()
             self.checkpoints.close()
-        raise Interrupted(f"stopped at step {self.done}; the same command goes on from there")
+        who = f"a signal to process {', '.join(map(str, asked))}: " if several() else ""
+        raise Interrupted(f"{who}stopped at step {self.done}; the same command goes on from there")
 
     def _ends(self) -> list[dict[str, Any]]:
         step, stopped, failed = host_copy((self.carry.step, self.carry.stopped, self.carry.failed))

@@ -153,15 +153,23 @@ def test_saved_on_4x2_it_goes_on_on_2x4_on_1x8_on_one_device_and_back(play, undi
         )
         assert ended.codes == [75] * processes, ended.errors
         assert ended.seconds < BOUND
-        said = {line for errors in ended.errors for line in errors.splitlines() if "stopped at step" in line}
-        assert len(said) == 1, "all say the same step"
+        said = [line for errors in ended.errors for line in errors.splitlines() if "stopped at step" in line]
+        assert len(said) == processes and len(set(said)) == 1, "all say the same step"
+        assert processes == 1 or f"a signal to process {victim}: " in said[0]
         (unit,) = (tmp_path / "units").iterdir()
         before, reached = reached, max(saved_steps(unit))
-        assert f"step {reached};" in said.pop()
+        assert f"step {reached};" in said[0]
         assert before < reached < 60, (number, before, reached)
     last = play(RUN, tmp_path, processes=4, devices=2)
     assert last.codes == [0] * 4, last.errors
     agrees(tmp_path, undisturbed(4))
+
+
+def test_pmap_is_refused_before_anything_is_compiled(play, tmp_path):
+    ended = play([*RUN, "--strategy", "pmap"], tmp_path, processes=2, devices=2)
+    assert ended.codes == [2, 2]
+    for errors in ended.errors:
+        assert "pmap runs in one process, and here are 2; take jit or shard_map" in errors
 
 
 def test_a_process_reads_only_its_own_rows(play, undisturbed, tmp_path):

@@ -62,7 +62,7 @@ def test_without_flags_a_process_is_alone(monkeypatch):
     assert not hosts.join(None)
     assert hosts.is_first() and not hosts.several()
     assert hosts.agreed(lambda: (1, "a")) == (1, "a")
-    assert hosts.heard(True) and not hosts.heard(False)
+    assert hosts.heard(True) == [0] and hosts.heard(False) == []
 
 
 def test_slurm_is_found_where_it_runs_several_processes(monkeypatch):
