@@ -37,7 +37,7 @@ from fdl.train.member import arrays_of
 from fdl.train.program import stack_members
 
 CHIPS = (1, 4, 16, 64, 256, 512)
-STRATEGIES = ("data jit", "data shard_map", "data pmap", "fsdp", "data fsdp", "data tensor")
+STRATEGIES = ("population", "data jit", "data shard_map", "data pmap", "fsdp", "data fsdp", "data tensor")
 CHIP = parse_slice("v5e:1x1").chip
 WEAK, STRONG = 4, 512
 """Sequences a chip, and in all."""
@@ -118,18 +118,24 @@ def compile_one(strategy: str, chips: int) -> None:
     slices = max(1, chips // CHIP.pod)
     part = Slice(CHIP, usual_shape(CHIP, chips // slices))
     mesh = absent_mesh(plan, part, slices=slices) if has_libtpu() else mesh_of(plan)
-    members = stack_members([()], jax.random.key(0)[None], pad_to=1)
+    count = plan.members
+    members = stack_members([()] * count, jax.random.split(jax.random.key(0), count), pad_to=count)
     found = {}
     for scaling, rows in (("weak", WEAK * chips), ("strong", STRONG)):
-        made = gpt(rows)
+        made = gpt(rows // count)
         build = lambda _, made=made: made  # noqa: E731
         found[scaling] = to_data(foresee(build, members, arrays_of(made), plan, mesh, CHIP))
     print("\n" + json.dumps(found))
 
 
 def plan_of(strategy: str, chips: int) -> Plan:
-    """The mesh: halves of the chips, in powers of two, where there are two axes; at most 4 along `tensor`."""
+    """The mesh: halves of the chips, in powers of two, where there are two axes; at most 4 along `tensor`.
+
+    Of a population each chip trains a member of its own, on its part of the rows.
+    """
     axis, *rest = strategy.split()
+    if strategy == "population":
+        return Plan(chips, "vmap", "calls", chips)
     base = Plan(1, "vmap", "calls")
     if strategy == "fsdp":
         return base._replace(fsdp=chips)
