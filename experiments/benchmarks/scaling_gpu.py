@@ -2,9 +2,10 @@
 
 Called by `scaling.py` where there is an NVIDIA GPU. GPT-2 with 124 million parameters, 8 sequences of 1024
 tokens, AdamW, parameters in float32 and products in bfloat16 (PyTorch: autocast; attention fused); noise,
-resident on the device. By turns in one process, each compiled and warmed up before. Prints medians of the
-step's time and the MFU: FLOPs of matrix products, counted from fdl's program for both, over the peak of
-dense bfloat16 products that the GPU's data sheet states.
+resident on the device. Steps of fdl's learner, which also measures its metrics, and of PyTorch's loss alone.
+By turns in one process, each compiled and warmed up before. Prints medians of the step's time and the MFU:
+FLOPs of matrix products, counted from fdl's program for both, over the peak of dense bfloat16 products that
+the GPU's data sheet states.
 """
 
 import statistics
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import models
+from fdl import models, tasks
 from fdl.parallel.flops import cost_of
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "V100": 125e12}
@@ -64,30 +65,19 @@ def report(sizes: Sizes = Sizes(), device: str = "cuda") -> None:  # noqa: B008
 
 
 def with_fdl(sizes: Sizes, tokens: np.ndarray) -> tuple[Callable[[], Any], int]:
-    """Some steps, and the FLOPs of one."""
+    """Some steps of fdl's own learner, and the FLOPs of one."""
     vocabulary, length, width, layers, heads, _ = sizes
-    model = models.gpt2(vocabulary, length=length, width=width, layers=layers, heads=heads)
-    optimizer = optax.adamw(1e-3)
+    gpt2 = models.gpt2(vocabulary, length=length, width=width, layers=layers, heads=heads)
+    learner = tasks.language_learner(models.MixedPrecision(gpt2), optax.adamw(1e-3))
     x, y = (jnp.asarray(part, jnp.int32) for part in (tokens[:, :-1], tokens[:, 1:]))
-
-    def loss(params: Any) -> jax.Array:
-        half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
-        logits = model.apply(half, x).astype(jnp.float32)  # pyright: ignore[reportAttributeAccessIssue]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-
-    def step(params: Any, moments: Any) -> tuple[Any, Any, jax.Array]:
-        value, gradient = jax.value_and_grad(loss)(params)
-        updates, moments = optimizer.update(gradient, moments, params)
-        return optax.apply_updates(params, updates), moments, value
-
-    params = jax.jit(model.init)(jax.random.key(0), x)
-    state = [params, jax.jit(optimizer.init)(params)]
-    flops = cost_of(step, *jax.eval_shape(lambda: tuple(state)), platform="cuda").matrix
-    compiled = jax.jit(step, donate_argnums=(0, 1))
+    batch, key = {"x": x, "y": y}, jax.random.key(0)
+    state = [jax.jit(learner.init)(key)]
+    flops = cost_of(learner.step, *jax.eval_shape(lambda: (state[0], batch, key)), platform="cuda").matrix
+    compiled = jax.jit(learner.step, donate_argnums=0)
 
     def run() -> None:
         for _ in range(STEPS):
-            *state[:], _ = compiled(*state)
+            state[0], _ = compiled(state[0], batch, key)
         jax.block_until_ready(state)
 
     return run, flops
