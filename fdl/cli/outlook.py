@@ -135,10 +135,8 @@ def data_of(outlook: Outlook, price: float | None) -> dict[str, Any]:
 
 def size(count: float) -> str:
     """Bytes as a person says it: `1.25 GiB`, `310 MiB`, `12 KiB`."""
-    for unit, name in ((GIB, "GiB"), (2**20, "MiB")):
-        if count >= unit:
-            return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:,.0f} {name}"
-    return f"{count / 2**10:,.3g} KiB" if count < 1000 * 2**10 else f"{count / 2**10:,.0f} KiB"
+    unit, name = next((each for each in ((GIB, "GiB"), (2**20, "MiB")) if count >= each[0]), (2**10, "KiB"))
+    return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:,.0f} {name}"
 
 
 def number(count: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 from fdl.cli import compiling, fit, main, topology
 from fdl.cli.compiling import Request, compiled
 from fdl.cli.fit import Try, largest
+from fdl.cli.outlook import size
 from fdl.parallel.chips import GIB
 from fdl.parallel.collectives import Collective, Collectives
 from fdl.parallel.compiled import Memory, Refusal
@@ -209,6 +210,11 @@ def test_a_crash_of_the_compiling_process_is_an_answer(file, monkeypatch, death)
     config = compiling.load(file).config()
     request = Request(file, config, Plan(1, "vmap", "scan"), "v5e:2x2", 1, False)
     assert compiled(request) == f"the compiler crashed ({death})"
+
+
+def test_sizes_are_said_in_a_unit_that_fits():
+    said = {size(count) for count in (12, 12 << 10, 1010 << 10, 310 << 20, 5 << 28, 1200 << 30)}
+    assert said == {"0.0117 KiB", "12 KiB", "1,010 KiB", "310 MiB", "1.25 GiB", "1,200 GiB"}
 
 
 def linear(fixed: float, row: float, available: int) -> Callable[[int], Try]:
