@@ -333,11 +333,34 @@ def together(words: list[str], cwd: Path) -> list[subprocess.Popen[str]]:
     return [start(*words, *of, "--process-id", str(number), cwd=cwd) for number in range(2)]
 
 
+LATE = '''
+"""The first of two processes is late to make folders: Orbax's word that they are there is for all."""
+
+import asyncio
+import sys
+
+from orbax.checkpoint._src.path import async_path
+
+from tests.parallel.hosts_experiment import Config, experiment
+
+make = async_path.mkdir
+
+
+async def late(*words, **options):
+    await asyncio.sleep(0.2 if sys.argv[-1] == "0" else 0)
+    await make(*words, **options)
+
+
+async_path.mkdir = late
+'''
+
+
 @pytest.mark.slow
 def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, tmp_path):
     place, store = f"{root}/hosts", bucket.store(epath.Path(root))
-    file = str(ROOT / "tests" / "parallel" / "hosts_experiment.py")
-    words = ["run", file, "--steps", "3000", "--checkpoint-steps", "300", "--workdir"]
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    words = ["run", str(file), "--steps", "3000", "--checkpoint-steps", "300", "--workdir"]
     killed = together([*words, place], tmp_path)
     while not store.glob(f"{place}/units/*/checkpoints/*/checksums.json"):
         assert all(process.poll() is None for process in killed), killed[0].communicate()[0]

@@ -65,7 +65,7 @@ def leave(reason: str, code: int, *, detail: str = "") -> None:
 def reason_of(error: BaseException) -> str:
     """An error in a line, with a hint where it only says that another process has gone."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    text = text if len(text) <= 300 else text[:297] + "..."
+    text = text if len(text) <= 300 else f"{text[:150]} ... {text[-145:]}"
     return f"lost touch with another process, which may have been killed ({text})" if lost(error) else text
 
 

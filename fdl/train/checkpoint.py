@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,8 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from fdl.bucket import Folder, checksums, in_bucket, move
-from fdl.parallel.ending import lost
-from fdl.parallel.hosts import agreed, is_first, several
+from fdl.parallel.ending import leave, lost, reason_of
+from fdl.parallel.hosts import agreed, client, is_first, several
 from fdl.parallel.spread import host_copy
 from fdl.train.folder import read_json, write_json
 from fdl.train.text import one_line
@@ -63,15 +65,15 @@ def open_checkpoints(
     policies = ocp.training.preservation_policies
     best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
+    fail = f"cannot save to {name}: %s; earlier checkpoints are intact: mend it and repeat the command"
     open_ = functools.partial(
         ocp.training.Checkpointer,
         epath.Path(directory if in_bucket(directory) else directory.absolute()),
-        context=_context(alone=alone),
+        context=_context(fail, alone=alone),
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
     checkpointer = open_(cleanup_tmp_directories=True)
     loud, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
-    fail = f"cannot save to {name}: %s; earlier checkpoints are intact: mend it and repeat the command"
 
     def guarded(action: Callable[[], Any]) -> Any:
         try:
@@ -157,12 +159,33 @@ def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return heed
 
 
-def _context(*, alone: bool) -> ocp.Context:
+def _context(fail: str, *, alone: bool) -> ocp.Context:
     context = ocp.Context()
+    context.array.saving.use_compression = False  # floats do not compress; it costs five times the time
+    if several():
+        options, meet = context.asynchronous.v0(), _meeting(fail)
+        # Orbax's word that a folder is there counts for all: with a folder each, some would write too early.
+        options = dataclasses.replace(
+            options, barrier_sync_fn=meet, create_directories_asynchronously=not alone
+        )
+        context.asynchronous.v0 = lambda: options  # pyright: ignore[reportAttributeAccessIssue]
     if alone and several():
         context.multiprocessing.primary_host = None
-    context.array.saving.use_compression = False  # floats do not compress; it costs five times the time
     return context
+
+
+def _meeting(fail: str) -> Callable[..., None]:
+    """Where the processes wait for each other while they save. One whose save has failed ends all: the
+    others would wait for it for 20 minutes, and it for them."""
+    opener = threading.get_ident()
+
+    def meet(*, key: str, timeout_ms: int) -> None:
+        error = sys.exc_info()[1]
+        if error and threading.get_ident() != opener:  # a thread of Orbax's, which tidies up after it
+            leave(reason_of(error) if lost(error) else fail % one_line(error), 1)
+        client().wait_at_barrier(key, timeout_ms)
+
+    return meet
 
 
 def _words(leaf: jax.Array) -> jax.Array:

@@ -43,8 +43,7 @@ def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -
     copies: list[concurrent.futures.Future[None]] = []
 
     def save(step: int, carry: Any, score: float | None) -> None:
-        for copied in copies:
-            copied.result()
+        agreed(lambda: [copied.result() for copied in copies])
         local.save(step, carry, score)
         if is_first():
             copies[:] = [copying.submit(copy)]

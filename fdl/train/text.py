@@ -2,11 +2,11 @@
 
 
 def one_line(error: BaseException) -> str:
-    """The innermost cause of an error, as one line of at most 200 characters."""
+    """The innermost cause of an error, as one line of at most 200 characters: its beginning and its end."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
+    return text if len(text) <= 200 else f"{text[:80]} ... {text[-115:]}"
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 import faulthandler
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +32,8 @@ from fdl.sweeps import Progress
 from fdl.train import choose
 
 DEADLINE = 100.0
+MOST_BYTES = 5000
+"""To which files may grow where the disk is full: enough for what is printed, too little for an array."""
 
 
 @dataclasses.dataclass
@@ -38,9 +41,9 @@ class Scenario:
     """What runs: `words` of the command line by `processes` with `devices` each.
 
     `plan` is forced where it is given. `harm` befalls the process `victim` once a member has done `step`
-    steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), or "alone" (its input is bad from the
-    start). `surroundings` stands for the flags: "slurm", or "ray", whose workers begin `jax.distributed` and
-    then call the training function in a thread.
+    steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), "full" (as on a full disk, its files may
+    not grow any more), or "alone" (its input is bad from the start). `surroundings` stands for the flags:
+    "slurm", or "ray", whose workers begin `jax.distributed` and then call the training function in a thread.
     """
 
     words: list[str]
@@ -188,6 +191,9 @@ def harm(scenario: Scenario) -> None:
     mark(scenario)
     if scenario.harm == "raise":
         raise RuntimeError("the cat sat on the keyboard")
+    if scenario.harm == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
+        return
     numbers = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "freeze": signal.SIGSTOP}
     os.kill(os.getpid(), numbers[scenario.harm])
 

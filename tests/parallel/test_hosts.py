@@ -128,6 +128,15 @@ def test_an_exception_on_one_ends_all_with_its_reason(play, tmp_path):
     assert "Traceback" in ended.errors[2] and "Traceback" not in ended.errors[0]
 
 
+def test_a_save_that_fails_on_one_ends_all_with_its_reason(play, tmp_path):
+    words = [*RUN, "--mesh", "fsdp=4"]
+    ended = play(words, tmp_path, processes=2, devices=2, harm="full", victim=1, step=30)
+    assert ended.codes == [1] * 2, ended.errors
+    assert ended.seconds < BOUND
+    for errors in ended.errors:
+        assert f"process 1 ended: cannot save to {tmp_path}" in errors and "File too large" in errors
+
+
 def test_where_one_hangs_the_others_end(play, tmp_path):
     """So it looks where a machine of a TPU slice vanishes: nothing fails, nothing goes on."""
     ended = play(RUN, tmp_path, processes=2, devices=2, harm="freeze", victim=1, step=30)
