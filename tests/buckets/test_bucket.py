@@ -1,0 +1,92 @@
+"""Work directories in buckets."""
+
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from fdl import bucket
+from fdl.train import Interrupted, Saving, Watch, fit
+from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
+from tests import toy
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "gcs://bucket-1/run",
+        "gs:/bucket-1/run",
+        "s3:/a/b",
+        "gs://bucket-1",
+        "s3://bucket-1//run",
+        "file:///tmp",
+    ],
+)
+def test_a_place_that_is_none_is_answered_with_what_is_one(place):
+    with pytest.raises(ValueError, match="expected gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"):
+        bucket.folder(place)
+
+
+@pytest.mark.parametrize("kind", ["gs", "s3"])
+def test_what_a_bucket_needs_is_named(monkeypatch, kind):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=rf"pip install fdl\[{kind}\]"):
+        bucket.folder(f"{kind}://bucket-1/run")
+
+
+def test_local_paths_stay_what_they_are(tmp_path):
+    for place in ("runs/a", "a:b", str(tmp_path), tmp_path):
+        assert bucket.folder(place) == Path(place) and isinstance(bucket.folder(place), Path)
+
+
+def test_a_bucket_that_does_not_exist_is_found_at_once(root):
+    with pytest.raises(OSError, match="://bucket-2/run cannot be reached"):
+        bucket.folder(f"{root.removesuffix('1')}2/run")
+
+
+def test_rows_are_appended_and_dropped(root):
+    path = bucket.folder(f"{root}/rows") / "metrics.jsonl"
+    assert read_rows(path) == [] and keep_rows(path, bool) == []
+    rows = [{"member": member, "step": step} for step in range(12) for member in range(2)]
+    for start in range(0, len(rows), 3):
+        append_rows(path, rows[start : start + 3])
+    assert read_rows(path) == rows
+    kept = [row for row in rows if row["step"] <= 4]
+    assert keep_rows(path, lambda row: row["step"] <= 4) == kept == read_rows(path)
+    append_rows(path, rows[len(kept) :])
+    assert read_rows(path) == rows
+
+
+def test_a_folder_is_claimed_once_and_moved_aside(root):
+    folder = bucket.folder(f"{root}/claims/one")
+    claim(folder, {"lr": 1})
+    claim(folder, {"lr": 1})
+    with pytest.raises(ValueError, match=rf"{root}/claims/one holds another run \(lr: 1 -> 2\)"):
+        claim(folder, {"lr": 2})
+    claim(folder, {"lr": 2}, restart=True)
+    claim(folder, {"lr": 3}, restart=True)
+    found = [read_json(folder.with_name(name) / "identity.json") for name in ("one.1", "one.2", "one")]
+    assert found == [{"lr": 1}, {"lr": 2}, {"lr": 3}]
+
+
+def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(root, tmp_path):
+    key, saving = jax.random.key(3), Saving(steps=5, keep=2, best="test/loss", better="higher")
+    directory = bucket.folder(f"{root}/fits/one")
+
+    signals = [signal.SIGTERM]  # a second would end this process
+
+    def stop(done: int, live: int) -> None:
+        if done >= 22 and signals:
+            signal.raise_signal(signals.pop())
+
+    with pytest.raises(Interrupted):
+        fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving, watch=Watch(step=stop))
+    resumed = fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving)
+    undisturbed = fit(toy.experiment(toy.Config()), key, directory=tmp_path, saving=saving)
+    for one, same in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(undisturbed.state), strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert resumed.rows == undisturbed.rows
+    kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()}
+    assert {path.name for path in (directory / "checkpoints").iterdir() if path.name.isdigit()} == kept
