@@ -33,7 +33,7 @@ class Checkpoints(NamedTuple):
     Attributes:
       save: `save(step, carry, score)` starts a save and returns within milliseconds; the `score` of
         the best (highest) is kept beside the last ones. Raises `OSError` if this or the save before
-        failed.
+        failed; where it fails on one of several processes, all end.
       busy: `busy() -> bool`, whether a save is still under way.
       restore: `restore(abstract) -> (step, carry) | None`, the newest undamaged one; damaged ones
         are moved aside and said. Raises `ValueError` if there are some but none can be read.
