@@ -65,11 +65,15 @@ def open_checkpoints(
     policies = ocp.training.preservation_policies
     best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
-    fail = f"cannot save to {name}: %s; earlier checkpoints are intact: mend it and repeat the command"
+
+    def failed(error: BaseException) -> str:
+        mend = "earlier checkpoints are intact: mend it and repeat the command"
+        return f"cannot save to {name}: {one_line(error)}; {mend}"
+
     open_ = functools.partial(
         ocp.training.Checkpointer,
         epath.Path(directory if in_bucket(directory) else directory.absolute()),
-        context=_context(fail, alone=alone),
+        context=_context(failed, alone=alone),
         preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
     )
     checkpointer = open_(cleanup_tmp_directories=True)
@@ -81,7 +85,7 @@ def open_checkpoints(
         except Exception as error:  # Orbax wraps a full disk in many types
             if lost(error):
                 raise
-            raise OSError(fail % one_line(error)) from error
+            raise OSError(failed(error)) from error
 
     sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")
     seals: list[concurrent.futures.Future[None]] = []
@@ -159,22 +163,21 @@ def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return heed
 
 
-def _context(fail: str, *, alone: bool) -> ocp.Context:
+def _context(failed: Callable[[BaseException], str], *, alone: bool) -> ocp.Context:
     context = ocp.Context()
     context.array.saving.use_compression = False  # floats do not compress; it costs five times the time
-    if several():
-        options, meet = context.asynchronous.v0(), _meeting(fail)
-        # Orbax's word that a folder is there counts for all: with a folder each, some would write too early.
-        options = dataclasses.replace(
-            options, barrier_sync_fn=meet, create_directories_asynchronously=not alone
-        )
-        context.asynchronous.v0 = lambda: options  # pyright: ignore[reportAttributeAccessIssue]
-    if alone and several():
+    if not several():
+        return context
+    if alone:
         context.multiprocessing.primary_host = None
+        # Orbax's word that a folder is there would count for those of all: some would write too early.
+        context.asynchronous.create_directories_asynchronously = False
+    options, meet = context.asynchronous.v0, _meeting(failed)
+    context.asynchronous.v0 = lambda: dataclasses.replace(options(), barrier_sync_fn=meet)
     return context
 
 
-def _meeting(fail: str) -> Callable[..., None]:
+def _meeting(failed: Callable[[BaseException], str]) -> Callable[..., None]:
     """Where the processes wait for each other while they save. One whose save has failed ends all: the
     others would wait for it for 20 minutes, and it for them."""
     opener = threading.get_ident()
@@ -182,7 +185,7 @@ def _meeting(fail: str) -> Callable[..., None]:
     def meet(*, key: str, timeout_ms: int) -> None:
         error = sys.exc_info()[1]
         if error and threading.get_ident() != opener:  # a thread of Orbax's, which tidies up after it
-            leave(reason_of(error) if lost(error) else fail % one_line(error), 1)
+            leave(reason_of(error) if lost(error) else failed(error), 1)
         client().wait_at_barrier(key, timeout_ms)
 
     return meet
