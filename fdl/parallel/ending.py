@@ -97,9 +97,10 @@ def _end(ended: dict[str, Any], detail: str = "") -> None:
     """Prints the reason, and ends; by whichever thread comes first."""
     _PRINTING.acquire()
     own = sys.__stderr__ or sys.stderr  # the main thread may have put another in its place for a while
-    if detail:
-        print(detail, file=own)
-    print(f"process {ended['process']} ended: {ended['reason']}", file=own)
+    with contextlib.suppress(OSError, ValueError):  # it may go to a disk that is full
+        if detail:
+            print(detail, file=own)
+        print(f"process {ended['process']} ended: {ended['reason']}", file=own)
     for stream in (sys.stdout, own):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
