@@ -3,13 +3,14 @@
 They imitate no credentials, no rights, no failing requests and no conditions on writes.
 """
 
+import contextlib
 import functools
 import importlib
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,39 +33,44 @@ threading.Event().wait()
 }
 
 
+@pytest.fixture(scope="session")
+def port_of() -> Iterator[Callable[[str], int]]:
+    """Where an imitation listens, until the last test: the libraries keep their connections to it."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def started(kind: str) -> int:
+            with socket.socket() as free:
+                free.bind(("localhost", 0))
+                port = free.getsockname()[1]
+            quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen([sys.executable, "-c", SERVERS[kind], str(port)], **quiet)
+            running.enter_context(process)
+            running.callback(process.kill)
+            while not answers(port):
+                assert process.poll() is None
+                time.sleep(0.05)
+            return port
+
+        yield started
+
+
 @pytest.fixture(scope="module", params=["gs", "s3"])
-def root(request: pytest.FixtureRequest) -> Iterator[str]:
+def root(request: pytest.FixtureRequest, port_of: Callable[[str], int]) -> Iterator[str]:
     """A bucket of an imitation, for this process and for those that it starts."""
     kind = request.param
     pytest.importorskip(
         {"gs": "gcp_storage_emulator", "s3": "moto"}[kind], reason="no imitation is installed"
     )
-    port = port_of(kind)
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in surroundings(kind, f"http://localhost:{port}").items():
+        for name, value in surroundings(kind, f"http://localhost:{port_of(kind)}").items():
             patch.setenv(name, value)
         pytest.importorskip(bucket._LIBRARIES[kind], reason=f"needs the extra '{kind}'")  # reads them at once
         if kind == "gs":
             patch.setitem(importlib.import_module("fsspec.config").conf, "gs", {"token": "anon"})
-        with subprocess.Popen([sys.executable, "-c", SERVERS[kind], str(port)], **quiet) as process:
-            try:
-                while not answers(port):
-                    assert process.poll() is None
-                    time.sleep(0.05)
-                if kind == "s3":
-                    bucket.store(epath.Path("s3://bucket-1")).mkdir("bucket-1")
-                yield f"{kind}://bucket-1"
-            finally:
-                process.kill()
-
-
-@functools.cache
-def port_of(kind: str) -> int:
-    """Always the same: the libraries keep their connections, from one module of tests to the next."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
+        else:
+            bucket.store(epath.Path("s3://bucket-1")).makedirs("bucket-1", exist_ok=True)
+        yield f"{kind}://bucket-1"
 
 
 def surroundings(kind: str, url: str) -> dict[str, str]:
