@@ -45,7 +45,7 @@ def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, tmp_path, capsys):
+def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, plans, tmp_path, capsys):
     file, place, store = tmp_path / "toys.py", f"{root}/sweeps/toys", bucket.store(epath.Path(root))
     file.write_text(EXPERIMENT)
     words = ("sweep", str(file), "--steps", "300000", "--members", "4")
@@ -66,6 +66,7 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, tm
     assert "damaged checkpoint" in out and "moved aside, going on from step" in out
     assert store.glob(f"{place}/units/*/damaged/*")
     assert main([*words, "--workdir", str(tmp_path / "here")]) == 0
+    assert len(list((plans / "plans").iterdir())) == 1  # another plan would round in another way
     there = pd.read_parquet(io.BytesIO(store.cat_file(f"{place}/results.parquet")))
     pd.testing.assert_frame_equal(
         there, pd.read_parquet(tmp_path / "here" / "results.parquet"), check_exact=True
