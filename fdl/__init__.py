@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fdl.configs import config as config
     from fdl.configs import static as static
     from fdl.configs import traced as traced
+    from fdl.experiment import Best as Best
     from fdl.experiment import Experiment as Experiment
     from fdl.experiment import Learner as Learner
     from fdl.experiment import Source as Source
@@ -35,6 +36,7 @@ _HOME = {
     "config": "fdl.configs",
     "static": "fdl.configs",
     "traced": "fdl.configs",
+    "Best": "fdl.experiment",
     "Experiment": "fdl.experiment",
     "Learner": "fdl.experiment",
     "Source": "fdl.experiment",

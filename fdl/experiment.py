@@ -1,7 +1,7 @@
 """The narrow waist: what every task builds, and all that loops, plans and sweeps know of it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -17,16 +17,22 @@ Metrics = Mapping[str, Any]
 class Learner(NamedTuple):
     """A learning algorithm as three pure functions.
 
+    A run fails at the first step or evaluation in which a required metric is not finite. Any other that is
+    not a number is a missing value, as before the end of a first episode.
+
     Attributes:
       init: `init(key) -> state`.
-      step: `step(state, batch, key) -> (state, metrics)`, one update; metrics are scalars.
+      step: `step(state, batch, key) -> (state, metrics)`, one update; metrics are scalars, each step as
+        important as another, or a `fdl.metrics.Mean` each, which has its own weight.
       evaluate: `evaluate(state, batch) -> metrics`, each a `fdl.metrics.Mean` (a weighted total
         and its weight), so that their sum over batches is exact over a whole split.
+      required: the metrics of steps and of evaluations that must be finite.
     """
 
     init: Callable[[jax.Array], State]
     step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]]
     evaluate: Callable[[State, Batch], Metrics]
+    required: tuple[str, ...] = ("loss",)
 
 
 class Source(NamedTuple):
@@ -48,6 +54,18 @@ class Source(NamedTuple):
     fetch: Callable[[int, np.ndarray, slice], Any] | None = None
 
 
+class Best(NamedTuple):
+    """Which of a run's evaluated states is its result: the best by a metric, not the last.
+
+    Attributes:
+      metric: by split and name, as `"validation/loss"`.
+      better: which way it is better.
+    """
+
+    metric: str
+    better: Literal["higher", "lower"]
+
+
 class Stopper(NamedTuple):
     """Early stopping as two pure functions.
 
@@ -55,10 +73,12 @@ class Stopper(NamedTuple):
       init: `init() -> state`.
       update: `update(state, metrics) -> (state, stop)`, once an evaluation; `metrics` are scalars
         by split and name (`"validation/loss"`), `stop` is a bool scalar.
+      best: which state is the run's result; the one at which it stops if None.
     """
 
     init: Callable[[], State]
     update: Callable[[State, Metrics], tuple[State, jax.Array]]
+    best: Best | None = None
 
 
 class Experiment(NamedTuple):
@@ -71,6 +91,7 @@ class Experiment(NamedTuple):
       steps: updates in a run.
       evaluate_every: steps between evaluations; there is always one after the last step.
       stop: early stopping, or `None`.
+      best: which state is a run's result; if None that of `stop`, or the last.
     """
 
     learner: Learner
@@ -79,3 +100,4 @@ class Experiment(NamedTuple):
     steps: int
     evaluate_every: int
     stop: Stopper | None = None
+    best: Best | None = None

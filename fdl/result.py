@@ -18,7 +18,8 @@ class Result:
     Attributes:
       frame: a row per run and evaluation. Columns: `arm` (its name), the config's fields, `seed`,
         `step` (updates done), metrics as `train/loss` or `test/accuracy`, and `status` of the run:
-        `"finished"`, `"stopped"` (early), `"failed"` (a metric was not finite), or `"running"`.
+        `"finished"`, `"stopped"` (early), `"failed"` (a required metric was not finite), or `"running"`; and
+        `best`, whether this state is its run's result so far, where that may be another than the last.
       fields: the names of the columns that are config fields.
       failures: a row per failed run: `arm`, the fields, `seed`, `step`, `metric`.
       meta: what else a report tells: question, plan, cost, versions, config, source.
@@ -52,8 +53,11 @@ class Result:
         return dataclasses.replace(self, **kept)
 
     def last(self) -> pd.DataFrame:
-        """The last evaluation of every run that did not fail: a row per run."""
+        """The evaluation that is each run's result, a row per run that did not fail: its last one, or that of
+        its best state where the experiment keeps that (the column `best`)."""
         alive = self.frame[self.frame["status"] != "failed"]
+        if "best" in alive:
+            alive = alive[alive["best"].astype(bool)]
         return alive.sort_values("step", kind="stable").groupby(["arm", "seed"], sort=False).tail(1)
 
     def best(self, over: str, *, by: str, better: Better = "higher") -> "Result":

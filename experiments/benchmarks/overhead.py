@@ -24,8 +24,9 @@ import optax
 from fdl import data, models, rng, tasks
 from fdl.train.choose import Work, choose
 from fdl.train.loop import Saving, execute
-from fdl.train.member import arrays_of, evaluation_steps, metric_names
+from fdl.train.member import arrays_of, evaluation_steps
 from fdl.train.program import stack_members
+from fdl.train.rows import metric_names
 from fdl.train.runtime import machine, prepare
 
 STEPS, ROUNDS = 2_000, 7

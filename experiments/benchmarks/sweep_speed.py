@@ -20,8 +20,9 @@ from fdl import data, models, tasks
 from fdl.sweeps.population import groups_of, work_of
 from fdl.train.choose import choose
 from fdl.train.loop import execute
-from fdl.train.member import evaluation_steps, metric_names
+from fdl.train.member import evaluation_steps
 from fdl.train.program import stack_members
+from fdl.train.rows import metric_names
 from fdl.train.runtime import machine, prepare
 
 try:

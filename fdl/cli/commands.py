@@ -93,6 +93,7 @@ def _train(
             mesh=mesh,
             strategy=options.strategy,
             saving=saving,
+            best=options.result(),
             restart=options.restart,
             progress=progress,
         )

@@ -17,6 +17,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fdl.configs import values
+from fdl.experiment import Best
 from fdl.parallel.hosts import Seat, seat_of
 from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
@@ -79,7 +80,7 @@ class TrainOptions(HostOptions, MeshOptions):
     keep: int = 2
     """how many of the last checkpoints to keep"""
     best: str | None = None
-    """a metric of which to keep the best checkpoint too, as validation/accuracy"""
+    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
     better: typing.Literal["higher", "lower"] = "higher"
     """which way BEST is better"""
 
@@ -88,7 +89,11 @@ class TrainOptions(HostOptions, MeshOptions):
         steps = 1 if self.checkpoint_steps is None else self.checkpoint_steps
         if self.checkpoint_seconds < 0 or steps < 1 or self.keep < 1:
             raise ValueError("--checkpoint-seconds must be >= 0, --checkpoint-steps and --keep >= 1")
-        return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep, self.best, self.better)
+        return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
+
+    def result(self) -> Best | None:
+        """Which state is a run's result, if the user says it."""
+        return Best(self.best, self.better) if self.best else None
 
 
 @dataclasses.dataclass

@@ -118,7 +118,7 @@ def on_mesh(experiment: Experiment, plan: Plan) -> Experiment:
         with laid_out_by(functools.partial(_place, axes=everywhere, plan=plan)):
             return learner.evaluate(state, split(batch, everywhere))
 
-    return experiment._replace(learner=Learner(init, step, evaluate))
+    return experiment._replace(learner=learner._replace(init=init, step=step, evaluate=evaluate))
 
 
 def rows_of(experiment: Experiment) -> int:

@@ -16,7 +16,8 @@ from fdl.parallel.plan import Strategy, check_mesh
 from fdl.sweeps.population import Group, groups_of, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import plans_for
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, metric_names
+from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init
+from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for
 
 RESERVED = ("arm", "seed", "step", "status")
@@ -30,7 +31,6 @@ def checked_groups(
     source: str,
     *,
     members: int | None,
-    best: str | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
 ) -> list[Group]:
@@ -55,11 +55,9 @@ def checked_groups(
         steps, every = group.experiment.steps, group.experiment.evaluate_every
         if steps < 1 or every < 1:
             raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
+        metric_names(group.experiment)
         with named_fields(group):
             _trace(group, group.trials[0].config)
-        names = metric_names(group.experiment)
-        if best is not None and best not in names:
-            raise ValueError(f"no metric {best!r}; there are: {', '.join(names)}")
         _check_layout(group, members, mesh, strategy)
     return groups
 

@@ -24,8 +24,9 @@ from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
 from fdl.train.folder import read_json, read_rows, write_json
 from fdl.train.loop import Saving, Watch, execute
-from fdl.train.member import Build, arrays_of, evaluation_steps, metric_names
+from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
+from fdl.train.rows import metric_names
 
 
 class Unit(NamedTuple):

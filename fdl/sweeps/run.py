@@ -10,7 +10,7 @@ import pandas as pd
 
 from fdl.bucket import Folder, folder
 from fdl.configs import values
-from fdl.experiment import Experiment
+from fdl.experiment import Best, Experiment
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result, cell
 from fdl.serialization import run_source
@@ -68,6 +68,7 @@ def sweep(
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
+    best: Best | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
 ) -> Result:
@@ -84,6 +85,7 @@ def sweep(
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
       strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
       saving: when to save.
+      best: which state is a run's result, instead of what the experiment says.
       restart: move what the directory holds aside and begin anew; nothing is deleted.
       progress: told of the progress.
 
@@ -97,7 +99,8 @@ def sweep(
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
-    groups = checked_groups(experiment, space, directory, source, best=saving.best, **wanted)
+    build = (lambda config: experiment(config)._replace(best=best)) if best else experiment
+    groups = checked_groups(build, space, directory, source, **wanted)
     with held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
@@ -187,7 +190,7 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
             failures.append({**run, "step": end["step"], "metric": end["metric"]})
         for row in unit.rows:
             if row["member"] == index:
-                metrics = {name: value for name, value in row.items() if "/" in name}
+                metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
                 rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]

@@ -31,18 +31,18 @@ class Checkpoints(NamedTuple):
     """The checkpoints of one directory.
 
     Attributes:
-      save: `save(step, carry, score)` starts a save and returns within milliseconds; the `score` of
-        the best (highest) is kept beside the last ones. Raises `OSError` if this or the save before
-        failed; where it fails on one of several processes, all end.
+      save: `save(step, carry)` starts a save and returns within milliseconds. Raises `OSError` if this or
+        the save before failed; where it fails on one of several processes, all end.
       busy: `busy() -> bool`, whether a save is still under way.
-      restore: `restore(abstract) -> (step, carry) | None`, the newest undamaged one; damaged ones
-        are moved aside and said. Raises `ValueError` if there are some but none can be read.
+      restore: `restore(abstract, until) -> (step, carry) | None`, the newest undamaged one of at most `until`
+        steps (of all if None); damaged ones are moved aside and said. Raises `ValueError` if there are some
+        but none can be read.
       close: waits for the last save; raises `OSError` if it failed.
     """
 
-    save: Callable[[int, Any, float | None], None]
+    save: Callable[[int, Any], None]
     busy: Callable[[], bool]
-    restore: Callable[[Any], tuple[int, Any] | None]
+    restore: Callable[[Any, int | None], tuple[int, Any] | None]
     close: Callable[[], None]
 
 
@@ -53,7 +53,7 @@ def open_checkpoints(
 
     Args:
       directory: where they lie, one numbered folder a checkpoint.
-      keep: how many of the last to keep, besides the best.
+      keep: how many of the last to keep.
       say: told of damaged checkpoints, one line each.
       copy_of: what the directory is this process's own copy of; then each of several processes saves the
         whole. If None, they share the directory, and each saves its part.
@@ -62,9 +62,6 @@ def open_checkpoints(
       OSError: the directory cannot be written.
     """
     name, alone = copy_of or directory, copy_of is not None
-    policies = ocp.training.preservation_policies
-    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
-    preserve = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
 
     def failed(error: BaseException) -> str:
         mend = "earlier checkpoints are intact: mend it and repeat the command"
@@ -74,7 +71,7 @@ def open_checkpoints(
         ocp.training.Checkpointer,
         epath.Path(directory if in_bucket(directory) else directory.absolute()),
         context=_context(failed, alone=alone),
-        preservation_policy=preserve,  # pyright: ignore[reportArgumentType]
+        preservation_policy=ocp.training.preservation_policies.LatestN(keep),
     )
     checkpointer = open_(cleanup_tmp_directories=True)
     loud, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
@@ -90,12 +87,11 @@ def open_checkpoints(
     sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")
     seals: list[concurrent.futures.Future[None]] = []
 
-    def save(step: int, carry: Any, score: float | None) -> None:
+    def save(step: int, carry: Any) -> None:
         if alone:
             carry = jax.tree.map(_words, carry)
             carry = host_copy(carry) if several() else carry
-        metrics: Any = None if score is None else {"score": score}
-        saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, metrics=metrics, force=True))
+        saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, force=True))
         if is_first():  # it is complete once that of all processes is
             seals[:] = [sealing.submit(_seal, directory / str(step), saved)]
 
@@ -111,10 +107,11 @@ def open_checkpoints(
             return one_line(error)
         return None
 
-    def restore(abstract: Any) -> tuple[int, Any] | None:
+    def restore(abstract: Any, until: int | None) -> tuple[int, Any] | None:
         nonlocal checkpointer
         damaged = []
-        steps = sorted((saved.step for saved in checkpointer.checkpoints), reverse=True)
+        there = (saved.step for saved in checkpointer.checkpoints)
+        steps = sorted((step for step in there if until is None or step <= until), reverse=True)
         for step in agreed(lambda: steps):
             found, carry = agreed(lambda step=step: fault(step)), None
             if not found:
@@ -133,7 +130,7 @@ def open_checkpoints(
                 continue
             for line in damaged:
                 say(f"damaged checkpoint {line}; moved aside, going on from step {step}")
-            if damaged:
+            if damaged and until is None:  # a state asked for again is only read
                 checkpointer.close()
                 agreed(lambda step=step: _move_newer_aside(directory, step))
                 if alone and not is_first():
@@ -211,10 +208,6 @@ def _key(words: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
 
 def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _score(metrics: Any) -> float:
-    return metrics["score"]
 
 
 def _seal(folder: Folder, saved: Any) -> None:

@@ -5,13 +5,13 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from fdl.experiment import Metrics, Stopper
+from fdl.experiment import Best, Metrics, Stopper
 
 
 def early_stopping(
     metric: str, *, patience: int, better: Literal["higher", "lower"] = "lower", at_least: float = 0.0
 ) -> Stopper:
-    """Stops a run when a metric has not become better for a while.
+    """Stops a run when a metric has not become better for a while; its result is the state that was best.
 
     Args:
       metric: by split and name, as `"validation/loss"`.
@@ -40,4 +40,4 @@ def early_stopping(
         best, waited = jnp.where(improved, value, best), jnp.where(improved, 0, waited + 1)
         return (best, waited), waited > patience
 
-    return Stopper(init, update)
+    return Stopper(init, update, Best(metric, better))

@@ -1,6 +1,7 @@
 """One run with effects: the numbers of `scan`, and checkpoints, logs, signals."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,11 +10,13 @@ from fdl import tree
 from fdl.bucket import Folder, folder
 from fdl.experiment import Experiment, State
 from fdl.parallel.plan import Strategy, check_mesh
+from fdl.parallel.spread import host_copy
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
-from fdl.train.loop import Saving, Watch, execute
-from fdl.train.member import arrays_of, evaluation_steps, metric_names
-from fdl.train.program import stack_members
+from fdl.train.loop import Saving, Watch, execute, restored
+from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
+from fdl.train.program import Program, stack_members
+from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for, prepare
 
 
@@ -21,8 +24,11 @@ class Fitted(NamedTuple):
     """A finished run.
 
     Attributes:
-      state: the learner's final state.
-      rows: every evaluation, `{"step": updates, metric: value, ...}`.
+      state: the learner's state that is the run's result: the last, or the best where the experiment keeps
+        it. Of a failed run that keeps none it is the state after the failing step, whose numbers may not be
+        finite: `state_at` makes the one before it.
+      rows: every evaluation, `{"step": updates, metric: value, ...}`; where the best state is kept, also
+        whether this is it so far, as `"best"`.
       end: `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a failed run the
         `"metric"` that was not finite at the step after.
     """
@@ -63,22 +69,76 @@ def fit(
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
-    prepare()
-    make_room_for(mesh, strategy)
-    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
-    place = folder(directory) if directory else None
-    with held(place, {"key": jax.random.key_data(key).tolist(), **(identity or {})}):
-        arrays = arrays_of(experiment)
-        work = Work(lambda _: experiment, [()], key[None], arrays, experiment.steps)
-        _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
+    names = metric_names(experiment)
+    with _opened(experiment, key, directory, identity, mesh, strategy, watch) as (place, program, members):
         outcome = execute(
             program,
-            stack_members([()], key[None], pad_to=1),
+            members,
             evaluation_steps(experiment),
-            metric_names(experiment),
+            names,
             directory=place,
             saving=saving,
             watch=watch,
         )
     rows = [{name: value for name, value in row.items() if name != "member"} for row in outcome.rows]
-    return Fitted(tree.take(outcome.carry.state, 0), rows, outcome.ends[0])
+    return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0])
+
+
+def state_at(
+    experiment: Experiment,
+    key: jax.Array,
+    step: int,
+    *,
+    directory: Folder | str | None = None,
+    identity: Mapping[str, Any] | None = None,
+    mesh: Mapping[str, int] | None = None,
+    strategy: Strategy = "jit",
+) -> State:
+    """The learner's state after `step` updates of a run, as it was: the steps are taken again.
+
+    So a failed run's last good state costs nothing until somebody asks for it:
+    `state_at(experiment, key, fitted.end["step"], directory=...)`.
+
+    Args:
+      experiment: what was run.
+      key: the run's root key.
+      step: updates, from 0 to `experiment.steps`.
+      directory: the run's, from whose nearest checkpoint before it goes on; from the start if None.
+      identity: as it was given to `fit`.
+      mesh: likewise.
+      strategy: likewise.
+
+    Raises:
+      ValueError: a step out of range, or as `fit`.
+    """
+    if not 0 <= step <= experiment.steps:
+        raise ValueError(f"step is {step}; expected one from 0 to the run's {experiment.steps}")
+    with _opened(experiment, key, directory, identity, mesh, strategy, Watch()) as (place, program, members):
+        members = program.place(members)
+        done, carry = restored(program, members, place, until=step)
+        if done < step:
+            carry, _ = program.advance(members, carry, done, step)
+        if (ended := int(host_copy(carry.step)[0])) < step:
+            raise ValueError(f"the run ended after step {ended}; ask for a step up to that, not for {step}")
+    return tree.take(carry.state, 0)
+
+
+@contextlib.contextmanager
+def _opened(
+    experiment: Experiment,
+    key: jax.Array,
+    directory: Folder | str | None,
+    identity: Mapping[str, Any] | None,
+    mesh: Mapping[str, int] | None,
+    strategy: Strategy,
+    watch: Watch,
+) -> Iterator[tuple[Folder | None, Program, Member]]:
+    """A run's folder, held while this lasts, its compiled program and its one member."""
+    prepare()
+    make_room_for(mesh, strategy)
+    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
+    place = folder(directory) if directory else None
+    with held(place, {"key": jax.random.key_data(key).tolist(), **(identity or {})}):
+        work = Work(lambda _: experiment, [()], key[None], arrays_of(experiment), experiment.steps)
+        _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
+        yield place, program, stack_members([()], key[None], pad_to=1)

@@ -6,7 +6,7 @@ call, nor a save, nor an interruption changes a bit of it.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,9 +16,10 @@ from fdl.parallel.hosts import agreed, heard, is_first, several
 from fdl.parallel.spread import host_copy
 from fdl.train import folder
 from fdl.train.checkpoint import Checkpoints, open_checkpoints
-from fdl.train.member import Carry, Member, Row
+from fdl.train.member import Carry, Member
 from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program, Pulse
+from fdl.train.rows import Row
 from fdl.train.signals import Interrupted, caught
 
 CALL_SECONDS = 0.25
@@ -32,15 +33,11 @@ class Saving(NamedTuple):
       seconds: between saves; saves cost what they cost by time, not by steps.
       steps: between saves, if they are to be at fixed steps.
       keep: how many of the last checkpoints to keep.
-      best: a metric (`"validation/accuracy"`, the mean over members) of which to keep the best too.
-      better: which way `best` is better.
     """
 
     seconds: float = 60.0
     steps: int | None = None
     keep: int = 2
-    best: str | None = None
-    better: Literal["higher", "lower"] = "higher"
 
 
 class Watch(NamedTuple):
@@ -60,7 +57,8 @@ class Outcome(NamedTuple):
 
     Attributes:
       carry: its final carry, leaves `[members, ...]`.
-      rows: every evaluation: `{"member": index, "step": updates, metric: value, ...}`.
+      rows: every evaluation: `{"member": index, "step": updates, metric: value, ...}`; where a run's result
+        may be another state than its last, also whether this one is it so far, as `"best"`.
       ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
         failed one the `"metric"` that was not finite at the step after.
     """
@@ -101,17 +99,41 @@ def execute(
         loop = _Loop(program, members, real, names, None, None, saving, watch)
         loop.begin(program.init(members), 0, [])
         return loop.run(schedule, asked=lambda: False)
-    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
-    checkpoints = open_(directory / "checkpoints", keep=saving.keep, say=watch.say)
+    checkpoints = _checkpoints(directory, keep=saving.keep, say=watch.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
-        restored = checkpoints.restore(program.abstract)
+        restored = checkpoints.restore(program.abstract, None)
         done, carry = restored or (0, program.init(members))
         loop.begin(carry, done, _rows_until(done, directory / "metrics.jsonl"))
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
+
+
+def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:
+    """The newest stored carry of a population at or before a step, and its step; else the first one.
+
+    Args:
+      program: the compiled functions.
+      members: placed on the devices.
+      directory: where `execute` left checkpoints, if anywhere.
+      until: the step.
+    """
+    found = None
+    if directory is not None:
+        checkpoints = _checkpoints(directory, keep=Saving().keep, say=lambda _: None)
+        try:
+            found = checkpoints.restore(program.abstract, until)
+        finally:
+            checkpoints.close()
+    return found or (0, program.init(members))
+
+
+def _checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
+    """The checkpoints of a population's folder, on a disk or in a store."""
+    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
+    return open_(directory / "checkpoints", keep=keep, say=say)
 
 
 def _rows_until(done: int, path: Folder) -> list[dict[str, Any]]:
@@ -145,7 +167,7 @@ class _Loop:
         self.call_steps = self.wanted_steps = 1
         self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
-        self.live, self.best = True, -np.inf
+        self.live = True
 
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
@@ -166,7 +188,7 @@ class _Loop:
             and self.done > self.saved_step
             and any(e["status"] != "failed" for e in outcome.ends)
         ):
-            self.checkpoints.save(self.done, self.carry, None)
+            self.checkpoints.save(self.done, self.carry)
         return outcome
 
     def _agree(self, asked: Callable[[], bool]) -> tuple[list[int], bool]:
@@ -187,8 +209,6 @@ class _Loop:
         if end == evaluate_at:
             self.carry, row = self.program.evaluate(self.members, self.carry)
             self.unread.append((0, row))
-            if self.saving.best:
-                self._save_if_best()
         self._read(leave=1 if end < evaluate_at else 2)
 
     def _read(self, *, leave: int) -> None:
@@ -214,21 +234,13 @@ class _Loop:
         fresh = [
             {"member": index, "step": int(row.step[index])}
             | {name: float(row.metrics[name][index]) for name in self.names}
+            | ({} if self.carry.kept is None else {"best": bool(row.best[index])})
             for index in np.flatnonzero(row.valid & self.real)
             for index in [int(index)]
         ]
         self.rows += fresh
         if self.directory and fresh and is_first():
             folder.append_rows(self.directory / "metrics.jsonl", fresh)
-
-    def _save_if_best(self) -> None:
-        self._read(leave=0)
-        sign = 1 if self.saving.better == "higher" else -1
-        fresh = [row[self.saving.best or ""] for row in self.rows if row["step"] == self.done]
-        score = sign * float(np.mean(fresh)) if fresh else -np.inf
-        if score > self.best:
-            self.best = score
-            self._save(score)
 
     def _save_is_due(self) -> bool:
         if not self.checkpoints:
@@ -238,10 +250,10 @@ class _Loop:
         elapsed = time.monotonic() - self.saved_at
         return elapsed > self.saving.seconds and not self.checkpoints.busy()
 
-    def _save(self, score: float | None = None) -> None:
+    def _save(self) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
         if self.checkpoints and self.live and self.done > self.saved_step:
-            self.checkpoints.save(self.done, self.carry, score)
+            self.checkpoints.save(self.done, self.carry)
             self.saved_at, self.saved_step = time.monotonic(), self.done
 
     def _interrupt(self, asked: list[int]) -> None:

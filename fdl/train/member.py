@@ -12,6 +12,7 @@ from jax.core import Tracer
 from fdl import rng, tree
 from fdl.experiment import Experiment, Source, State
 from fdl.metrics import Mean
+from fdl.train.rows import Kept, Row, best_of, first_lost, keep, mean_of, step_metrics
 
 Build = Callable[[Any], Experiment]
 """`config -> Experiment`; the function `experiment` of an experiment's file."""
@@ -35,36 +36,26 @@ class Carry(NamedTuple):
     """All that a run is at a step; what a checkpoint holds.
 
     Attributes:
-      state: the learner's state.
-      step: updates done, int32 scalar.
-      sums: sums of the step metrics since the last evaluation, scalars by name.
-      summed: steps in `sums`, int32 scalar.
+      state: the learner's latest state. Of a run that has ended it means nothing: steps of a population are
+        taken by all members, and the ended one's are not selected away, as that would copy every state at
+        every step (seen: 40 times the time of a step that updates a replay buffer).
+      step: updates done, int32 scalar; inside a loop the steps that it has taken, also of an ended run.
+      ended: updates done when the run ended, int32 scalar; of no meaning before.
+      sums: sums of the step metrics since the last evaluation, by name.
+      kept: the state that is the run's result, if that may be another than the latest; else None.
       stopper: the state of early stopping, or None.
       stopped: whether early stopping (or padding) ended the run, bool scalar.
-      failed: index into `metric_names` of the metric that was not finite, or -1; int32 scalar.
+      failed: index into `metric_names` of the required metric that was not finite, or -1; int32 scalar.
     """
 
     state: State
     step: jax.Array
-    sums: Mapping[str, jax.Array]
-    summed: jax.Array
+    ended: jax.Array
+    sums: Mapping[str, Mean]
+    kept: Kept | None
     stopper: Any
     stopped: jax.Array
     failed: jax.Array
-
-
-class Row(NamedTuple):
-    """One evaluation.
-
-    Attributes:
-      step: updates done, int32 scalar.
-      metrics: float32 scalars as `metric_names` lists them.
-      valid: bool scalar; False where the run had ended before.
-    """
-
-    step: jax.Array
-    metrics: Mapping[str, jax.Array]
-    valid: jax.Array
 
 
 def sources_of(experiment: Experiment) -> dict[str, Source]:
@@ -77,28 +68,22 @@ def arrays_of(experiment: Experiment) -> dict[str, Any]:
     return {split: source.arrays for split, source in sources_of(experiment).items()}
 
 
-def metric_names(experiment: Experiment) -> tuple[str, ...]:
-    """The names of all metrics in a row, those of the steps first, as `train/loss`."""
-    key = jax.random.key(0)
-    state = jax.eval_shape(experiment.learner.init, key)
-    names = [f"train/{name}" for name in _step_metrics(experiment, state)]
-    for split, source in sorted(experiment.evaluation.items()):
-        batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), key)
-        metrics = jax.eval_shape(experiment.learner.evaluate, state, batch)
-        names += [f"{split}/{name}" for name in sorted(metrics)]
-    return tuple(names)
+def result_of(carry: Carry) -> State:
+    """The learner's state that is the run's result."""
+    return carry.state if carry.kept is None else carry.kept.state
 
 
 def init(build: Build, member: Member) -> Carry:
     """The carry of a run before its first step."""
     experiment = build(member.config)
     state = experiment.learner.init(rng.stream(member.key, "init"))
-    names = _step_metrics(experiment, state)
+    kept = Kept(state, jnp.float32(jnp.nan)) if best_of(experiment) or experiment.stop else None
     return Carry(
         state=state,
         step=jnp.int32(0),
-        sums={name: jnp.float32(0) for name in names},
-        summed=jnp.int32(0),
+        ended=jnp.int32(0),
+        sums={name: Mean(jnp.float32(0), jnp.float32(0)) for name in step_metrics(experiment, state)},
+        kept=kept,
         stopper=experiment.stop.init() if experiment.stop else None,
         stopped=~member.live,
         failed=jnp.int32(-1),
@@ -111,13 +96,13 @@ def advance(build: Build, member: Member, arrays: Any, carry: Carry, end: jax.Ar
     The number of steps is a value, not a shape: any chunking runs the same program, bit for bit.
     """
     step = _stepper(build, member, arrays)
-    return _settled(carry, lax.while_loop(lambda c: (c.step < end) & is_live(c), step, carry))
+    more = lambda c: _any_member((c.step < end) & is_live(c))  # noqa: E731
+    return _settled(lax.while_loop(more, step, carry))
 
 
 def advance_once(build: Build, member: Member, arrays: Any, carry: Carry) -> Carry:
-    """One step, for plans that loop on the host; a run that has ended stays as it is."""
-    stepped = _settled(carry, _stepper(build, member, arrays)(carry))
-    return tree.where(is_live(carry), stepped, carry)
+    """One step, for plans that loop on the host."""
+    return _settled(_stepper(build, member, arrays)(carry))
 
 
 def is_live(carry: Carry) -> jax.Array:
@@ -152,26 +137,25 @@ def close(
 ) -> tuple[Carry, Row]:
     """Turns the step metrics since the last evaluation and the splits' sums into a row."""
     experiment = build(member.config)
-    count = jnp.maximum(carry.summed, 1)
-    metrics = {f"train/{name}": carry.sums[name] / count for name in sorted(carry.sums)}
-    for split in sorted(sums):
-        for name, mean in sorted(sums[split].items()):
-            metrics[f"{split}/{name}"] = jnp.asarray(mean.value, jnp.float32)
+    means = {f"train/{name}": carry.sums[name] for name in sorted(carry.sums)}
+    means |= {f"{split}/{name}": mean for split in sorted(sums) for name, mean in sorted(sums[split].items())}
+    metrics = {name: jnp.asarray(mean.value, jnp.float32) for name, mean in means.items()}
     live = is_live(carry)
-    finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
+    failed = first_lost(means, experiment.learner.required)
+    kept, best = keep(carry.kept, carry.state, metrics, best_of(experiment), live & (failed < 0))
     stopper, stopped = carry.stopper, carry.stopped
     if experiment.stop:
         stopper, stop = experiment.stop.update(stopper, metrics)
         stopped |= stop
-    failed = jnp.where(jnp.all(finite), -1, jnp.argmin(finite)).astype(jnp.int32)
     closed = carry._replace(
         sums=jax.tree.map(jnp.zeros_like, carry.sums),
-        summed=jnp.int32(0),
+        ended=jnp.where(live, carry.step, carry.ended),
+        kept=kept,
         stopper=tree.where(live, stopper, carry.stopper),
         stopped=jnp.where(live, stopped, carry.stopped),
         failed=jnp.where(live, failed, carry.failed),
     )
-    return closed, Row(carry.step, metrics, live)
+    return closed, Row(carry.step, metrics, live, best)
 
 
 def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
@@ -182,8 +166,9 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
       key: the run's root key, as `jax.random.key(seed)`.
 
     Returns:
-      The final state and the rows `[evaluations]`; the same numbers as `fit` gives. Rows after an
-      early stop or a failure are not valid.
+      The run's result, its last or best state (of a failed run without a best one, one that means nothing),
+      and the rows `[evaluations]`; the same numbers as `fit` gives. Rows after an early stop or a failure are
+      not valid.
 
     Raises:
       ValueError: the data of a source stays on the host.
@@ -200,7 +185,7 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
 
     carry = init(lambda _: experiment, member)
     carry, rows = lax.scan(period, carry, jnp.asarray(evaluation_steps(experiment), jnp.int32))
-    return carry.state, rows
+    return result_of(carry), rows
 
 
 def evaluation_steps(experiment: Experiment) -> list[int]:
@@ -218,41 +203,48 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
         batch = experiment.train.batch(inputs, carry.step, data_key)
         key = jax.random.fold_in(step_key, carry.step)
         state, metrics = experiment.learner.step(carry.state, batch, key)
-        values = [jnp.asarray(metrics[name], jnp.float32) for name in sorted(carry.sums)]
-        finite = jnp.stack([jnp.isfinite(value) for value in values])
-        good = jnp.all(finite)
-        # A step whose metrics are not finite is not taken: the state stays the last good one.
+        given = {f"train/{name}": metrics[name] for name in sorted(carry.sums)}
+        lost, live = first_lost(given, experiment.learner.required), is_live(carry)
+        means = {name: mean_of(metrics[name]) for name in carry.sums}
+        counts = live & (lost < 0)
+        # Only scalars are selected. The step is taken as it comes: what chooses between the new state and the
+        # old keeps both alive, so that no buffer in it can be updated in place.
         return carry._replace(
-            state=tree.where(good, state, carry.state),
+            state=state,
             step=carry.step + 1,  # whatever happens: see `_settled`
-            sums={
-                name: carry.sums[name] + jnp.where(good, v, 0)
-                for name, v in zip(sorted(carry.sums), values, strict=True)
-            },
-            summed=carry.summed + 1,
-            failed=jnp.where(good, -1, jnp.argmin(finite)).astype(jnp.int32),
+            ended=jnp.where(live, carry.step, carry.ended),
+            sums=jax.tree.map(lambda sum, new: sum + jnp.where(counts, new, 0), carry.sums, means),
+            failed=jnp.where(live, lost, carry.failed),
         )
 
     return step
 
 
-def _settled(before: Carry, after: Carry) -> Carry:
-    """Takes back the count of a step that failed just now.
+def _settled(after: Carry) -> Carry:
+    """Puts the count of a run that has ended back to where it did.
 
     In the loop the count must not depend on what a step computed: on CPU a program whose next batch
     waits for that was seen to take nearly twice the time.
     """
-    lost = ((before.failed < 0) & (after.failed >= 0)).astype(jnp.int32)
-    return after._replace(step=after.step - lost, summed=after.summed - lost)
+    return after._replace(step=jnp.where(is_live(after), after.step, after.ended))
+
+
+@jax.custom_batching.custom_vmap
+def _any_member(live: jax.Array) -> jax.Array:
+    """Whether a loop goes on: under `vmap`, while it does for any member.
+
+    JAX would select every array of every member at every step, new or old, by a condition a member.
+    """
+    return live
+
+
+@_any_member.def_vmap
+def _(size: int, batched: list[bool], live: jax.Array) -> tuple[jax.Array, bool]:
+    del size, batched
+    return jnp.any(live), False
 
 
 def _inputs(source: Source, arrays: Any) -> Any:
     """The given arrays, but those that the traced config decides as they are inside the trace."""
     choose = lambda own, given: own if isinstance(own, Tracer) else given  # noqa: E731
     return jax.tree.map(choose, source.arrays, arrays)
-
-
-def _step_metrics(experiment: Experiment, state: State) -> list[str]:
-    key = jax.random.key(0)
-    batch = jax.eval_shape(experiment.train.batch, experiment.train.arrays, jnp.int32(0), key)
-    return sorted(jax.eval_shape(experiment.learner.step, state, batch, key)[1])

@@ -42,9 +42,9 @@ def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -
     copying = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="copies")
     copies: list[concurrent.futures.Future[None]] = []
 
-    def save(step: int, carry: Any, score: float | None) -> None:
+    def save(step: int, carry: Any) -> None:
         agreed(lambda: [copied.result() for copied in copies])
-        local.save(step, carry, score)
+        local.save(step, carry)
         if is_first():
             copies[:] = [copying.submit(copy)]
 

@@ -16,8 +16,9 @@ from fdl.parallel.plan import Plan, split_over, whole_on
 from fdl.parallel.spread import assembled, put, readable
 from fdl.train import member as one
 from fdl.train.feed import Feed
-from fdl.train.member import Build, Carry, Member, Row
+from fdl.train.member import Build, Carry, Member
 from fdl.train.parts import Parts, fetched, lifted, parts_of, ready
+from fdl.train.rows import Row
 from fdl.train.runtime import make_room
 
 
