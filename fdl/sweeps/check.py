@@ -20,7 +20,7 @@ from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, i
 from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for
 
-RESERVED = ("arm", "seed", "step", "status")
+RESERVED = ("arm", "seed", "step", "status", "best")
 """The result's own columns."""
 
 

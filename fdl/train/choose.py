@@ -143,11 +143,18 @@ def compile_for(work: Work, plan: Plan) -> Program:
 
 
 def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> tuple[Choice, Program]:
-    best, program, tried = None, None, []
+    best, program, tried, refused = None, None, [], None
     for plan in plans:
         if best and plan.fsdp > plans[0].fsdp:  # only for what fits on no device
             continue
-        fitting, candidate = _fit_memory(work, plan)
+        try:
+            fitting, candidate = _fit_memory(work, plan)
+        except (NotImplementedError, jax.errors.JaxRuntimeError) as error:
+            # What one plan cannot be compiled for, as a call back to Python on several devices, another may.
+            refused = refused or error
+            tried.append(f"cannot be compiled ({_short(error)}): {plan}")
+            say(tried[-1])
+            continue
         if candidate.memory_bytes > _memory_limit() and (best or plan is not plans[-1]):
             tried.append(f"{candidate.memory_bytes / 1e6:,.0f} MB a device are too many for {fitting}")
             say(tried[-1])
@@ -160,10 +167,16 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
         left = best.seconds * work.steps * len(work.configs)
         if left < WORTH_COMPILING * candidate.compile_seconds:
             break
-    assert best is not None and program is not None
+    if best is None or program is None:
+        raise ValueError(f"the experiment compiles under no plan: {_short(refused)}") from refused
     others = f"fastest of {len(tried)}: {'; '.join(tried)}"
     reason = others if len(tried) > 1 else "the run is too short for trying others to pay"
     return best._replace(reason=reason), program
+
+
+def _short(error: BaseException | None) -> str:
+    """The first line of what a compiler says, which may go on with the whole program."""
+    return next(iter(str(error).strip().splitlines()), "")[:200]
 
 
 def _fit_memory(work: Work, plan: Plan) -> tuple[Plan, Program]:

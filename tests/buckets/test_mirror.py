@@ -49,7 +49,7 @@ def restored(checkpoints: Checkpoints) -> tuple[int, float]:
     """The step and the value that are read."""
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)  # noqa: E731
-    found = checkpoints.restore(jax.tree.map(shape, weights(0)))
+    found = checkpoints.restore(jax.tree.map(shape, weights(0)), None)
     assert found is not None
     step, carry = found
     value = float(carry["weights"][-1])
@@ -60,8 +60,8 @@ def restored(checkpoints: Checkpoints) -> tuple[int, float]:
 def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     directory, store, said = bucket.folder(f"{root}/again/checkpoints"), bucket.store(epath.Path(root)), []
     with_two = mirror.open_mirrored(directory, keep=2, say=print)
-    with_two.save(15, weights(1), None)
-    with_two.save(20, weights(2), None)
+    with_two.save(15, weights(1))
+    with_two.save(20, weights(2))
     with_two.close()
     data = max(store.find(f"{directory}/20", detail=True).values(), key=lambda one: one["size"])
     store.pipe_file(data["name"], bytes(data["size"]))
@@ -70,7 +70,7 @@ def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     mended = mirror.open_mirrored(directory, keep=1, say=said.append)
     assert restored(mended) == (15, 1.0)
     assert f"{directory}/20" in said[0] and "going on from step 15" in said[0]
-    mended.save(20, weights(3), None)
+    mended.save(20, weights(3))
     mended.close()
     again = mirror.open_mirrored(directory, keep=1, say=said.append)
     assert restored(again) == (20, 3.0) and len(said) == 1
@@ -82,7 +82,7 @@ def test_a_damaged_copy_is_moved_aside_and_made_again(root):
 def test_what_could_not_be_sealed_takes_nothing_away(root, monkeypatch):
     directory = bucket.folder(f"{root}/full/checkpoints")
     opened = mirror.open_mirrored(directory, keep=1, say=print)
-    opened.save(1, weights(1), None)
+    opened.save(1, weights(1))
     while opened.busy():
         time.sleep(0.01)
 
@@ -90,7 +90,7 @@ def test_what_could_not_be_sealed_takes_nothing_away(root, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(checkpoint, "write_json", full)
-    opened.save(2, weights(2), None)
+    opened.save(2, weights(2))
     with pytest.raises(OSError, match="no checksums"):
         opened.close()
     opened = mirror.open_mirrored(directory, keep=1, say=print)

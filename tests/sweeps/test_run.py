@@ -8,13 +8,15 @@ import sys
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import fdl
+from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, forecast, grid, stored, sweep
-from fdl.train import Saving, early_stopping
+from fdl.train import Saving, choose, early_stopping
 from tests.driver import in_use
 from tests.toy import Config, experiment
 
@@ -24,8 +26,6 @@ SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 @pytest.fixture
 def compiled(monkeypatch):
     """The populations that are compiled, in order."""
-    from fdl.train import choose
-
     done, real = [], choose.compile_program
 
     def counting(build, members, arrays, plan):
@@ -168,6 +168,7 @@ def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
         sweep(experiment, space, workdir=tmp_path, saving=Saving(steps=5), progress=Progress(step=crash))
     assert not list(tmp_path.glob("units/*/done.json")) and list(tmp_path.glob("units/*/checkpoints/*0"))
     code = f"""
+from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, grid, sweep
 from tests.toy import Config, experiment
 space = grid(Config(), lr=(0.01, 0.05), seeds=3)
@@ -298,3 +299,41 @@ def test_forecast_trains_nothing():
 def test_configs_that_differ_only_in_traced_fields_share_a_program():
     assert len({jax.tree.structure(t.config) for t in SPACE.trials}) == 2
     assert dataclasses.replace(Config(), lr=0.3) in {t.config for t in grid(Config(), lr=(0.3,)).trials}
+
+
+def test_a_step_may_call_back_to_python_whatever_the_plan(plans):
+    def build(config):
+        one = experiment(config)
+
+        def step(state, batch, key):
+            state, metrics = one.learner.step(state, batch, key)
+            shape = jax.ShapeDtypeStruct((), jnp.float32)
+            double = jax.pure_callback(lambda x: 2 * x, shape, metrics["loss"], vmap_method="sequential")
+            return state, {**metrics, "double": double}
+
+        return one._replace(learner=one.learner._replace(step=step))
+
+    result = sweep(build, grid(Config(steps=10), lr=(0.01, 0.02)))
+    assert "2 devices" in result.meta["programs"][0]["plan"]
+    np.testing.assert_allclose(result.last()["train/double"], 2 * result.last()["train/loss"], rtol=1e-6)
+
+
+def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
+    compile_for = choose.compile_for
+    lines = []
+
+    def refusing(work, plan):
+        if plan.population > 1:
+            raise NotImplementedError("not on several devices\n" + "jaxpr\n" * 1000)
+        return compile_for(work, plan)
+
+    monkeypatch.setattr(choose, "compile_for", refusing)
+    monkeypatch.setattr(
+        choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2), Plan(2, "map", "scan")]
+    )
+    space = grid(Config(steps=10), lr=(0.01, 0.02))
+    assert len(sweep(experiment, space, progress=Progress(lines.append)).last()) == 2
+    assert any("cannot be compiled (not on several devices): 2 members" in line for line in lines)
+    monkeypatch.setattr(choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2)])
+    with pytest.raises(ValueError, match=r"compiles under no plan: not on several devices$"):
+        sweep(experiment, grid(Config(steps=11), lr=(0.01, 0.02)))

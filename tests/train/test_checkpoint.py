@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdl.train import Interrupted, Saving, Watch, fit
+from fdl.experiment import Best
+from fdl.train import Interrupted, Saving, Watch, fit, state_at
 from fdl.train.checkpoint import open_checkpoints
 from tests.driver import in_use
 from tests.toy import Config, experiment
@@ -67,12 +68,26 @@ def test_a_finished_run_does_nothing(tmp_path):
     assert kept == {path: time for path, time in files.items() if "checkpoints" in path.parts}
 
 
-def test_the_last_n_and_the_best_are_kept(tmp_path):
-    saving = Saving(steps=5, keep=2, best="test/loss", better="higher")
-    fitted = fit(experiment(Config()), KEY, directory=tmp_path, saving=saving)
-    best = max(fitted.rows, key=lambda row: row["test/loss"])["step"]
-    assert best == 10, "the toy's loss falls, so that the highest is the first"
-    assert steps_in(tmp_path) == [10, 35, 40]
+def test_the_last_n_are_kept_and_the_best_state_is_in_each(tmp_path):
+    one = experiment(Config())._replace(best=Best("test/loss", "higher"))
+    with pytest.raises(Stop):
+        fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2), watch=crash_at(35))
+    fitted = fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2))
+    assert [row["best"] for row in fitted.rows] == [True, False, False, False], "the toy's loss falls"
+    same(fitted.state, fit(experiment(Config(steps=10)), KEY).state)
+    assert steps_in(tmp_path) == [35, 40]
+
+
+def test_any_state_of_a_run_can_be_had_again(tmp_path):
+    one = experiment(Config())
+    fit(one, KEY, directory=tmp_path, saving=Saving(steps=15))
+    before = rows_in(tmp_path), steps_in(tmp_path)
+    for step in (0, 7, 33):  # before the first checkpoint, and after one
+        expected = state_at(one, KEY, step)
+        same(expected, state_at(one, KEY, step, directory=tmp_path))
+    assert (rows_in(tmp_path), steps_in(tmp_path)) == before, "it is only read"
+    with pytest.raises(ValueError, match="step is 41; expected one from 0 to the run's 40"):
+        state_at(one, KEY, 41)
 
 
 def test_a_checkpoint_holds_everything(tmp_path):
@@ -82,7 +97,7 @@ def test_a_checkpoint_holds_everything(tmp_path):
         (tmp_path / "checkpoints" / str(steps_in(tmp_path)[-1]) / "state" / "_METADATA").read_text()
     )
     names = " ".join(tree["tree_metadata"])
-    for part in ("weights", "momentum", "step", "sums", "summed", "stopped", "failed"):
+    for part in ("weights", "momentum", "step", "sums", "ended", "stopped", "failed"):
         assert f"'{part}'" in names
 
 
@@ -124,7 +139,7 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     carry = {"weights": jax.device_put(values, place), "key": jax.device_put(KEY, place)}
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=3, say=print)
     for step in (1, 2):
-        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry), None)
+        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry))
     checkpoints.close()
     raw = np.asarray(values).tobytes()
     (path,) = [path for path in data_files(tmp_path, 2) if raw[:1000] in path.read_bytes()]
@@ -133,7 +148,7 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     path.write_bytes(whole)
     lines = []
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), carry)
-    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(abstract)
+    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(abstract, None)
     assert restored is not None and restored[0] == 1 and "checksum" in lines[0]
     same(restored[1]["weights"], values)
 
@@ -258,7 +273,7 @@ def test_a_save_does_not_hold_up_the_step(tmp_path):
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=1, say=print)
     jax.block_until_ready(state)
     began = time.perf_counter()
-    checkpoints.save(2, state, None)
+    checkpoints.save(2, state)
     blocked = time.perf_counter() - began
     checkpoints.close()
     whole = time.perf_counter() - began
