@@ -40,7 +40,9 @@ def main() -> None:
     experiment = task._replace(evaluation={}, evaluate_every=STEPS)
     key = jax.random.key(0)
     arrays = arrays_of(experiment)
-    choice, program = choose(Work(lambda _: experiment, [()], key[None], arrays, STEPS), say=print)
+    choice, program = choose(
+        Work(lambda _: experiment, experiment, [()], key[None], arrays, STEPS), say=print
+    )
     members = stack_members([()], key[None], pad_to=1)
     schedule, names = evaluation_steps(experiment), metric_names(experiment)
     placed = jax.device_put(arrays["train"])

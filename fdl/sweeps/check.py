@@ -16,12 +16,14 @@ from fdl.parallel.plan import Strategy, check_mesh
 from fdl.sweeps.population import Group, groups_of, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import plans_for
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init
+from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, experiment_of, init
 from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for
 
 RESERVED = ("arm", "seed", "step", "status", "best")
 """The result's own columns."""
+HIDDEN = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+"""What JAX raises where a traced value is asked for as a number or as an array of NumPy's."""
 
 
 def checked_groups(
@@ -79,14 +81,14 @@ def named_fields(group: Group) -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.ConcretizationTypeError as error:
+    except HIDDEN as error:
         config = group.trials[0].config
         guilty = [name for name in traced_fields(type(config)) if not _traceable(group, config, name)]
         if not guilty:
             raise
         raise ValueError(
-            f"{type(config).__name__}.{' and '.join(guilty)}: a traced value decides Python control flow "
-            "or a shape; declare it `fdl.static(...)`, or write the choice with jnp.where or lax.cond"
+            f"{type(config).__name__}.{' and '.join(guilty)}: a traced value decides Python control flow or "
+            "a shape, or goes to NumPy; declare it `fdl.static(...)`, or write it with jnp.where or lax.cond"
         ) from error
 
 
@@ -95,8 +97,9 @@ def _trace(group: Group, config: Any) -> None:
 
     def whole(traced: Any, arrays: Any) -> Any:
         run = Member(traced, jax.random.key(0), jnp.bool_(True))
-        carry = init(group.build, run)
-        return evaluate(group.build, run, arrays, advance_once(group.build, run, arrays, carry))
+        experiment = experiment_of(group.build, run)
+        build = lambda _: experiment  # noqa: E731
+        return evaluate(build, run, arrays, advance_once(build, run, arrays, init(build, run)))
 
     jax.eval_shape(whole, config, arrays_of(group.experiment))
 
@@ -111,6 +114,6 @@ def _traceable(group: Group, config: Any, name: str) -> bool:
 
     try:
         _trace(group._replace(build=build), jnp.float32(getattr(config, name)))
-    except jax.errors.ConcretizationTypeError:
+    except HIDDEN:
         return False
     return True

@@ -89,7 +89,9 @@ def work_of(group: Group, trials: Sequence[Trial]) -> Work:
     """What the plan for some of a group's trials is chosen for."""
     keys = jnp.stack([jax.random.key(trial.seed) for trial in trials])
     configs = [trial.config for trial in trials]
-    return Work(group.build, configs, keys, arrays_of(group.experiment), group.experiment.steps)
+    return Work(
+        group.build, group.experiment, configs, keys, arrays_of(group.experiment), group.experiment.steps
+    )
 
 
 def train(

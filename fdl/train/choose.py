@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from fdl.data.places import cache_folder
+from fdl.experiment import Experiment
 from fdl.parallel.agree import check_agreement
 from fdl.parallel.candidates import candidates, unmeasured
 from fdl.parallel.hosts import agreed, processes, several
@@ -15,7 +16,7 @@ from fdl.parallel.plan import Plan, Strategy
 from fdl.serialization import digest
 from fdl.train import member as one
 from fdl.train.folder import read_json, write_json
-from fdl.train.member import Build
+from fdl.train.member import Build, Carry, Member
 from fdl.train.program import Program, compile_program, stack_members
 from fdl.train.runtime import device_memory, machine
 
@@ -34,6 +35,7 @@ class Work(NamedTuple):
 
     Attributes:
       build: the experiment as a function of the config.
+      experiment: that of the first member.
       configs: each member's config.
       keys: each member's root key `[members]`.
       arrays: the sources' arrays by split.
@@ -41,6 +43,7 @@ class Work(NamedTuple):
     """
 
     build: Build
+    experiment: Experiment
     configs: Sequence[Any]
     keys: jax.Array
     arrays: Any
@@ -80,7 +83,7 @@ def choose(
     """
     plans = plans_for(work, members=members, mesh=mesh, strategy=strategy)
     if several():
-        check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
+        check_agreement(work.experiment, plans[0], work.keys[0])
         plan, program = _fit_memory(work, plans[0])
         why = "the mesh as given" if mesh else "unmeasured, as all must come to the same"
         return Choice(plan, f"all devices of {processes()} processes, {why}", float("nan")), program
@@ -91,7 +94,7 @@ def choose(
         program = compile_for(work, choice.plan)
         if program.memory_bytes <= _memory_limit():  # less may be free than there was
             return choice, program
-    check_agreement(work.build(work.configs[0]), plans[0], work.keys[0])
+    check_agreement(work.experiment, plans[0], work.keys[0])
     best, program = _measure_all(work, plans, say)
     given = [word for word, value in (("mesh", mesh), ("strategy", strategy != "jit")) if value]
     if given:
@@ -117,7 +120,7 @@ def plans_for(
     if several() and strategy == "pmap":
         raise ValueError(f"pmap runs in one process, and here are {processes()}; take jit or shard_map")
     devices, count = jax.devices(), min(members or len(work.configs), len(work.configs))
-    rows = rows_of(work.build(work.configs[0]))
+    rows = rows_of(work.experiment)
     on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
     platform, wanted = devices[0].platform, mesh
     if mesh is None and strategy != "jit":
@@ -223,7 +226,11 @@ def _key(work: Work, plans: list[Plan]) -> str:
     """The program's fingerprint: its code as the compiler gets it, the work and the machine."""
     members = stack_members(work.configs[:1], work.keys[:1], pad_to=1)
     member = jax.tree.map(lambda leaf: leaf[0], members)
-    carry = jax.eval_shape(lambda m: one.init(work.build, m), member)
-    advance = jax.jit(lambda m, a, c: one.advance_once(work.build, m, a, c))
-    code = advance.lower(member, work.arrays, carry).as_text()
+
+    def start_and_step(member: Member, arrays: Any) -> Carry:
+        experiment = one.experiment_of(work.build, member)
+        build = lambda _: experiment  # noqa: E731
+        return one.advance_once(build, member, arrays, one.init(build, member))
+
+    code = jax.jit(start_and_step).lower(member, work.arrays).as_text()
     return digest([code, machine(), len(work.configs), work.steps, plans])

@@ -139,6 +139,8 @@ def _opened(
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
     with held(place, {"key": jax.random.key_data(key).tolist(), **(identity or {})}):
-        work = Work(lambda _: experiment, [()], key[None], arrays_of(experiment), experiment.steps)
+        work = Work(
+            lambda _: experiment, experiment, [()], key[None], arrays_of(experiment), experiment.steps
+        )
         _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
         yield place, program, stack_members([()], key[None], pad_to=1)

@@ -68,6 +68,13 @@ def arrays_of(experiment: Experiment) -> dict[str, Any]:
     return {split: source.arrays for split, source in sources_of(experiment).items()}
 
 
+def experiment_of(build: Build, member: Member) -> Experiment:
+    """The member's experiment. What JAX computes in `build` of no traced value is a value there, as it is
+    outside of a trace: data that it makes may go on to NumPy."""
+    with jax.ensure_compile_time_eval():
+        return build(member.config)
+
+
 def result_of(carry: Carry) -> State:
     """The learner's state that is the run's result."""
     return carry.state if carry.kept is None else carry.kept.state
@@ -75,7 +82,7 @@ def result_of(carry: Carry) -> State:
 
 def init(build: Build, member: Member) -> Carry:
     """The carry of a run before its first step."""
-    experiment = build(member.config)
+    experiment = experiment_of(build, member)
     state = experiment.learner.init(rng.stream(member.key, "init"))
     kept = Kept(state, jnp.float32(jnp.nan)) if best_of(experiment) or experiment.stop else None
     return Carry(
@@ -112,31 +119,27 @@ def is_live(carry: Carry) -> jax.Array:
 
 def evaluate(build: Build, member: Member, arrays: Any, carry: Carry) -> tuple[Carry, Row]:
     """Evaluates every split whole, closes the sums of the step metrics, and asks early stopping."""
-    sums = {}
-    for split, source in build(member.config).evaluation.items():
-        one = functools.partial(measure, build, member, arrays, carry, split)
+    experiment, sums = experiment_of(build, member), {}
+    for split, source in experiment.evaluation.items():
+        one = functools.partial(measure, experiment, arrays, carry, split)
         add = lambda index, total, one=one: jax.tree.map(jnp.add, total, one(index))  # noqa: E731
         first = one(jnp.int32(0))
         sums[split] = lax.fori_loop(1, source.batches, add, first) if source.batches > 1 else first
-    return close(build, member, carry, sums)
+    return close(experiment, carry, sums)
 
 
 def measure(
-    build: Build, member: Member, arrays: Any, carry: Carry, split: str, index: jax.Array
+    experiment: Experiment, arrays: Any, carry: Carry, split: str, index: jax.Array
 ) -> Mapping[str, Mean]:
     """The evaluation metrics of one batch of a split, by name."""
-    experiment = build(member.config)
     key = jax.random.key(0)  # an evaluation reads in a fixed order
     source = experiment.evaluation[split]
     batch = source.batch(_inputs(source, arrays[split]), index, key)
     return dict(experiment.learner.evaluate(carry.state, batch))
 
 
-def close(
-    build: Build, member: Member, carry: Carry, sums: Mapping[str, Mapping[str, Mean]]
-) -> tuple[Carry, Row]:
+def close(experiment: Experiment, carry: Carry, sums: Mapping[str, Mapping[str, Mean]]) -> tuple[Carry, Row]:
     """Turns the step metrics since the last evaluation and the splits' sums into a row."""
-    experiment = build(member.config)
     means = {f"train/{name}": carry.sums[name] for name in sorted(carry.sums)}
     means |= {f"{split}/{name}": mean for split in sorted(sums) for name, mean in sorted(sums[split].items())}
     metrics = {name: jnp.asarray(mean.value, jnp.float32) for name, mean in means.items()}
@@ -195,7 +198,7 @@ def evaluation_steps(experiment: Experiment) -> list[int]:
 
 
 def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Carry]:
-    experiment = build(member.config)
+    experiment = experiment_of(build, member)
     inputs = _inputs(experiment.train, arrays["train"])
     data_key, step_key = rng.stream(member.key, "data"), rng.stream(member.key, "step")
 

@@ -171,6 +171,8 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     }
     given = {name: () if name in feeds else part for name, part in arrays.items()}
 
+    own_experiment = functools.partial(one.experiment_of, parts.build)
+
     def once(own: Any, shared: Any) -> Carry:
         carry, member, fetched = own
         train = {"train": fetched} if "train" in feeds else {}
@@ -178,14 +180,14 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
 
     def measure(name: str) -> Any:
         def part(own: Any, shared: Any) -> Any:
-            return one.measure(parts.build, own[1], {name: shared[0]}, own[0], name, shared[1])
+            return one.measure(own_experiment(own[1]), {name: shared[0]}, own[0], name, shared[1])
 
         lifted_part = lifted(parts, part)
         run = jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
         return in_turn(run, parts.plan)
 
     lift_once = lifted(parts, once, by_hand=True)
-    lift_close = lifted(parts, lambda own, _: one.close(parts.build, own[1], own[0], own[2]))
+    lift_close = lifted(parts, lambda own, _: one.close(own_experiment(own[1]), own[0], own[2]))
     closed = jax.jit(
         lambda carry, m, sums: lift_close((carry, m, sums), ()),
         donate_argnums=0,

@@ -1,6 +1,7 @@
 """Sweeps: what is trained, once, and what its directory holds."""
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -337,3 +338,36 @@ def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
     monkeypatch.setattr(choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2)])
     with pytest.raises(ValueError, match=r"compiles under no plan: not on several devices$"):
         sweep(experiment, grid(Config(steps=11), lr=(0.01, 0.02)))
+
+
+def with_data(change):
+    """The toy with another array of inputs, made by `change(config)`."""
+
+    def build(config):
+        one = experiment(config)
+        return one._replace(train=one.train._replace(arrays={**one.train.arrays, "x": change(config)}))
+
+    return build
+
+
+def test_data_may_be_made_by_jax_and_loaded_once(plans):
+    loads, calls = [], []
+
+    @functools.cache
+    def load(power):
+        loads.append(power)
+        return np.asarray(jax.jit(jax.random.normal, static_argnums=1)(jax.random.key(power), (96, 5)))
+
+    def made(config):
+        calls.append(config)
+        return load(config.power)
+
+    sweep(with_data(made), grid(Config(steps=10), lr=(0.01, 0.02)))
+    assert loads == [1] and len(calls) <= 8
+
+
+def test_a_traced_field_that_goes_to_numpy_is_one_line():
+    with pytest.raises(
+        ValueError, match=r"Config.noise: a traced value .* goes to NumPy; declare it `fdl.static"
+    ):
+        sweep(with_data(lambda config: np.full((96, 5), np.asarray(config.noise))), grid(Config(), seeds=2))
