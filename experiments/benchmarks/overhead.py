@@ -2,11 +2,12 @@
 
     uv run python experiments/benchmarks/overhead.py
 
-A 784-512-512-10 multilayer perceptron on noise, batch 128, Adam (8 MB of state). By turns, in one
-process, after compilation: (a) the best loop that one would write by hand, one compiled `fori_loop` over
+First a 784-512-512-10 multilayer perceptron on noise, batch 128, Adam (8 MB of state): by turns, in one
+process, after compilation, (a) the best loop that one would write by hand, one compiled `fori_loop` over
 all steps; (b) the loop that most people write, a compiled step called from Python; (c) fdl's loop; (d)
-fdl's loop with an asynchronous checkpoint every 1,000 steps. Prints medians, and ratios of pairs in one
-round.
+fdl's loop with an asynchronous checkpoint every 1,000 steps. Then a small network that learns from a replay
+buffer of 51 MB, into which it writes at every step, (a) by hand and (b) by fdl; and a population of four of
+them, side by side. Prints medians, and ratios of pairs in one round.
 """
 
 import statistics
@@ -21,20 +22,31 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import data, models, rng, tasks
+from fdl import data, models, rng, tasks, tree
+from fdl.experiment import Experiment, Learner, Source
+from fdl.parallel.plan import Plan
 from fdl.train.choose import Work, choose
 from fdl.train.loop import Saving, execute
 from fdl.train.member import arrays_of, evaluation_steps
-from fdl.train.program import stack_members
+from fdl.train.program import compile_program, stack_members
 from fdl.train.rows import metric_names
 from fdl.train.runtime import machine, prepare
 
 STEPS, ROUNDS = 2_000, 7
+ROWS, WIDTH = 200_000, 64
+"""Of the replay buffer."""
 
 
 def main() -> None:
     """Measures and prints."""
     prepare()
+    perceptron()
+    for members in (1, 4):
+        replay(members)
+
+
+def perceptron() -> None:
+    """The multilayer perceptron."""
     model = models.MLP(widths=(512, 512), outputs=10)
     task = tasks.classification(model, noise(), optax.adam(1e-3), steps=STEPS, batch_size=128)
     experiment = task._replace(evaluation={}, evaluate_every=STEPS)
@@ -78,6 +90,62 @@ def main() -> None:
 
     print(f"{machine()}; plan: {choice.plan}; {STEPS:,} steps a run, {ROUNDS} rounds")
     report([by_hand_on_device, by_hand_in_python, fdl_in_memory, fdl_with_checkpoints])
+
+
+def replay(count: int) -> None:
+    """A network that learns from what it has stored; as many as `count`, side by side."""
+    experiment = replaying()
+    keys = jax.vmap(jax.random.key)(jnp.arange(count))
+    plan = Plan(count, "vmap", "scan")
+    members = stack_members([()] * count, keys, pad_to=count)
+    program = compile_program(lambda _: experiment, members, arrays_of(experiment), plan)
+
+    def take(step: Any, state: Any, key: jax.Array) -> Any:
+        batch = experiment.train.batch((), step, rng.stream(key, "data"))
+        return experiment.learner.step(state, batch, jax.random.fold_in(rng.stream(key, "step"), step))[0]
+
+    def loop(state: Any, keys: Any) -> Any:
+        return jax.lax.fori_loop(
+            0, STEPS, lambda step, state: jax.vmap(take, (None, 0, 0))(step, state, keys), state
+        )
+
+    init = jax.jit(jax.vmap(lambda key: experiment.learner.init(rng.stream(key, "init"))))
+    looped = jax.jit(loop, donate_argnums=0)
+
+    def replay_by_hand() -> Any:
+        return looped(init(keys), keys)
+
+    def replay_by_fdl() -> Any:
+        return execute(program, members, evaluation_steps(experiment), metric_names(experiment)).carry
+
+    print(f"{plan}; {tree.nbytes(experiment.learner.init(keys[0])) / 1e6:.0f} MB of state a member")
+    report([replay_by_hand, replay_by_fdl])
+
+
+def replaying() -> Experiment:
+    """Each step predicts 32 stored rows' next ones, learns from the error, and stores 32 new rows."""
+    optimizer = optax.sgd(1e-2)
+
+    def init(key: jax.Array) -> Any:
+        weights = 0.1 * jax.random.normal(key, (WIDTH, WIDTH))
+        return weights, jnp.zeros((ROWS, WIDTH)), optimizer.init(weights), jnp.int32(0)
+
+    def step(state: Any, batch: Any, key: jax.Array) -> Any:
+        weights, buffer, moments, count = state
+        start = jax.random.randint(key, (), 0, ROWS - 33)
+        rows = jax.lax.dynamic_slice(buffer, (start, 0), (33, WIDTH))
+        error = lambda weights: jnp.mean((jnp.tanh(rows[:-1] @ weights) - rows[1:]) ** 2)  # noqa: E731
+        loss, slope = jax.value_and_grad(error)(weights)
+        change, moments = optimizer.update(slope, moments)
+        buffer = jax.lax.dynamic_update_slice(buffer, batch, (count * 32 % (ROWS - 32), 0))
+        return (weights + change, buffer, moments, count + 1), {"loss": loss}
+
+    def sample(arrays: Any, step: jax.Array, key: jax.Array) -> jax.Array:
+        del arrays
+        return jax.random.normal(jax.random.fold_in(key, step), (32, WIDTH))
+
+    learner = Learner(init, step, lambda state, batch: {})
+    return Experiment(learner, Source((), sample, 1), {}, STEPS, STEPS)
 
 
 def noise() -> data.Splits:
