@@ -37,7 +37,8 @@ def asynchronous(weights: jax.Array, state: jax.Array, key: jax.Array) -> jax.Ar
     """All units of one `state` `[N]`, one after another, in an order drawn from the key."""
 
     def update(state: jax.Array, unit: jax.Array) -> tuple[jax.Array, None]:
-        return state.at[unit].set(_signs(weights[unit] @ state, state[unit])), None
+        changed = _signs(weights[unit] @ state, state[unit])
+        return jnp.where(jnp.arange(len(state)) == unit, changed, state), None
 
     return jax.lax.scan(update, state, jax.random.permutation(key, len(state)))[0]
 

@@ -55,7 +55,8 @@ def _orthonormal(matrix: jax.Array) -> jax.Array:
         vector = lax.dynamic_index_in_dim(matrix, index, 1, keepdims=False)
         for _ in range(2):
             vector = vector - precisely(basis, precisely(basis.T, vector))
-        return basis.at[:, index].set(vector / jnp.sqrt(jnp.sum(jnp.square(vector))))
+        unit = vector / jnp.sqrt(jnp.sum(jnp.square(vector)))
+        return jnp.where(jnp.arange(basis.shape[1]) == index, unit[:, None], basis)
 
     def precisely(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.matmul(a, b, precision="highest")

@@ -1,5 +1,6 @@
 """Choosing a plan by measurement, once for a program and a machine."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from fdl.train import member as one
 from fdl.train.folder import read_json, write_json
 from fdl.train.member import Build, Carry, Member
 from fdl.train.program import Program, compile_program, stack_members
-from fdl.train.runtime import device_memory, machine
+from fdl.train.runtime import cpu, device_memory, machine
 
 SHARE_OF_MEMORY = 0.8
 """How much of a device's free memory a program may plan to use."""
@@ -233,4 +234,4 @@ def _key(work: Work, plans: list[Plan]) -> str:
         return one.advance_once(build, member, arrays, one.init(build, member))
 
     code = jax.jit(start_and_step).lower(member, work.arrays).as_text()
-    return digest([code, machine(), len(work.configs), work.steps, plans])
+    return digest([code, machine(), cpu(), os.environ.get("XLA_FLAGS"), len(work.configs), work.steps, plans])

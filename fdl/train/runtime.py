@@ -12,9 +12,13 @@ import jax
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.places import cache_folder
+from fdl.serialization import digest
 
 THREADS = 4
 """For each CPU device that waits for others."""
+WRONG = ("0.10.2", "0.11.0", "0.11.1")
+"""Versions of JAX that compute wrongly, die or take for ever on CPUs (jax#39103, #39257, #40101), as
+tests/train/test_sentinel.py shows; pyproject.toml excludes them, but not every installer asks it."""
 
 
 @functools.cache
@@ -22,10 +26,14 @@ def prepare() -> None:
     """Makes every CPU core a device and turns JAX's compilation cache on.
 
     Both are left alone where the user has set them, and where JAX has begun already.
+
+    Raises:
+      ValueError: a version of JAX that computes wrongly.
     """
+    check_version(jax.__version__, jaxlib_version)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
+        jax.config.update("jax_compilation_cache_dir", str(programs_folder()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
@@ -34,6 +42,30 @@ def prepare() -> None:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # the devices are in use; a plan then has those that there are
             return
+
+
+def check_version(jax_version: str, jaxlib_version: str) -> None:
+    """Refuses the versions that are `WRONG`: what they print may be anything.
+
+    Raises:
+      ValueError: one of them.
+    """
+    versions = {"jax": jax_version, "jaxlib": jaxlib_version}
+    found = [f"{name} {version}" for name, version in versions.items() if version in WRONG]
+    if found:
+        raise ValueError(
+            f"{' and '.join(found)} computes wrong numbers or dies on CPUs; install another, as in "
+            "`pip install jax==0.10.1 jaxlib==0.10.1` (Python 3.11) or `jax==0.12.0.1 jaxlib==0.12.0.1`"
+        )
+
+
+def programs_folder() -> Path:
+    """Where compiled programs are kept: one folder for a version of JAX and a processor.
+
+    JAX's own key tells neither well: a program of another processor or jaxlib may end the process
+    (jax#38445).
+    """
+    return cache_folder() / "programs" / f"jax-{jax.__version__}-jaxlib-{jaxlib_version}-{digest(cpu())}"
 
 
 def make_room(devices: int) -> None:
@@ -83,16 +115,24 @@ def _begun() -> bool:
     return False
 
 
-def machine() -> str:
-    """Stands for what decides how fast a program runs: devices, processor, library versions."""
-    devices = jax.devices()
-    cpu = platform.processor() or platform.machine()
+def cpu() -> tuple[str, str]:
+    """The processor's model, and the instructions that it has: those of one model differ by what a
+    virtual machine hands on."""
+    model, features = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+        lines = [line.partition(":") for line in info.read_text(encoding="utf-8").splitlines()]
+        said = {name.strip(): value.strip() for name, _, value in reversed(lines)}  # the first processor's
+        model = said.get("model name", model)
+        features = said.get("flags", said.get("Features", ""))
+    return model, features
+
+
+def machine() -> str:
+    """Names what decides how fast a program runs: devices, processor, library versions."""
+    devices = jax.devices()
     versions = f"jax {jax.__version__}, jaxlib {jaxlib_version}"
-    return f"{len(devices)} x {devices[0].device_kind}, {cpu}, {versions}"
+    return f"{len(devices)} x {devices[0].device_kind}, {cpu()[0]}, {versions}"
 
 
 def device_memory() -> int:
