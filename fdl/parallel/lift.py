@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fdl import shards
 from fdl.parallel.hosts import several
+from fdl.parallel.in_place import compiled_rightly
 from fdl.parallel.plan import Plan
 
 
@@ -99,7 +100,7 @@ def lower(
     donated = (0,) if donate else ()
     if plan.strategy != "pmap":
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
-        return lambda: Executable(in_turn(compiled := lowered.compile(), plan), compiled)
+        return lambda: Executable(in_turn(compiled := compiled_rightly(lowered), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
     devices = mesh.devices.flatten().tolist()
     mapped = jax.pmap(
@@ -116,7 +117,7 @@ def lower(
     lowered = mapped.lower(jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=along), *arguments)
 
     def compile() -> Executable:
-        compiled = lowered.compile()
+        compiled = compiled_rightly(lowered)
         return Executable(in_turn(lambda *given: compiled(placed(), *given), plan), compiled)
 
     return compile
