@@ -5,8 +5,7 @@ fuses the two and, as the array goes by another shape inside, does not see that 
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax
 
@@ -14,33 +13,23 @@ from fdl.parallel.hlo import Instruction, parse
 
 _PLACEWISE = (
     *("abs", "add", "and", "bitcast", "ceil", "clamp", "compare", "convert", "cosine", "divide"),
-    *(
-        "exponential",
-        "exponential-minus-one",
-        "floor",
-        "log",
-        "log-plus-one",
-        "logistic",
-        "maximum",
-        "minimum",
-    ),
-    *("multiply", "negate", "not", "or", "power", "remainder", "rsqrt", "select", "sign", "sine", "sqrt"),
-    *("subtract", "tanh", "xor"),
+    *("exponential", "floor", "log", "logistic", "maximum", "minimum", "multiply", "negate", "not", "or"),
+    *("power", "rsqrt", "select", "sign", "sine", "sqrt", "subtract", "tanh", "xor"),
 )
 """What computes each element from those at the same place alone."""
 
 
-def compiled_rightly(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """A program compiled, without fusion where that would read what it has just written."""
+def compiled_rightly(lowered: jax.stages.Lowered, platform: str) -> jax.stages.Compiled:
+    """A program compiled for a platform, without fusion where that would read what it has just written."""
     compiled = lowered.compile()
-    if jax.devices()[0].platform == "cpu" and reads_what_it_wrote(compiled.as_text() or ""):
+    if platform == "cpu" and reads_what_it_wrote(compiled.as_text()):
         return lowered.compile(compiler_options={"xla_disable_hlo_passes": "fusion"})
     return compiled
 
 
-def reads_what_it_wrote(text: str) -> bool:
+def reads_what_it_wrote(text: str | None) -> bool:
     """Whether a compiled program, `compiled.as_text()`, may have such an update."""
-    if "dynamic-update-slice" not in text:
+    if not text or "dynamic-update-slice" not in text:
         return False
     for block in parse(text).blocks.values():
         by_name = {one.name: one for one in block}
@@ -52,36 +41,36 @@ def reads_what_it_wrote(text: str) -> bool:
 
 def _overlaps(update: Instruction, block: Mapping[str, Instruction]) -> bool:
     """Whether what an update writes may be computed from other places of the array than it is written to."""
-    array, written, *start = (name.removeprefix("%") for name in update.operands)
+    array, written, *start = update.operands
     source = block[array]
     while source.operation == "bitcast":
         source = block[source.operands[0]]
     if source.operation != "parameter" or source.name == array:
         return False  # an array that goes by its own name is copied where it must be
-    return not _same_place(written, source.name, _offsets(start, block), block)
+    place, seen, todo = _offsets(start, block), set(), [(written, True)]
+    while todo:  # each value once for each way of reaching it: its elements in their places, or not
+        name, in_place = todo.pop()
+        one = block.get(name)
+        if (name, in_place) in seen or one is None:
+            continue
+        seen.add((name, in_place))
+        if name == source.name:
+            return True
+        if in_place and one.operands[0] == source.name and _start(one, block) == place:
+            continue
+        todo += [(operand, in_place and one.operation in _PLACEWISE) for operand in one.operands]
+    return False
 
 
-def _same_place(name: str, array: str, start: list[Any], block: Mapping[str, Instruction]) -> bool:
-    """Whether a value is computed from no place of an array but the one from `start` on."""
-    one = block.get(name)
-    if one is None or name == array:
-        return name != array
-    if one.operation in ("slice", "dynamic-slice") and one.operands[0] == array:
-        begins = re.findall(r"\[(\d+):", one.rest)
-        moved = [int(begin) for begin in begins if int(begin)]
-        return (moved if begins else _offsets(one.operands[1:], block)) == start
-    if one.operation in _PLACEWISE:
-        return all(_same_place(operand, array, start, block) for operand in one.operands)
-    return not _reads(name, array, block)
+def _start(one: Instruction, block: Mapping[str, Instruction]) -> list[int | str] | None:
+    """Where a slice begins, as `_offsets`; None of what is none."""
+    if one.operation == "slice":
+        return [int(begin) for begin in re.findall(r"\[(\d+):", one.rest) if int(begin)]
+    return _offsets(one.operands[1:], block) if one.operation == "dynamic-slice" else None
 
 
-def _reads(name: str, array: str, block: Mapping[str, Instruction]) -> bool:
-    one = block.get(name)
-    return name == array or (one is not None and any(_reads(each, array, block) for each in one.operands))
-
-
-def _offsets(names: Any, block: Mapping[str, Instruction]) -> list[Any]:
+def _offsets(names: Sequence[str], block: Mapping[str, Instruction]) -> list[int | str]:
     """Where a slice begins along the axes where that is not at 0: axes of size 1 come and go."""
     constants = {one.name: one.operands[0] for one in block.values() if one.operation == "constant"}
-    values = [constants.get(name, name) for name in names]
+    values: list[str] = [constants.get(name, name) for name in names]
     return [int(value) if value.isdecimal() else value for value in values if value != "0"]

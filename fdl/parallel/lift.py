@@ -97,10 +97,10 @@ def lower(
       out: the shardings of its results, where they are to be fixed.
       donate: whether the first argument is given up.
     """
-    donated = (0,) if donate else ()
+    donated, platform = (0,) if donate else (), mesh.devices.flat[0].platform
     if plan.strategy != "pmap":
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
-        return lambda: Executable(in_turn(compiled := compiled_rightly(lowered), plan), compiled)
+        return lambda: Executable(in_turn(compiled := compiled_rightly(lowered, platform), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
     devices = mesh.devices.flatten().tolist()
     mapped = jax.pmap(
@@ -117,7 +117,7 @@ def lower(
     lowered = mapped.lower(jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=along), *arguments)
 
     def compile() -> Executable:
-        compiled = compiled_rightly(lowered)
+        compiled = compiled_rightly(lowered, platform)
         return Executable(in_turn(lambda *given: compiled(placed(), *given), plan), compiled)
 
     return compile
