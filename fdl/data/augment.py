@@ -50,8 +50,14 @@ def cast_like(values: jax.Array, x: jax.Array) -> jax.Array:
     """`values` in the dtype of `x`: for integers rounded, and clipped to what the dtype holds."""
     if not jnp.issubdtype(x.dtype, jnp.integer):
         return values.astype(x.dtype)
-    limits = jnp.iinfo(x.dtype)
-    return jnp.clip(jnp.round(values), limits.min, limits.max).astype(x.dtype)
+    return limited(jnp.round(values), x.dtype).astype(x.dtype)
+
+
+def limited(values: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`values` clipped to what an integer dtype holds; floats have no limits."""
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return values
+    return jnp.clip(values, jnp.iinfo(dtype).min, jnp.iinfo(dtype).max)
 
 
 def between(draw: jax.Array, low: ArrayLike, high: ArrayLike) -> jax.Array:
