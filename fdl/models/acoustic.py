@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from fdl.models.cells import LSTMCell
 from fdl.models.conv import Conv
 from fdl.models.dropout import Dropout
+from fdl.models.initializers import suited_to
 from fdl.models.recurrent import Cell, Recurrent, readout
 
 
@@ -46,7 +47,13 @@ class AcousticModel(nn.Module):
         """
         if mask is not None:
             x, mask = jnp.where(mask[..., None], x, 0), mask[:, :: self.stride]
-        conv = Conv(self.channels, size=self.size, strides=self.stride, padding=self.size // 2)
+        conv = Conv(
+            self.channels,
+            size=self.size,
+            strides=self.stride,
+            padding=self.size // 2,
+            initializer=suited_to(nn.relu),
+        )
         x = Dropout(self.dropout)(nn.relu(conv(x)), train)
         x, _ = Recurrent(self.widths, self.cell, bidirectional=True, dropout=self.dropout)(x, train, mask)
         return readout(self.outputs)(Dropout(self.dropout)(x, train))
