@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from fdl.models.cells import LSTMCell
 from fdl.models.conv import Conv
 from fdl.models.dropout import Dropout
-from fdl.models.initializers import suited_to
 from fdl.models.recurrent import Cell, Recurrent, readout
 
 
@@ -52,7 +51,7 @@ class AcousticModel(nn.Module):
             size=self.size,
             strides=self.stride,
             padding=self.size // 2,
-            initializer=suited_to(nn.relu),
+            initializer=nn.initializers.he_normal,
         )
         x = Dropout(self.dropout)(nn.relu(conv(x)), train)
         x, _ = Recurrent(self.widths, self.cell, bidirectional=True, dropout=self.dropout)(x, train, mask)
