@@ -133,7 +133,8 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
 def random_crop(*, padding: int) -> Augmentation:
     """A crop of the image's own size out of the image with `padding` zeros on every side.
 
-    He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2, with 4 for 32 × 32 pixels.
+    He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2, with 4 for 32 × 32 pixels; there
+    images are standardised before, and zeros are the mean.
 
     Args:
       padding: P, in pixels; the crop's corner is uniform in 0..2P in both directions.
