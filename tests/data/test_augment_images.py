@@ -120,10 +120,10 @@ def test_jitter_draws_from_its_ranges():
     batch = {"x": np.full((2000, 1, 1, 3), 100.0, np.float32)}
     x = x_of(colour_jitter(brightness=0.3, contrast=0.0, saturation=0.0, hue=0.0), batch)
     assert stats.kstest(x[:, 0, 0, 0], stats.uniform(70, 60).cdf).pvalue > 1e-4
-    red = {"x": np.tile(np.float32([1, 0, 0]), (2000, 1, 1, 1))}
+    red = {"x": np.tile(np.array([1, 0, 0], np.float32), (2000, 1, 1, 1))}
     x = x_of(colour_jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.1), red)
     turns = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in x[:, 0, 0]]
-    assert stats.kstest((np.array(turns) + 0.5) % 1, stats.uniform(0.4, 0.2).cdf).pvalue > 1e-4
+    assert stats.kstest((np.array(turns, float) + 0.5) % 1, stats.uniform(0.4, 0.2).cdf).pvalue > 1e-4
 
 
 def test_jitter_does_all_four_in_any_order():
