@@ -18,7 +18,8 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
     Args:
       size: the square's side in pixels. Its centre is uniform over the pixels, so a part of it may lie
         outside the image.
-      fill: what covers it, one value or one a channel; 0 is the mean of standardised images.
+      fill: what covers it, one value or one a channel. The paper's is the mean: 0 of standardised images,
+        but in a task augmentations see images as they are stored, of which 0 is black.
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -69,7 +70,7 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     Risk Minimization, sec. 2); batches are shuffled, so this is a random partner.
 
     `x` becomes `lam * x + (1 - lam) * partner's x`, and so does `y`, where `lam` is drawn from
-    Beta(alpha, alpha) for each row.
+    Beta(alpha, alpha) for each row (the authors' code draws one for a batch).
 
     Args:
       classes: C; labels `y` `[B]` become shares `[B, C]`, float32, that add up to 1. A `y` that is
@@ -90,7 +91,8 @@ def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     """Pastes a rectangle of the previous image of the batch into each (Yun et al. 2019, CutMix, sec. 3.1).
 
     The rectangle has the image's aspect and a share of its area that is drawn from Beta(alpha, alpha);
-    its centre is uniform over the pixels, and what lies outside is lost. `y` is mixed by the share
+    its centre is uniform over the pixels, and what lies outside is lost. It is drawn for each row (the
+    authors' code draws one for a batch). `y` is mixed by the share
     of the pixels that really are the other image's.
 
     Args:

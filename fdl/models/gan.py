@@ -98,6 +98,8 @@ class DCGANDiscriminator(nn.Module):
 class MLPGenerator(nn.Module):
     """Dense layers from noise to samples of any shape (Goodfellow et al. 2014, sec. 5, for digits).
 
+    Kernels start as LeCun et al. have them.
+
     Attributes:
       widths: units of each hidden layer.
       shape: of one sample, as `(2,)` or `(8, 8, 1)`.
@@ -126,7 +128,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Dense layers from samples of any shape to one logit.
+    """Dense layers from samples of any shape to one logit; Goodfellow et al.'s had maxout units and dropout.
 
     Attributes:
       widths: units of each hidden layer.

@@ -99,7 +99,8 @@ def llama(
 ) -> LanguageModel:
     """The modern recipe: RMS norm, rotary positions, SwiGLU, grouped queries, no biases.
 
-    Touvron et al. 2023, LLaMA, sec. 2.2, and Llama 2, sec. 2.2 (grouped queries).
+    Touvron et al. 2023, LLaMA, sec. 2.2, and Llama 2, sec. 2.2 (grouped queries). Kernels start as GPT-2's,
+    and hidden units are rounded to multiples of 8, where the authors' code has 256.
 
     Args:
       vocabulary: how many tokens there are.

@@ -73,7 +73,8 @@ class AttentionDecoder(nn.Module):
 
 
 class Seq2Seq(nn.Module):
-    """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer.
+    """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer, and
+    `GRUCell`'s variant of the cell and its start.
 
     The decoder starts from a function of the encoder's state at the source's first word, read backward.
 

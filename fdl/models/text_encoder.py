@@ -145,7 +145,8 @@ def bert(
     dropout: float | jax.Array = 0.0,
     **options: Any,
 ) -> TextEncoder:
-    """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased.
+    """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased. What tells whether one sentence
+    follows another (sec. 3.1, task 2) is left out.
 
     Args:
       vocabulary: how many tokens there are.

@@ -22,7 +22,8 @@ def alpha_zero(
     Danihelka et al. 2022, Policy Improvement by Planning with Gumbel, sec. 3 to 4; the search is
     `mctx.gumbel_muzero_policy` with the game's own rules for its model. One thing is added: now and then
     a random move is made, so that small games do not all become the same. The value learns only from
-    positions after a game's last random move, from which both sides played by their search.
+    positions after a game's last random move, from which both sides played by their search. And the
+    search takes values as they are, from -1 to 1, instead of stretching them to their own range.
 
     Args:
       game: the rules, which the search looks ahead by.

@@ -12,6 +12,7 @@ from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import Rows, parts, row_of
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import experiment_over, gradient_learner
 from fdl.tasks.inputs import check_outputs, check_unit_scale, zero_row
 from fdl.tasks.noise import (
@@ -38,15 +39,16 @@ def diffusion(
     evaluate_every: int | None = None,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
+    times: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
 
-    Each row gets a time that is uniform in 0 to 1 (of a discrete schedule: continuous too) and normal
-    noise. `loss` is the mean over entries of the squared error of what is predicted, so it compares only
-    models that predict the same by the same schedule. Evaluations draw by a fixed key.
+    Each row gets a time that is uniform in 0 to 1 (or one of `times`) and normal noise. `loss` is the mean
+    over entries of the squared error of what is predicted, so it compares only models that predict the
+    same by the same schedule. Evaluations draw by a fixed key.
 
     Args:
       model: a Flax module, `model(x, time, label, train=...)`: noisy `[B, ...]`, times `[B]`, and labels
@@ -59,6 +61,8 @@ def diffusion(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       schedule: how much signal and noise there is at a time, as `linear` or `from_betas(cosine_betas())`.
       prediction: what is predicted: `predict_noise`, `predict_data` or `predict_v`.
+      times: T, to draw times uniformly from 1 / T, 2 / T, ..., 1, as Ho et al. 2020, algorithm 1, with
+        `schedule=from_betas(linear_betas(T))`; None: all times, also of such a schedule.
       label_dropout: the share of training rows whose label is hidden, so that the model also serves
         without (classifier-free guidance); it may be traced. None: labels are not used at all.
       augment: what is done to every training batch.
@@ -68,7 +72,13 @@ def diffusion(
       ValueError: a count below 1, or data that does not fit to the noise or the model.
     """
     learner = diffusion_learner(
-        model, splits, optimizer, schedule=schedule, prediction=prediction, label_dropout=label_dropout
+        model,
+        splits,
+        optimizer,
+        schedule=schedule,
+        prediction=prediction,
+        times=times,
+        label_dropout=label_dropout,
     )
     return experiment_over(
         learner,
@@ -93,7 +103,8 @@ def flow_matching(
     augment: Augmentation | None = None,
     stop: Stopper | None = None,
 ) -> Experiment:
-    """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23).
+    """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
+    σ_min = 0, so that the lines end in the data).
 
     It is `diffusion` with the schedule `straight` and `predict_velocity`; arguments, metrics and errors
     are as there.
@@ -120,13 +131,16 @@ def diffusion_learner(
     *,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
+    times: int | None = None,
     label_dropout: Number | None = None,
 ) -> Learner:
     """The learner of `diffusion`; of `splits`, checks and a row's shape are made.
 
     Raises:
-      ValueError: data that does not fit to the noise or the model.
+      ValueError: data that does not fit to the noise or the model, or fewer than one time.
     """
+    if times is not None:
+        check_counts(times=times)
     check_unit_scale(splits)
     if label_dropout is not None:
         _check_labels(splits)
@@ -141,6 +155,8 @@ def diffusion_learner(
     def draw(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Times `[B]`, and at them noisy data and what is to be predicted."""
         time = shards.draw(jax.random.uniform, rng.stream(key, "time"), x.shape[:1])
+        if times is not None:
+            time = (jnp.floor(time * times) + 1) / times
         normal = lambda key, shape: jax.random.normal(key, shape, x.dtype)  # noqa: E731
         epsilon = shards.draw(normal, rng.stream(key, "noise"), x.shape)
         wanted = target(x, epsilon, time, schedule, prediction).astype(x.dtype)

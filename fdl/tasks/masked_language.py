@@ -126,7 +126,8 @@ def hide(
     special: tuple[int, ...] = (),
     rate: Number = 0.15,
 ) -> dict[str, jax.Array]:
-    """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1).
+    """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1; their code
+    hides that share of each text).
 
     Of those hidden, 80 % become the mask token, 10 % a random token, and 10 % stay as they are.
 
