@@ -97,7 +97,7 @@ def test_one_config_has_one_name():
     (lambda: grid(Config(), seeds=0), "seeds is 0"),
     (lambda: grid(Config(), seeds=(-1,)), "seeds is"),
     (lambda: grid(Config(), seeds=(0, True)), "seeds is or has True"),
-    (lambda: grid(Config(), seeds=(0.0,)), "seeds is or has 0.0"),
+    (lambda: grid(Config(), seeds=(0.0,)), "seeds is or has 0.0"),  # pyright: ignore
     (lambda: grid(Config(), seeds=(0, 2**32)), "4294967296 would be the same run as 0.*to 4294967295"),
     (lambda: grid(Config(), seeds=(2**63 + 5,)), "would be the same run as 5"),
     (lambda: grid(Config()).with_seeds((2**32,)), "the same run as 0"),
