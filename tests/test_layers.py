@@ -12,7 +12,7 @@ import fdl
 
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
-    ("bucket", "experiment", "configs", "serialization", "rng", "shards", "tree"),
+    ("bucket", "cells", "experiment", "configs", "serialization", "rng", "shards", "tree"),
     ("optim", "losses", "metrics"),
     ("models", "data"),
     ("tasks", "parallel"),

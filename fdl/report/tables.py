@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fdl.cells import identity, text, texts
 from fdl.report import formats
-from fdl.result import Result, cell
+from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
 
@@ -36,7 +37,7 @@ def results(result: Result) -> tuple[Column, ...]:
     The arms' names are left out where the fields' columns say the same, failures where there are none.
     """
     table = result.table()
-    fields = varying(result)
+    fields = result.varying
     columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
     columns += [_column(name, table[name]) for name in fields]
     columns += [_column("runs", table["runs"])]
@@ -55,11 +56,6 @@ def caption(result: Result) -> str:
     if last.duplicated("arm").any():
         return "Last evaluation: mean ± half-width of the 95 % interval over seeds"
     return "Last evaluation; one run an arm leaves no interval"
-
-
-def varying(result: Result) -> tuple[str, ...]:
-    """The fields that differ between the arms."""
-    return tuple(name for name in result.fields if result.frame[name].nunique(dropna=False) > 1)
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:
@@ -145,7 +141,11 @@ def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
 def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
     """The fields in which all arms agree, and their values."""
     first, *rest = configs.values() or [{}]
-    same = {k: v for k, v in first.items() if all(k in other and other[k] == v for other in rest)}
+    same = {
+        name: value
+        for name, value in first.items()
+        if all(name in other and identity(other[name]) == identity(value) for other in rest)
+    }
     return _column("field", same), _column("value", same.values(), number=False)
 
 
@@ -157,28 +157,21 @@ def arm_configs(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
     return (_column("arm", configs), *columns) if columns else ()
 
 
-def text(value: Any) -> str:
-    """A config value or a count as a table shows it."""
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
-        return "None"  # pandas turns None into NaN, and a config holds no other NaN
-    value = cell(value)
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-
-
 def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:
     values = list(values)
     kinds = {isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values}
-    return Column(name, tuple(map(text, values)), number=kinds == {True} if number is None else number)
+    return Column(name, tuple(texts(values)), number=kinds == {True} if number is None else number)
 
 
 def _says_the_same(table: pd.DataFrame, fields: Sequence[str]) -> bool:
     """Whether the names of the arms are nothing but `field=value` of the fields shown."""
     if not fields:
         return False
-    for arm, *values in table[["arm", *fields]].itertuples(index=False):
+    shown = zip(*(texts(table[field]) for field in fields), strict=True)
+    for arm, values in zip(table["arm"], shown, strict=True):
         rest = str(arm)
         for field, value in zip(fields, values, strict=True):
-            rest = rest.replace(f"{field}={text(value)}", "", 1)
+            rest = rest.replace(f"{field}={value}", "", 1)
         if any(character.isalnum() for character in rest):
             return False
     return True

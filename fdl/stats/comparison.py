@@ -1,12 +1,12 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from fdl.result import Better
+from fdl.result import Better, check_better
 from fdl.stats.inference import interval, sign_flip, spread
 from fdl.stats.power import detectable, equivalence_power, pairs_needed, two_sided_power
 
@@ -92,12 +92,6 @@ class Criterion(NamedTuple):
         if self.arms == 1 or self.equivalent is not None:
             return LEAST
         return max(LEAST, math.floor(math.log2(2 * self.arms / ALPHA)) + 1)
-
-
-def check_better(better: str) -> None:
-    """Raises `ValueError` unless `better` is `"higher"` or `"lower"`."""
-    if better not in get_args(Better):
-        raise ValueError(f"better={better!r} is neither 'higher' nor 'lower'; give one of them")
 
 
 def check_criterion(criterion: Criterion) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from fdl.result import Better, Result
-from fdl.stats.arms import final_values, label
-from fdl.stats.comparison import ALPHA, Status, check_better
+from fdl.result import Better, Result, check_better
+from fdl.stats.arms import final_values, how_chosen, label
+from fdl.stats.comparison import ALPHA, Status
 from fdl.stats.judgement import together
 from fdl.stats.verdict import Verdict
 
@@ -121,6 +121,8 @@ def compare_rates(
         _rate(label(arms, arm), _reached(final.to_numpy(), threshold, better), at_least, len(values))
         for arm, final in values.items()
     )
+    sound, chosen = how_chosen(result, arms, values, compared=False)
+    rates = rates if sound else tuple(one._replace(status="INCONCLUSIVE") for one in rates)
     sign = "≥" if better == "higher" else "≤"
     found = "; ".join(
         f"{one.arm} {one.successes} of {one.trials} ({one.rate:.1%}, 95 % interval {one.low:.1%} to "
@@ -129,7 +131,7 @@ def compare_rates(
     )
     verdict = Verdict(
         status=together([one.status for one in rates]),
-        sentence=f"{metric} {sign} {threshold:g}: {found}.",
+        sentence=f"{metric} {sign} {threshold:g}: {found}.{chosen}",
         criterion=f"{metric} ends {sign} {threshold:g} in at least {at_least:.1%} of the runs of each arm",
         comparisons=(),
     )

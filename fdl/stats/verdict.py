@@ -1,12 +1,13 @@
 """Verdicts: does a claim about arms hold?"""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from fdl.result import Better, Result
-from fdl.stats.arms import choose_baseline, final_values, label
+from fdl.stats.arms import choose_baseline, final_values, how_chosen, label
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, measure
 from fdl.stats.inference import holm
 from fdl.stats.judgement import judge, together
@@ -50,7 +51,7 @@ def compare(
     *,
     metric: str,
     arms: str = "arm",
-    baseline: Any = None,
+    baseline: Any = dataclasses.MISSING,
     better: Better = "higher",
     at_least: float = 0.0,
     equivalent: float | None = None,
@@ -81,11 +82,14 @@ def compare(
     is exact), and in 5 % with 5 pairs if differences are normal. Runs that fail leave only the
     seeds where both arms survive; the sentence says how many were lost.
 
+    Of arms that `Result.best` chose, all is INCONCLUSIVE if seeds that chose also judge, or if arms were
+    chosen of different numbers of candidates.
+
     Args:
       result: the runs.
       metric: as `"test/accuracy"`.
       arms: the config field whose values are the arms, or `"arm"` for the arms' own names.
-      baseline: the value of `arms` to compare with; by default the first to appear.
+      baseline: the value of `arms` to compare with, which may be None; the first to appear if not given.
       better: whether the arms should be `"higher"` or `"lower"` than the baseline.
       at_least: by how much, in the metric's unit.
       equivalent: claim instead that arms differ by no more than this, to either side.
@@ -100,7 +104,7 @@ def compare(
     """
     values = final_values(result, metric, arms)
     base = choose_baseline(values, arms, baseline)
-    others = [(label(arms, arm), series) for arm, series in values.items() if arm is not base]
+    others = [(label(arms, arm), series) for arm, series in values.items() if arm != base]
     criterion = Criterion(better, at_least, equivalent, len(others))
     check_criterion(criterion)
     measured = [
@@ -111,8 +115,11 @@ def compare(
     p_edge = holm([p for _, p in measured])
     comparisons = [one._replace(p_holm=p) for (one, _), p in zip(measured, p_holm, strict=True)]
     judged = [judge(one, criterion, p_edge=p) for one, p in zip(comparisons, p_edge, strict=True)]
-    comparisons = tuple(one._replace(status=s) for one, (s, _) in zip(comparisons, judged, strict=True))
-    return Comparisons(comparisons, _verdict(comparisons, [why for _, why in judged], criterion))
+    sound, chosen = how_chosen(result, arms, values)
+    statuses: list[Status] = [status if sound else "INCONCLUSIVE" for status, _ in judged]
+    comparisons = tuple(one._replace(status=s) for one, s in zip(comparisons, statuses, strict=True))
+    verdict = _verdict(comparisons, [why for _, why in judged], criterion)
+    return Comparisons(comparisons, verdict._replace(sentence=verdict.sentence + chosen))
 
 
 def every(*verdicts: Verdict) -> Verdict:

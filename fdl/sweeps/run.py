@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fdl.bucket import Folder, folder
+from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.experiment import Best, Experiment
 from fdl.parallel.plan import Plan, Strategy
-from fdl.result import Result, cell
+from fdl.result import Result
 from fdl.serialization import run_source
 from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
@@ -194,12 +195,18 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
                 rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "status"])
-    lost = pd.DataFrame(failures, columns=[*columns, "metric"])
+    frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
+    lost = _table(failures, fields, columns=[*columns, "metric"])
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
     configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
     meta = {"programs": programs, "versions": versions(), "device": machine(), "configs": configs}
     return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
+
+
+def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:
+    """A table of rows in which the fields' values are what they were."""
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(**{name: column([row[name] for row in rows]) for name in fields})
 
 
 def versions() -> dict[str, str]:

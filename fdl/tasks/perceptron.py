@@ -50,7 +50,7 @@ def perceptron(
     (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
 
     Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
-    `updates` the mistakes since the start.
+    `updates` the share of its rows that were mistaken when their turn came; `NeuronState` counts them all.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
@@ -93,7 +93,7 @@ def adaline(
     taken one after another; the rule is stable for rates below 2 over the largest of |x|² + 1.
 
     Metrics: `loss` is the mean squared error, `absolute_error` the mean absolute one, and of a step
-    `updates` the rows since the start whose error was not exactly zero.
+    `updates` the share of its rows whose error was not exactly zero when their turn came.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
@@ -143,9 +143,11 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
     def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, jax.Array]]:
         del key
         batch = shards.gathered(batch)  # each update is of one row, after that of the row before
-        rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
-        state, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
-        return state, {name: jnp.mean(values) for name, values in rows.items()} | {"updates": state.updates}
+        rows = dict(measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1)))
+        after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
+        # What a step reports is averaged over steps: a share of rows can be, a running count cannot.
+        rows["updates"] = (after.updates - state.updates) / len(batch["x"])
+        return after, {name: jnp.mean(values) for name, values in rows.items()}
 
     def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import pytest
 
 import fdl
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, forecast, grid, stored, sweep
+from fdl.sweeps import Progress, forecast, grid, stored, sweep, zip_
 from fdl.train import Saving, choose, early_stopping
 from tests.driver import in_use
 from tests.toy import Config, experiment
@@ -264,6 +265,40 @@ def test_stored_reads_and_trains_nothing(tmp_path, compiled):
     again = stored(experiment, SPACE, workdir=tmp_path, source="")
     pd.testing.assert_frame_equal(result.frame, again.frame, check_exact=True)
     assert len(compiled) == begun
+
+
+@fdl.config
+class Mixed:
+    kind: int | float | bool | None = None
+    made: Callable | None = None
+    widths: tuple[Any, ...] = ()
+
+
+def mixed(config):
+    """Trains otherwise for each of None, 1, 1.0 and True."""
+    power = ("None", "1", "1.0", "True").index(repr(config.kind)) + 1
+    return experiment(Config(power=power, steps=4), every=4)
+
+
+def test_values_that_python_or_pandas_calls_equal_are_trained_and_kept_apart(tmp_path):
+    space = zip_(Mixed(), kind=(None, 1, 1.0, True), made=(jax.numpy.tanh, None, None, None), widths=[
+        (1,), (True,), (1.0,), ()
+    ])  # fmt: skip
+    trained, read = (
+        sweep(mixed, space, workdir=tmp_path),
+        stored(mixed, space, workdir=tmp_path, source=""),
+    )
+    pd.testing.assert_frame_equal(trained.frame, read.frame, check_exact=True)
+    for result in (trained, read):
+        assert [repr(value) for value in result.frame["kind"]] == ["None", "1", "1.0", "True"]
+        assert list(result.frame["widths"]) == ["(1,)", "(True,)", "(1.0,)", "()"]
+        assert result.frame["test/loss"].nunique() == 4
+        assert [result.where(kind=value).frame["arm"].item() for value in (None, 1, 1.0, True)] == list(
+            result.frame["arm"]
+        )
+        assert result.where(made=None).frame["kind"].tolist() == [1, 1.0, True]
+        assert result.where(made=jax.numpy.tanh, widths=(1,)).frame["kind"].tolist() == [None]
+        assert set(result.table()["kind"].map(repr)) == {"None", "1", "1.0", "True"}
 
 
 def test_the_best_value_is_chosen_on_one_metric_and_failures_are_never_chosen():
