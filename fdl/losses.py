@@ -13,18 +13,46 @@ def cross_entropy(
     """Cross-entropy of softmax(logits) against labels, in nats, as PyTorch's with reduction "none".
 
     Args:
-      logits: `[B, C]`.
+      logits: `[B, C]`; minus infinity for classes that are ruled out.
       labels: `[B]`, integers from 0 to C - 1; or `[B, C]`, a distribution over the classes.
       label_smoothing: the share ε of the target that is spread evenly over all C classes: the label
         has 1 - ε + ε/C (Szegedy et al. 2016, Rethinking the Inception Architecture, sec. 7).
 
     Returns:
-      `[B]`.
+      `[B]`, float32 at least; NaN, with no gradient, where a label is none of the C classes; infinity
+      where a class that the target has is ruled out.
+
+    Raises:
+      ValueError: a label smoothing that is a number, but none from 0 to 1.
     """
+    if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to 1, a share of the target")
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     classes = labels
     if labels.ndim < logits.ndim:
-        classes = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.softmax_cross_entropy(logits, optax.smooth_labels(classes, jnp.asarray(label_smoothing)))
+        classes = (labels[..., None].astype(jnp.int32) == _numbers(logits)).astype(logits.dtype)
+    targets = optax.smooth_labels(classes, jnp.asarray(label_smoothing))
+    # A class without a share of the target adds nothing, however unlikely it is: 0 log 0 is 0.
+    values = -jnp.sum(jnp.where(targets == 0, 0, targets * jax.nn.log_softmax(logits)), axis=-1)
+    if labels.ndim < logits.ndim:
+        values = jnp.where(is_class(labels, logits.shape[-1]), values, jnp.nan)
+    return values
+
+
+def is_class(labels: jax.Array, classes: int) -> jax.Array:
+    """Which labels are 0 to `classes` - 1, bool of the same shape; what is of another has no loss to speak of."""
+    labels = labels.astype(jnp.int32)  # a narrow type might not hold the number of classes
+    return (labels >= 0) & (labels < classes)
+
+
+def one_hot(labels: jax.Array, classes: int, *, dtype: Any = jnp.float32) -> jax.Array:
+    """1 at each label's place and 0 elsewhere, `[..., C]`; NaN where a label is not 0 to C - 1.
+
+    `jax.nn.one_hot` gives zeros there, which read as "no class at all", and counts classes in the labels'
+    own type, so that of more than 256 classes a uint8 label has two.
+    """
+    ones = (labels[..., None].astype(jnp.int32) == jnp.arange(classes)).astype(dtype)
+    return jnp.where(is_class(labels, classes)[..., None], ones, jnp.nan)
 
 
 def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -60,6 +88,10 @@ def l1(params: Any) -> jax.Array:
 def l2(params: Any) -> jax.Array:
     """Half the sum of w² over the weight matrices (as in `l1`), a scalar; its gradient is w."""
     return sum((0.5 * jnp.sum(jnp.square(w)) for w in _kernels(params)), jnp.zeros(()))
+
+
+def _numbers(logits: jax.Array) -> jax.Array:
+    return jnp.arange(logits.shape[-1])
 
 
 def _kernels(params: Any) -> list[jax.Array]:
