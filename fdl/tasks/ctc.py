@@ -14,6 +14,7 @@ from fdl import metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import Rows, parts, prepared_row, row_of
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.losses import is_class
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -121,11 +122,15 @@ def ctc_loss(logits: jax.Array, lengths: jax.Array, labels: jax.Array) -> jax.Ar
       labels: integers `[B, L]` from 1 to C - 1, then zeros.
 
     Returns:
-      `[B]`; about 1e5 where there are more labels (and blanks between equal ones) than frames.
+      `[B]`; about 1e5 where there are more labels (and blanks between equal ones) than frames; NaN where a
+      label is not of the C, or the length not 0 to T.
     """
     after_end = jnp.arange(logits.shape[1]) >= lengths[:, None]
     padding = (labels == BLANK).astype(logits.dtype)
-    return optax.ctc_loss(logits, after_end.astype(logits.dtype), labels, padding, blank_id=BLANK)
+    labels = labels.astype(jnp.int32)
+    values = optax.ctc_loss(logits, after_end.astype(logits.dtype), labels, padding, blank_id=BLANK)
+    good = jnp.all(is_class(labels, logits.shape[2]), axis=1) & is_class(lengths, logits.shape[1] + 1)
+    return jnp.where(good, values, jnp.nan)
 
 
 def best_path(logits: jax.Array, lengths: jax.Array) -> jax.Array:
