@@ -40,7 +40,7 @@ def cross_entropy(
 
 
 def is_class(labels: jax.Array, classes: int) -> jax.Array:
-    """Which labels are 0 to `classes` - 1, bool of the same shape; what is of another has no loss to speak of."""
+    """Which labels are 0 to `classes` - 1, bool of the same shape."""
     labels = labels.astype(jnp.int32)  # a narrow type might not hold the number of classes
     return (labels >= 0) & (labels < classes)
 

@@ -99,7 +99,9 @@ class RandomFeatureNet(nn.Module):
         weights = _frozen(self, "weights", nn.initializers.normal(1.0), (x.shape[1], self.features))
         phases = _frozen(self, "phases", nn.initializers.uniform(2 * math.pi), (self.features,))
         z = math.sqrt(2 / self.features) * self.activation(x @ (self.scale * weights) + phases)
-        return _dense(self.outputs, nn.initializers.lecun_normal, None)(constrain(z.astype(x.dtype), "batch", "mlp"))
+        return _dense(self.outputs, nn.initializers.lecun_normal, None)(
+            constrain(z.astype(x.dtype), "batch", "mlp")
+        )
 
 
 class DeepLinear(nn.Module):
