@@ -73,6 +73,7 @@ def perceptron(
         wrong = jnp.maximum(-target * total, 0)[:, 0]
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
+    check_targets(_SUM, splits)
     splits = verified(splits, ("y",), _not_a_side)
     learner = _online(splits, error, measures, rate=rate)
     return experiment_over(
