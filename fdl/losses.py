@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+from jax import lax
 
 
 def cross_entropy(
@@ -28,15 +28,25 @@ def cross_entropy(
     if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to 1, a share of the target")
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    classes = labels
+    shifted = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     if labels.ndim < logits.ndim:
-        classes = (labels[..., None].astype(jnp.int32) == _numbers(logits)).astype(logits.dtype)
-    targets = optax.smooth_labels(classes, jnp.asarray(label_smoothing))
-    # A class without a share of the target adds nothing, however unlikely it is: 0 log 0 is 0.
-    values = -jnp.sum(jnp.where(targets == 0, 0, targets * jax.nn.log_softmax(logits)), axis=-1)
-    if labels.ndim < logits.ndim:
-        values = jnp.where(is_class(labels, logits.shape[-1]), values, jnp.nan)
-    return values
+        known = is_class(labels, logits.shape[-1])
+        mine = labels[..., None].astype(jnp.int32) == jnp.arange(logits.shape[-1])
+        values = total - jnp.sum(jnp.where(mine, shifted, 0), axis=-1)
+    else:
+        # A class without a share of the target adds nothing, however unlikely it is: 0 log 0 is 0.
+        known = True
+        values = -jnp.sum(jnp.where(labels == 0, 0, labels * (shifted - total[..., None])), axis=-1)
+    if not isinstance(label_smoothing, int | float) or label_smoothing > 0:
+        even = total - jnp.mean(shifted, axis=-1)  # the loss against all classes alike
+        values = _share(1 - label_smoothing, values) + _share(label_smoothing, even)
+    return jnp.where(known, values, jnp.nan)
+
+
+def _share(share: float | jax.Array, values: jax.Array) -> jax.Array:
+    """A share of values; of infinity too, none is 0."""
+    return share * jnp.where(jnp.asarray(share) == 0, 0, values)
 
 
 def is_class(labels: jax.Array, classes: int) -> jax.Array:
@@ -88,10 +98,6 @@ def l1(params: Any) -> jax.Array:
 def l2(params: Any) -> jax.Array:
     """Half the sum of w² over the weight matrices (as in `l1`), a scalar; its gradient is w."""
     return sum((0.5 * jnp.sum(jnp.square(w)) for w in _kernels(params)), jnp.zeros(()))
-
-
-def _numbers(logits: jax.Array) -> jax.Array:
-    return jnp.arange(logits.shape[-1])
 
 
 def _kernels(params: Any) -> list[jax.Array]:

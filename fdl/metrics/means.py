@@ -34,7 +34,7 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """1.0 where the largest of `logits` `[B, C]` is at `labels` `[B]`, else 0.0; `[B]`.
 
     Of labels that are distributions `[B, C]` the likeliest class counts. It is NaN where a label is not 0
-    to C - 1, and 0.0 where a logit is not a number.
+    to C - 1.
     """
     if labels.ndim == logits.ndim:
         labels = jnp.argmax(labels, axis=-1)
@@ -44,8 +44,8 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.Array:
     """1.0 where fewer than `k` of `logits` `[B, C]` go before that at `labels` `[B]`, else 0.0; `[B]`.
 
-    Larger logits go before it, and of equal ones those of lower classes, so that `k = 1` is `accuracy`,
-    also where a label is not 0 to C - 1 or a logit is not a number.
+    Larger logits go before it, and of equal ones those of lower classes, so that `k = 1` is `accuracy`.
+    It is NaN where a label is not 0 to C - 1.
 
     Raises:
       ValueError: a `k` below 1.
@@ -56,12 +56,12 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.A
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
     lower = jnp.arange(logits.shape[-1]) < labels[:, None]
     before = jnp.sum((logits > own) | ((logits == own) & lower), axis=-1)
-    return _judged(before < k, logits, labels)
+    # A logit that is not a number goes before nothing: a row that has one is wrong.
+    return _judged((before < k) & jnp.all(~jnp.isnan(logits), axis=-1), logits, labels)
 
 
 def _judged(right: jax.Array, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Whether rows are `right`, as float32: a logit that is not a number goes before nothing, so its row is
-    wrong; a label of no class cannot be judged."""
-    labels, classes = labels.astype(jnp.int32), logits.shape[-1]
-    right = (right & jnp.all(~jnp.isnan(logits), axis=-1)).astype(jnp.float32)
-    return jnp.where((labels >= 0) & (labels < classes), right, jnp.nan)
+    """Whether rows are `right`, as float32; a label of no class cannot be judged."""
+    labels = labels.astype(jnp.int32)
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    return jnp.where(known, right.astype(jnp.float32), jnp.nan)

@@ -183,7 +183,8 @@ def adversarial_learner(
         last = {name: values[-1] for name, values in seen.items()}
         return Players(made, players.discriminator, moved), {**shards.mean(metrics), **last}
 
-    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch))
+    required = ("generator_loss", "discriminator_loss")
+    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), required)
 
 
 def generate(

@@ -47,10 +47,6 @@ def test_a_label_of_no_class_is_neither_right_nor_wrong(label, k):
     assert np.isnan(top_k_accuracy(logits, labels, k=k)).tolist() == [True, False]
 
 
-def test_accuracy_of_logits_that_are_not_numbers_is_zero():
-    np.testing.assert_array_equal(accuracy(np.full((1, 3), np.nan), np.array([0])), [0.0])
-
-
 def test_no_places_are_refused():
     with pytest.raises(ValueError, match="k is 0; expected at least 1"):
         top_k_accuracy(LOGITS, LABELS, k=0)
