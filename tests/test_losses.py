@@ -38,9 +38,9 @@ def test_classes_that_are_ruled_out_have_torchs_loss(smoothing):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference")
     logits = np.array([[0, -np.inf, 1], [2, -np.inf, -np.inf], [-np.inf, 0, 1]], np.float32)
     own = torch.tensor(logits, requires_grad=True)
-    labels = np.zeros(3, int)
+    labels = jnp.zeros(3, int)
     expected = torch.nn.functional.cross_entropy(
-        own, torch.tensor(labels), reduction="none", label_smoothing=smoothing
+        own, torch.zeros(3, dtype=torch.long), reduction="none", label_smoothing=smoothing
     )
 
     def loss(logits, smoothing):
@@ -58,7 +58,7 @@ def test_classes_that_are_ruled_out_have_torchs_loss(smoothing):
 @pytest.mark.parametrize("label", [-100, -1, 3, 255])
 def test_a_label_of_no_class_has_no_loss_and_no_gradient(label):
     """PyTorch refuses it. Its place may be left out by a weight of zero, and then disturbs nothing."""
-    logits, labels = LOGITS[:2, :3], np.array([2, label])
+    logits, labels = jnp.asarray(LOGITS[:2, :3]), jnp.array([2, label])
     got = losses.cross_entropy(logits, labels, label_smoothing=0.1)
     assert np.isfinite(got[0]) and np.isnan(got[1])
     gradient = jax.grad(lambda x: jnp.where(np.array([1, 0]) > 0, losses.cross_entropy(x, labels), 0).sum())
@@ -68,7 +68,7 @@ def test_a_label_of_no_class_has_no_loss_and_no_gradient(label):
 
 def test_labels_of_a_narrow_type_have_one_class_among_many():
     """Of 300 classes, uint8 labels: 5 is not 261 too."""
-    logits, labels = np.zeros((1, 300), np.float32), np.array([5], np.uint8)
+    logits, labels = jnp.zeros((1, 300)), jnp.array([5], jnp.uint8)
     assert float(losses.cross_entropy(logits, labels)[0]) == pytest.approx(np.log(300), rel=1e-6)
     assert np.flatnonzero(losses.one_hot(labels, 300)[0]).tolist() == [5]
 
@@ -83,7 +83,7 @@ def test_bfloat16_logits_have_a_float32_loss():
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
 def test_a_smoothing_that_is_no_share_is_refused(smoothing):
     with pytest.raises(ValueError, match=r"label_smoothing is (-0.1|1.1|nan); expected 0 to 1"):
-        losses.cross_entropy(LOGITS, LABELS, label_smoothing=smoothing)
+        losses.cross_entropy(jnp.asarray(LOGITS), LABELS, label_smoothing=smoothing)
 
 
 @pytest.mark.parametrize("shape", [(8,), (8, 3), (8, 3, 2)])

@@ -225,9 +225,11 @@ def test_a_cache_gives_the_text_that_reading_all_again_gives(model):
     mixed = models.MixedPrecision(model)
     variables = mixed.init(KEY, *([] if source is None else [source]), jnp.asarray(TEXT))
 
+    prompt = jnp.asarray(TEXT[:, :2])
+
     def text(reader):
         reader, choose = reader(mixed, variables, source), tasks.generation.greedy
-        return jax.jit(lambda: tasks.generation.generate(reader, TEXT[:, :2], KEY, length=4, choose=choose))()
+        return jax.jit(lambda: tasks.generation.generate(reader, prompt, KEY, length=4, choose=choose))()
 
     np.testing.assert_array_equal(text(tasks.generation.cached), text(tasks.generation.uncached))
 

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """Compiled code cannot refuse a label that is none: whatever it makes of one is NaN, never a number."""
 
 import jax
