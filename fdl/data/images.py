@@ -102,7 +102,7 @@ def _rows(decode: Decode, paths: list[str], labels: np.ndarray, size: int) -> Ro
     def take(index: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": decode([paths[number] for number in index]), "y": labels[index]}
 
-    return Rows(size=len(paths), row=row, take=take, memory={"y": labels})
+    return Rows(size=len(paths), row=row, take=take, memory={"y": labels}, where=lambda number: paths[number])
 
 
 def _listed(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from fdl import losses
 from fdl.data.augment import between, by_image, cast_like, row_keys, whole
 from fdl.data.from_splits import Augmentation
 
@@ -126,7 +127,7 @@ def _blend(values: jax.Array, own: jax.Array) -> jax.Array:
 def _shares(labels: jax.Array, classes: int) -> jax.Array:
     if labels.ndim == 2:
         return labels
-    return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+    return losses.one_hot(labels, classes)
 
 
 def _box(key: jax.Array, image: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import losses
 from fdl.models.axes import constrain, named
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -76,7 +77,8 @@ class Condition(nn.Module):
 
     @nn.compact
     def __call__(self, time: jax.Array, label: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
-        """The vector, of `dtype`, for times `[B]` and labels `[B]` or None."""
+        """The vector, of `dtype`, for times `[B]` and labels `[B]`, -1 where there is none, or None; NaN for
+        a label of no class."""
         layer = functools.partial(dense, self.width, (None, "embed"), initializer=self.initializer)
         x = layer(name="time_in")(self.embed(time, self.waves).astype(dtype))
         # Both axes of a square kernel cannot bear one name; the hidden layer stays whole.
@@ -85,7 +87,8 @@ class Condition(nn.Module):
             label = jnp.full(time.shape, -1) if label is None else label
             table = named(nn.initializers.normal(self.deviation), "vocab", "embed")
             vectors = nn.Dense(self.width, use_bias=False, kernel_init=table, name="labels")
-            x = x + vectors(jax.nn.one_hot(label, self.classes, dtype=dtype))
+            none = (label == -1)[:, None]
+            x = x + vectors(jnp.where(none, 0, losses.one_hot(label, self.classes, dtype=dtype)))
         return constrain(x, "batch", "embed")
 
 

@@ -8,6 +8,7 @@ import jax
 
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, named
+from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import relative, sinusoidal
 from fdl.models.transformer import FeedForward, Transformer
@@ -39,7 +40,7 @@ class EncoderDecoder(nn.Module):
     def setup(self) -> None:
         """The token embeddings, of source, target and logits."""
         table = named(self.initializer(), "vocab", "embed")
-        self.tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table)
+        self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     def __call__(self, x: jax.Array, target: jax.Array, train: bool = False) -> jax.Array:
         """Logits of the tokens that follow each of the target.

@@ -8,6 +8,7 @@ import jax
 
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, named
+from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import learned, rotary
 from fdl.models.transformer import FeedForward, Transformer
@@ -34,7 +35,7 @@ class LanguageModel(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B, T, V]` of the tokens that follow each of `x` `[B, T]`, integers."""
         table = named(self.initializer(), "vocab", "embed")
-        tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
+        tokens = Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
         x = self.transformer(tokens(x), train)
         if self.tied:
             return constrain(tokens.attend(x), "batch", "length", "vocab")

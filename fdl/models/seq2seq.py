@@ -98,7 +98,7 @@ class Seq2Seq(nn.Module):
         """Makes the parts, which encoding and decoding share."""
         kernel = named(nn.initializers.lecun_normal(), "embed", "mlp")
         zeros = named(nn.initializers.zeros, "mlp")
-        self.source = embedding(self.sources, self.units)
+        self.source = embedding(self.sources, self.units, self.pad)
         self.target = embedding(self.targets, self.units)
         self.encoder = Recurrent((self.units,), GRUCell, bidirectional=True)
         self.bridge = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)

@@ -168,6 +168,8 @@ class Transformer(nn.Module):
         self._check(x.shape[1])
         queries = self._start(x.shape[1]) + jnp.arange(x.shape[1], dtype=jnp.int32)
         keys = jnp.arange(self.cache, dtype=jnp.int32) if self.cache else queries
+        if self.cache:  # what is written past the end of the cache would be written over what is there
+            x = jnp.where((queries < self.cache)[:, None], x, jnp.nan)
         x = self.positions.embed(x, queries)
         x = x if self.first_norm is None else self.first_norm(x, train)
         x = constrain(Dropout(self.dropout)(x, train), "batch", "length", "embed")

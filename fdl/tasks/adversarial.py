@@ -12,8 +12,10 @@ from jax import lax
 from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
+from fdl.data.verified import outside, verified
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean, mean
+from fdl.models.gan import Conditional
 from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
@@ -85,6 +87,11 @@ def adversarial(
     check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
     row = prepared_row(splits)
     check_players(generator, discriminator, row, latent, conditional=conditional)
+    for player in (generator, discriminator) if conditional else ():
+        if isinstance(player, Conditional):
+            why, mend = f"as a player has {player.classes} classes", "change its classes or the labels"
+            fault = outside("y", 0, player.classes - 1, what="labels", why=why, mend=mend)
+            splits = verified(splits, ("y",), fault)
     learner = adversarial_learner(
         generator,
         discriminator,
@@ -176,7 +183,8 @@ def adversarial_learner(
         last = {name: values[-1] for name, values in seen.items()}
         return Players(made, players.discriminator, moved), {**shards.mean(metrics), **last}
 
-    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch))
+    required = ("generator_loss", "discriminator_loss")
+    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), required)
 
 
 def generate(

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl import losses
 from fdl.tasks.games import Game, Player, uniform
 from fdl.tasks.self_play import Algorithm, Network
 from fdl.tasks.trajectories import Trajectory, advantages, after_move
@@ -50,7 +51,7 @@ def alpha_zero(
         return {"policy": policy, "target": outcome, "searched": searched}
 
     def loss(logits: jax.Array, value: jax.Array, rows: Any) -> Mapping[str, jax.Array]:
-        policy_loss = -jnp.sum(rows["policy"] * jax.nn.log_softmax(logits), axis=-1)
+        policy_loss = losses.cross_entropy(logits, rows["policy"])
         value_loss = rows["searched"] * jnp.square(value - rows["target"])
         total = policy_loss + value_weight * value_loss
         return {"loss": total, "policy_loss": policy_loss, "value_loss": value_loss}

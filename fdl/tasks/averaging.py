@@ -76,4 +76,4 @@ def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
     def evaluate(averaged: Averaged, batch: Batch) -> Mapping[str, Mean]:
         return learner.evaluate(averaged.state, batch)
 
-    return Learner(init, step, evaluate)
+    return Learner(init, step, evaluate, learner.required)

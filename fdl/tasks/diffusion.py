@@ -10,7 +10,8 @@ import optax
 
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
-from fdl.data.splits import Rows, parts, row_of
+from fdl.data.splits import parts, row_of
+from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import experiment_over, gradient_learner
@@ -71,6 +72,8 @@ def diffusion(
     Raises:
       ValueError: a count below 1, or data that does not fit to the noise or the model.
     """
+    if label_dropout is not None:
+        splits = _check_labels(model, splits)
     learner = diffusion_learner(
         model,
         splits,
@@ -143,7 +146,7 @@ def diffusion_learner(
         check_counts(times=times)
     check_unit_scale(splits)
     if label_dropout is not None:
-        _check_labels(splits)
+        _check_labels(model, splits)
     x, time = zero_row(splits), jnp.zeros(1)
     label = None if label_dropout is None else jnp.zeros(1, jnp.int32)
 
@@ -186,10 +189,18 @@ def diffusion_learner(
     return gradient_learner(init, objective, evaluate, optimizer)
 
 
-def _check_labels(splits: Splits) -> None:
+def _check_labels(model: nn.Module, splits: Splits) -> Splits:
+    """The data set, the labels of which are the model's (see `verified`), where that says how many it has.
+
+    Raises:
+      ValueError: no integer labels, or others.
+    """
     for name, part in parts(splits).items():
-        row, arrays = row_of(part), part.memory if isinstance(part, Rows) else part
+        row = row_of(part)
         if "y" not in row or not np.issubdtype(row["y"].dtype, np.integer) or row["y"].shape:
             raise ValueError(f"{name} has rows {row}; expected integer labels y [N], or label_dropout=None")
-        if "y" in arrays and arrays["y"].min() < 0:
-            raise ValueError(f"{name} labels begin at {arrays['y'].min()}; expected none below 0")
+    classes = getattr(model, "classes", 0)
+    why = f"as the model has {classes} classes" if classes else "the numbers of classes"
+    mend = "change the model's classes or the labels"
+    fault = outside("y", 0, classes - 1 if classes else np.inf, what="labels", why=why, mend=mend)
+    return verified(splits, ("y",), fault)

@@ -118,7 +118,7 @@ def arcface(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
-    check_labels(model, splits)
+    splits = check_labels(model, splits)
     row = prepared_row(splits)["x"]
 
     def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:

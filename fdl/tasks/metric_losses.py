@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.losses import is_class
+
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 EmbeddingLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -123,18 +125,19 @@ def arcface(
 
     Args:
       cosines: to each class's direction, `[B, C]`, as of `fdl.models.heads.CosineHead`.
-      labels: integers `[B]`.
+      labels: integers `[B]` from 0 to C - 1; the loss of others is NaN.
       margin: in radians, added to the angle between a row and its label's direction.
       scale: factor of the cosines.
     """
-    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)
+    own = jnp.take_along_axis(cosines, labels[:, None].astype(jnp.int32), axis=1, mode="clip")
     # The sine's gradient is not finite at an angle of 0 or π: there take none.
     square = 1 - jnp.square(own)
     sine = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
     moved = own * jnp.cos(margin) - sine * jnp.sin(margin)
     mine = jnp.arange(cosines.shape[1]) == labels[:, None]
     logits = scale * jnp.where(mine, moved, cosines)
-    return jax.nn.logsumexp(logits, axis=1) - scale * moved[:, 0]
+    values = jax.nn.logsumexp(logits, axis=1) - scale * moved[:, 0]
+    return jnp.where(is_class(labels, cosines.shape[1]), values, jnp.nan)
 
 
 def _relations(labels: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

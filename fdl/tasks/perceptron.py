@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fdl import losses, metrics, shards
 from fdl.data import Splits
 from fdl.data.splits import prepared_row
+from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
@@ -71,6 +73,8 @@ def perceptron(
         wrong = jnp.maximum(-target * total, 0)[:, 0]
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
+    check_targets(_SUM, splits)
+    splits = verified(splits, ("y",), _not_a_side)
     learner = _online(splits, error, measures, rate=rate)
     return experiment_over(
         learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
@@ -154,3 +158,14 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
     return Learner(init, step, evaluate)
+
+
+def _not_a_side(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:
+    """The `Fault` of labels that are neither -1 nor 1: of 0, no row would be on a wrong side."""
+    y = np.asarray(rows["y"])
+    wrong = (np.abs(y) != 1).reshape(len(y), -1).any(axis=1)
+    if not wrong.any():
+        return None
+    return int(np.argmax(wrong)), (
+        f"labels go from {y.min()} to {y.max()}; expected only -1 and 1 ({{row}} has others): change them"
+    )
