@@ -141,7 +141,8 @@ class Result:
 
     def table(self) -> pd.DataFrame:
         """A row per arm: its fields that vary, runs, failures, and for each metric of the last
-        evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`)."""
+        evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`), and of how
+        many runs (`<metric> n`): those in which it is not missing."""
         varying, last = self.varying, self.last()
         failed = self.failures["arm"].value_counts()
         first = self.runs().drop_duplicates("arm")
@@ -150,7 +151,9 @@ class Result:
             runs = last[last["arm"] == arm]
             row = {"arm": arm, **dict.fromkeys(varying), "runs": len(runs), "failed": int(failed.get(arm, 0))}
             for metric in self.metrics:
-                row[metric], row[f"{metric} ±"] = mean_and_margin(runs[metric].to_numpy(float))
+                values = runs[metric].to_numpy(float)
+                row[metric], row[f"{metric} ±"] = mean_and_margin(values)
+                row[f"{metric} n"] = int(np.sum(~np.isnan(values)))
             rows.append(row)
         return pd.DataFrame(rows).assign(**{name: column(first[name].tolist()) for name in varying})
 

@@ -129,7 +129,10 @@ def _finish(
 def _summary(result: Result, verdict: Verdict | None, directory: Folder) -> dict[str, Any]:
     arms = []
     for row in json.loads(str(result.table().to_json(orient="records", double_precision=15))):
-        metrics = {name: {"mean": row.pop(name), "margin": row.pop(f"{name} ±")} for name in result.metrics}
+        parts = {"mean": "", "margin": " ±", "runs": " n"}
+        metrics = {
+            name: {part: row.pop(f"{name}{end}") for part, end in parts.items()} for name in result.metrics
+        }
         arms.append({**row, "metrics": metrics})
     return {
         "name": result.meta["name"],

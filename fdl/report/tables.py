@@ -43,8 +43,10 @@ def results(result: Result) -> tuple[Column, ...]:
     columns += [_column("runs", table["runs"])]
     columns += [_column("failed", table["failed"])] if table["failed"].any() else []
     for metric in ordered_metrics(result):
-        pairs = zip(table[metric], table[f"{metric} ±"], strict=True)
-        columns.append(Column(metric, tuple(formats.estimate(*pair) for pair in pairs)))
+        shown = map(formats.estimate, table[metric], table[f"{metric} ±"])
+        missing = table["runs"] - table[f"{metric} n"]
+        notes = (f" ({lost} missing)" if lost else "" for lost in missing)
+        columns.append(Column(metric, tuple(cell + note for cell, note in zip(shown, notes, strict=True))))
     return tuple(columns)
 
 
@@ -53,9 +55,11 @@ def caption(result: Result) -> str:
     last = result.last()
     if last.empty:
         return "No run came to an evaluation without failing"
+    best = result.meta.get("best")
+    which = f"Evaluation of each run's best state by {best}" if best else "Last evaluation"
     if last.duplicated("arm").any():
-        return "Last evaluation: mean ± half-width of the 95 % interval over seeds"
-    return "Last evaluation; one run an arm leaves no interval"
+        return f"{which}: mean ± half-width of the 95 % interval over seeds"
+    return f"{which}; one run an arm leaves no interval"
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from fdl.train.folder import read_json, read_rows, write_json
 from fdl.train.loop import Saving, Watch, execute
 from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
-from fdl.train.rows import metric_names
+from fdl.train.rows import best_of, metric_names
 
 
 class Unit(NamedTuple):
@@ -203,6 +203,8 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         "memory_bytes": program.memory_bytes,
         "members_per_second": len(unit.trials) / seconds,
     }
+    if best := best_of(group.experiment):
+        cost["best"] = best.metric
     if directory and is_first():
         write_json(directory / "done.json", {"ends": outcome.ends, "cost": cost})
     return Trained(unit, outcome.rows, outcome.ends, cost)

@@ -200,6 +200,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
     configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
     meta = {"programs": programs, "versions": versions(), "device": machine(), "configs": configs}
+    if best := {u.cost["best"] for u in trained if "best" in u.cost}:
+        meta["best"] = ", ".join(sorted(best))
     return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
 
 
