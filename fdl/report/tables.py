@@ -94,6 +94,8 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         _column("metric", [row.metric for row in rows]),
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
+        _column("failed", [row.failed for row in rows]),
+        _column("baseline failed", [row.baseline_failed for row in rows]),
         Column("arm mean", each(lambda row, spread: formats.fixed(row.arm_mean, spread))),
         Column("baseline mean", each(lambda row, spread: formats.fixed(row.baseline_mean, spread))),
         Column("difference", each(lambda row, spread: formats.fixed(row.difference, spread, sign=True))),
@@ -111,7 +113,8 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     ]
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
     left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
-    left_out |= {"dropped"} if not any(row.dropped for row in rows) else set()
+    counts = ("dropped", "failed", "baseline failed")
+    left_out |= {name for name in counts if not any(getattr(row, name.replace(" ", "_")) for row in rows)}
     heading = f"Differences in {shared.get('metric', 'several metrics')}"
     heading += f" against {shared['baseline']}" if "baseline" in shared else ""
     return heading, tuple(column for column in columns if column.name not in left_out)

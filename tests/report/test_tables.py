@@ -101,7 +101,9 @@ def test_comparisons_of_several_metrics_and_baselines():
     assert cells["seeds needed"] == ("5", "≥ 1000000")
     assert cells["says"] == ("supported", "refuted")
     _, columns = tables.comparisons(verdict(other))
-    assert "dropped" not in by_name(columns)
+    assert not {"dropped", "failed", "baseline failed"} & {*by_name(columns)}
+    _, columns = tables.comparisons(verdict(other._replace(failed=3)))
+    assert by_name(columns)["failed"] == ("3",)
 
 
 def test_configs_are_split_into_what_is_shared_and_what_differs():
