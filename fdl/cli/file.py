@@ -55,6 +55,9 @@ def load(path: Path) -> ExperimentFile:
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__experiment__"] = str(path)
     sys.modules[name] = module  # so that its functions are found by name
+    beside = str(path.parent.resolve())
+    if beside not in sys.path:
+        sys.path.insert(0, beside)  # as `python FILE` does: files beside it can be imported
     try:
         source = path.read_text(encoding="utf-8")
         spec.loader.exec_module(module)

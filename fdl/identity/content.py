@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_FEW = 20
+"""So many files are listed one by one."""
 _BLOCK = 1 << 24
 """Bytes hashed together; several blocks are hashed at once."""
 
@@ -55,10 +57,10 @@ def mapped_words(array: np.ndarray) -> str | None:
     return f"{array.dtype}{list(array.shape)} {list(array.strides)} at {place} of {file}"
 
 
-def files(
-    paths: Iterable[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None
-) -> list[Any]:
+def files(paths: Iterable[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> Any:
     """Name, size in bytes and time of change in nanoseconds of each file: they stand for what is in it.
+
+    Of many files together how many they are, their bytes, and a digest of all that.
 
     Args:
       paths: of the files.
@@ -72,4 +74,7 @@ def files(
         status = os.stat(path)
         name = os.path.relpath(path, root) if root else Path(path).name
         found.append([name, status.st_size, status.st_mtime_ns])
-    return found
+    if len(found) <= _FEW:
+        return found
+    whole = hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{len(found)} files of {sum(size for _, size, _ in found)} bytes ({whole})"

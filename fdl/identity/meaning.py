@@ -166,7 +166,7 @@ class _Walk:
         name = scope.get("__name__", "")
         cells, made = cells_of(function), code.co_filename[:1] == "<"
         if installed(code.co_filename) or (made and name != "__main__" and library(sys.modules.get(name))):
-            label = self._library(f"{name}.{code.co_qualname}")
+            label = self._library(public_name(function) or f"{name}.{code.co_qualname}")
             return {"function": label, "around it": self._mapping(cells)} if cells else label
         label = self._code(function, name, code.co_freevars)
         extra = {
@@ -227,7 +227,7 @@ class _Walk:
         for key, value in own.items():
             code = code_of(value) if isinstance(value, METHODS) or hasattr(value, "__wrapped__") else None
             foreign = code and not code.co_qualname.startswith(f"{cls.__qualname__}.")
-            if (foreign and not installed(code.co_filename)) or isinstance(value, _PLAIN):
+            if (code and foreign and not installed(code.co_filename)) or isinstance(value, _PLAIN):
                 self.found.values[f"{label}.{key}"] = self.describe(bare({key: value})[key])
             free |= closed_over(value)
         for key, value in sorted(free.items()):

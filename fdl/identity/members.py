@@ -9,6 +9,8 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from fdl.serialization import PUBLIC
+
 METHODS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 """What a class makes of the functions in its body."""
 
@@ -33,7 +35,7 @@ def state_of(value: Any) -> dict[str, Any]:
     if isinstance(value, tuple):  # a named one
         fields: dict[str, Any] = value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
         told = fields.get("identity") is not None  # data on the host, which says itself what it is
-        return {key: one for key, one in fields.items() if not (told and key in ("take", "fetch"))}
+        return {key: one for key, one in fields.items() if not (told and key in ("take", "fetch", "where"))}
     if isinstance(getattr(value, "_fingerprint", None), str):  # a data set of Hugging Face's `datasets`
         return {"fingerprint": value._fingerprint}
     reduced = value.__reduce_ex__(4)
@@ -75,7 +77,11 @@ def closed_over(member: Any) -> dict[str, Any]:
 
 
 def public_name(value: Any) -> str | None:
-    """The name under which an object is found in its module, if it is."""
+    """The name under which an object is found in its module, if it is; a public name before others."""
+    short: Any = getattr(value, "__name__", None)
+    for place in PUBLIC:
+        if isinstance(short, str) and getattr(sys.modules.get(place), short, None) is value:
+            return f"{place}.{short}"
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         return None
