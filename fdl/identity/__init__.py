@@ -3,4 +3,5 @@
 from fdl.identity.content import files as files
 from fdl.identity.meaning import Meaning as Meaning
 from fdl.identity.meaning import meaning as meaning
+from fdl.identity.places import installed as installed
 from fdl.identity.places import versions as versions
