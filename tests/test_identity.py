@@ -1,14 +1,25 @@
 """The identity of a program: what must not change it, and what must."""
 
+import importlib
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
+from fdl import data
+from fdl.identity import meaning
 from fdl.serialization import differences, digest, essence
-from fdl.train.identity import of_program
+from fdl.train.identity import of_experiment, of_program, of_structure
+from tests.toy import Config as Toy
+from tests.toy import experiment as toy
 
 HELPERS = '''"""Helpers."""
 import functools
@@ -221,3 +232,137 @@ def test_what_means_the_same_is_the_same(tmp_path, case):
 def test_what_means_something_else_is_another(tmp_path, case):
     before, after = program(tmp_path / "a"), program(tmp_path / "b", CHANGE[case])
     assert digest(essence(before)) != digest(essence(after)) and differences(before, after)
+
+
+def test_the_same_on_every_version_of_python_and_place(tmp_path):
+    """The digests of code are stored values; names, not paths; no order of sets or dictionaries."""
+    first = program(tmp_path / "a")
+    assert first["code"]["exp.experiment"]["digest"] == "400e575b73f33e5d"
+    assert first["code"]["helpers.scaled"]["digest"] == "1c6fd5ab16b6925b"
+    second = program(tmp_path / "elsewhere")
+    assert essence(first) == essence(second) and str(tmp_path) not in str(first)
+    code = "from tests.test_identity import *; print(digest(essence(program(Path(sys.argv[1])))))"
+    printed = {
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], capture_output=True, text=True,
+                       check=True, env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in "12"
+    }  # fmt: skip
+    assert printed == {digest(essence(first)) + "\n"}
+
+
+def test_differences_name_what_changed(tmp_path):
+    edits = [CHANGE[case] for case in ("a value in a helper", "a helper's code", "an optimizer")]
+    changes = differences(program(tmp_path / "a"), program(tmp_path / "b", *edits))
+    assert "values.helpers.SCALE: 2.0 -> 3.0" in changes
+    assert (
+        "code.helpers.scaled: line 3: 'return x * by + depth.OFFSET' -> 'return x / by + depth.OFFSET'"
+        in changes
+    )
+    assert any(
+        line.startswith("code.exp.experiment: line ") and "optax.adam(rate)" in line for line in changes
+    )
+
+
+def test_a_source_that_changed_since_it_was_loaded_is_not_taken_for_the_code(tmp_path):
+    module = loaded(tmp_path)
+    assert of_program(module.experiment, module.Config)["seen"]
+    path = tmp_path / "experiment.py"
+    path.write_text(EXPERIMENT.replace("optax.sgd(rate)", "optax.adam(rate)"))
+    assert not of_program(module.experiment, module.Config)["seen"]
+
+
+def typed(text: str) -> Any:
+    """An experiment that was typed in: no file has its source."""
+    names: dict[str, Any] = {"toy": toy}
+    exec(text, names)
+    return names["build"]
+
+
+def test_without_source_the_lowered_program_decides():
+    text = "def build(config):\n    built = toy(config)\n    learner = built.learner\n" \
+           "    step = lambda s, b, k: learner.step(s, {**b, 'x': b['x'] * 2.0}, k)\n" \
+           "    return built._replace(learner=learner._replace(step=step))\n"  # fmt: skip
+    one, same, other = (typed(each) for each in (text, "\n\n" + text, text.replace("2.0", "3.0")))
+    seen = of_program(one, Toy)["seen"]
+    first, again, changed = (of_structure(build, Toy(), seen=seen) for build in (one, same, other))
+    assert not seen and first == again and set(first) == set(changed)
+    assert [name for name in first if first[name] != changed[name]] == ["program"]
+
+
+def test_the_structure_is_the_same_for_any_of_its_runs_and_another_with_other_data():
+    first = of_structure(toy, Toy(lr=0.3), seen=True)
+    assert first == of_structure(toy, Toy(lr=0.1, noise=0.5), seen=True) and "program" not in first
+    labels = np.arange(96, dtype=np.float32)
+
+    def other(config):
+        built = toy(config)
+        return built._replace(train=built.train._replace(arrays={**built.train.arrays, "y": labels}))
+
+    changed = of_structure(other, Toy(), seen=True)
+    (line,) = differences(first, changed)
+    assert line.startswith("data.train.arrays.y: 'float32[96] ")
+    labels[0] = 7  # in place
+    assert of_structure(other, Toy(), seen=True) != changed
+
+
+def test_weights_that_are_read_while_it_is_built_count(tmp_path):
+    path = tmp_path / "weights.npy"
+
+    def build(config):
+        built, start = toy(config), np.load(path)
+        init = lambda key: {**built.learner.init(key), "weights": jnp.asarray(start)}  # noqa: E731
+        return built._replace(learner=built.learner._replace(init=init))
+
+    found = []
+    for scale in (1, 1, 2):
+        np.save(path, np.ones(5, np.float32) * scale)
+        found.append(of_structure(build, Toy(), seen=True))
+    assert found[0] == found[1] and differences(found[0], found[2])[0].startswith("constants: ")
+
+
+def mapped(folder: Path, values: np.ndarray, *, time: int) -> Any:
+    """A training source over a memory-mapped file with a time of change."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "x.npy", values)
+    os.utime(folder / "x.npy", (time, time))
+    rows = data.on_host({"x": np.load(folder / "x.npy", mmap_mode="r")[2:], "y": np.arange(len(values) - 2)})
+    return data.shuffled(rows, batch_size=2)
+
+
+def test_files_on_the_host_count_by_name_size_and_time(tmp_path):
+    def told(source):
+        return of_experiment(toy(Toy())._replace(train=source))["values"]["experiment"]["train"]
+
+    values = np.arange(8.0)
+    first, moved, later, longer = (
+        told(mapped(tmp_path / name, each, time=time))
+        for name, each, time in (
+            ("a", values, 5),
+            ("b", values, 5),
+            ("a", -values, 6),
+            ("a", np.arange(9.0), 6),
+        )
+    )
+    assert first == moved and len({digest(one) for one in (first, later, longer)}) == 3
+    (line,) = differences(first, later)
+    assert "x.npy" in line and "5000000000" in line and "6000000000" in line
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    (optax.adam(1e-3), optax.adam(1e-2)),
+    (optax.adam(1e-3), optax.adamw(1e-3)),
+    (jax.random.key(0), jax.random.key(1)),
+    (np.zeros(3), np.zeros(3, np.float32)),
+    (np.zeros((2, 3)), np.zeros((3, 2))),
+    (np.array([{"a": 1}]), np.array([{"a": 2}])),
+    (np.random.default_rng(0), np.random.default_rng(1)),
+    (jax.jit(lambda x: x + 1), jax.jit(lambda x: x + 2)),
+    (jnp.tanh, jnp.sin),
+    (Path("a"), Path("b")),
+    ({1: 2}, {1: 3}),
+    (list(range(2000)), list(range(1, 2001))),
+    ("x" * 300 + "a", "x" * 300 + "b"),
+])  # fmt: skip
+def test_values_differ_where_they_differ(one, other):
+    first, again, second = (meaning({"value": value}) for value in (one, one, other))
+    assert not first.unseen and first.values == again.values
+    assert (first.values, first.code) != (second.values, second.code)

@@ -7,6 +7,7 @@ no part in it, and a value counts as it is now, wherever it was computed.
 
 import ast
 import dataclasses
+import math
 import os
 import sys
 import types
@@ -84,7 +85,7 @@ class _Walk:
     def describe(self, value: Any) -> Any:
         """A value in JSON-able words: the same for equal values in every process."""
         if type(value) in (type(None), bool, int, float):
-            return value
+            return value if value is None or math.isfinite(value) else repr(value)
         if isinstance(value, str) and type(value) is str:
             return self._text(value)
         if id(value) in self.known:
@@ -165,9 +166,13 @@ class _Walk:
         code, scope = function.__code__, function.__globals__
         name = scope.get("__name__", "")
         cells, made = cells_of(function), code.co_filename[:1] == "<"
-        if installed(code.co_filename) or (made and name != "__main__" and library(sys.modules.get(name))):
+        made = made and name in sys.modules and library(sys.modules[name])  # by a library, as it runs
+        if installed(code.co_filename) or made:
             label = self._library(public_name(function) or f"{name}.{code.co_qualname}")
-            return {"function": label, "around it": self._mapping(cells)} if cells else label
+            if not cells:
+                return label
+            package = label.partition(".")[0]  # its inner modules are moved from version to version
+            return {"function": f"{package}: {code.co_qualname}", "around it": self._mapping(cells)}
         label = self._code(function, name, code.co_freevars)
         extra = {
             "around it": cells,

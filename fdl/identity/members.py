@@ -1,5 +1,6 @@
 """Looking into live objects: the state of any of them, cells, members of classes, names in modules."""
 
+import copyreg
 import dataclasses
 import enum
 import functools
@@ -26,7 +27,7 @@ def state_of(value: Any) -> dict[str, Any]:
     if isinstance(value, functools.partial):
         return {"function": value.func, "arguments": value.args, "keywords": value.keywords}
     if hasattr(value, "__wrapped__"):  # by jax.jit, functools.cache, ...
-        more = {key: one for key, one in getattr(value, "__dict__", {}).items() if key[:2] != "__"}
+        more = {key: one for key, one in getattr(value, "__dict__", {}).items() if key[:1] != "_"}
         return {"wrapped": value.__wrapped__, **more}
     if isinstance(value, enum.Enum):
         return {"name": value.name}
@@ -38,7 +39,8 @@ def state_of(value: Any) -> dict[str, Any]:
         return {key: one for key, one in fields.items() if not (told and key in ("take", "fetch", "where"))}
     if isinstance(getattr(value, "_fingerprint", None), str):  # a data set of Hugging Face's `datasets`
         return {"fingerprint": value._fingerprint}
-    reduced = value.__reduce_ex__(4)
+    reduce = copyreg.dispatch_table.get(type(value))
+    reduced: Any = reduce(value) if reduce else value.__reduce_ex__(4)
     if isinstance(reduced, str):
         return {"name": reduced}
     return {"state": [*reduced[:3], *(None if items is None else list(items) for items in reduced[3:])]}

@@ -56,15 +56,16 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
     own = meaning({name: value for name, value in values(config).items() if callable(value)})
     experiment = build(config)
     data = {split: _data(source) for split, source in sources_of(experiment).items()}
-    constants = meaning({"experiment": experiment}).arrays
+    found = meaning({**data, "experiment": experiment})
+    told = {split: found.values[split] for split in data}
     lowered = {} if seen and not own.unseen else {"program": digest(_lowered(build, config, experiment))}
     return {
         "functions": {
             "code": own.code,
             "values": {k: v for k, v in own.values.items() if not isinstance(v, str)},
         },
-        "data": {split: found.values for split, found in data.items()},
-        "constants": sorted(constants - {words for found in data.values() for words in found.arrays}),
+        "data": told,
+        "constants": sorted(words for words in found.arrays if words not in repr(told)),
         "steps": experiment.steps,
         "evaluate_every": experiment.evaluate_every,
         **lowered,
@@ -83,17 +84,16 @@ def _told(found: Meaning) -> dict[str, Any]:
     return {"code": found.code, "values": found.values, "settings": settings}
 
 
-def _data(source: Source) -> Meaning:
+def _data(source: Source) -> dict[str, Any]:
     """What a source reads. Where functions that fetch cannot be described, two batches stand for the rest."""
     about = {"arrays": source.arrays, "batches": source.batches}
     if source.fetch is None:
-        return meaning(about)
-    found = meaning({**about, "rows": source.fetch if source.identity is None else source.identity})
-    if found.unseen:
-        steps = sorted({0, source.batches - 1})
-        read = [source.fetch(step, np.zeros(2, np.uint32), slice(None)) for step in steps]
-        found.values.update(meaning({"read": read}).values)
-    return found
+        return about
+    rows = source.fetch if source.identity is None else source.identity
+    if not meaning({"rows": rows}).unseen:
+        return {**about, "rows": rows}
+    steps = sorted({0, source.batches - 1})
+    return {**about, "read": [source.fetch(step, np.zeros(2, np.uint32), slice(None)) for step in steps]}
 
 
 def _with_defaults(config: Any) -> Any:
