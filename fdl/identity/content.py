@@ -18,6 +18,11 @@ _BLOCK = 1 << 24
 """Bytes hashed together; several blocks are hashed at once."""
 
 
+def digest_of(text: str) -> str:
+    """16 hexadecimal digits that stand for a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 def array_words(array: Any) -> str:
     """Dtype, shape and a digest of an array's values, as `"float32[3, 4] 0f1e..."`.
 

@@ -18,15 +18,23 @@ import jax
 import numpy as np
 
 from fdl.configs import is_config, traced_fields
-from fdl.identity.content import array_words, mapped_words
-from fdl.identity.members import METHODS, bare, cells_of, closed_over, imported, leaves, public_name, state_of
+from fdl.identity.content import array_words, digest_of, mapped_words
+from fdl.identity.members import (
+    METHODS,
+    bare,
+    cells_of,
+    closed_over,
+    code_of,
+    imported,
+    leaves,
+    public_name,
+    state_of,
+)
 from fdl.identity.places import installed, library, module_name
 from fdl.identity.syntax import (
     assigned,
     canonical,
     class_syntax,
-    code_of,
-    digest_of,
     function_syntax,
     global_uses,
     local_imports,
@@ -69,6 +77,8 @@ def meaning(roots: Mapping[str, Any]) -> Meaning:
     walk = _Walk(Meaning({}, {}, set(), set(), set()))
     for name, value in roots.items():
         walk.found.values[name] = walk.describe(value)
+    while walk.ahead:  # not one within another: programs may be deeper than Python's stack
+        walk.reach(*walk.ahead.pop(0))
     return walk.found
 
 
@@ -80,6 +90,7 @@ class _Walk:
     under_way: list[int] = dataclasses.field(default_factory=list)
     known: dict[Any, Any] = dataclasses.field(default_factory=dict)
     labels: dict[Any, str] = dataclasses.field(default_factory=dict)
+    ahead: list[Any] = dataclasses.field(default_factory=list)
     folders: dict[str, None] = dataclasses.field(default_factory=dict)
 
     def describe(self, value: Any) -> Any:
@@ -193,7 +204,7 @@ class _Walk:
                 self.found.code[label] = {"digest": "", "text": ""}
             else:
                 self._enter(label, node)
-                self._reach(node, function.__globals__, free)
+                self.ahead.append((node, function.__globals__, free))
         return self.labels[key]
 
     def _enter(self, label: str, node: ast.AST) -> None:
@@ -237,9 +248,10 @@ class _Walk:
             free |= closed_over(value)
         for key, value in sorted(free.items()):
             self.found.values[f"{label}.{key}"] = self.describe(value)
-        self._reach(node, scope, tuple(free))
+        self.ahead.append((node, scope, tuple(free)))
 
-    def _reach(self, node: ast.AST, scope: dict[str, Any], free: tuple[str, ...]) -> None:
+    def reach(self, node: ast.AST, scope: dict[str, Any], free: tuple[str, ...]) -> None:
+        """Describes what some code reads of its scope; `free` names belong to a function around it."""
         name = module_name(scope.get("__name__", ""))
         changed = written(node)
         for root, attributes in global_uses(node, free):

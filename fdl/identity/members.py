@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import functools
 import importlib
+import inspect
 import sys
 import types
 from collections.abc import Mapping
@@ -68,6 +69,16 @@ def bare(members: Mapping[str, Any]) -> dict[str, Any]:
         )
         found[key] = inner if isinstance(value, METHODS) and inner else value
     return found
+
+
+def code_of(value: Any) -> types.CodeType | None:
+    """The code under a method's wrappers, or `None`."""
+    value = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+    try:
+        value = inspect.unwrap(value)
+    except ValueError:
+        return None
+    return getattr(value, "__code__", None)
 
 
 def closed_over(member: Any) -> dict[str, Any]:

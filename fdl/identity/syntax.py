@@ -7,14 +7,14 @@ All cuts are made between nodes of the syntax tree, never between lines, which c
 import ast
 import copy
 import functools
-import hashlib
-import inspect
 import linecache
 import symtable
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
+
+from fdl.identity.members import code_of
 
 _CHANGING = {"add", "append", "clear", "extend", "insert", "pop", "setdefault", "update"}
 """Methods that change lists, dictionaries and sets."""
@@ -32,15 +32,10 @@ def function_syntax(code: CodeType, scope: Mapping[str, Any]) -> ast.AST | None:
     parsed = _parsed(_source(code.co_filename, scope), code.co_filename)
     if parsed is None:
         return None
-    tree, codes = parsed
-    if not any(code == other for other in codes):
+    if not parsed.has(code):
         return None
-    if code.co_name == "<lambda>":
-        found = _lambda(tree, code)
-    else:
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-        nodes = (node for node in ast.walk(tree) if isinstance(node, kinds) and node.name == code.co_name)
-        found = next((node for node in nodes if _first_line(node) == code.co_firstlineno), None)
+    named = parsed.functions.get((code.co_name, code.co_firstlineno))
+    found = _lambda(parsed.tree, code) if code.co_name == "<lambda>" else named
     return None if found is None else reduced(found)
 
 
@@ -55,25 +50,15 @@ def class_syntax(cls: type, scope: Mapping[str, Any]) -> ast.AST | None:
     own = [code for code in methods if code.co_qualname == f"{cls.__qualname__}.{code.co_name}"]
     name = own[0].co_filename if own else scope.get("__file__") or ""
     parsed = _parsed(_source(name, scope), name)
-    if parsed is None or not all(any(code == other for other in parsed[1]) for code in own):
+    if parsed is None or not all(map(parsed.has, own)):
         return None
-    nodes = [node for qualname, node in _classes(parsed[0]) if qualname == cls.__qualname__]
+    nodes = [node for qualname, node in _classes(parsed.tree) if qualname == cls.__qualname__]
     line = vars(cls).get("__firstlineno__")
     if line is not None:
         nodes = [node for node in nodes if _first_line(node) == line]
     for code in own:
         nodes = [n for n in nodes if n.lineno <= code.co_firstlineno <= (n.end_lineno or n.lineno)]
     return reduced(nodes[0]) if len(nodes) == 1 else None
-
-
-def code_of(value: Any) -> CodeType | None:
-    """The code under a method's wrappers, or `None`."""
-    value = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-    try:
-        value = inspect.unwrap(value)
-    except ValueError:
-        return None
-    return getattr(value, "__code__", None)
 
 
 def reduced(node: ast.AST) -> ast.AST:
@@ -133,7 +118,7 @@ def assigned(name: str, scope: Mapping[str, Any]) -> list[str]:
     """What a module's own statements assign to a name, as text."""
     file = scope.get("__file__") or ""
     parsed = _parsed(_source(file, scope), file)
-    nodes = parsed[0].body if parsed else []
+    nodes = parsed.tree.body if parsed else []
     found = (
         one for one in nodes if isinstance(one, ast.Assign | ast.AnnAssign | ast.AugAssign) and one.value
     )
@@ -219,8 +204,19 @@ def _source(name: str, scope: Mapping[str, Any]) -> bytes | None:
     return "".join(lines).encode() if lines else None
 
 
+class _Parsed(NamedTuple):
+    """A source: its syntax, and its code as it is compiled; both by name and first line."""
+
+    tree: ast.Module
+    functions: dict[tuple[str, int], ast.AST]
+    codes: dict[tuple[str, int], list[CodeType]]
+
+    def has(self, code: CodeType) -> bool:
+        return code in self.codes.get((code.co_name, code.co_firstlineno), [])
+
+
 @functools.lru_cache(maxsize=64)
-def _parsed(source: bytes | None, name: str) -> tuple[ast.Module, list[CodeType]] | None:
+def _parsed(source: bytes | None, name: str) -> _Parsed | None:
     if source is None:
         return None
     try:
@@ -228,7 +224,12 @@ def _parsed(source: bytes | None, name: str) -> tuple[ast.Module, list[CodeType]
         whole = compile(source, name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # a cell with a notebook's own commands, a file that is no source
         return None
-    return tree, list(_codes(whole))
+    codes: dict[tuple[str, int], list[CodeType]] = {}
+    for code in _codes(whole):
+        codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return _Parsed(tree, {(node.name, _first_line(node)): node for node in functions}, codes)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -289,8 +290,3 @@ def _uses(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
         return
     for child in ast.iter_child_nodes(root if attributes else node):
         yield from _uses(child)
-
-
-def digest_of(text: str) -> str:
-    """16 hexadecimal digits that stand for a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
