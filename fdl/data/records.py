@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl import identity
 from fdl.data.splits import SOON_READ, Rows
 
 _OPENERS = 16
@@ -73,7 +74,7 @@ def array_record(
                 taken[name][at] = array
         return taken
 
-    return Rows(ends[-1], row, take, where=where)
+    return Rows(ends[-1], row, take, where=where, identity=[identity.files(files), parse])
 
 
 def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> Rows:
@@ -113,7 +114,8 @@ def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> R
         return {name: _cast(column, taken[column], row[name], numbers) for name, column in columns.items()}
 
     memory = {name: _whole(formatted, column, row[name]) for name, column in columns.items()}
-    return Rows(len(dataset), row, take, {name: one for name, one in memory.items() if one is not None})
+    known = {name: one for name, one in memory.items() if one is not None}
+    return Rows(len(dataset), row, take, known, identity=[dataset, dict(columns)])
 
 
 def _whole(formatted: Any, column: str, form: jax.ShapeDtypeStruct) -> np.ndarray | None:

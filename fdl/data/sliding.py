@@ -119,7 +119,7 @@ def _rows(tokens: np.ndarray, length: int, stride: int) -> Rows:
 
     file = getattr(tokens, "filename", None)
     name = "window {}" if file is None else f"{str(file).replace('{', '{{').replace('}', '}}')}: window {{}}"
-    return Rows(len(view), {"x": row, "y": row}, take, where=name.format)
+    return Rows(len(view), {"x": row, "y": row}, take, where=name.format, identity=[tokens, length, stride])
 
 
 def _int32(tokens: np.ndarray) -> np.ndarray:

@@ -22,6 +22,8 @@ class Rows(NamedTuple):
       memory: those of the columns `[N, ...]` that are in memory anyway or soon read whole, such as labels,
         for checks before training.
       where: `where(n)`, how messages call row n: its file and place there, if it has them.
+      identity: what tells these rows from others, as `fdl.identity.files` of their files, or the arrays
+        that they are read from; `None` for what `take` closes over.
     """
 
     size: int
@@ -29,6 +31,7 @@ class Rows(NamedTuple):
     take: Callable[[np.ndarray], dict[str, np.ndarray]]
     memory: Mapping[str, np.ndarray] = MappingProxyType({})
     where: Callable[[int], str] = "row {}".format
+    identity: Any = None
 
 
 Part = Mapping[str, np.ndarray] | Rows
@@ -97,4 +100,5 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
             for name, array in arrays.items()
             if not isinstance(array, np.memmap) or array.nbytes <= SOON_READ
         },
+        identity=dict(arrays),
     )

@@ -12,14 +12,24 @@ from fdl.bucket import Folder, folder
 from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.experiment import Best, Experiment
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result
-from fdl.serialization import run_source
 from fdl.sweeps.check import checked_groups, named_fields
-from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
+from fdl.sweeps.population import (
+    Group,
+    Trained,
+    groups_of,
+    identified,
+    read_unit,
+    stored_units,
+    train,
+    work_of,
+)
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
-from fdl.train.folder import held
+from fdl.train.folder import check_same, held, read_json
+from fdl.train.identity import of_program
 from fdl.train.loop import Saving, Watch
 from fdl.train.runtime import machine, prepare
 
@@ -64,7 +74,6 @@ def sweep(
     *,
     workdir: Folder | str | None = None,
     identity: Mapping[str, Any] | None = None,
-    source: str = "",
     members: int | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
@@ -79,8 +88,8 @@ def sweep(
       experiment: `config -> Experiment`.
       space: the trials; from `grid`, `zip_`, `sample`, `ablate`, or a sum of them.
       workdir: where everything goes; the same call resumes from it. `None` touches no disk.
-      identity: JSON-able data that says what the directory holds, beside the source.
-      source: the experiment file's source; a change of it is another experiment.
+      identity: JSON-able data that says what the directory holds, beside the experiment: its code, with all
+        that it reaches outside installed packages, its values and its data are known without being told.
       members: members in a program; by memory and measured speed if not given.
       mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
@@ -101,8 +110,10 @@ def sweep(
     directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     build = (lambda config: experiment(config)._replace(best=best)) if best else experiment
-    groups = checked_groups(build, space, directory, source, **wanted)
-    with held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
+    program = program_of(experiment, space) if directory else None
+    groups = checked_groups(build, space, directory, program=program, **wanted)
+    about = {**(identity or {}), **(program or {})}
+    with held(directory, about, restart=restart, say=progress.say):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
@@ -141,7 +152,7 @@ def forecast(
     prepare()
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     found = []
-    for group in checked_groups(experiment, space, None, "", **wanted):
+    for group in checked_groups(experiment, space, None, **wanted):
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = choose(work, **wanted)
@@ -160,13 +171,29 @@ def forecast(
     return found
 
 
-def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder, source: str) -> Result:
+def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
+    """What all runs of a sweep share and a directory is claimed by; see `fdl.train.identity.of_program`.
+
+    Raises:
+      ValueError: the sweep has no trials.
+    """
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    return agreed(lambda: of_program(experiment, type(space.trials[0].config)))
+
+
+def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder) -> Result:
     """What a sweep's directory holds of its finished trials; trains nothing.
 
     Raises:
-      ValueError: none is finished.
+      ValueError: none is finished, or the directory holds another experiment's.
     """
-    groups = groups_of(experiment, space.trials, folder=workdir / "units", source=source)
+    program = program_of(experiment, space)
+    found = read_json(workdir / "identity.json")
+    if found is not None:
+        check_same(workdir, {name: found.get(name) for name in program}, program)
+    groups = groups_of(experiment, space.trials, folder=workdir / "units")
+    groups = [identified(group, program) for group in groups]
     units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]
     finished = [unit for unit in units if unit]
     if not finished:

@@ -5,6 +5,7 @@ import itertools
 import math
 import operator
 import random
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,6 +55,22 @@ class Sweep:
         """The same arms, each with these seeds (a number n means 0 to n - 1)."""
         arms = {trial.arm: trial.config for trial in self.trials}
         return _sweep(arms.items(), seeds)
+
+    def with_fields(self, **fields: Any) -> "Sweep":
+        """The same arms with other values of some fields, which their names tell then.
+
+        Raises:
+          ValueError: an unknown field, or a value that it does not take.
+        """
+        trials = []
+        for trial in self.trials:
+            check_names(type(trial.config), fields)
+            config = dataclasses.replace(trial.config, **fields)
+            arm = trial.arm
+            for name in fields:
+                arm = _retold(arm, name, getattr(trial.config, name), getattr(config, name))
+            trials.append(Trial(arm, config, trial.seed))
+        return Sweep(tuple(trials))
 
 
 class Distribution(NamedTuple):
@@ -175,6 +192,15 @@ def _arms(
     shown = {field: texts(getattr(changed, field) for changed in configs) for field in columns}
     names = (" ".join(f"{field}={shown[field][i]}" for field in columns) for i in range(len(configs)))
     return [(name or "base", changed) for name, changed in zip(names, configs, strict=True)]
+
+
+def _retold(arm: str, name: str, old: Any, new: Any) -> str:
+    """An arm's name when a field gets another value."""
+    if old == new:
+        return arm
+    was, now = (f"{name}={texts([value])[0]}" for value in (old, new))
+    retold = re.sub(rf"(?<!\S){re.escape(was)}(?!\S)", lambda _: now, arm)
+    return f"{arm} {now}" if retold == arm else retold
 
 
 def _sweep(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:

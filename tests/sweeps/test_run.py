@@ -17,10 +17,10 @@ import pytest
 
 import fdl
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, forecast, grid, stored, sweep, zip_
+from fdl.sweeps import Progress, forecast, grid, program_of, stored, sweep, zip_
 from fdl.train import Saving, choose, early_stopping
 from tests.driver import in_use
-from tests.toy import Config, experiment
+from tests.toy import Config, arrays, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
@@ -172,7 +172,7 @@ def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
     code = f"""
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, grid, sweep
-from tests.toy import Config, experiment
+from tests.toy import Config, arrays, experiment
 space = grid(Config(), lr=(0.01, 0.05), seeds=3)
 result = sweep(experiment, space, workdir={str(tmp_path)!r}, progress=Progress(say=print))
 result.frame.to_parquet({str(tmp_path / "frame.parquet")!r})
@@ -243,26 +243,49 @@ def test_a_field_that_is_a_column_is_refused():
         sweep(lambda config: experiment(Config()), grid(Bad()))
 
 
+LABELS = arrays()
+
+
 def test_a_directory_of_another_experiment_is_refused(tmp_path):
-    sweep(experiment, SPACE, workdir=tmp_path, source="a = 1\n")
-    with pytest.raises(ValueError, match=r"source.*a = 1.*a = 2.*--restart"):
-        sweep(experiment, SPACE, workdir=tmp_path, source="a = 2\n")
+    one = grid(Config(steps=5), seeds=1)
+    first = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
+    with pytest.raises(ValueError, match=r"every: 5 -> 4\).*--restart"):
+        sweep(functools.partial(experiment, every=4), one, workdir=tmp_path)
+    again = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
+    pd.testing.assert_frame_equal(first.frame, again.frame, check_exact=True)
+
+
+def test_other_data_under_the_same_code_is_refused(tmp_path):
+    one = grid(Config(steps=5), seeds=1)
+    path = tmp_path / "labels.npy"
+    np.save(path, LABELS["y"])
+
+    def build(config):
+        built = experiment(config)
+        return built._replace(train=built.train._replace(arrays={**LABELS, "y": np.load(path)}))
+
+    sweep(build, one, workdir=tmp_path / "here")
+    np.save(path, LABELS["y"][::-1])
+    with pytest.raises(ValueError, match=r"data\.train\.arrays\.y: 'float32\[96\] \w+' -> 'float32\[96\]"):
+        sweep(build, one, workdir=tmp_path / "here")
+    moved = sweep(build, one, workdir=tmp_path / "here", restart=True)
+    assert (tmp_path / "here.1" / "identity.json").exists() and len(moved.last()) == 1
 
 
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
-    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
+    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path)
-    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
+    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path, restart=True)
     assert len(sweep(experiment, SPACE, workdir=tmp_path).last()) == 12
 
 
 def test_stored_reads_and_trains_nothing(tmp_path, compiled):
     with pytest.raises(ValueError, match="no finished run"):
-        stored(experiment, SPACE, workdir=tmp_path, source="")
+        stored(experiment, SPACE, workdir=tmp_path)
     result = sweep(experiment, SPACE, workdir=tmp_path)
     begun = len(compiled)
-    again = stored(experiment, SPACE, workdir=tmp_path, source="")
+    again = stored(experiment, SPACE, workdir=tmp_path)
     pd.testing.assert_frame_equal(result.frame, again.frame, check_exact=True)
     assert len(compiled) == begun
 
