@@ -1,8 +1,9 @@
 """The commands: what they read, what they print, how they end."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
 from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat
 from fdl.cli.trials import is_judged, space_of
+from fdl.experiment import Best, Experiment
 from fdl.parallel import ending, hosts
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
@@ -39,6 +41,8 @@ def execute(command: str, words: Sequence[str]) -> int:
     prepare()
     file = load(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
+    if command != "plan" and (best := options.result()):
+        file = file._replace(experiment=functools.partial(_with_result, file.experiment, best))
     console = Console(stderr=options.json, quiet=not hosts.is_first())
     if command == "run":
         return _run(file, options, changed, console)
@@ -57,6 +61,11 @@ def execute(command: str, words: Sequence[str]) -> int:
     else:
         result = stored(file.experiment, space, workdir=directory)
     return _finish(file, options, result, space, directory, console)
+
+
+def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
+    """What the file says, but with another state of each run as its result."""
+    return experiment(config)._replace(best=best)
 
 
 def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
@@ -92,7 +101,6 @@ def _train(
             mesh=mesh,
             strategy=options.strategy,
             saving=saving,
-            best=options.result(),
             restart=options.restart,
             progress=progress,
         )

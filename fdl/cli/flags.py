@@ -65,7 +65,21 @@ class HostOptions:
 
 
 @dataclasses.dataclass
-class TrainOptions(HostOptions, MeshOptions):
+class ResultOptions:
+    """What the commands that train or report take."""
+
+    best: str | None = None
+    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
+    better: typing.Literal["higher", "lower"] = "higher"
+    """which way BEST is better"""
+
+    def result(self) -> Best | None:
+        """Which state is a run's result, if the user says it."""
+        return Best(self.best, self.better) if self.best else None
+
+
+@dataclasses.dataclass
+class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """What the commands that train take."""
 
     workdir: str | None = None
@@ -78,10 +92,6 @@ class TrainOptions(HostOptions, MeshOptions):
     """steps between checkpoints, instead of seconds"""
     keep: int = 2
     """how many of the last checkpoints to keep"""
-    best: str | None = None
-    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
-    better: typing.Literal["higher", "lower"] = "higher"
-    """which way BEST is better"""
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
@@ -89,10 +99,6 @@ class TrainOptions(HostOptions, MeshOptions):
         if self.checkpoint_seconds < 0 or steps < 1 or self.keep < 1:
             raise ValueError("--checkpoint-seconds must be >= 0, --checkpoint-steps and --keep >= 1")
         return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
-
-    def result(self) -> Best | None:
-        """Which state is a run's result, if the user says it."""
-        return Best(self.best, self.better) if self.best else None
 
 
 @dataclasses.dataclass
@@ -134,7 +140,7 @@ class PlanOptions(MeshOptions):
 
 
 @dataclasses.dataclass
-class ReportOptions(Options):
+class ReportOptions(ResultOptions, Options):
     """`fdl report`."""
 
     workdir: str | None = None

@@ -11,7 +11,7 @@ import pandas as pd
 from fdl.bucket import Folder, folder
 from fdl.cells import cell, column
 from fdl.configs import values
-from fdl.experiment import Best, Experiment
+from fdl.experiment import Experiment
 from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result
@@ -78,7 +78,6 @@ def sweep(
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
-    best: Best | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
 ) -> Result:
@@ -95,7 +94,6 @@ def sweep(
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
       strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
       saving: when to save.
-      best: which state is a run's result, instead of what the experiment says.
       restart: move what the directory holds aside and begin anew; nothing is deleted.
       progress: told of the progress.
 
@@ -109,9 +107,8 @@ def sweep(
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
-    build = (lambda config: experiment(config)._replace(best=best)) if best else experiment
     program = program_of(experiment, space) if directory else None
-    groups = checked_groups(build, space, directory, program=program, **wanted)
+    groups = checked_groups(experiment, space, directory, program=program, **wanted)
     about = {**(identity or {}), **(program or {})}
     with held(directory, about, restart=restart, say=progress.say):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
