@@ -138,7 +138,8 @@ def failing(n: int, sweeps: int, *, arm: float, baseline: float, gap: float) -> 
     random = np.random.default_rng([n, int(100 * arm), int(100 * baseline)])
     values = random.normal(size=(2, sweeps, n)) + np.array([gap, 0.0])[:, None, None]
     lost = random.random(values.shape) < np.array([arm, baseline])[:, None, None]
-    seen = np.where(lost, np.nan, values)
-    lowest, highest = np.nanmin(seen, axis=(0, 2)), np.nanmax(seen, axis=(0, 2))
+    lost[:, lost.all(axis=(0, 2)), 0] = False  # one run at least has a value
+    lowest = np.where(lost, np.inf, values).min(axis=(0, 2))
+    highest = np.where(lost, -np.inf, values).max(axis=(0, 2))
     counted = np.where(lost, (2 * lowest - highest)[:, None], values)
     return counted[0] - counted[1]
