@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from fdl import losses, metrics, shards
 from fdl.data import Splits
@@ -50,7 +51,7 @@ def perceptron(
     (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
 
     Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
-    `updates` the mistakes since the start.
+    `updates` the mistakes since the start, and `update_norm` as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
@@ -93,7 +94,8 @@ def adaline(
     taken one after another; the rule is stable for rates below 2 over the largest of |x|² + 1.
 
     Metrics: `loss` is the mean squared error, `absolute_error` the mean absolute one, and of a step
-    `updates` the rows since the start whose error was not exactly zero.
+    `updates` the rows since the start whose error was not exactly zero, and `update_norm` as for
+    `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
@@ -144,11 +146,13 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         del key
         batch = shards.gathered(batch)  # each update is of one row, after that of the row before
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
-        state, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
-        return state, {name: jnp.mean(values) for name, values in rows.items()} | {"updates": state.updates}
+        after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
+        moved = jax.tree.map(jnp.subtract, after.params, state.params)
+        means = {name: jnp.mean(values) for name, values in rows.items()}
+        return after, {**means, "updates": after.updates, "update_norm": optax.tree.norm(moved)}
 
     def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return Learner(init, step, evaluate)
+    return Learner(init, step, evaluate, ("loss", "update_norm"))
