@@ -38,7 +38,7 @@ def codes() -> Experiment:
     return driver.coded(L1)
 
 
-# Whatever divides by a number of rows, tokens or pixels, without batch norm, and without dropout, whose numbers
+# Whatever divides by a number of rows, tokens or pixels, without batch norm and without dropout, whose numbers
 # are others in micro-batches.
 EXACT: dict[str, Callable[[], Experiment]] = {
     "pixels": lambda: driver.segmentation(model=Pixels(driver.CLASSES)),
@@ -87,7 +87,7 @@ def test_micro_batches_take_their_rows_from_all_over():
     np.testing.assert_array_equal(parts["x"], [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]])
     np.testing.assert_array_equal(parts["y"][1], [[2, 3], [8, 9], [14, 15], [20, 21]])
     with pytest.raises(
-        ValueError, match="a step got 12 rows, on one device; expected a multiple of accum.* = 5"
+        ValueError, match="a step got 12 rows, on one device; expected a multiple of accumulate = 5"
     ):
         micro_batches({"x": np.arange(12)}, 5)
 
