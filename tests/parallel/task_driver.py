@@ -216,13 +216,22 @@ STRATEGIES = ("shard_map", "pmap")
 
 
 def apart(ours: Any, theirs: Any) -> float:
-    """The greatest difference of arrays of floats, in units of 1e-5 absolute plus 1e-5 relative."""
+    """The greatest difference of arrays of floats, in units of 1e-5 absolute plus 1e-5 relative; what is not
+    finite in one of them alone is infinitely far."""
     greatest = 0.0
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         a, b = np.asarray(a), np.asarray(b)
         if a.dtype == np.float32:
-            greatest = max(greatest, float(np.max(np.abs(a - b) / (1e-5 + 1e-5 * np.abs(b)))))
+            far = np.where(a == b, 0.0, np.abs(a - b) / (1e-5 + 1e-5 * np.abs(b)))
+            greatest = max(greatest, float(np.max(np.where(np.isnan(far), np.inf, far))))
     return greatest
+
+
+def moved(before: Any, after: Any) -> float:
+    """As `apart`, of what is finite before: a line search's state begins with an infinite loss."""
+    pairs = list(zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+    finite = [(a, b) for a, b in pairs if np.issubdtype(a.dtype, np.floating) and np.isfinite(a).all()]
+    return apart([a for a, _ in finite], [b for _, b in finite])
 
 
 def main() -> None:
@@ -241,7 +250,7 @@ def main() -> None:
             before = jax.device_get(start.result())
             reference, *others = (jax.device_get(step.result()(before)) for step in steps)
             for strategy, found in zip(STRATEGIES, others, strict=True):
-                line = {"apart": apart(found, reference), "moved": apart(before, reference[0])}
+                line = {"apart": apart(found, reference), "moved": moved(before, reference[0])}
                 print(json.dumps({"case": name, "strategy": strategy, **line}), flush=True)
 
 

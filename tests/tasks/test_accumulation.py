@@ -38,8 +38,8 @@ def codes() -> Experiment:
     return driver.coded(L1)
 
 
-# Whatever divides by a number of rows, tokens or pixels, without batch norm and without dropout, whose numbers
-# are others in micro-batches.
+# Whatever divides by a number of rows, tokens or pixels, without batch norm, and without dropout, which draws
+# other numbers in micro-batches.
 EXACT: dict[str, Callable[[], Experiment]] = {
     "pixels": lambda: driver.segmentation(model=Pixels(driver.CLASSES)),
     "segmentation": lambda: driver.segmentation(None),
