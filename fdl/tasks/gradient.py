@@ -1,5 +1,6 @@
 """Learners that follow the gradient of a loss: what most tasks are."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -58,7 +59,8 @@ def gradient_learner(
     """The learner that minimises a loss.
 
     Beside the loss's own metrics a step has `update_norm`, the Euclidean norm of what the parameters moved
-    by: a run whose `loss` or `update_norm` is not finite has failed. A loss without a metric `loss` gets
+    by, not a number where the model's running statistics stopped being finite: a run whose `loss` or
+    `update_norm` is not finite has failed. A loss without a metric `loss` gets
     what is minimised.
 
     Args:
@@ -120,8 +122,28 @@ def descend(
         updates, optimizer_state = _updates(optimizer, found.gradient, state, extra)
     params = optax.apply_updates(state.params, updates)
     model_state = kept(optimizer, state.model_state, found.model_state)
-    metrics = {"loss": found.value, **found.metrics, "update_norm": optax.tree.norm(updates)}
-    return State(params, model_state, optimizer_state), metrics
+    after = State(params, model_state, optimizer_state)
+    norm = jnp.where(_spoiled(state, after), jnp.nan, optax.tree.norm(updates))
+    return after, {"loss": found.value, **found.metrics, "update_norm": norm}
+
+
+def _spoiled(before: State, after: State) -> jax.Array:
+    """Whether what a finite update does not show is no longer finite: running statistics, and gradients that
+    `optax.MultiSteps` adds up for a later one."""
+
+    def unseen(state: State) -> list[jax.Array]:
+        held = lambda node: isinstance(node, optax.MultiStepsState)  # noqa: E731
+        nodes = jax.tree.leaves(state.optimizer, is_leaf=held)
+        added = [node.acc_grads for node in nodes if held(node)]
+        return [leaf for leaf in jax.tree.leaves((state.model_state, added)) if _is_float(leaf)]
+
+    pairs = zip(unseen(before), unseen(after), strict=True)
+    lost = [jnp.any(jnp.isfinite(old) & ~jnp.isfinite(new)) for old, new in pairs if old is not new]
+    return functools.reduce(jnp.logical_or, lost, jnp.zeros((), bool))
+
+
+def _is_float(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _with_penalty(found: Passed, penalty: Penalty, params: Any) -> Passed:

@@ -12,8 +12,11 @@ import pytest
 from optax import contrib
 
 from fdl import losses, models, tasks
+from fdl.experiment import Experiment, Source
+from fdl.metrics import Mean
 from fdl.optim import evaluation_params, frozen
 from fdl.tasks.gradient import State, gradient_learner, variables
+from fdl.train import fit, state_at
 from tests.tasks.test_supervised import batch_of, close, linear_splits, output
 
 SPLITS = linear_splits()
@@ -180,16 +183,23 @@ def test_a_line_search_may_leave_parameters_frozen():
     assert optax.tree.norm(gradient) < 0.05 * optax.tree.norm(fixed(jax.grad(value)(start.params)))
 
 
-def test_a_finite_loss_with_a_gradient_that_is_none_is_seen_in_the_norm_of_the_update():
+def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_last_good_state():
     def loss(variables: Any, batch: Any, key: jax.Array) -> Any:
-        w = variables["params"]["w"]
-        value = jnp.sqrt(jnp.sum(w**2)) + jnp.sum(batch["x"])  # 0 at 0, where its gradient is 0 / 0
-        mean = tasks.accumulation.Mean(value, jnp.ones(()))
+        del key
+        square = jnp.sum(variables["params"]["w"] ** 2)
+        mean = Mean(
+            jnp.sum(jnp.sqrt(square * (batch["step"] < 3))), jnp.ones(())
+        )  # then 0, its gradient 0 / 0
         return mean, ({"loss": mean}, {})
 
-    learner = gradient_learner(
-        lambda key: {"params": {"w": jnp.zeros(3)}}, loss, lambda v, b: {}, optax.sgd(0.1)
-    )
-    _, metrics = learner.step(learner.init(jax.random.key(0)), {"x": jnp.zeros(4)}, jax.random.key(0))
-    assert np.isfinite(metrics["loss"]) and not np.isfinite(metrics["update_norm"])
-    assert learner.required == ("loss", "update_norm")
+    def evaluate(variables: Any, batch: Any) -> Any:
+        return {"loss": Mean(jnp.sum(variables["params"]["w"] ** 2), jnp.sum(batch["step"] * 0.0) + 1)}
+
+    init = lambda key: {"params": {"w": jnp.ones(3)}}  # noqa: E731
+    learner = gradient_learner(init, loss, evaluate, optax.sgd(0.1))
+    source = Source((), lambda arrays, step, key: {"step": jnp.full(1, step)}, 1)
+    experiment = Experiment(learner, source, {"test": source}, 5, 5)
+    fitted = fit(experiment, jax.random.key(0))
+    assert fitted.end == {"status": "failed", "step": 3, "metric": "train/update_norm"}
+    good = state_at(experiment, jax.random.key(0), 3)
+    np.testing.assert_allclose(good.params["w"], 1 - 0.3 / np.sqrt(3), rtol=1e-6)
