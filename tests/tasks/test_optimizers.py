@@ -183,23 +183,37 @@ def test_a_line_search_may_leave_parameters_frozen():
     assert optax.tree.norm(gradient) < 0.05 * optax.tree.norm(fixed(jax.grad(value)(start.params)))
 
 
-def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_last_good_state():
+@pytest.mark.parametrize(
+    ("optimizer", "good", "moves"),
+    [(optax.sgd(0.1), 3, 3), (optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(), 2, 1)],
+)
+def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_last_good_state(
+    optimizer, good, moves
+):
     def loss(variables: Any, batch: Any, key: jax.Array) -> Any:
         del key
         square = jnp.sum(variables["params"]["w"] ** 2)
         mean = Mean(
-            jnp.sum(jnp.sqrt(square * (batch["step"] < 3))), jnp.ones(())
-        )  # then 0, its gradient 0 / 0
+            jnp.sum(jnp.sqrt(square * (batch["step"] < good))), jnp.ones(())
+        )  # then 0, of gradient 0 / 0
         return mean, ({"loss": mean}, {})
 
     def evaluate(variables: Any, batch: Any) -> Any:
         return {"loss": Mean(jnp.sum(variables["params"]["w"] ** 2), jnp.sum(batch["step"] * 0.0) + 1)}
 
     init = lambda key: {"params": {"w": jnp.ones(3)}}  # noqa: E731
-    learner = gradient_learner(init, loss, evaluate, optax.sgd(0.1))
+    learner = gradient_learner(init, loss, evaluate, optimizer)
     source = Source((), lambda arrays, step, key: {"step": jnp.full(1, step)}, 1)
     experiment = Experiment(learner, source, {"test": source}, 5, 5)
     fitted = fit(experiment, jax.random.key(0))
-    assert fitted.end == {"status": "failed", "step": 3, "metric": "train/update_norm"}
-    good = state_at(experiment, jax.random.key(0), 3)
-    np.testing.assert_allclose(good.params["w"], 1 - 0.3 / np.sqrt(3), rtol=1e-6)
+    assert fitted.end == {"status": "failed", "step": good, "metric": "train/update_norm"}
+    last = state_at(experiment, jax.random.key(0), good)
+    np.testing.assert_allclose(last.params["w"], 1 - moves * 0.1 / np.sqrt(3), rtol=1e-6)
+
+
+def test_running_statistics_that_overflow_fail_a_run_whose_loss_and_update_are_finite():
+    learner = task(optax.sgd(0.1), models.MLP((3,), 1, norm=models.batch_norm)).learner
+    state, batch = learner.init(jax.random.key(0)), batch_of(task(optax.sgd(0.1)).train)
+    _, good = learner.step(state, batch, jax.random.key(0))
+    _, bad = learner.step(state, {**batch, "x": batch["x"] * 1e25}, jax.random.key(0))
+    assert np.isfinite(good["update_norm"]) and np.isfinite(bad["loss"]) and np.isnan(bad["update_norm"])
