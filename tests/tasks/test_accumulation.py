@@ -112,8 +112,8 @@ def test_a_micro_batch_is_all_that_is_kept_in_memory():
     model = models.MLP((width,) * 8, 1)
 
     def memory(accumulate: int) -> int:
-        splits, options = Splits(part, part, part), {"batch_size": rows, "accumulate": accumulate}
-        experiment = tasks.regression(model, splits, SGD, steps=1, **options)
+        splits = Splits(part, part, part)
+        experiment = tasks.regression(model, splits, SGD, steps=1, batch_size=rows, accumulate=accumulate)
         given = jax.eval_shape(experiment.learner.init, jax.random.key(0)), batch_of(experiment.train)
         compiled = jax.jit(experiment.learner.step).lower(*given, jax.random.key(0)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
@@ -123,7 +123,7 @@ def test_a_micro_batch_is_all_that_is_kept_in_memory():
 
 def refusals() -> dict[str, tuple[Callable[[], Any], str]]:
     model = Autoencoder(models.MLP((5,), 4), models.MLP((), driver.WIDTH), activation=jax.nn.sigmoid)
-    steps = {"steps": 1, "batch_size": 8}
+    steps: dict[str, Any] = {"steps": 1, "batch_size": 8}
     return {
         "divisor": (
             lambda: tasks.classification(driver.MLP, driver.LABELLED, SGD, accumulate=3, **steps),

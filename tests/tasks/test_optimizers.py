@@ -29,7 +29,7 @@ def task(optimizer: Any, model: Any = LINE, **options: Any) -> Any:
     return tasks.regression(model, SPLITS, optimizer, steps=1, batch_size=16, **options)
 
 
-def after(experiment: Any, steps: int) -> tuple[State, list[Any]]:
+def after(experiment: Any, steps: int) -> tuple[Any, list[Any]]:
     """The state after steps on one batch, and the metrics of each."""
     step, batch, seen = jax.jit(experiment.learner.step), batch_of(experiment.train), []
     state = experiment.learner.init(jax.random.key(0))
@@ -59,7 +59,7 @@ def test_line_searches_take_the_steps_that_they_take_by_hand(optimizer):
         params, batch = experiment.learner.init(jax.random.key(0)).params, batch_of(experiment.train)
         value_fn, own = functools.partial(objective, batch=batch), optimizer.init(params)
         update = jax.jit(functools.partial(optimizer.update, value_fn=value_fn))
-        start = float(value_fn(params))
+        start, updates = float(value_fn(params)), None
         for _ in range(3):
             value, grad = jax.value_and_grad(value_fn)(params)
             updates, own = update(grad, own, params, value=value, grad=grad)
