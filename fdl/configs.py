@@ -52,7 +52,7 @@ def config(cls: type[T]) -> type[T]:
 
     Values are checked when a config is made (`ValueError`: unknown field, wrong type, not finite,
     out of the bounds declared by `static`/`traced`). Inside a compiled function the traced fields
-    hold tracers.
+    hold tracers. Configs are equal if their values are, of the same types: 1, 1.0 and True are not.
     """
     wrapped = dataclasses.dataclass(frozen=True)(cls)
     initialize = wrapped.__init__
@@ -68,14 +68,24 @@ def config(cls: type[T]) -> type[T]:
     leaves = traced_fields(wrapped)
     rest = tuple(name for name in names if name not in leaves)
 
+    def typed(self: Any) -> Any:
+        return _typed(tuple(getattr(self, name) for name in names))
+
+    def __eq__(self: Any, other: Any) -> bool:
+        return type(self) is type(other) and typed(self) == typed(other)
+
+    wrapped.__eq__ = __eq__  # pyright: ignore[reportAttributeAccessIssue]
+    wrapped.__hash__ = lambda self: hash(typed(self))  # pyright: ignore[reportAttributeAccessIssue]
+
     def flatten(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in leaves)
-        return children, tuple(getattr(self, name) for name in rest)
+        fixed = tuple(getattr(self, name) for name in rest)
+        return children, (fixed, _typed(fixed))
 
     def unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Any:
         # Past __init__: transformations put tracers, shapes and sentinels into the leaves.
         self = object.__new__(wrapped)
-        for name, value in zip((*leaves, *rest), (*children, *aux), strict=True):
+        for name, value in zip((*leaves, *rest), (*children, *aux[0]), strict=True):
             object.__setattr__(self, name, value)
         return self
 
@@ -108,6 +118,12 @@ def check_names(cls: Any, names: Iterable[str]) -> None:
             near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"its fields: {', '.join(valid)}"
             raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+
+
+def _typed(value: Any) -> Any:
+    """A value with its type, and the items of a tuple with theirs: what Python calls equal, as 1 and True,
+    may be other programs."""
+    return type(value), tuple(map(_typed, value)) if isinstance(value, tuple) else value
 
 
 def _validate(config: Any) -> None:

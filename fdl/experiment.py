@@ -46,12 +46,15 @@ class Source(NamedTuple):
       fetch: where the data stays on the host, `fetch(step, words, rows) -> arrays` reads what `batch`
         gets at this step: `words` are the key's own (uint32, `jax.random.key_data`), `rows` the slice of
         the batch's rows that is asked for. It is called ahead of time, from several threads.
+      identity: what tells the data behind `fetch` from other data, as `fdl.identity.files` of its files;
+        `None` for what `fetch` closes over.
     """
 
     arrays: Any
     batch: Callable[[Any, jax.Array, jax.Array], Batch]
     batches: int
     fetch: Callable[[int, np.ndarray, slice], Any] | None = None
+    identity: Any = None
 
 
 class Best(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+from jax import lax
 
 
 def cross_entropy(
@@ -13,18 +13,56 @@ def cross_entropy(
     """Cross-entropy of softmax(logits) against labels, in nats, as PyTorch's with reduction "none".
 
     Args:
-      logits: `[B, C]`.
+      logits: `[B, C]`; minus infinity for classes that are ruled out.
       labels: `[B]`, integers from 0 to C - 1; or `[B, C]`, a distribution over the classes.
       label_smoothing: the share ε of the target that is spread evenly over all C classes: the label
         has 1 - ε + ε/C (Szegedy et al. 2016, Rethinking the Inception Architecture, sec. 7).
 
     Returns:
-      `[B]`.
+      `[B]`, float32 at least; NaN, with no gradient, where a label is none of the C classes; infinity
+      where a class that the target has is ruled out.
+
+    Raises:
+      ValueError: a label smoothing that is a number, but none from 0 to 1.
     """
-    classes = labels
+    if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to 1, a share of the target")
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    shifted = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     if labels.ndim < logits.ndim:
-        classes = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.softmax_cross_entropy(logits, optax.smooth_labels(classes, jnp.asarray(label_smoothing)))
+        known = is_class(labels, logits.shape[-1])
+        mine = labels[..., None].astype(jnp.int32) == jnp.arange(logits.shape[-1])
+        values = total - jnp.sum(jnp.where(mine, shifted, 0), axis=-1)
+    else:
+        # A class without a share of the target adds nothing, however unlikely it is: 0 log 0 is 0.
+        known = True
+        values = -jnp.sum(jnp.where(labels == 0, 0, labels * (shifted - total[..., None])), axis=-1)
+    if not isinstance(label_smoothing, int | float) or label_smoothing > 0:
+        even = total - jnp.mean(shifted, axis=-1)  # the loss against all classes alike
+        values = _share(1 - label_smoothing, values) + _share(label_smoothing, even)
+    return jnp.where(known, values, jnp.nan)
+
+
+def _share(share: float | jax.Array, values: jax.Array) -> jax.Array:
+    """A share of values; of infinity too, none is 0."""
+    return share * jnp.where(jnp.asarray(share) == 0, 0, values)
+
+
+def is_class(labels: jax.Array, classes: int) -> jax.Array:
+    """Which labels are 0 to `classes` - 1, bool of the same shape."""
+    labels = labels.astype(jnp.int32)  # a narrow type might not hold the number of classes
+    return (labels >= 0) & (labels < classes)
+
+
+def one_hot(labels: jax.Array, classes: int, *, dtype: Any = jnp.float32) -> jax.Array:
+    """1 at each label's place and 0 elsewhere, `[..., C]`; NaN where a label is not 0 to C - 1.
+
+    `jax.nn.one_hot` gives zeros there, which read as "no class at all", and counts classes in the labels'
+    own type, so that of more than 256 classes a uint8 label has two.
+    """
+    ones = (labels[..., None].astype(jnp.int32) == jnp.arange(classes)).astype(dtype)
+    return jnp.where(is_class(labels, classes)[..., None], ones, jnp.nan)
 
 
 def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:

@@ -1,14 +1,34 @@
 """Results: one tidy table, a row for every run and evaluation."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
+from fdl.cells import cell, column, identities, identity, listed, named
+
 Better = Literal["higher", "lower"]
+JUDGES = 5
+"""The fewest seeds that `Result.best` leaves to judge: fewer pairs of runs are never conclusive."""
+
+
+class Selection(NamedTuple):
+    """How the arms of a result were chosen by `Result.best`.
+
+    Attributes:
+      over: the fields whose values were chosen.
+      by: the metrics that chose.
+      seeds: the seeds whose runs chose.
+      candidates: of how many arms each was chosen, by its name.
+    """
+
+    over: tuple[str, ...]
+    by: tuple[str, ...]
+    seeds: frozenset[int]
+    candidates: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,37 +40,62 @@ class Result:
         `step` (updates done), metrics as `train/loss` or `test/accuracy`, and `status` of the run:
         `"finished"`, `"stopped"` (early), `"failed"` (a required metric was not finite), or `"running"`; and
         `best`, whether this state is its run's result so far, where that may be another than the last.
+        Fields hold the values themselves, None too, but functions by their short name and tuples as
+        text; a field whose values are of several types has the dtype object.
       fields: the names of the columns that are config fields.
       failures: a row per failed run: `arm`, the fields, `seed`, `step`, `metric`.
       meta: what else a report tells: question, plan, cost, versions, config, source.
+      selection: how the arms were chosen, if `best` chose them.
     """
 
     frame: pd.DataFrame
     fields: tuple[str, ...]
     failures: pd.DataFrame
     meta: Mapping[str, Any]
+    selection: Selection | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metric columns, as `test/accuracy`."""
         return tuple(name for name in self.frame.columns if "/" in name)
 
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The fields in which runs differ."""
+        runs = self.runs()
+        return tuple(name for name in self.fields if len(set(identities(runs[name]))) > 1)
+
     def where(self, **fields: Any) -> "Result":
         """The runs whose columns have these values; a tuple of values in a list means any of them.
 
+        1 means 1.0 or True only where no run has 1 itself.
+
         Raises:
-          ValueError: an unknown column, or no run left.
+          ValueError: an unknown column, or a value that no run has.
         """
         kept = {"frame": self.frame, "failures": self.failures}
         for name, value in fields.items():
             if name not in (*self.fields, "arm", "seed", "status"):
                 raise ValueError(f"no column {name!r}; there are: arm, seed, {', '.join(self.fields)}")
-            wanted = [cell(item) for item in (value if isinstance(value, list) else [value])]
-            kept = {k: f[f[name].isin(wanted)] if name in f else f for k, f in kept.items()}
-            if kept["frame"].empty and kept["failures"].empty:
-                there = sorted(map(str, self.frame[name].unique()))
-                raise ValueError(f"no run has {name}={value!r}; there are: {', '.join(there)}")
+            there = [one for table in kept.values() if name in table for one in identities(table[name])]
+            items = value if isinstance(value, list) else [value]
+            wanted = {named(item, there) for item in items}
+            if None in wanted or not wanted:
+                missing = [cell(item) for item in items if named(item, there) is None]
+                shown = repr(missing[0]) if missing else "[]"
+                raise ValueError(f"no run has {name}={shown}; there are: {listed(there)}")
+            for key, table in kept.items():
+                if name in table:
+                    kept[key] = table[
+                        np.array([one in wanted for one in identities(table[name])], dtype=bool)
+                    ]
         return dataclasses.replace(self, **kept)
+
+    def runs(self) -> pd.DataFrame:
+        """A row per run, failed ones too: `arm`, the fields and `seed`, all of dtype object."""
+        columns = ["arm", *self.fields, "seed"]
+        both = pd.concat([self.frame[columns].astype(object), self.failures[columns].astype(object)])
+        return both.drop_duplicates(["arm", "seed"], ignore_index=True)
 
     def last(self) -> pd.DataFrame:
         """The evaluation that is each run's result, a row per run that did not fail: its last one, or that of
@@ -60,69 +105,69 @@ class Result:
             alive = alive[alive["best"].astype(bool)]
         return alive.sort_values("step", kind="stable").groupby(["arm", "seed"], sort=False).tail(1)
 
-    def best(self, over: str, *, by: str, better: Better = "higher") -> "Result":
+    def best(
+        self,
+        over: str | Sequence[str],
+        *,
+        by: str,
+        better: Better = "higher",
+        seeds: int | Iterable[int] | None = None,
+    ) -> "Result":
         """Keeps, for each setting of the other fields, the value of `over` that is best on average.
 
+        The best of many is partly the luckiest, so those seeds that chose it must not judge it. Of n
+        seeds that all arms have, the first n // 2 choose and are left out of what is kept, if 5 or
+        more remain. Below 9 seeds all choose and stay, and `fdl.compare` comes to no conclusion then;
+        nor does it between arms that were chosen of different numbers of candidates. Where there is
+        only one value to a setting, nothing is chosen and all runs stay.
+
         Args:
-          over: the field to choose, as `"lr"`. A value with a failed run is never chosen while
-            another has none.
+          over: the field to choose, as `"lr"`; or several, whose values are chosen together. Those
+            with the fewest failed runs go first.
           by: the metric to choose by, on validation: as `"validation/accuracy"`.
           better: whether `"higher"` or `"lower"` is better.
+          seeds: the seeds that choose: how many of those that all arms have, or which. If no others
+            are left, these stay.
 
         Raises:
-          ValueError: an unknown field or metric.
+          ValueError: an unknown field, metric or side, or seeds that are not there.
         """
         check_metric(self, by)
-        if over not in self.fields:
-            raise ValueError(f"no field {over!r}; there are: {', '.join(self.fields)}")
-        others = [name for name in self.fields if name != over]
-        failed = self.failures.groupby([*others, over], dropna=False).size()
-        chosen = []
-        for setting, runs in self.last().groupby(others or (lambda _: 0), dropna=False, sort=False):
-            means = runs.groupby(over)[by].mean()
-            sign = 1.0 if better == "higher" else -1.0
-            lost = [bool(failed.get((*_tuple(setting, others), value), 0)) for value in means.index]
-            order = np.lexsort((-sign * means.to_numpy(), np.asarray(lost)))
-            chosen.append(runs[runs[over] == means.index[order[0]]])
-        arms = pd.concat(chosen)["arm"].unique()
-        return dataclasses.replace(
-            self,
-            frame=self.frame[self.frame["arm"].isin(arms)],
-            failures=self.failures[self.failures["arm"].isin(arms)],
-        )
+        check_better(better)
+        over = (over,) if isinstance(over, str) else tuple(over)
+        if missing := [name for name in over if name not in self.fields]:
+            raise ValueError(f"no field {missing[0]!r}; there are: {', '.join(self.fields)}")
+        return _select(self, over, by, better, _choosing(self.runs(), seeds))
 
     def table(self) -> pd.DataFrame:
         """A row per arm: its fields that vary, runs, failures, and for each metric of the last
-        evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`)."""
-        varying = [name for name in self.fields if self.frame[name].nunique(dropna=False) > 1]
-        rows = []
+        evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`), and of how
+        many runs (`<metric> n`): those in which it is not missing."""
+        varying, last = self.varying, self.last()
         failed = self.failures["arm"].value_counts()
-        arms = dict.fromkeys([*self.frame["arm"], *self.failures["arm"]])
-        last = self.last()
-        every = pd.concat([self.frame, self.failures])
-        for arm in arms:
+        first = self.runs().drop_duplicates("arm")
+        rows = []
+        for arm in first["arm"]:
             runs = last[last["arm"] == arm]
-            row = {"arm": arm, **every[every["arm"] == arm].iloc[0][varying].to_dict()}
-            row |= {"runs": len(runs), "failed": int(failed.get(arm, 0))}
+            row = {"arm": arm, **dict.fromkeys(varying), "runs": len(runs), "failed": int(failed.get(arm, 0))}
             for metric in self.metrics:
-                row[metric], row[f"{metric} ±"] = mean_and_margin(runs[metric].to_numpy(float))
+                values = runs[metric].to_numpy(float)
+                row[metric], row[f"{metric} ±"] = mean_and_margin(values)
+                row[f"{metric} n"] = int(np.sum(~np.isnan(values)))
             rows.append(row)
-        return pd.DataFrame(rows)
-
-
-def cell(value: Any) -> Any:
-    """A config value as a table shows it: functions by their short name, tuples as text."""
-    if isinstance(value, tuple):
-        return str(tuple(cell(item) for item in value))
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return value
+        return pd.DataFrame(rows).assign(**{name: column(first[name].tolist()) for name in varying})
 
 
 def check_metric(result: Result, metric: str) -> None:
     """Raises `ValueError`, naming those that exist, if the result has no such metric."""
     if metric not in result.metrics:
         raise ValueError(f"no metric {metric!r}; there are: {', '.join(result.metrics)}")
+
+
+def check_better(better: str) -> None:
+    """Raises `ValueError` unless `better` is `"higher"` or `"lower"`."""
+    if better not in get_args(Better):
+        raise ValueError(f"better={better!r} is neither 'higher' nor 'lower'; give one of them")
 
 
 def mean_and_margin(values: np.ndarray) -> tuple[float, float]:
@@ -134,5 +179,61 @@ def mean_and_margin(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(margin)
 
 
-def _tuple(setting: Any, names: list[str]) -> tuple[Any, ...]:
-    return () if not names else tuple(setting) if isinstance(setting, tuple) else (setting,)
+def _choosing(runs: pd.DataFrame, seeds: int | Iterable[int] | None) -> frozenset[int]:
+    """The seeds that choose, of those in `runs`; see `Result.best`.
+
+    Raises:
+      ValueError: seeds that are not there.
+    """
+    shared = sorted(frozenset.intersection(*(frozenset(own) for _, own in runs.groupby("arm")["seed"])))
+    if seeds is None:
+        half = len(shared) // 2
+        return frozenset(shared[:half] if len(shared) - half >= JUDGES else runs["seed"])
+    if not isinstance(seeds, int):
+        chosen = frozenset(seeds)
+        if not chosen or not chosen <= frozenset(shared):
+            raise ValueError(f"seeds={sorted(chosen)} are to choose; those that all arms have are {shared}")
+        return chosen
+    if not 1 <= seeds <= len(shared):
+        raise ValueError(f"seeds={seeds} are to choose; expected 1 to {len(shared)}, which all arms have")
+    return frozenset(shared[:seeds])
+
+
+def _ranking(
+    result: Result, seeds: frozenset[int], by: str, better: Better
+) -> Callable[[str], tuple[int, float]]:
+    """A key that sorts arms, best first: by how many runs of these seeds failed or have no finite metric,
+    then by the mean of the others."""
+    last = result.last()
+    last = last[last["seed"].isin(seeds) & (last["status"] != "running")]
+    finite = np.isfinite(last[by].astype(float))
+    means = last[finite].groupby("arm")[by].mean() * (-1.0 if better == "higher" else 1.0)
+    failures = result.failures[result.failures["seed"].isin(seeds)]
+    lost = pd.concat([failures["arm"], last.loc[~finite, "arm"]]).value_counts()
+    return lambda arm: (int(lost.get(arm, 0)), float(means.get(arm, np.inf)))
+
+
+def _select(
+    result: Result, over: tuple[str, ...], by: str, better: Better, choosing: frozenset[int]
+) -> Result:
+    """The arms that the seeds `choosing` put first, with their runs of the other seeds if there are any."""
+    before = result.selection or Selection((), (), frozenset(), {})
+    over = (*before.over, *over)  # what was chosen before belongs to the arm and sets none apart
+    runs = result.runs()
+    settings: dict[Any, list[str]] = {}
+    for run in runs.drop_duplicates("arm").to_dict("records"):
+        setting = tuple(identity(run[name]) for name in result.fields if name not in over)
+        settings.setdefault(setting, []).append(run["arm"])
+    if all(len(arms) == 1 for arms in settings.values()):
+        return result
+    rank = _ranking(result, choosing, by, better)
+    counts = {
+        min(arms, key=rank): sum(before.candidates.get(arm, 1) for arm in arms) for arms in settings.values()
+    }
+    left = frozenset(runs["seed"]) - choosing or choosing
+    kept = {
+        name: table[table["arm"].isin(list(counts)) & table["seed"].isin(left)]
+        for name, table in (("frame", result.frame), ("failures", result.failures))
+    }
+    selection = Selection(over, (*before.by, by), before.seeds | choosing, counts)
+    return dataclasses.replace(result, selection=selection, **kept)

@@ -1,6 +1,5 @@
 """Configs as JSON, and fingerprints that say whether two runs are the same run."""
 
-import ast
 import hashlib
 import importlib
 import itertools
@@ -100,45 +99,58 @@ def digest(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint(config: Any, *, seed: int = 0, source: str = "") -> str:
-    """Stands for one run: its config, its seed and the source of its experiment's file."""
-    return digest({"config": to_json(config), "seed": seed, "source": run_source(source)})
+def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:
+    """Stands for one run: its config, its seed and what its experiment means, as JSON-able data."""
+    return digest({"config": to_json(config), "seed": seed, "identity": essence(identity)})
 
 
-def run_source(source: str) -> str:
-    """The part of an experiment file's source that decides what a run computes.
-
-    The assignment to `SWEEP` and the function `claim` choose runs and judge them, so they are left
-    out: adding an arm or mending a claim leaves finished runs valid. Blank lines do not count.
-    """
-    lines = source.splitlines()
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        sweep = any(isinstance(target, ast.Name) and target.id == "SWEEP" for target in targets)
-        if sweep or (isinstance(node, ast.FunctionDef) and node.name == "claim"):
-            end = node.end_lineno or node.lineno
-            lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+def essence(identity: Any) -> Any:
+    """JSON-able data without what tells no runs apart: versions of libraries, and texts with a digest."""
+    if _told(identity):
+        return identity["digest"]
+    if isinstance(identity, Mapping):
+        return {name: essence(value) for name, value in identity.items() if name != "versions"}
+    return [essence(value) for value in identity] if isinstance(identity, list | tuple) else identity
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> list[str]:
     """One line `name: old -> new` for each entry in which two JSON-able mappings differ.
 
-    Mappings inside are compared entry by entry, texts of several lines by their first other line.
+    Mappings inside are compared entry by entry, texts of several lines by their first other line, and
+    what has a `digest` and a `text` by its digest.
     """
     found = []
     for name in dict.fromkeys([*old, *new]):
         a, b = old.get(name, "absent"), new.get(name, "absent")
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, prefix=f"{prefix}{name}.")
+        if _told(a) or _told(b):
+            if not (_told(a) and _told(b) and a["digest"] == b["digest"]):
+                found.append(f"{prefix}{name}: {_first_difference(_text(a), _text(b))}")
+        elif isinstance(a, Mapping) or isinstance(b, Mapping):
+            parts = (one if isinstance(one, Mapping) else {} for one in (a, b))
+            found += differences(*parts, prefix=f"{prefix}{name}.") or [f"{prefix}{name}: {_pair(a, b)}"] * (
+                a != b
+            )
         elif a != b:
             found.append(f"{prefix}{name}: {_first_difference(a, b)}")
     return found
 
 
+def _told(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"digest", "text"}
+
+
+def _text(value: Any) -> str:
+    return value["text"] if _told(value) else "absent"
+
+
 def _first_difference(a: Any, b: Any) -> str:
-    if not (isinstance(a, str) and isinstance(b, str) and "\n" in a + b):
-        return f"{a!r} -> {b!r}"
-    pairs = itertools.zip_longest(a.splitlines(), b.splitlines(), fillvalue="")
-    line, (was, now) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return f"line {line}: {was.strip()!r} -> {now.strip()!r}"
+    if not (isinstance(a, str) and isinstance(b, str) and "\n" in a and "\n" in b):
+        return _pair(a, b)
+    pairs = itertools.zip_longest(a.split("\n"), b.split("\n"), fillvalue="")
+    different = ((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+    line, (was, now) = next(different, (1, ("", "")))
+    return f"line {line}: {_pair(was.strip(), now.strip())}"
+
+
+def _pair(a: Any, b: Any) -> str:
+    return " -> ".join(text if len(text) <= 100 else f"{text[:97]}..." for text in (repr(a), repr(b)))

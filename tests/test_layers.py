@@ -12,7 +12,7 @@ import fdl
 
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
-    ("bucket", "experiment", "configs", "serialization", "rng", "shards", "tree"),
+    ("bucket", "cells", "experiment", "configs", "serialization", "identity", "rng", "shards", "tree"),
     ("optim", "losses", "metrics"),
     ("models", "data"),
     ("tasks", "parallel"),
@@ -22,7 +22,11 @@ LAYERS = (
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHIN = {"serialization": {"configs"}, "__main__": {"cli"}}  # the only imports inside a layer
+WITHIN = {
+    "serialization": {"configs"},
+    "identity": {"configs", "serialization"},
+    "__main__": {"cli"},
+}  # the only imports inside a layer
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "fdl.") if "__main__" not in m.name)
 

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import fdl
-from fdl.serialization import differences, fingerprint, from_json, function_name, run_source, to_json
+from fdl.serialization import differences, fingerprint, from_json, function_name, to_json
 from tests.toy import Config as Toy
 
 
@@ -57,33 +57,6 @@ def test_bad_json_is_refused(data, words):
         from_json(Config, data)
 
 
-SOURCE = '''"""Question?"""
-import fdl
-
-def experiment(config):
-    return 1
-
-SWEEP = fdl.grid(
-    Config(), lr=(1,),
-)
-
-def claim(result):
-    return 2
-'''
-
-
-@pytest.mark.parametrize(("old", "new", "changes"), [
-    ("return 1", "return 3", True),
-    ("import fdl", "import fdl, jax", True),
-    ("return 2", "return 3", False),
-    ("lr=(1,)", "lr=(1, 2)", False),
-    ("\n\ndef claim", "\n\n\n\n\ndef claim", False),
-])  # fmt: skip
-def test_fingerprints_change_with_what_a_run_computes(old, new, changes):
-    before, after = (fingerprint(Toy(), source=text) for text in (SOURCE, SOURCE.replace(old, new)))
-    assert (before != after) == changes
-
-
 def test_fingerprints_change_with_values_and_seed():
     prints = [
         fingerprint(Toy()),
@@ -95,23 +68,28 @@ def test_fingerprints_change_with_values_and_seed():
     assert len(set(prints)) == len(prints)
 
 
+IDENTITY = {
+    "code": {"toy.f": {"digest": "ab", "text": "def f(): ..."}},
+    "n": [1, 0.5, None],
+    "versions": {"jax": "1"},
+}
+
+
 def test_fingerprints_are_stable_over_processes_and_versions():
     # A stored value: a change of it would orphan every finished run of every user.
-    assert fingerprint(Toy(), seed=3, source=SOURCE) == "23407113df38ec2f"
+    assert fingerprint(Toy(), seed=3, identity=IDENTITY) == "cd5ea1c561563f14"
     imports = "from fdl.serialization import fingerprint; from tests.toy import Config"
-    code = f"{imports}; print(fingerprint(Config(), seed=3, source={SOURCE!r}))"
+    code = f"{imports}; print(fingerprint(Config(), seed=3, identity={IDENTITY!r}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                          env={**os.environ, "PYTHONHASHSEED": "7"})  # fmt: skip
-    assert out.stdout.strip() == "23407113df38ec2f"
+    assert out.stdout.strip() == "cd5ea1c561563f14"
 
 
-def test_run_source_keeps_what_runs():
-    assert run_source(SOURCE).splitlines() == [
-        '"""Question?"""',
-        "import fdl",
-        "def experiment(config):",
-        "    return 1",
-    ]
+def test_only_the_digest_of_code_counts_and_versions_do_not():
+    other = {**IDENTITY, "code": {"toy.f": {"digest": "ab", "text": "other"}}, "versions": {"jax": "2"}}
+    assert fingerprint(Toy(), identity=other) == fingerprint(Toy(), identity=IDENTITY)
+    changed = {**IDENTITY, "code": {"toy.f": {"digest": "cd", "text": "def f(): ..."}}}
+    assert fingerprint(Toy(), identity=changed) != fingerprint(Toy(), identity=IDENTITY)
 
 
 def test_differences_name_each_entry():
@@ -122,3 +100,15 @@ def test_differences_name_each_entry():
         "source: line 2: 'b' -> 'x'",
         "kind: 'absent' -> 'run'",
     ]
+
+
+def test_differences_of_code_are_by_digest_and_told_by_line():
+    old = {"f": {"digest": "1", "text": "def f():\n    a\n    b"}, "g": {"digest": "2", "text": "g"}}
+    new = {
+        "f": {"digest": "3", "text": "def f():\n    a\n    c"},
+        "g": {"digest": "2", "text": "other layout"},
+    }
+    assert differences({"code": old}, {"code": new}) == ["code.f: line 3: 'b' -> 'c'"]
+    assert differences({"code": {"f": old["f"]}}, {}) == ["code.f: 'def f():\\n    a\\n    b' -> 'absent'"]
+    assert differences({"a": {"b": 1}}, {"a": {}}) == ["a.b: 1 -> 'absent'"]
+    assert differences({"a": {}}, {"a": 1}) == ["a: {} -> 1"]

@@ -56,7 +56,7 @@ def main() -> None:
     prepare()
     rates = tuple(float(rate) for rate in np.geomspace(1e-4, 1e-2, 16))
     space = fdl.grid(Config(), lr=rates, seeds=8)
-    (group,) = groups_of(experiment, space.trials, folder=None, source="")
+    (group,) = groups_of(experiment, space.trials, folder=None)
     work = work_of(group, group.trials)
     began = time.perf_counter()
     choice, program = choose(work, say=print)

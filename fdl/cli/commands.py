@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ from rich.table import Table
 
 from fdl import report
 from fdl.bucket import Folder, folder
-from fdl.cli import topology
+from fdl.cli import reports, topology
 from fdl.cli.display import PLAIN, shown
 from fdl.cli.file import ExperimentFile, load
-from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat, space_of
+from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat
+from fdl.cli.trials import is_judged, space_of
 from fdl.parallel import ending, hosts
 from fdl.result import Result
-from fdl.serialization import digest, fingerprint, run_source, to_json
+from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
-from fdl.sweeps import Sweep, Trial, forecast, stored, sweep
+from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
 from fdl.train.runtime import prepare
 from fdl.train.text import duration
 
@@ -49,26 +50,25 @@ def execute(command: str, words: Sequence[str]) -> int:
         return topology.plan_for(Path(words[0]), file, options, space, console)
     if command == "plan":
         return _plan(file, options, space, console)
-    directory = folder(options.workdir or Path("runs") / file.name / digest(run_source(file.source)))
+    mark = digest(essence(program_of(file.experiment, space)))
+    directory = folder(options.workdir or Path("runs") / file.name / mark)
     if command == "sweep":
         result = _train(file, options, space, directory, {"kind": "sweep"}, console)
     else:
-        result = stored(file.experiment, space, workdir=directory, source=file.source)
-    # A claim is about the file's own sweep; of another one it may not find what it compares.
-    judge = file.claim if not columns else None
-    return _finish(file, options, result, directory, judge, console)
+        result = stored(file.experiment, space, workdir=directory)
+    return _finish(file, options, result, space, directory, console)
 
 
 def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")
     config = file.config(**changed)
-    mark = fingerprint(config, seed=options.seed, source=file.source)
+    space = Sweep((Trial("run", config, options.seed),))
+    mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = folder(options.workdir or Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
-    space = Sweep((Trial("run", config, options.seed),))
     result = _train(file, options, space, directory, identity, console)
-    return _finish(file, options, result, directory, None, console)
+    return _finish(file._replace(sweep=None), options, result, space, directory, console)
 
 
 def _train(
@@ -88,7 +88,6 @@ def _train(
             space,
             workdir=directory,
             identity=identity,
-            source=file.source,
             members=getattr(options, "members", None),
             mesh=mesh,
             strategy=options.strategy,
@@ -103,18 +102,21 @@ def _finish(
     file: ExperimentFile,
     options: Options,
     result: Result,
+    space: Sweep,
     directory: Folder,
-    judge: Callable[[Result], Verdict] | None,
     console: Console,
 ) -> int:
     if not hosts.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
     result = dataclasses.replace(result, meta={**result.meta, **about})
-    verdict = judge(result) if judge else None
-    report.write(result, verdict, directory)
+    # A claim is about the file's own sweep; of another one it may not find what it compares.
+    verdict = file.claim(result) if file.claim and is_judged(file.sweep, space) else None
+    own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
+    place = reports.place(directory, space, own=own)
+    report.write(result, verdict, place)
     report.show(result, verdict, console)
-    console.print(f"report: {directory / 'report.html'}", **PLAIN)
+    console.print(f"report: {place / 'report.html'}", **PLAIN)
     for failure in result.failures.to_dict("records"):
         console.print(
             f"failed: {failure['arm']} seed {failure['seed']}: {failure['metric']} is not finite "
@@ -122,18 +124,22 @@ def _finish(
             **PLAIN,
         )
     if options.json:
-        print(json.dumps(_summary(result, verdict, directory)))
+        print(json.dumps(_summary(result, verdict, directory, place)))
     return FAILED if len(result.failures) else 0
 
 
-def _summary(result: Result, verdict: Verdict | None, directory: Folder) -> dict[str, Any]:
+def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: Folder) -> dict[str, Any]:
     arms = []
     for row in json.loads(str(result.table().to_json(orient="records", double_precision=15))):
-        metrics = {name: {"mean": row.pop(name), "margin": row.pop(f"{name} ±")} for name in result.metrics}
+        parts = {"mean": "", "margin": " ±", "runs": " n"}
+        metrics = {
+            name: {part: row.pop(f"{name}{end}") for part, end in parts.items()} for name in result.metrics
+        }
         arms.append({**row, "metrics": metrics})
     return {
         "name": result.meta["name"],
         "directory": str(directory),
+        "report": str(place / "report.html"),
         "runs": len(result.last()),
         "failed": len(result.failures),
         "arms": arms,

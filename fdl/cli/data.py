@@ -191,7 +191,7 @@ def _picture(splits: data.Splits, rows: dict[str, np.ndarray]) -> Any:
         return None
     if "y" in rows and rows["y"].ndim == 1:
         names = splits.classes
-        labels = [names[y] if names else str(y) for y in rows["y"].tolist()]
+        labels = [_called(y, names) for y in rows["y"].tolist()]
     if x.dtype == np.int16:
         wave = jax.numpy.asarray(x, np.float32) / 2**15
         features = data.log_mel(wave, rate=8000, window=256, hop=128, mels=40)
@@ -206,10 +206,15 @@ def _print_rows(splits: data.Splits, rows: dict[str, np.ndarray]) -> None:
         y: np.ndarray = rows["y"][row, ...] if "y" in rows else np.zeros(0)
         if names and y.dtype.kind in "iu":
             joint = "" if all(len(name) == 1 for name in names) else " "
-            text = joint.join(names[token] for token in y.ravel()).split(" <pad>")[0]
+            text = joint.join(_called(token, names) for token in y.ravel().tolist()).split(" <pad>")[0]
             print(text if y.ndim and joint == "" else f"{_numbers(x[row])}  {text}")
         else:
             print(f"{_numbers(x[row])}  {_numbers(y)}")
+
+
+def _called(label: int, names: Sequence[str]) -> str:
+    """The name of a label or token, or its number where it has no name."""
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _numbers(values: np.ndarray) -> str:

@@ -1,15 +1,18 @@
 """An experiment's file, loaded."""
 
+import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from fdl.configs import is_config
 from fdl.experiment import Experiment
+from fdl.identity import installed
 from fdl.result import Result
 from fdl.stats import Verdict
 from fdl.sweeps import Sweep
@@ -57,12 +60,30 @@ def load(path: Path) -> ExperimentFile:
     sys.modules[name] = module  # so that its functions are found by name
     try:
         source = path.read_text(encoding="utf-8")
-        spec.loader.exec_module(module)
+        with _beside(path.parent.resolve()):
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     return _contents(module, path, source)
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Lets files in a folder be imported, as `python FILE` does; those of an earlier file are loaded anew."""
+    for name in [name for name, module in sys.modules.items() if hasattr(module, "__beside__")]:
+        del sys.modules[name]
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(folder) and not installed(file):
+            sys.modules[name].__dict__["__beside__"] = str(folder)
 
 
 def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:

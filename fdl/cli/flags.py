@@ -21,7 +21,6 @@ from fdl.experiment import Best
 from fdl.parallel.hosts import Seat, seat_of
 from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
-from fdl.sweeps import Sweep, grid
 from fdl.train.loop import Saving
 
 LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
@@ -251,7 +250,7 @@ def _registry() -> ConstructorRegistry:
             metavar="FUNCTION",
             instance_from_str=lambda words: named_function(words[0]),
             is_instance=callable,
-            str_from_instance=lambda one: [_function_text(one)],
+            str_from_instance=lambda one: [function_text(one)],
         )
 
     return registry
@@ -272,27 +271,9 @@ def named_function(name: str) -> Callable[..., Any]:
     return found
 
 
-def _function_text(function: Any) -> str:
+def function_text(function: Any) -> str:
+    """A function as a flag names it."""
     try:
         return function_name(function)
     except ValueError:
         return repr(function)
-
-
-def space_of(
-    config: type, sweep: Sweep | None, changed: dict[str, Any], columns: dict[str, Any], seeds: int | None
-) -> Sweep:
-    """The trials of a command line: the file's sweep or `--grid`, with the given fields and seeds.
-
-    Raises:
-      ValueError: the file has no sweep and no grid was given, or a value is out of bounds.
-    """
-    if columns:
-        return grid(config(**changed), seeds=seeds or 1, **columns)
-    if sweep is None:
-        raise ValueError("the file has no SWEEP; give it one, or values to try: --grid.<field> VALUE VALUE")
-    if changed:
-        sweep = Sweep(
-            tuple(t._replace(config=dataclasses.replace(t.config, **changed)) for t in sweep.trials)
-        )
-    return sweep.with_seeds(seeds) if seeds is not None else sweep

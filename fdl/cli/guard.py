@@ -90,7 +90,7 @@ def _leave(reason: str, code: int) -> None:
 
 
 def _ours(error: ValueError, words: Sequence[str]) -> bool:
-    """Whether fdl or the experiment's file itself raised an error; others keep their traceback."""
+    """Whether fdl, the experiment's file or one beside it raised an error; others keep their traceback."""
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    files = [Path(word).resolve() for word in words if word.endswith(".py")]
-    return Path(__file__).parents[1] in raised_in.parents or raised_in in files
+    folders = [Path(word).resolve().parent for word in words if word.endswith(".py")]
+    return Path(__file__).parents[1] in raised_in.parents or raised_in.parent in folders

@@ -46,7 +46,7 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
     jax.config.update("jax_platforms", "cpu")  # nothing runs here, and libtpu is loud where there is no TPU
     if options.price is not None and not options.price > 0:
         raise ValueError(f"--price is {options.price}; expected money for an hour of a chip, more than 0")
-    groups = checked_groups(file.experiment, space, None, "", members=options.members)
+    groups = checked_groups(file.experiment, space, None, members=options.members)
     plans = [_plan(group, options, part) for group in groups]
     for plan in plans:
         spanning_axis(plan, options.slices)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,9 +63,8 @@ def _shuffled_on_host(rows: Rows, batch_size: int) -> Source:
         index = np.concatenate([order(words.tobytes(), block) for block in blocks])
         return rows.take(index[first - blocks.start * _BLOCK : last - blocks.start * _BLOCK])
 
-    return Source(
-        _batch_shapes(rows, batch_size), lambda arrays, _, __: arrays, -(-rows.size // batch_size), fetch
-    )
+    batches, identity = -(-rows.size // batch_size), _identity(rows)
+    return Source(_batch_shapes(rows, batch_size), lambda arrays, _, __: arrays, batches, fetch, identity)
 
 
 def sequential(part: Part, *, batch_size: int) -> Source:
@@ -105,7 +105,11 @@ def sequential(part: Part, *, batch_size: int) -> Source:
         position = step * batch_size + np.arange(batch_size, dtype=np.int64)[rows]
         return part.take(np.minimum(position, size - 1))
 
-    return Source(_batch_shapes(part, batch_size), batch, batches, fetch)
+    return Source(_batch_shapes(part, batch_size), batch, batches, fetch, _identity(part))
+
+
+def _identity(rows: Rows) -> Any:
+    return rows.take if rows.identity is None else rows.identity
 
 
 def _batch_shapes(rows: Rows, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:

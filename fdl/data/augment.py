@@ -50,8 +50,14 @@ def cast_like(values: jax.Array, x: jax.Array) -> jax.Array:
     """`values` in the dtype of `x`: for integers rounded, and clipped to what the dtype holds."""
     if not jnp.issubdtype(x.dtype, jnp.integer):
         return values.astype(x.dtype)
-    limits = jnp.iinfo(x.dtype)
-    return jnp.clip(jnp.round(values), limits.min, limits.max).astype(x.dtype)
+    return limited(jnp.round(values), x.dtype).astype(x.dtype)
+
+
+def limited(values: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`values` clipped to what an integer dtype holds; floats have no limits."""
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return values
+    return jnp.clip(values, jnp.iinfo(dtype).min, jnp.iinfo(dtype).max)
 
 
 def between(draw: jax.Array, low: ArrayLike, high: ArrayLike) -> jax.Array:
@@ -127,7 +133,8 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
 def random_crop(*, padding: int) -> Augmentation:
     """A crop of the image's own size out of the image with `padding` zeros on every side.
 
-    He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2, with 4 for 32 × 32 pixels.
+    He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2, with 4 for 32 × 32 pixels; there
+    images are standardised before, and zeros are the mean.
 
     Args:
       padding: P, in pixels; the crop's corner is uniform in 0..2P in both directions.

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from fdl.data.augment import between, by_image, cast_like
+from fdl.data.augment import between, by_image, cast_like, compose, limited
 from fdl.data.from_splits import Augmentation
+from fdl.data.operations import brighten, greys, saturate, turn_hue
+from fdl.data.operations import contrast as contrasted
 
 Range = tuple[float | jax.Array, float | jax.Array]
 """The least and the largest value."""
@@ -99,26 +101,43 @@ def colour_jitter(
     brightness: float | jax.Array = 0.4,
     contrast: float | jax.Array = 0.4,
     saturation: float | jax.Array = 0.4,
+    hue: float | jax.Array = 0.1,
 ) -> Augmentation:
-    """Changes brightness, then contrast, then saturation, each by its own factor.
+    """Changes brightness, contrast, saturation and hue, in an order drawn for each row.
 
+    As PyTorch's `ColorJitter`; the defaults are SimCLR's of strength 0.5 (Chen et al. 2020, appendix A).
     A factor f moves the image to `f * image + (1 - f) * other`, where the other image is black (0), the
-    mean of the greys, or the greys themselves (as Pillow's `ImageEnhance`). Floats are not clipped, as
-    their range is not known. Images are `[H, W, 3]`, and 0 is black: on standardised images
-    brightness scales the distance from the mean colour instead.
+    mean of the greys, or the greys themselves (as Pillow's `ImageEnhance`); hues are turned on the circle
+    of HSV. Integers are clipped to their dtype's range after each change; floats are not clipped, as their
+    range is not known. Images are `[H, W, 3]`, and 0 is black: on standardised images brightness
+    scales the distance from the mean colour instead.
 
     Args:
       brightness: the factor is uniform in 1 - brightness..1 + brightness, from 0 on.
       contrast: the same.
       saturation: the same.
+      hue: in turns of the circle, at most 0.5; the turn is uniform in -hue..hue.
     """
-    strengths = jnp.stack([jnp.asarray(one, jnp.float32) for one in (brightness, contrast, saturation)])
+    given = (brightness, contrast, saturation, hue)
+    # What surely changes nothing is not compiled.
+    used = [n for n, one in enumerate(given) if not (isinstance(one, int | float) and one == 0)]
+    ways = [(brighten, contrasted, saturate, turn_hue)[n] for n in used]
+    strengths = jnp.stack([jnp.asarray(one, jnp.float32) for one in given])
+    middle, least = jnp.array([1.0, 1.0, 1.0, 0.0]), jnp.array([0.0, 0.0, 0.0, -jnp.inf])
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
-        low, high = jnp.maximum(0.0, 1 - strengths), 1 + strengths
-        return _recoloured(image, between(jax.random.uniform(key, (3,)), low, high))
+        draws = jax.random.uniform(key, (2, 4))
+        low = jnp.maximum(middle - strengths, least)
+        factors, order = (
+            draw[jnp.array(used)] for draw in (between(draws[0], low, middle + strengths), draws[1])
+        )
 
-    return by_image(row)
+        def change(pixels: jax.Array, which: jax.Array) -> tuple[jax.Array, None]:
+            return limited(jax.lax.switch(which, ways, pixels, factors[which]), image.dtype), None
+
+        return cast_like(jax.lax.scan(change, image.astype(jnp.float32), jnp.argsort(order))[0], image)
+
+    return by_image(row) if used else compose()
 
 
 def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
@@ -128,8 +147,8 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
-        greys = jnp.broadcast_to(cast_like(_greys(image), image), image.shape)
-        return jnp.where(jax.random.bernoulli(key, rate), greys, image)
+        without = jnp.broadcast_to(cast_like(greys(image), image), image.shape)
+        return jnp.where(jax.random.bernoulli(key, rate), without, image)
 
     return by_image(row)
 
@@ -167,20 +186,6 @@ def _blurred(image: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
         )
         smooth = sum((weights[at] * part for at, part in enumerate(slices)), jnp.zeros(()))
     return smooth
-
-
-def _recoloured(image: jax.Array, factors: jax.Array) -> jax.Array:
-    """`image` under the factors `[3]` of brightness, contrast and saturation."""
-    bright = factors[0] * image.astype(jnp.float32)
-    contrasted = factors[1] * bright + (1 - factors[1]) * jnp.mean(_greys(bright))
-    return cast_like(factors[2] * contrasted + (1 - factors[2]) * _greys(contrasted), image)
-
-
-def _greys(image: jax.Array) -> jax.Array:
-    if image.shape[-1] != 3:
-        raise ValueError(f"the images have {image.shape[-1]} channels; expected 3: red, green and blue")
-    red, green, blue = (image[..., channel, None] for channel in range(3))
-    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def _stretched(image: jax.Array, corner: jax.Array, box: jax.Array) -> jax.Array:

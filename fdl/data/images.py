@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl import identity
 from fdl.data.splits import Rows, Splits
 from fdl.data.workers import Decode, decoding
 
@@ -81,7 +82,7 @@ def image_folder(
     else:
         classes, *first = _listed(root / "train")
         pieces = [first, *(_listed(root / name, classes)[1:] for name in _PARTS[1:])]
-    parts = (_rows(decode, paths, labels, size) for paths, labels in pieces)
+    parts = (_rows(decode, paths, labels, size, root) for paths, labels in pieces)
     return Splits(*parts, prepare=standardise_colours, classes=classes)
 
 
@@ -95,14 +96,21 @@ def standardise_colours(batch: dict) -> dict:
     return {**batch, "x": (x - jnp.array(MEAN)) / jnp.array(DEVIATION)}
 
 
-def _rows(decode: Decode, paths: list[str], labels: np.ndarray, size: int) -> Rows:
+def _rows(decode: Decode, paths: list[str], labels: np.ndarray, size: int, root: Path) -> Rows:
     row = {"x": jax.ShapeDtypeStruct((size, size, 3), np.uint8), "y": jax.ShapeDtypeStruct((), np.int32)}
     labels.flags.writeable = False
 
     def take(index: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": decode([paths[number] for number in index]), "y": labels[index]}
 
-    return Rows(size=len(paths), row=row, take=take, memory={"y": labels})
+    return Rows(
+        size=len(paths),
+        row=row,
+        take=take,
+        memory={"y": labels},
+        where=lambda number: paths[number],
+        identity=[identity.files(paths, root=root), labels],
+    )
 
 
 def _listed(

@@ -114,7 +114,8 @@ def spec_augment(
     """Masks random stretches of time and of frequency (SpecAugment, Park et al. 2019, sec. 2).
 
     Each mask's width is uniform over 0, 1, ..., its greatest width (which is at most the whole axis),
-    and its place uniform over all where it fits. Masks may overlap. Time is not warped.
+    and its place uniform over all where it fits. Masks may overlap. Time is not warped,
+    and no share of the frames limits a mask (the paper's p).
 
     Args:
       features: `[T, M]`.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from fdl import losses
 from fdl.data.augment import between, by_image, cast_like, row_keys, whole
 from fdl.data.from_splits import Augmentation
 
@@ -18,7 +19,8 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
     Args:
       size: the square's side in pixels. Its centre is uniform over the pixels, so a part of it may lie
         outside the image.
-      fill: what covers it, one value or one a channel; 0 is the mean of standardised images.
+      fill: what covers it, one value or one a channel. The paper's is the mean: 0 of standardised images,
+        but in a task augmentations see images as they are stored, of which 0 is black.
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -69,7 +71,7 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     Risk Minimization, sec. 2); batches are shuffled, so this is a random partner.
 
     `x` becomes `lam * x + (1 - lam) * partner's x`, and so does `y`, where `lam` is drawn from
-    Beta(alpha, alpha) for each row.
+    Beta(alpha, alpha) for each row (the authors' code draws one for a batch).
 
     Args:
       classes: C; labels `y` `[B]` become shares `[B, C]`, float32, that add up to 1. A `y` that is
@@ -90,7 +92,8 @@ def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     """Pastes a rectangle of the previous image of the batch into each (Yun et al. 2019, CutMix, sec. 3.1).
 
     The rectangle has the image's aspect and a share of its area that is drawn from Beta(alpha, alpha);
-    its centre is uniform over the pixels, and what lies outside is lost. `y` is mixed by the share
+    its centre is uniform over the pixels, and what lies outside is lost. It is drawn for each row (the
+    authors' code draws one for a batch). `y` is mixed by the share
     of the pixels that really are the other image's.
 
     Args:
@@ -124,7 +127,7 @@ def _blend(values: jax.Array, own: jax.Array) -> jax.Array:
 def _shares(labels: jax.Array, classes: int) -> jax.Array:
     if labels.ndim == 2:
         return labels
-    return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+    return losses.one_hot(labels, classes)
 
 
 def _box(key: jax.Array, image: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fdl.data.splits import Rows
+from fdl import identity
+from fdl.data.splits import SOON_READ, Rows
 
 _OPENERS = 16
 _NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32"}
@@ -47,33 +48,40 @@ def array_record(
     if not ends or ends[-1] == 0:
         raise ValueError(f"there are no records in {[str(file) for file in files]}; expected at least one")
 
-    def read(number: int) -> tuple[str, dict[str, np.ndarray]]:
+    def place(number: int) -> tuple[int, int]:
         file = bisect_right(ends, number)
-        record = number - (ends[file - 1] if file else 0)
-        where = f"{files[file]}: record {record}"
-        return where, _parsed(where, sources[file], record, parse)
+        return file, number - (ends[file - 1] if file else 0)
 
-    row = _forms(read(0)[1])
+    def where(number: int) -> str:
+        file, record = place(number)
+        return f"{files[file]}: record {record}"
+
+    def read(number: int) -> dict[str, np.ndarray]:
+        file, record = place(number)
+        return _parsed(where(number), sources[file], record, parse)
+
+    row = _forms(read(0))
 
     def take(index: np.ndarray) -> dict[str, np.ndarray]:
         taken = {name: np.empty((len(index), *form.shape), form.dtype) for name, form in row.items()}
-        for place, number in enumerate(index.tolist()):
-            where, made = read(number)
+        for at, number in enumerate(index.tolist()):
+            made = read(number)
             if (forms := _forms(made)) != row:
                 raise ValueError(
-                    f"{where} is parsed to {_listed(forms)}; expected {_listed(row)}, as record 0"
+                    f"{where(number)} is parsed to {_listed(forms)}; expected {_listed(row)}, as record 0"
                 )
             for name, array in made.items():
-                taken[name][place] = array
+                taken[name][at] = array
         return taken
 
-    return Rows(ends[-1], row, take)
+    return Rows(ends[-1], row, take, where=where, identity=[identity.files(files), parse])
 
 
 def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> Rows:
     """The rows of a Hugging Face data set that is loaded already: `load_dataset(..., split="train")`.
 
-    Numbers of 64 bits become int32 and float32, which are JAX's own. A missing float is NaN.
+    Numbers of 64 bits become int32 and float32, which are JAX's own. A missing float is NaN. Columns of one
+    integer a row, such as labels, are read whole at once, for checks before training.
 
     Args:
       dataset: a `datasets.Dataset`.
@@ -105,7 +113,18 @@ def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> R
                 raise ValueError(_misfit(formatted, column, numbers, row[name]))
         return {name: _cast(column, taken[column], row[name], numbers) for name, column in columns.items()}
 
-    return Rows(len(dataset), row, take)
+    memory = {name: _whole(formatted, column, row[name]) for name, column in columns.items()}
+    known = {name: one for name, one in memory.items() if one is not None}
+    return Rows(len(dataset), row, take, known, identity=[dataset, dict(columns)])
+
+
+def _whole(formatted: Any, column: str, form: jax.ShapeDtypeStruct) -> np.ndarray | None:
+    """A column of one integer a row, read whole if that takes no time and all of it is of the form."""
+    if form.shape or form.dtype.kind not in "iu" or len(formatted) * 8 > SOON_READ:
+        return None
+    values = formatted.with_format("numpy", columns=[column])[:][column]
+    whole = _fits(values, form) and (values == values.astype(form.dtype)).all()
+    return values.astype(form.dtype) if whole else None
 
 
 def _open(file: Path) -> Any:

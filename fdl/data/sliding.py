@@ -117,7 +117,9 @@ def _rows(tokens: np.ndarray, length: int, stride: int) -> Rows:
         taken = _int32(view[index])
         return {"x": taken[:, :-1], "y": taken[:, 1:]}
 
-    return Rows(len(view), {"x": row, "y": row}, take)
+    file = getattr(tokens, "filename", None)
+    name = "window {}" if file is None else f"{str(file).replace('{', '{{').replace('}', '}}')}: window {{}}"
+    return Rows(len(view), {"x": row, "y": row}, take, where=name.format, identity=[tokens, length, stride])
 
 
 def _int32(tokens: np.ndarray) -> np.ndarray:

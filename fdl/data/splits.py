@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+SOON_READ = 2**26
+"""Bytes of a column in a file that are read whole for a check before training: a fraction of a second."""
+
 
 class Rows(NamedTuple):
     """Rows that stay on the host, read by number: larger than a device's memory, or files.
@@ -16,13 +19,19 @@ class Rows(NamedTuple):
       row: shape and dtype of one row's arrays, by name.
       take: `take(index) -> {name: [n, ...]}` for integers `[n]` in `range(N)`; the same index is the
         same row, from any thread and process.
-      memory: those of the columns `[N, ...]` that are in memory anyway, such as labels, for checks.
+      memory: those of the columns `[N, ...]` that are in memory anyway or soon read whole, such as labels,
+        for checks before training.
+      where: `where(n)`, how messages call row n: its file and place there, if it has them.
+      identity: what tells these rows from others, as `fdl.identity.files` of their files, or the arrays
+        that they are read from; `None` for what `take` closes over.
     """
 
     size: int
     row: Mapping[str, jax.ShapeDtypeStruct]
     take: Callable[[np.ndarray], dict[str, np.ndarray]]
     memory: Mapping[str, np.ndarray] = MappingProxyType({})
+    where: Callable[[int], str] = "row {}".format
+    identity: Any = None
 
 
 Part = Mapping[str, np.ndarray] | Rows
@@ -86,5 +95,10 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
         size=next(iter(sizes.values())),
         row=row_of(arrays),
         take=lambda index: {name: np.asarray(np.take(one, index, axis=0)) for name, one in arrays.items()},
-        memory={name: array for name, array in arrays.items() if not isinstance(array, np.memmap)},
+        memory={
+            name: array
+            for name, array in arrays.items()
+            if not isinstance(array, np.memmap) or array.nbytes <= SOON_READ
+        },
+        identity=dict(arrays),
     )

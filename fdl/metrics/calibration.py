@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.metrics.means import accuracy
+
 
 class Calibration(NamedTuple):
     """Sums by bins of confidence; adding those of all batches gives the whole split's.
@@ -40,7 +42,7 @@ def calibration(
 
     Args:
       probabilities: `[B, C]`.
-      labels: integers `[B]`.
+      labels: integers `[B]`; `correct` is NaN for the bin of one that is not 0 to C - 1.
       weight: of the rows, `[B]`; those of weight 0 do not count.
       bins: K.
 
@@ -50,11 +52,11 @@ def calibration(
     if bins < 1:
         raise ValueError(f"bins is {bins}; expected at least 1")
     confidence = jnp.max(probabilities, axis=-1)
-    right = jnp.argmax(probabilities, axis=-1) == labels
+    right = accuracy(probabilities, labels)
     inner = jnp.arange(1, bins) / bins
     place = jnp.searchsorted(inner, jnp.where(weight > 0, confidence, 0), side="left")
 
     def sums(values: jax.Array) -> jax.Array:
         return jnp.zeros(bins).at[place].add(jnp.where(weight > 0, values * weight, 0))
 
-    return Calibration(sums(jnp.ones_like(confidence)), sums(confidence), sums(right.astype(jnp.float32)))
+    return Calibration(sums(jnp.ones_like(confidence)), sums(confidence), sums(right))

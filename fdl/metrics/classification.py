@@ -57,6 +57,11 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
         values = values[:, None]
         true = true[:, None]
     elif true.ndim == 1:
+        if true.size and not 0 <= true.min() <= true.max() < values.shape[-1]:
+            raise ValueError(
+                f"labels go from {true.min()} to {true.max()}; expected 0 to {values.shape[-1] - 1}, as the "
+                f"scores have {values.shape[-1]} classes"
+            )
         true = true[:, None] == np.arange(values.shape[-1])
     if values.shape != true.shape or values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(

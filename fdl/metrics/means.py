@@ -11,7 +11,7 @@ class Mean(NamedTuple):
 
     Attributes:
       total: sum of value × weight, a scalar.
-      weight: sum of the weights, a scalar.
+      weight: sum of the weights, a scalar; of 0 nothing was measured, and the mean is missing.
     """
 
     total: jax.Array
@@ -19,7 +19,7 @@ class Mean(NamedTuple):
 
     @property
     def value(self) -> jax.Array:
-        """total / weight."""
+        """total / weight; NaN where the weight is 0."""
         return self.total / self.weight
 
 
@@ -35,25 +35,35 @@ def mean(values: jax.Array, weight: jax.Array | None = None) -> Mean:
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """1.0 where the largest of `logits` `[B, C]` is at `labels` `[B]`, else 0.0; `[B]`.
 
-    Of labels that are distributions `[B, C]` the likeliest class counts.
+    Of labels that are distributions `[B, C]` the likeliest class counts. It is NaN where a label is not 0
+    to C - 1.
     """
     if labels.ndim == logits.ndim:
         labels = jnp.argmax(labels, axis=-1)
-    return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+    return _judged(jnp.argmax(logits, axis=-1) == labels, logits, labels)
 
 
 def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.Array:
     """1.0 where fewer than `k` of `logits` `[B, C]` go before that at `labels` `[B]`, else 0.0; `[B]`.
 
     Larger logits go before it, and of equal ones those of lower classes, so that `k = 1` is `accuracy`.
+    It is NaN where a label is not 0 to C - 1.
 
     Raises:
       ValueError: a `k` below 1.
     """
     if k < 1:
         raise ValueError(f"k is {k}; expected at least 1")
-    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    labels = labels.astype(jnp.int32)
+    own = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
     lower = jnp.arange(logits.shape[-1]) < labels[:, None]
     before = jnp.sum((logits > own) | ((logits == own) & lower), axis=-1)
     # A logit that is not a number goes before nothing: a row that has one is wrong.
-    return ((before < k) & jnp.all(~jnp.isnan(logits), axis=-1)).astype(jnp.float32)
+    return _judged((before < k) & jnp.all(~jnp.isnan(logits), axis=-1), logits, labels)
+
+
+def _judged(right: jax.Array, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Whether rows are `right`, as float32; a label of no class cannot be judged."""
+    labels = labels.astype(jnp.int32)
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    return jnp.where(known, right.astype(jnp.float32), jnp.nan)

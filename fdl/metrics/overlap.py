@@ -25,7 +25,7 @@ class Overlap(NamedTuple):
     @property
     def value(self) -> jax.Array:
         """The mean over the classes that are anywhere (mean IoU), a scalar."""
-        present = self.union > 0
+        present = ~(self.union <= 0)  # what is not a number stays so
         shares = jnp.where(present, self.intersection / jnp.where(present, self.union, 1), 0)
         return jnp.sum(shares) / jnp.sum(present)
 
@@ -41,9 +41,13 @@ def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, cla
       labels: integers of the same shape.
       weight: what each place counts, of the same shape; 0 leaves it out, whatever its label is.
       classes: C.
+
+    Returns:
+      Its parts; all are NaN if a place that counts has a label that is not 0 to C - 1.
     """
-    numbers = jnp.arange(classes)
+    labels, numbers = labels.astype(jnp.int32), jnp.arange(classes)
     said, true = predictions[..., None] == numbers, labels[..., None] == numbers
     axes = tuple(range(predictions.ndim))
-    both = jnp.sum((said & true) * weight[..., None], axis=axes)
-    return Overlap(both, jnp.sum((said | true) * weight[..., None], axis=axes))
+    strange = jnp.any(((labels < 0) | (labels >= classes)) & (weight > 0))
+    sums = (jnp.sum(each * weight[..., None], axis=axes) for each in (said & true, said | true))
+    return Overlap(*(jnp.where(strange, jnp.nan, each) for each in sums))

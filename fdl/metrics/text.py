@@ -63,8 +63,12 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
 
 
 def perplexity(loss: float) -> float:
-    """exp of a mean loss in nats a token: the number of equally likely tokens of the same loss."""
-    return math.exp(loss)
+    """exp of a mean loss in nats a token: the number of equally likely tokens of the same loss; infinity
+    where that is too large for a float."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def _edits(said: list[str], true: list[str]) -> int:

@@ -28,6 +28,7 @@ from fdl.models.detector import Detector as Detector
 from fdl.models.detector import Maps as Maps
 from fdl.models.diffusion import DiffusionMLP as DiffusionMLP
 from fdl.models.diffusion import DiffusionUNet as DiffusionUNet
+from fdl.models.diffusion import ddpm_unet as ddpm_unet
 from fdl.models.dit import DiT as DiT
 from fdl.models.drop_path import DropPath as DropPath
 from fdl.models.dropout import Dropout as Dropout

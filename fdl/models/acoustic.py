@@ -46,7 +46,13 @@ class AcousticModel(nn.Module):
         """
         if mask is not None:
             x, mask = jnp.where(mask[..., None], x, 0), mask[:, :: self.stride]
-        conv = Conv(self.channels, size=self.size, strides=self.stride, padding=self.size // 2)
+        conv = Conv(
+            self.channels,
+            size=self.size,
+            strides=self.stride,
+            padding=self.size // 2,
+            initializer=nn.initializers.he_normal,
+        )
         x = Dropout(self.dropout)(nn.relu(conv(x)), train)
         x, _ = Recurrent(self.widths, self.cell, bidirectional=True, dropout=self.dropout)(x, train, mask)
         return readout(self.outputs)(Dropout(self.dropout)(x, train))

@@ -117,7 +117,8 @@ def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
     """AlexNet for images of 224x224.
 
     Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, fig. 2.
-    The first convolution is padded by 2, which gives the 55x55 maps of the figure.
+    The first convolution is padded by 2, which gives the 55x55 maps of the figure. Kernels start as He et al.
+    have them and biases at 0, not as in sec. 5 (deviation 0.01; 1 in five layers).
 
     Args:
       outputs: how many outputs there are.
@@ -167,7 +168,8 @@ def vgg(
     """VGG, columns A, B, D and E: 3x3 convolutions, halving the image five times.
 
     Simonyan & Zisserman 2015, Very Deep Convolutional Networks for Large-Scale Image Recognition,
-    table 1. VGG-16 has 138,357,544 parameters at 224x224x3 with 1,000 outputs.
+    table 1. VGG-16 has 138,357,544 parameters at 224x224x3 with 1,000 outputs. Kernels start as He et
+    al. have them, so that deep nets need no shallow ones to start from, as in sec. 3.1.
 
     Args:
       depth: weighted layers: 11, 13, 16 or 19.

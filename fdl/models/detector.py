@@ -30,7 +30,8 @@ class Maps(NamedTuple):
 class Detector(nn.Module):
     """Convolutions that halve the image, then a head for each of the `Maps`.
 
-    Zhou et al. 2019, Objects as Points, sec. 3: there are no anchors, and no boxes to be merged. The image
+    Zhou et al. 2019, Objects as Points, sec. 3: there are no anchors, and no boxes to be merged; the
+    paper's nets are larger, and their sizes are in pixels. The image
     is halved between stages, so that a cell is `2 ** (len(widths) - 1)` pixels wide.
 
     Attributes:

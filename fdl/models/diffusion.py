@@ -1,12 +1,11 @@
 """Denoisers `model(x, time, label, train)`: a residual U-Net with attention for images, an MLP for vectors.
 
-Times `[B]` go from 0 (data) to 1 (noise). Labels are int32 `[B]`, -1 where a row has none; None: no row
-has one. A label's vector is added to the time's; no label is a vector of zeros.
+Times and labels are as for `fdl.models.condition`.
 """
 
 import functools
-import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,8 +13,10 @@ import jax.numpy as jnp
 
 from fdl.models.attention import Attention
 from fdl.models.autoencoder import check_halvings
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain
+from fdl.models.condition import Condition, Waves, ddpm_waves, dense, time_waves
 from fdl.models.conv import Conv, constrain_map
+from fdl.models.convolve import Padding
 from fdl.models.dropout import Dropout
 from fdl.models.norms import group_norm
 
@@ -25,68 +26,7 @@ Initializer = Callable[[], nn.initializers.Initializer]
 
 _zeros: Initializer = lambda: nn.initializers.zeros  # noqa: E731
 _groups = functools.partial(group_norm, groups=8)
-
-
-def time_waves(time: jax.Array, width: int, *, longest: float = 10000.0) -> jax.Array:
-    """Cosines, then sines, of 1000 times at `width / 2` rates from 1 down to nearly 1 / longest.
-
-    Ho et al. 2020, Denoising Diffusion Probabilistic Models, appendix B, with Vaswani et al.'s waves; rate
-    i is longest^(-2 i / width).
-
-    Args:
-      time: `[B]`, from 0 to 1.
-      width: an even number.
-      longest: the base of the rates.
-
-    Returns:
-      float32 `[B, width]`; float64 of float64 times.
-
-    Raises:
-      ValueError: an odd width.
-    """
-    if width % 2:
-        raise ValueError(f"the width of the time's embedding is {width}; expected an even number")
-    time = time.astype(jnp.promote_types(time.dtype, jnp.float32))
-    rates = jnp.exp(-math.log(longest) * jnp.arange(width // 2, dtype=time.dtype) / (width // 2))
-    angles = 1000.0 * time[:, None] * rates
-    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
-
-
-class Condition(nn.Module):
-    """Time and label as one vector `[B, width]`: waves through two layers, plus the label's vector.
-
-    Attributes:
-      width: entries of the vector.
-      waves: entries of the time's waves, an even number.
-      classes: how many labels there are; 0: labels are not used.
-      deviation: of the initial entries of the labels' vectors.
-    """
-
-    width: int
-    waves: int
-    classes: int = 0
-    deviation: float = 0.02
-
-    @nn.compact
-    def __call__(self, time: jax.Array, label: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
-        """The vector, of `dtype`, for times `[B]` and labels `[B]` or None."""
-        x = time_waves(time, self.waves).astype(dtype)
-        x = dense(self.width, (None, "embed"), name="time_in")(x)
-        # Both axes of a square kernel cannot bear one name; the hidden layer stays whole.
-        x = dense(self.width, (None, "embed"), name="time_out")(nn.silu(x))
-        if self.classes:
-            label = jnp.full(time.shape, -1) if label is None else label
-            table = named(nn.initializers.normal(self.deviation), "vocab", "embed")
-            vectors = nn.Dense(self.width, use_bias=False, kernel_init=table, name="labels")
-            x = x + vectors(jax.nn.one_hot(label, self.classes, dtype=dtype))
-        return constrain(x, "batch", "embed")
-
-
-def dense(outputs: int, axes: tuple[str | None, str | None], *, name: str, zero: bool = False) -> nn.Dense:
-    """A dense layer whose kernel's axes are named; with `zero`, it starts at zero."""
-    initializer = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
-    kernel, bias = named(initializer, *axes), named(nn.initializers.zeros, axes[1])
-    return nn.Dense(outputs, kernel_init=kernel, bias_init=bias, name=name)
+_uniform: Initializer = lambda: nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")  # noqa: E731
 
 
 class ConditionedBlock(nn.Module):
@@ -99,22 +39,26 @@ class ConditionedBlock(nn.Module):
       activation: the nonlinearity.
       norm: `norm(x, train)`.
       dropout: the rate before the second convolution; it may be traced.
+      initializer: makes the initialiser of the other kernels.
     """
 
     channels: int
     activation: Activation
     norm: Norm
     dropout: float | jax.Array
+    initializer: Initializer
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
         """`[B, H, W, I]` and `[B, E]` to `[B, H, W, channels]`."""
-        y = Conv(self.channels, name="first")(self.activation(self.norm(x, train)))
-        shift = dense(self.channels, (None, "channels"), name="condition")(self.activation(condition))
+        conv = functools.partial(Conv, self.channels, initializer=self.initializer)
+        y = conv(name="first")(self.activation(self.norm(x, train)))
+        layer = dense(self.channels, (None, "channels"), name="condition", initializer=self.initializer)
+        shift = layer(self.activation(condition))
         y = self.activation(self.norm(y + shift[:, None, None], train))
         y = Conv(self.channels, initializer=_zeros, name="second")(Dropout(self.dropout)(y, train))
         if x.shape[-1] != self.channels:
-            x = Conv(self.channels, size=1, name="project")(x)
+            x = conv(size=1, name="project")(x)
         return constrain_map(x + y)
 
 
@@ -124,21 +68,26 @@ class MapAttention(nn.Module):
     Attributes:
       heads: of the attention.
       norm: `norm(x, train)`.
+      initializer: makes the initialiser of the other kernels.
     """
 
     heads: int
     norm: Norm
+    initializer: Initializer
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
         places = self.norm(x, train).reshape(x.shape[0], -1, x.shape[-1])
-        attention = Attention(self.heads, last_initializer=_zeros, name="attention")
+        attention = Attention(
+            self.heads, initializer=self.initializer, last_initializer=_zeros, name="attention"
+        )
         return constrain_map(x + attention(places, train).reshape(x.shape))
 
 
 class DiffusionUNet(nn.Module):
-    """The U-Net of Ho et al. 2020, Denoising Diffusion Probabilistic Models, appendix B.
+    """A U-Net in the form of Ho et al. 2020, Denoising Diffusion Probabilistic Models, appendix B; theirs
+    itself is `ddpm_unet`.
 
     At each size: blocks, each followed by attention where that size has it. Down by strided
     convolutions, up by repetition and a convolution; every map of the way down is concatenated to one
@@ -154,6 +103,9 @@ class DiffusionUNet(nn.Module):
       norm: `norm(x, train)`; channels must divide into its groups, of several channels each: a norm of
         single channels would take the condition away again.
       dropout: the rate in each block; it may be traced.
+      embed: makes the waves of times.
+      padding: of the convolutions that halve the map; see `fdl.models.convolve.Padding`.
+      initializer: makes the initialiser of the kernels that do not start at zero.
     """
 
     widths: tuple[int, ...] = (128, 256, 256, 256)
@@ -164,6 +116,9 @@ class DiffusionUNet(nn.Module):
     activation: Activation = nn.silu
     norm: Norm = _groups
     dropout: float | jax.Array = 0.0
+    embed: Waves = time_waves
+    padding: Padding = 1
+    initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact
     def __call__(
@@ -181,18 +136,23 @@ class DiffusionUNet(nn.Module):
                 f"attention is {self.attention} for {len(self.widths)} widths; expected as many of both"
             )
         outputs, first = x.shape[-1], self.widths[0]
-        condition = Condition(4 * first, first, self.classes, name="condition")(time, label, x.dtype)
+        start = self.initializer
+        condition = Condition(
+            4 * first, first, self.classes, embed=self.embed, initializer=start, name="condition"
+        )(time, label, x.dtype)
+        conv = functools.partial(Conv, initializer=start)
 
         def block(x: jax.Array, channels: int, attention: bool) -> jax.Array:
-            x = ConditionedBlock(channels, self.activation, self.norm, self.dropout)(x, condition, train)
-            return MapAttention(self.heads, self.norm)(x, train) if attention else x
+            one = ConditionedBlock(channels, self.activation, self.norm, self.dropout, start)
+            x = one(x, condition, train)
+            return MapAttention(self.heads, self.norm, start)(x, train) if attention else x
 
         levels = list(zip(self.widths, self.attention, strict=True))
-        x = Conv(first, name="in")(x)
+        x = conv(first, name="in")(x)
         kept = [x]
         for level, (channels, attention) in enumerate(levels):
             if level:
-                x = Conv(x.shape[-1], strides=2, padding=1, name=f"down_{level}")(x)
+                x = conv(x.shape[-1], strides=2, padding=self.padding, name=f"down_{level}")(x)
                 kept.append(x)
             for _ in range(self.blocks):
                 x = block(x, channels, attention)
@@ -203,8 +163,37 @@ class DiffusionUNet(nn.Module):
                 x = block(jnp.concatenate([x, kept.pop()], axis=-1), channels, attention)
             if level:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-                x = Conv(channels, name=f"up_{level}")(x)
+                x = conv(channels, name=f"up_{level}")(x)
         return Conv(outputs, initializer=_zeros, name="out")(self.activation(self.norm(x, train)))
+
+
+def ddpm_unet(
+    widths: tuple[int, ...] = (128, 256, 256, 256),
+    *,
+    attention: tuple[bool, ...] = (False, True, False, False),
+    dropout: float | jax.Array = 0.1,
+    **options: Any,
+) -> DiffusionUNet:
+    """Ho et al. 2020, appendix B, and the authors' code; by default the net for CIFAR-10, 35.7 million
+    parameters.
+
+    Group norms have 32 groups and an epsilon of 1e-6, kernels start uniform with variance 1 over the mean
+    of inputs and outputs, times are embedded by `ddpm_waves`, maps are padded to be halved as by
+    TensorFlow ("SAME"). The paper trains it by `from_betas(linear_betas())` at `times=1000`.
+
+    Args:
+      widths: see `DiffusionUNet`.
+      attention: see there; the paper's nets have it at 16 × 16 places alone.
+      dropout: the rate in each block: 0.1 for CIFAR-10, 0 for the larger images.
+      **options: `DiffusionUNet`'s other attributes.
+    """
+    given: dict[str, Any] = {
+        "norm": functools.partial(group_norm, groups=32, epsilon=1e-6),
+        "embed": ddpm_waves,
+        "padding": "SAME",
+        "initializer": _uniform,
+    }
+    return DiffusionUNet(widths, attention=attention, dropout=dropout, **(given | options))
 
 
 class DiffusionMLP(nn.Module):
@@ -233,4 +222,4 @@ class DiffusionMLP(nn.Module):
             shift = dense(width, (None, "mlp"), name=f"condition_{index}")(vector)
             y = self.activation(dense(width, (None, "mlp"), name=f"hidden_{index}")(y) + shift)
             y = constrain(y, "batch", "mlp")
-        return dense(x.shape[-1], ("mlp", None), name="out", zero=True)(y)
+        return dense(x.shape[-1], ("mlp", None), name="out", initializer=_zeros)(y)

@@ -10,10 +10,11 @@ import numpy as np
 
 from fdl.models.attention import Attention
 from fdl.models.axes import constrain
-from fdl.models.diffusion import Condition, dense
+from fdl.models.condition import Condition, dense
 from fdl.models.transformer import FeedForward
 
-_xavier = nn.initializers.xavier_uniform
+_xavier, _zeros = nn.initializers.xavier_uniform, nn.initializers.zeros_init
+_small = functools.partial(nn.initializers.normal, 0.02)
 
 
 def _norm(x: jax.Array) -> jax.Array:
@@ -39,7 +40,7 @@ class DiTBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
         """`[B, T, E]` and `[B, E]` to `[B, T, E]`."""
-        modulation = dense(6 * x.shape[-1], (None, "embed"), name="modulation", zero=True)
+        modulation = dense(6 * x.shape[-1], (None, "embed"), name="modulation", initializer=_zeros)
         parts = jnp.split(modulation(nn.silu(condition))[:, None], 6, axis=-1)
         shift, scale, gate, shift_last, scale_last, gate_last = parts
         attention = Attention(self.heads, dropout=self.dropout, initializer=_xavier, name="attention")
@@ -54,7 +55,7 @@ class DiT(nn.Module):
     """Patches with fixed places, blocks, and a last modulated layer back to patches, which starts at zero.
 
     Peebles & Xie 2023, fig. 3; by default DiT-S/2. The paper's net also predicts variances, for which
-    its last layer has twice as many outputs.
+    its last layer has twice as many outputs, and has a vector for no label, which here is zero.
 
     Attributes:
       patch: P, height and width of a patch.
@@ -85,16 +86,18 @@ class DiT(nn.Module):
         _, height, width, channels = x.shape
         if height % self.patch or width % self.patch:
             raise ValueError(f"images are {height}x{width}; expected multiples of the patch's {self.patch}")
-        y = dense(self.width, (None, "embed"), name="patches")(to_patches(x, self.patch))
+        patches = dense(self.width, (None, "embed"), name="patches", initializer=_xavier)
+        y = patches(to_patches(x, self.patch))
         places = place_waves(height // self.patch, width // self.patch, self.width)
         y = constrain(y + places.astype(y.dtype), "batch", "length", "embed")
-        condition = Condition(self.width, 256, self.classes, name="condition")(time, label, x.dtype)
+        embedding = Condition(self.width, 256, self.classes, initializer=_small, name="condition")
+        condition = embedding(time, label, x.dtype)
         for index in range(self.layers):
             block = DiTBlock(self.heads, 4 * self.width, self.dropout, name=f"block_{index}")
             y = block(y, condition, train)
-        modulation = dense(2 * self.width, (None, "embed"), name="modulation", zero=True)
+        modulation = dense(2 * self.width, (None, "embed"), name="modulation", initializer=_zeros)
         shift, scale = jnp.split(modulation(nn.silu(condition))[:, None], 2, axis=-1)
-        last = dense(self.patch**2 * channels, ("embed", None), name="out", zero=True)
+        last = dense(self.patch**2 * channels, ("embed", None), name="out", initializer=_zeros)
         return from_patches(last(_norm(y) * (1 + scale) + shift), self.patch, height)
 
 

@@ -8,6 +8,7 @@ import jax
 
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, named
+from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import relative, sinusoidal
 from fdl.models.transformer import FeedForward, Transformer
@@ -39,7 +40,7 @@ class EncoderDecoder(nn.Module):
     def setup(self) -> None:
         """The token embeddings, of source, target and logits."""
         table = named(self.initializer(), "vocab", "embed")
-        self.tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table)
+        self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     def __call__(self, x: jax.Array, target: jax.Array, train: bool = False) -> jax.Array:
         """Logits of the tokens that follow each of the target.
@@ -93,12 +94,12 @@ def original_transformer(
       heads: of the attention of each layer.
       hidden: units of the feed-forward nets.
       padding: the token of a source that is no text.
-      dropout: rate of embeddings, attention weights and branches.
+      dropout: rate of embeddings and branches (sec. 5.4); later code drops attention weights too.
       **options: attributes of both `Transformer`s, other than the mask.
     """
     glorot = nn.initializers.glorot_uniform
     given: dict[str, Any] = {
-        "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=glorot),
+        "attention": functools.partial(Attention, heads=heads, initializer=glorot),
         "feed_forward": functools.partial(FeedForward, hidden, nn.relu, initializer=glorot),
         "positions": sinusoidal(),
         "pre_norm": False,
@@ -138,7 +139,8 @@ def t5(
       head_width: entries of a head.
       hidden: units of the feed-forward nets.
       padding: the token of a source that is no text.
-      dropout: rate of embeddings, attention weights and branches.
+      dropout: rate of embeddings, attention weights, hidden units of the feed-forward nets, branches, and
+        what comes out of encoder and decoder (sec. 2.1).
       **options: attributes of both `Transformer`s, other than positions and mask.
     """
     attention = functools.partial(
@@ -153,9 +155,10 @@ def t5(
     )
     given: dict[str, Any] = {
         "attention": attention,
-        "feed_forward": functools.partial(FeedForward, hidden, nn.relu, bias=False),
+        "feed_forward": functools.partial(FeedForward, hidden, nn.relu, bias=False, dropout=dropout),
         "norm": rms_norm,
         "dropout": dropout,
+        "last_dropout": dropout,
     }
     places = functools.partial(relative, heads, deviation=width**-0.5)
     return EncoderDecoder(

@@ -18,8 +18,9 @@ class Experts(nn.Module):
 
     Fedus et al. 2022, Switch Transformers, sec. 2 (one expert, weighted by its probability); Lepikhin et
     al. 2021, GShard, and Jiang et al. 2024, Mixtral of Experts, sec. 2.1 (several, whose probabilities
-    are divided by their sum). It takes the place of a `FeedForward`. The balance loss (`balance_loss`)
-    is left in the collection `"losses"`, for the task to add.
+    are divided by their sum); without Switch's noise on the router's inputs, and its smaller start. It
+    takes the place of a `FeedForward`. The balance loss (`balance_loss`) is left in the collection
+    `"losses"`, for the task to add.
 
     Attributes:
       experts: X, how many there are.

@@ -67,7 +67,8 @@ class FourierNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         frequencies = _frozen(self, "frequencies", nn.initializers.normal(1.0), (x.shape[1], self.features))
         angle = constrain(2 * math.pi * x @ (self.scale * frequencies), "batch", "mlp")
-        return self.body(jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1), train)
+        waves = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+        return self.body(waves.astype(x.dtype), train)
 
 
 class RandomFeatureNet(nn.Module):
@@ -98,7 +99,9 @@ class RandomFeatureNet(nn.Module):
         weights = _frozen(self, "weights", nn.initializers.normal(1.0), (x.shape[1], self.features))
         phases = _frozen(self, "phases", nn.initializers.uniform(2 * math.pi), (self.features,))
         z = math.sqrt(2 / self.features) * self.activation(x @ (self.scale * weights) + phases)
-        return _dense(self.outputs, nn.initializers.lecun_normal, None)(constrain(z, "batch", "mlp"))
+        return _dense(self.outputs, nn.initializers.lecun_normal, None)(
+            constrain(z.astype(x.dtype), "batch", "mlp")
+        )
 
 
 class DeepLinear(nn.Module):

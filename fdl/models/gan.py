@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl import losses
 from fdl.models.axes import constrain, named
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.norms import batch_norm
@@ -98,6 +99,8 @@ class DCGANDiscriminator(nn.Module):
 class MLPGenerator(nn.Module):
     """Dense layers from noise to samples of any shape (Goodfellow et al. 2014, sec. 5, for digits).
 
+    Kernels start as LeCun et al. have them.
+
     Attributes:
       widths: units of each hidden layer.
       shape: of one sample, as `(2,)` or `(8, 8, 1)`.
@@ -126,7 +129,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Dense layers from samples of any shape to one logit.
+    """Dense layers from samples of any shape to one logit; Goodfellow et al.'s had maxout units and dropout.
 
     Attributes:
       widths: units of each hidden layer.
@@ -165,8 +168,9 @@ class Conditional(nn.Module):
     classes: int
 
     def __call__(self, x: jax.Array, y: jax.Array, train: bool = False) -> jax.Array:
-        """The model's outputs for noise, samples or images `[B, ..., C]` with labels `[B]`."""
-        label = jax.nn.one_hot(y, self.classes, dtype=x.dtype)
+        """The model's outputs for noise, samples or images `[B, ..., C]` with labels `[B]`; NaN for a row
+        whose label is not 0 to `classes` - 1."""
+        label = losses.one_hot(y, self.classes, dtype=x.dtype)
         label = label.reshape(len(x), *(1,) * (x.ndim - 2), self.classes)
         label = jnp.broadcast_to(label, (*x.shape[:-1], self.classes))
         return self.model(jnp.concatenate([x, label], axis=-1), train)

@@ -30,7 +30,7 @@ def normalised_adjacency(adjacency: jax.Array) -> jax.Array:
 
 
 class GraphConv(nn.Module):
-    """Â X W + b, Â the normalised adjacency: `[B, N, D]` to `[B, N, features]`.
+    """Â X W + b, Â the normalised adjacency: `[B, N, D]` to `[B, N, features]`. The paper has no bias.
 
     Attributes:
       features: of a node's output.

@@ -7,12 +7,25 @@ has `functools.partial(batch_norm, gain=nn.initializers.zeros)` as its last norm
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+
+def suited_to(activation: Callable[[jax.Array], jax.Array]) -> Callable[[], nn.initializers.Initializer]:
+    """The initialiser that keeps the size of activations: for ReLU He's normal, for all others LeCun's.
+
+    He et al. 2015, Delving Deep into Rectifiers, sec. 2.2: ReLU halves the mean square, so the variance is
+    2 / I; LeCun et al. 1998, Efficient BackProp, sec. 4.6: 1 / I. Both are normal, cut off at two
+    deviations.
+
+    Args:
+      activation: what follows the layers; ReLU is `nn.relu` itself.
+    """
+    return nn.initializers.he_normal if activation is nn.relu else nn.initializers.lecun_normal
 
 
 def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:

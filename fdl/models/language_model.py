@@ -8,6 +8,7 @@ import jax
 
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, named
+from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import learned, rotary
 from fdl.models.transformer import FeedForward, Transformer
@@ -34,7 +35,7 @@ class LanguageModel(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B, T, V]` of the tokens that follow each of `x` `[B, T]`, integers."""
         table = named(self.initializer(), "vocab", "embed")
-        tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
+        tokens = Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
         x = self.transformer(tokens(x), train)
         if self.tied:
             return constrain(tokens.attend(x), "batch", "length", "vocab")
@@ -99,7 +100,8 @@ def llama(
 ) -> LanguageModel:
     """The modern recipe: RMS norm, rotary positions, SwiGLU, grouped queries, no biases.
 
-    Touvron et al. 2023, LLaMA, sec. 2.2, and Llama 2, sec. 2.2 (grouped queries).
+    Touvron et al. 2023, LLaMA, sec. 2.2, and Llama 2, sec. 2.2 (grouped queries). Kernels start as GPT-2's,
+    and hidden units are rounded to multiples of 8, where the authors' code has 256.
 
     Args:
       vocabulary: how many tokens there are.

@@ -64,9 +64,10 @@ class LRU(nn.Module):
         angle = jnp.exp(self.param("log_angle", named(self._angles, None), (self.units,)).astype(wide))
         factors = jnp.exp(jax.lax.complex(-decay, angle))[None, None]
         size = jnp.sqrt(-jnp.expm1(-2 * decay))  # γ; 1 - |λ|² itself would cancel for |λ| near 1
-        start = nn.initializers.lecun_normal()
-        into = nn.Dense(2 * self.units, use_bias=False, kernel_init=named(start, "embed", "mlp"), name="into")
-        back = nn.Dense(width, use_bias=False, kernel_init=named(start, "mlp", "embed"), name="back")
+        # Of complex entries, of which each part has half the variance; `back` counts both parts as inputs.
+        half, twice = (nn.initializers.variance_scaling(gain, "fan_in", "normal") for gain in (0.5, 2.0))
+        into = nn.Dense(2 * self.units, use_bias=False, kernel_init=named(half, "embed", "mlp"), name="into")
+        back = nn.Dense(width, use_bias=False, kernel_init=named(twice, "mlp", "embed"), name="back")
         through = self.param("through", named(nn.initializers.normal(1.0), None), (width,))
 
         real, imaginary = jnp.split(into(x).astype(wide), 2, axis=-1)

@@ -10,6 +10,7 @@ import jax
 
 from fdl.models.axes import constrain, named
 from fdl.models.dropout import Dropout
+from fdl.models.initializers import suited_to
 
 LONGEST_UNROLLED = 16
 """Longer runs of equal layers are scanned: one layer is compiled, and applied in a loop."""
@@ -53,8 +54,9 @@ class MLP(nn.Module):
       norm: `batch_norm`, `layer_norm`, any `norm(x, train)` that may call Flax modules, or None.
       dropout: the rate after each hidden layer's activation; it may be traced.
       skip: whether layers of equal width in and out are residual.
-      initializer: makes the initialiser of the kernels, as `nn.initializers.he_normal`; biases
-        start at zero.
+      initializer: makes the initialiser of the kernels, as `nn.initializers.he_normal`; None: He's for
+        ReLU (which the output layer has too), LeCun's for others, and where there is no hidden layer.
+        Biases start at zero.
     """
 
     widths: tuple[int, ...]
@@ -63,11 +65,14 @@ class MLP(nn.Module):
     norm: Callable[[jax.Array, bool], jax.Array] | None = None
     dropout: float | jax.Array = 0.0
     skip: bool = False
-    initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
+    initializer: Callable[[], nn.initializers.Initializer] | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Outputs `[B, outputs]` of inputs `[B, ...]`, whose other axes are flattened."""
+        initializer = self.initializer
+        if initializer is None:
+            initializer = suited_to(self.activation) if self.widths else nn.initializers.lecun_normal
         x = x.reshape(x.shape[0], -1)
         shapes = list(itertools.pairwise((x.shape[1], *self.widths)))
         square = sum(before == after for before, after in shapes)
@@ -75,14 +80,14 @@ class MLP(nn.Module):
             length = len(list(run))
             scale = 1 / math.sqrt(square) if self.skip and before == after else None
             layer = functools.partial(
-                Layer, after, self.activation, self.norm, self.dropout, self.initializer, scale
+                Layer, after, self.activation, self.norm, self.dropout, initializer, scale
             )
             if length > LONGEST_UNROLLED:
                 x = _scan(layer(), x, train, length)
             else:
                 for _ in range(length):
                     x = layer()(x, train)
-        return constrain(_dense(self.outputs, self.initializer, None)(x), "batch", None)
+        return constrain(_dense(self.outputs, initializer, None)(x), "batch", None)
 
 
 def _dense(width: int, initializer: Callable[[], nn.initializers.Initializer], name: str | None) -> nn.Dense:

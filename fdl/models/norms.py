@@ -22,8 +22,8 @@ def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer =
     Ioffe & Szegedy 2015, Batch Normalization, algorithm 1. With `train` by the batch's own mean
     and variance, which also move the running ones (collection `"batch_stats"`) by a tenth of the
     way, as PyTorch's momentum 0.1; else by the running ones. One difference from PyTorch: the
-    running variance averages the biased variance of batches (divisor B), PyTorch's the unbiased
-    one (divisor B - 1); both normalise a batch by its biased variance.
+    running variance averages the biased variance of batches (divisor B), PyTorch's and the paper's
+    (algorithm 2) the unbiased one (divisor B - 1); all normalise a batch by its biased variance.
     """
     # Flax's fast variance, E[x²] - E[x]², cancels where the mean is large.
     norm = nn.BatchNorm(
@@ -37,22 +37,31 @@ def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer =
     return norm(x)
 
 
-def layer_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer = _ONES) -> jax.Array:
+def layer_norm(
+    x: jax.Array, train: bool, *, epsilon: float = _EPSILON, gain: nn.initializers.Initializer = _ONES
+) -> jax.Array:
     """Layer normalisation of `x` `[..., D]` over its last axis, then scale and shift.
 
-    Ba et al. 2016, Layer Normalization, eq. 3; `train` makes no difference.
+    Ba et al. 2016, Layer Normalization, eq. 3; `epsilon` is added to the variance, which the paper does
+    not do. `train` makes no difference.
     """
     del train
-    return nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, scale_init=gain)(x)
+    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, scale_init=gain)(x)
 
 
 def group_norm(
-    x: jax.Array, train: bool, *, groups: int = 32, gain: nn.initializers.Initializer = _ONES
+    x: jax.Array,
+    train: bool,
+    *,
+    groups: int = 32,
+    epsilon: float = _EPSILON,
+    gain: nn.initializers.Initializer = _ONES,
 ) -> jax.Array:
     """Group normalisation of `x` `[B, ..., D]`, then scale and shift of each channel.
 
     Wu & He 2018, Group Normalization, eq. 7: a row's `D / groups` neighbouring channels, at all
-    places, share mean and variance. `groups=D` is instance norm. `train` makes no difference.
+    places, share mean and variance; `epsilon` is added to the variance. `groups=D` is instance norm.
+    `train` makes no difference.
 
     Raises:
       ValueError: channels that do not divide into the groups.
@@ -60,7 +69,7 @@ def group_norm(
     del train
     if x.shape[-1] % groups:
         raise ValueError(f"{x.shape[-1]} channels do not divide into {groups} groups")
-    return nn.GroupNorm(groups, epsilon=_EPSILON, use_fast_variance=False, scale_init=gain)(x)
+    return nn.GroupNorm(groups, epsilon=epsilon, use_fast_variance=False, scale_init=gain)(x)
 
 
 def rms_norm(

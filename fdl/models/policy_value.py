@@ -13,8 +13,8 @@ from fdl.models.norms import layer_norm
 class BoardTower(nn.Module):
     """A 3x3 convolution and residual blocks of two: boards `[B, H, W, C]` to `[B, H, W, channels]`.
 
-    Silver et al. 2017, Mastering the Game of Go without Human Knowledge, methods; the norm is by default
-    layer norm, which knows no difference between playing and learning.
+    Silver et al. 2017, Mastering the Game of Go without Human Knowledge, methods; the norm is not batch
+    norm but by default layer norm, which knows no difference between playing and learning.
 
     Attributes:
       channels: of all convolutions.
@@ -40,6 +40,8 @@ class BoardTower(nn.Module):
 
 class PolicyValue(nn.Module):
     """A body with two heads: logits of the actions, and the value for the player to move.
+
+    The heads are dense; those of Silver et al. 2017 begin with 1x1 convolutions.
 
     Attributes:
       body: a module `body(x, train)`, `[B, ...]` to `[B, ...]`, such as `BoardTower` or an `MLP`.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fdl.models.axes import constrain, named
 from fdl.models.cells import LSTMCell, scan
 from fdl.models.dropout import Dropout
+from fdl.models.embedding import Embed
 
 Cell = Callable[[int], nn.Module]
 """`cell(units)` makes a cell, as `LSTMCell` or `functools.partial(LSTMCell, forget_bias=0.0)`."""
@@ -97,9 +98,10 @@ class RecurrentNet(nn.Module):
         return readout(self.outputs)(y)
 
 
-def embedding(vocabulary: int, width: int) -> nn.Embed:
-    """A table of `[vocabulary, width]` numbers of unit variance, looked up by token."""
-    return nn.Embed(vocabulary, width, embedding_init=named(nn.initializers.normal(1.0), "vocab", "embed"))
+def embedding(vocabulary: int, width: int, padding: int | None = None) -> Embed:
+    """A table of `[vocabulary, width]` numbers of unit variance, looked up by token; see `Embed`."""
+    table = named(nn.initializers.normal(1.0), "vocab", "embed")
+    return Embed(vocabulary, width, embedding_init=table, padding=padding)
 
 
 def readout(outputs: int) -> nn.Dense:

@@ -73,7 +73,8 @@ class AttentionDecoder(nn.Module):
 
 
 class Seq2Seq(nn.Module):
-    """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer.
+    """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer, and
+    `GRUCell`'s variant of the cell and its start.
 
     The decoder starts from a function of the encoder's state at the source's first word, read backward.
 
@@ -97,7 +98,7 @@ class Seq2Seq(nn.Module):
         """Makes the parts, which encoding and decoding share."""
         kernel = named(nn.initializers.lecun_normal(), "embed", "mlp")
         zeros = named(nn.initializers.zeros, "mlp")
-        self.source = embedding(self.sources, self.units)
+        self.source = embedding(self.sources, self.units, self.pad)
         self.target = embedding(self.targets, self.units)
         self.encoder = Recurrent((self.units,), GRUCell, bidirectional=True)
         self.bridge = nn.Dense(self.units, kernel_init=kernel, bias_init=zeros)

@@ -16,7 +16,9 @@ class _Spectral(nn.Module):
 
     @nn.compact
     def __call__(self, kernel: jax.Array) -> jax.Array:
-        matrix = kernel.reshape(-1, kernel.shape[-1])
+        # The vectors are kept in float32, and so are their products where the kernel is narrower.
+        precise = jnp.promote_types(kernel.dtype, jnp.float32)
+        matrix = kernel.reshape(-1, kernel.shape[-1]).astype(precise)
         fixed = lax.stop_gradient(matrix)
 
         def first() -> tuple[jax.Array, jax.Array]:
@@ -28,7 +30,7 @@ class _Spectral(nn.Module):
             pair.value = _iterate(fixed, pair.value[1], self.iterations)
         left, right = pair.value
         # The vectors count as constants: at the true ones the value's gradient is exact all the same.
-        return kernel / jnp.vdot(left, right @ matrix)
+        return kernel / jnp.vdot(left, right @ matrix).astype(kernel.dtype)
 
 
 def spectral_norm(kernel: jax.Array, *, iterations: int = 1) -> jax.Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, named
 from fdl.models.dropout import Dropout
+from fdl.models.embedding import Embed
 from fdl.models.positions import learned
 from fdl.models.transformer import FeedForward, Norm, Transformer, fine_layer_norm
 
@@ -42,7 +43,7 @@ class TextEncoder(nn.Module):
     def setup(self) -> None:
         """The token embeddings, of which `attend` too makes use."""
         table = named(self.initializer(), "vocab", "embed")
-        self.tokens = nn.Embed(self.vocabulary, self.width, embedding_init=table)
+        self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, *, segments: jax.Array | None = None) -> jax.Array:
@@ -50,7 +51,7 @@ class TextEncoder(nn.Module):
         y = self.tokens(x)
         if self.segments:
             table = named(self.initializer(), None, "embed")
-            embed = nn.Embed(self.segments, self.width, embedding_init=table, name="segment")
+            embed = Embed(self.segments, self.width, embedding_init=table, name="segment")
             y = y + embed(jnp.zeros_like(x) if segments is None else segments)
         return self.transformer(y, train, valid=None if self.padding is None else self.valid(x))
 
@@ -145,7 +146,8 @@ def bert(
     dropout: float | jax.Array = 0.0,
     **options: Any,
 ) -> TextEncoder:
-    """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased.
+    """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased. What tells whether one sentence
+    follows another (sec. 3.1, task 2) is left out.
 
     Args:
       vocabulary: how many tokens there are.

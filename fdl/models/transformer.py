@@ -17,9 +17,8 @@ Norm = Callable[[jax.Array, bool], jax.Array]
 
 
 def fine_layer_norm(x: jax.Array, train: bool) -> jax.Array:
-    """As `layer_norm`, but with an epsilon of 1e-12: BERT's and ViT's."""
-    del train
-    return nn.LayerNorm(epsilon=1e-12, use_fast_variance=False)(x)
+    """As `layer_norm`, but with an epsilon of 1e-12: BERT's."""
+    return layer_norm(x, train, epsilon=1e-12)
 
 
 class FeedForward(nn.Module):
@@ -33,6 +32,7 @@ class FeedForward(nn.Module):
       bias: whether the layers add a bias.
       initializer: makes the initialiser of the kernels; biases start at zero.
       last_initializer: makes that of the last kernel; `initializer` if None.
+      dropout: rate of dropout of the hidden units.
     """
 
     width: int
@@ -41,17 +41,18 @@ class FeedForward(nn.Module):
     bias: bool = True
     initializer: Initializer = nn.initializers.lecun_normal
     last_initializer: Initializer | None = None
+    dropout: float | jax.Array = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Applies the layers to `x` `[B, T, E]`; `train` makes no difference."""
-        del train
+        """Applies the layers to `x` `[B, T, E]`; `train`: whether there is dropout."""
         up = self._dense(x, "up", self.width, ("embed", "mlp"), self.initializer)
         if self.gated:
             gate = self._dense(x, "gate", self.width, ("embed", "mlp"), self.initializer)
             hidden = self.activation(gate) * up
         else:
             hidden = self.activation(up)
+        hidden = Dropout(self.dropout)(hidden, train)
         last = self.last_initializer or self.initializer
         return self._dense(hidden, "down", x.shape[-1], ("mlp", "embed"), last)
 
@@ -119,7 +120,9 @@ class Transformer(nn.Module):
       norm: called for each branch of each layer, `norm(x, train)`.
       pre_norm: whether norms stand at the start of branches, else after their sums.
       first_norm: called before the first layer, or None.
-      dropout: rate of dropout of the first layer's inputs and of each branch; the attention has its own.
+      dropout: rate of dropout of the first layer's inputs and of each branch; the attention and the
+        feed-forward nets have their own.
+      last_dropout: rate of dropout of the outputs.
       scan: whether one layer is compiled and applied in a loop: less time to compile.
       remat: whether a layer's activations are computed again for the gradient: less memory.
       cache: how many places the attention's cache holds; 0: there is none. With one, each call reads
@@ -135,6 +138,7 @@ class Transformer(nn.Module):
     pre_norm: bool = True
     first_norm: Norm | None = None
     dropout: float | jax.Array = 0.0
+    last_dropout: float | jax.Array = 0.0
     scan: bool = False
     remat: bool = False
     cache: int = 0
@@ -164,6 +168,8 @@ class Transformer(nn.Module):
         self._check(x.shape[1])
         queries = self._start(x.shape[1]) + jnp.arange(x.shape[1], dtype=jnp.int32)
         keys = jnp.arange(self.cache, dtype=jnp.int32) if self.cache else queries
+        if self.cache:  # what is written past the end of the cache would be written over what is there
+            x = jnp.where((queries < self.cache)[:, None], x, jnp.nan)
         x = self.positions.embed(x, queries)
         x = x if self.first_norm is None else self.first_norm(x, train)
         x = constrain(Dropout(self.dropout)(x, train), "batch", "length", "embed")
@@ -178,7 +184,7 @@ class Transformer(nn.Module):
             "context_mask": None if context_valid is None else _seen(context_valid),
         }
         x = self._apply_layers(x, train, inputs)
-        return self.norm(x, train) if self.pre_norm else x
+        return Dropout(self.last_dropout)(self.norm(x, train) if self.pre_norm else x, train)
 
     def _check(self, length: int) -> None:
         limit = self.positions.limit

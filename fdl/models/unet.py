@@ -30,7 +30,7 @@ class UNet(nn.Module):
     """Down by max pools, up by 2x2 transposed convolutions; maps of one size meet by concatenation.
 
     Ronneberger et al. 2015, U-Net, fig. 1. Convolutions are padded, so that nothing is cropped; the
-    paper's are not.
+    paper's are not, and it has dropout at the bottom.
 
     Attributes:
       outputs: output channels.

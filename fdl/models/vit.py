@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, named
+from fdl.models.norms import layer_norm
 from fdl.models.positions import learned
-from fdl.models.transformer import FeedForward, Transformer, fine_layer_norm
+from fdl.models.transformer import FeedForward, Transformer
 
-_normal = functools.partial(nn.initializers.truncated_normal, 0.02)
+_xavier = nn.initializers.xavier_uniform
 
 
 class ViT(nn.Module):
@@ -23,14 +24,15 @@ class ViT(nn.Module):
       patch: P, height and width of a patch; its pixels meet the kernel `[P P C, E]` of `patches` row by row.
       width: E, entries of a patch's vector.
       transformer: what follows, on `1 + (H / P) (W / P)` places.
-      initializer: makes the initialiser of the kernels; biases and `first` start at zero.
+      initializer: makes the initialiser of the kernel of `patches`; biases, `first` and the head, as the
+        paper's for fine-tuning (sec. 3.2), start at zero.
     """
 
     outputs: int
     patch: int
     width: int
     transformer: Transformer
-    initializer: Initializer = _normal
+    initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -46,7 +48,7 @@ class ViT(nn.Module):
         first = self.param("first", named(zeros, "embed"), (self.width,))
         first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
         x = self.transformer(jnp.concatenate([first, x], axis=1), train)
-        kernel = named(self.initializer(), "embed", None)
+        kernel = named(zeros, "embed", None)
         head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(zeros, None), name="head")
         return constrain(head(x[:, 0]), "batch", None)
 
@@ -74,6 +76,9 @@ def vision_transformer(
 ) -> ViT:
     """Dosovitskiy et al. 2021, An Image Is Worth 16x16 Words, sec. 3.1; by default ViT-B/16.
 
+    Initial kernels and the norms' epsilon of 1e-6 are those of the authors' code. The head is one layer, as
+    the paper's for fine-tuning; its head for pre-training has a hidden layer with tanh before.
+
     Args:
       outputs: how many logits there are.
       size: height and width of an image.
@@ -82,14 +87,17 @@ def vision_transformer(
       layers: how many.
       heads: of the attention of each layer.
       hidden: units of the feed-forward nets; four times the width if None.
-      dropout: rate of embeddings, attention weights and branches.
+      dropout: rate of embeddings, hidden units of the feed-forward nets and branches (appendix B.1); not
+        of attention weights, for which give another `attention`.
       **options: attributes of the `Transformer`.
     """
     given: dict[str, Any] = {
-        "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=_normal),
-        "feed_forward": functools.partial(FeedForward, hidden or 4 * width, initializer=_normal),
+        "attention": functools.partial(Attention, heads=heads, initializer=_xavier),
+        "feed_forward": functools.partial(
+            FeedForward, hidden or 4 * width, initializer=_xavier, dropout=dropout
+        ),
         "positions": learned(1 + (size // patch) ** 2),
-        "norm": fine_layer_norm,
+        "norm": functools.partial(layer_norm, epsilon=1e-6),
         "dropout": dropout,
     }
     return ViT(outputs, patch, width, Transformer(layers, **(given | options)))

@@ -36,7 +36,9 @@ class Quantised(NamedTuple):
 def nearest(latents: jax.Array, table: jax.Array) -> jax.Array:
     """The row of `table` `[K, D]` at the least Euclidean distance from each of `latents` `[..., D]`,
     int32 `[...]`; the first of equals."""
-    # |z|² is the same for all codes, so it is left out.
+    # |z|² is the same for all codes, so it is left out. Half precision would confuse codes that are near.
+    precise = jnp.promote_types(latents.dtype, jnp.float32)
+    latents, table = latents.astype(precise), table.astype(precise)
     scores = jnp.einsum("...d,kd->...k", latents, table, precision="highest")
     return jnp.argmin(jnp.sum(jnp.square(table), axis=-1) - 2 * scores, axis=-1).astype(jnp.int32)
 

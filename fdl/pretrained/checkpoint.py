@@ -1,6 +1,7 @@
 """A published model: weights by name, and the hyper-parameters in the `config.json` beside them."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,16 @@ def count(checkpoint: Checkpoint, field: str) -> int:
             f"{checkpoint.path.parent / 'config.json'}: {field} is {value!r}; expected an integer from 1"
         )
     return value
+
+
+def number(checkpoint: Checkpoint, field: str, *, default: float) -> float:
+    """A hyper-parameter above 0; the default if it is missing, `ValueError` if it is no such number."""
+    value = checkpoint.config.get(field, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: {field} is {value!r}; expected a number above 0"
+        )
+    return float(value)
 
 
 def require(checkpoint: Checkpoint, **fields: Any) -> None:

@@ -31,7 +31,7 @@ def load_t5(
     Args:
       path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
       sha256: of the file of weights, in hexadecimal, or None: not checked.
-      dropout: rate of embeddings, attention weights and branches, in place of the published one.
+      dropout: as `fdl.models.t5`'s, in place of the published one.
 
     Raises:
       OSError: a file is missing or cannot be read.

@@ -1,5 +1,6 @@
 """The vision transformer's published weights."""
 
+import functools
 import os
 import re
 from typing import Any
@@ -8,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.models.norms import layer_norm
 from fdl.models.vit import ViT, vision_transformer
-from fdl.pretrained.checkpoint import count, read_checkpoint, require
+from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
 from fdl.pretrained.fit import fit, outputs_of, renamed
 from fdl.pretrained.names import Names, dense, norm, same
 
@@ -38,7 +40,7 @@ def load_vit(
       outputs: of a new head, which the variables then lack: `fdl.tasks.fine_tuning.warm_start` starts it
         fresh. None: the published head.
       sha256: of the file of weights, in hexadecimal, or None: not checked.
-      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
+      dropout: as `fdl.models.vision_transformer`'s, in place of the published ones.
 
     Raises:
       OSError: a file is missing or cannot be read.
@@ -46,7 +48,8 @@ def load_vit(
     """
     checkpoint = renamed(read_checkpoint(path, "vit", sha256=sha256), _today)
     layers, size = count(checkpoint, "num_hidden_layers"), count(checkpoint, "image_size")
-    require(checkpoint, hidden_act="gelu", layer_norm_eps=1e-12, qkv_bias=True)
+    require(checkpoint, hidden_act="gelu", qkv_bias=True)
+    epsilon = number(checkpoint, "layer_norm_eps", default=1e-12)
     model = vision_transformer(
         outputs_of(checkpoint, "classifier.bias") if outputs is None else outputs,
         size=size,
@@ -56,6 +59,7 @@ def load_vit(
         heads=count(checkpoint, "num_attention_heads"),
         hidden=count(checkpoint, "intermediate_size"),
         dropout=dropout,
+        norm=functools.partial(layer_norm, epsilon=epsilon),
     )
     names, ignored = vit_names(layers), (_POOLER,)
     if outputs is not None:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fdl.cells import texts
 from fdl.report import tables
 from fdl.result import Result, check_metric, mean_and_margin
 
@@ -171,9 +172,9 @@ def _box(axis: Axes, values: np.ndarray, place: int, colour: str) -> None:
 
 
 def _layout(result: Result) -> _Layout:
-    fields = tables.varying(result)
+    fields = result.varying
     first = result.frame.drop_duplicates("arm").set_index("arm")
-    labels = {field: {arm: tables.text(value) for arm, value in first[field].items()} for field in fields}
+    labels = {field: dict(zip(first.index, texts(first[field]), strict=True)) for field in fields}
     counts = {field: len(set(labels[field].values())) for field in fields}
     arms = {str(arm): str(arm) for arm in first.index}
     if len(fields) == 2 and len(arms) == math.prod(counts.values()):

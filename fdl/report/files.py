@@ -3,14 +3,19 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from fdl.bucket import Folder, in_bucket, put
+from fdl.cells import identities
 from fdl.report import figures, html
 from fdl.result import Result
 from fdl.stats import Verdict
+
+_NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
+"""By the name of a Python type, the pandas one that has a place for None."""
 
 
 def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
@@ -48,10 +53,19 @@ def _replace(path: Folder, content: bytes) -> None:
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
-    """A table as Parquet; a column that mixes types becomes text, for Parquet has one type a column."""
-    mixed = [name for name in frame if pd.api.types.infer_dtype(frame[name]).startswith("mixed")]
-    frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
-    return frame.to_parquet(None, index=False)
+    """A table as Parquet, which has one type a column.
+
+    Whole numbers beside None stay whole numbers, and truth values such; what mixes types becomes text.
+    """
+    stored: dict[str, Any] = {}
+    for name in filter(lambda name: pd.api.types.is_object_dtype(frame[name]), frame.columns):
+        there = identities(frame[name])
+        kinds, plain = {kind for kind, value in there if value is not None}, [value for _, value in there]
+        if len(kinds) > 1:
+            stored[name] = [None if value is None else str(value) for value in plain]
+        elif kinds and kinds <= _NULLABLE.keys():
+            stored[name] = pd.array(plain, dtype=_NULLABLE[kinds.pop()])
+    return frame.assign(**stored).to_parquet(None, index=False)
 
 
 def _image(figure: Figure, suffix: str) -> bytes:

@@ -13,6 +13,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fdl.cells import text
 from fdl.report import figures, formats, tables
 from fdl.report.figures import Drawing
 from fdl.report.terminal import ICONS
@@ -82,14 +83,14 @@ def _facts(result: Result) -> dict[str, str]:
     """The size of the experiment: short answers by name."""
     runs = pd.concat([result.frame, result.failures.assign(status="failed")])
     runs = runs.drop_duplicates(["arm", "seed"])
-    facts = {"Arms": tables.text(runs["arm"].nunique()), "Seeds": tables.text(runs["seed"].nunique())}
+    facts = {"Arms": text(runs["arm"].nunique()), "Seeds": text(runs["seed"].nunique())}
     counts = runs["status"].value_counts()
-    facts |= {f"Runs {status}": tables.text(count) for status, count in counts.items()}
+    facts |= {f"Runs {status}": text(count) for status, count in counts.items()}
     if len(result.frame):
-        facts["Steps"] = tables.text(result.frame["step"].max())
+        facts["Steps"] = text(result.frame["step"].max())
     programs = result.meta.get("programs", ())
     if programs:
-        facts["Programs"] = tables.text(len(programs))
+        facts["Programs"] = text(len(programs))
         for name, key in (("Compiling", "compile_seconds"), ("Training", "train_seconds")):
             facts[name] = formats.seconds(sum(program.get(key, 0.0) for program in programs))
     if "seconds" in result.meta:

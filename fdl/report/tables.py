@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fdl.cells import identity, text, texts
 from fdl.report import formats
-from fdl.result import Result, cell
+from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
 
@@ -36,14 +37,16 @@ def results(result: Result) -> tuple[Column, ...]:
     The arms' names are left out where the fields' columns say the same, failures where there are none.
     """
     table = result.table()
-    fields = varying(result)
+    fields = result.varying
     columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
     columns += [_column(name, table[name]) for name in fields]
     columns += [_column("runs", table["runs"])]
     columns += [_column("failed", table["failed"])] if table["failed"].any() else []
     for metric in ordered_metrics(result):
-        pairs = zip(table[metric], table[f"{metric} ±"], strict=True)
-        columns.append(Column(metric, tuple(formats.estimate(*pair) for pair in pairs)))
+        shown = map(formats.estimate, table[metric], table[f"{metric} ±"])
+        missing = table["runs"] - table[f"{metric} n"]
+        notes = (f" ({lost} missing)" if lost else "" for lost in missing)
+        columns.append(Column(metric, tuple(cell + note for cell, note in zip(shown, notes, strict=True))))
     return tuple(columns)
 
 
@@ -52,14 +55,11 @@ def caption(result: Result) -> str:
     last = result.last()
     if last.empty:
         return "No run came to an evaluation without failing"
+    best = result.meta.get("best")
+    which = f"Evaluation of each run's best state by {best}" if best else "Last evaluation"
     if last.duplicated("arm").any():
-        return "Last evaluation: mean ± half-width of the 95 % interval over seeds"
-    return "Last evaluation; one run an arm leaves no interval"
-
-
-def varying(result: Result) -> tuple[str, ...]:
-    """The fields that differ between the arms."""
-    return tuple(name for name in result.fields if result.frame[name].nunique(dropna=False) > 1)
+        return f"{which}: mean ± half-width of the 95 % interval over seeds"
+    return f"{which}; one run an arm leaves no interval"
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:
@@ -94,6 +94,8 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         _column("metric", [row.metric for row in rows]),
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
+        _column("failed", [row.failed for row in rows]),
+        _column("baseline failed", [row.baseline_failed for row in rows]),
         Column("arm mean", each(lambda row, spread: formats.fixed(row.arm_mean, spread))),
         Column("baseline mean", each(lambda row, spread: formats.fixed(row.baseline_mean, spread))),
         Column("difference", each(lambda row, spread: formats.fixed(row.difference, spread, sign=True))),
@@ -111,7 +113,8 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     ]
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
     left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
-    left_out |= {"dropped"} if not any(row.dropped for row in rows) else set()
+    counts = ("dropped", "failed", "baseline failed")
+    left_out |= {name for name in counts if not any(getattr(row, name.replace(" ", "_")) for row in rows)}
     heading = f"Differences in {shared.get('metric', 'several metrics')}"
     heading += f" against {shared['baseline']}" if "baseline" in shared else ""
     return heading, tuple(column for column in columns if column.name not in left_out)
@@ -145,7 +148,11 @@ def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
 def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
     """The fields in which all arms agree, and their values."""
     first, *rest = configs.values() or [{}]
-    same = {k: v for k, v in first.items() if all(k in other and other[k] == v for other in rest)}
+    same = {
+        name: value
+        for name, value in first.items()
+        if all(name in other and identity(other[name]) == identity(value) for other in rest)
+    }
     return _column("field", same), _column("value", same.values(), number=False)
 
 
@@ -157,28 +164,21 @@ def arm_configs(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
     return (_column("arm", configs), *columns) if columns else ()
 
 
-def text(value: Any) -> str:
-    """A config value or a count as a table shows it."""
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
-        return "None"  # pandas turns None into NaN, and a config holds no other NaN
-    value = cell(value)
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-
-
 def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:
     values = list(values)
     kinds = {isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values}
-    return Column(name, tuple(map(text, values)), number=kinds == {True} if number is None else number)
+    return Column(name, tuple(texts(values)), number=kinds == {True} if number is None else number)
 
 
 def _says_the_same(table: pd.DataFrame, fields: Sequence[str]) -> bool:
     """Whether the names of the arms are nothing but `field=value` of the fields shown."""
     if not fields:
         return False
-    for arm, *values in table[["arm", *fields]].itertuples(index=False):
+    shown = zip(*(texts(table[field]) for field in fields), strict=True)
+    for arm, values in zip(table["arm"], shown, strict=True):
         rest = str(arm)
         for field, value in zip(fields, values, strict=True):
-            rest = rest.replace(f"{field}={text(value)}", "", 1)
+            rest = rest.replace(f"{field}={value}", "", 1)
         if any(character.isalnum() for character in rest):
             return False
     return True

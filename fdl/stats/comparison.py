@@ -1,19 +1,35 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
-from fdl.result import Better
-from fdl.stats.inference import interval, sign_flip, spread
-from fdl.stats.power import detectable, equivalence_power, pairs_needed, two_sided_power
+from fdl.result import Better, check_better
+from fdl.stats.bound import skew_reach, tost_reach, widening
+from fdl.stats.inference import TOST_FROM, equivalence_interval, interval, mean_test, sign_flip, spread
+from fdl.stats.power import (
+    MOST,
+    POWER,
+    detectable,
+    equivalence_power,
+    joint_power,
+    pairs_needed,
+    two_sided_power,
+)
 
 Status = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
 
 ALPHA = 0.05
 LEAST = 5
+_SIMULATED = 16  # arms of which the joint power is simulated
+TIED_LEAST = 59
+"""Pairs whose differences are all equal are conclusive from here on: what befalls 5 % of seeds or more
+is then among them with 95 % chance."""
+
+_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class Comparison(NamedTuple):
@@ -23,26 +39,33 @@ class Comparison(NamedTuple):
       metric: what is compared.
       arm: the arm.
       baseline: the arm it is compared with.
-      n: pairs, the seeds that both arms finished.
-      dropped: seeds that make no pair: one of the runs failed, is not there or not finished.
-      arm_mean: mean over the pairs.
+      n: pairs, the seeds of which both arms have a value.
+      dropped: seeds that make no pair: a run is not there or not finished, or failed where failed
+        runs are left out.
+      arm_mean: mean over the pairs; a failed run that counts as worst has the value it counts as.
       baseline_mean: mean over the pairs.
       difference: `arm_mean - baseline_mean`.
       low: lower end of the 95 % interval of the mean difference (`interval`). Intervals are each
-        comparison's own: they are not widened for the number of arms.
+        comparison's own: they are not widened for the number of arms. NaN where all differences are
+        equal, up to float32 rounding of the means.
       high: upper end.
-      equivalence_low: lower end of the 90 % interval, whose two ends are two one-sided 5 % tests.
+      equivalence_low: lower end of the 90 % interval, whose two ends are two one-sided 5 % tests
+        (`equivalence_interval`).
       equivalence_high: upper end.
-      p: two-sided paired permutation test of no difference (`sign_flip`).
+      p: two-sided p-value of no difference: the larger of those of the paired permutation test
+        (`sign_flip`) and of the test that goes with the interval (`mean_test`).
       p_holm: `p` adjusted for the number of arms compared with this baseline (`holm`).
       effect_size: `difference` over the standard deviation of the differences (Cohen's d_z), which
         is not the d of unpaired arms. Infinite where all differences are equal.
-      smallest_detectable: the difference that n pairs which vary as these do would show with 80 %
-        power in a two-sided 5 % paired t-test.
-      seeds_needed: seeds in all that decide the criterion, either way, with 80 % power (of t-tests
-        without Holm's correction) if the truth is what was seen; 1,000,000 means that or more. It
-        is as uncertain as the difference seen.
+      smallest_detectable: the true difference, of normal ones that vary as these do, for which the
+        95 % interval of n pairs excludes 0 with 80 % chance. NaN where all differences are equal.
+      seeds_needed: seeds in all that decide the criterion, either way, with 80 % chance if the truth
+        is what was seen, the differences are normal, and all arms, whose number Holm's correction
+        counts, differ as this one does; 1,000,000 means that or more. It is as uncertain as the
+        difference seen.
       status: what this comparison alone says of the criterion.
+      failed: runs of the arm that failed.
+      baseline_failed: runs of the baseline that failed.
     """
 
     metric: str
@@ -63,6 +86,18 @@ class Comparison(NamedTuple):
     smallest_detectable: float
     seeds_needed: int
     status: Status
+    failed: int = 0
+    baseline_failed: int = 0
+
+    @property
+    def rounding(self) -> float:
+        """The difference that float32 metrics of this size may show by rounding alone."""
+        return _ROUNDING * max(abs(self.arm_mean), abs(self.baseline_mean))
+
+    @property
+    def tied(self) -> bool:
+        """Whether all differences are equal, so that nothing shows how far they can vary."""
+        return self.n > 1 and math.isnan(self.low)
 
 
 class Criterion(NamedTuple):
@@ -86,18 +121,17 @@ class Criterion(NamedTuple):
         return 1.0 if self.better == "higher" else -1.0
 
     @property
+    def exceeds_zero(self) -> bool:
+        """Whether any difference on the better side is enough."""
+        return self.equivalent is None and self.at_least == 0
+
+    @property
     def least(self) -> int:
         """The fewest pairs that can be conclusive: 5, or as many as let the exact test of one of
         several arms come below 5 % after Holm's correction."""
         if self.arms == 1 or self.equivalent is not None:
             return LEAST
         return max(LEAST, math.floor(math.log2(2 * self.arms / ALPHA)) + 1)
-
-
-def check_better(better: str) -> None:
-    """Raises `ValueError` unless `better` is `"higher"` or `"lower"`."""
-    if better not in get_args(Better):
-        raise ValueError(f"better={better!r} is neither 'higher' nor 'lower'; give one of them")
 
 
 def check_criterion(criterion: Criterion) -> None:
@@ -128,7 +162,7 @@ def measure(
     """The numbers of one comparison, `p_holm` and `status` not yet known.
 
     Args:
-      arm_values: final values by seed, NaN where a run failed.
+      arm_values: final values by seed, NaN where a run is to be left out.
       baseline_values: those of the baseline.
       criterion: the claim.
       metric: the metric's name.
@@ -141,12 +175,13 @@ def measure(
     """
     seeds = pd.concat([arm_values, baseline_values], axis=1, sort=True)
     pairs = seeds.dropna().to_numpy()
-    differences, n = pairs[:, 0] - pairs[:, 1], len(pairs)
+    n = len(pairs)
     means = pairs.mean(axis=0) if n else np.full(2, np.nan)
+    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], _ROUNDING * float(np.abs(means).max()))
     mean = float(differences.mean()) if n else math.nan
     sd = float(spread(differences)) if n > 1 else math.nan
-    ends = [float(end) for level in (1 - ALPHA, 1 - 2 * ALPHA) for end in interval(differences, level=level)]
-    p, edge = float(sign_flip(differences)), _edge(mean, criterion)
+    ends = [float(end) for end in (*interval(differences), *equivalence_interval(differences))]
+    p, edge = _p(differences, 0.0), _edge(mean, criterion)
     comparison = Comparison(
         metric=metric,
         arm=arm,
@@ -163,11 +198,25 @@ def measure(
         p=p,
         p_holm=p,
         effect_size=_standardise(mean, sd),
-        smallest_detectable=detectable(n) * sd,
+        smallest_detectable=detectable(n, wider=_wider(n, ALPHA)) * sd if sd > 0 else math.nan,
         seeds_needed=_seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
         status="INCONCLUSIVE",
     )
-    return comparison, p if edge == 0 else float(sign_flip(differences - edge))
+    return comparison, p if edge == 0 else _p(differences, edge)
+
+
+def _without_rounding(differences: np.ndarray, rounding: float) -> np.ndarray:
+    """The differences, all alike where they vary by no more than rounding."""
+    if len(differences) and np.ptp(differences) <= 2 * rounding:
+        return np.full(len(differences), differences.mean())
+    return differences
+
+
+def _p(differences: np.ndarray, edge: float) -> float:
+    """Two-sided, of the mean being `edge`."""
+    flips = float(sign_flip(differences - edge))
+    never_varies = len(differences) > 1 and not spread(differences)
+    return flips if never_varies else max(flips, float(mean_test(differences, edge)))
 
 
 def _edge(mean: float, criterion: Criterion) -> float:
@@ -183,22 +232,48 @@ def _standardise(difference: float, sd: float) -> float:
     return math.copysign(math.inf, difference) if sd == 0 else math.nan
 
 
+def _wider(n: int, alpha: float) -> float:
+    """`widening` of the test by which `interval` is made, two-sided at level `alpha`."""
+    return widening(n, alpha / 2, float(skew_reach(n, alpha / 2))) if n > 1 else 1.0
+
+
+def _criticals(n: int, arms: int) -> np.ndarray:
+    """`[arms]`: what t of normal differences must exceed to be below ALPHA / 1, ..., ALPHA / arms.
+    How much wider than Student's these tests are is nearly linear in the logarithm of the level."""
+    levels = ALPHA / np.arange(1, arms + 1)
+    wider = np.interp(
+        np.log(levels), np.log([levels[-1], ALPHA]), [_wider(n, float(levels[-1])), _wider(n, ALPHA)]
+    )
+    return wider * scipy.stats.t.isf(levels / 2, n - 1)
+
+
 def _seeds_needed(mean: float, sd: float, criterion: Criterion) -> int:
-    towards = criterion.sign * mean
-    if criterion.equivalent is not None:
-        bound = criterion.equivalent
-        if abs(mean) <= bound:
-            margins = _standardise(bound + mean, sd), _standardise(bound - mean, sd)
-            return pairs_needed(lambda n: equivalence_power(margins, n), least=criterion.least)
-        beyond = _standardise(abs(mean) - bound, sd)
-        return pairs_needed(lambda n: two_sided_power(beyond, n), least=criterion.least)
-    effect, past = _standardise(towards, sd), _standardise(towards - criterion.at_least, sd)
-    if past < 0:
-        return pairs_needed(lambda n: two_sided_power(past, n), least=criterion.least)
+    """See `Comparison`. Beyond 16 arms each is asked for 80 % power at the first of Holm's levels,
+    which makes about 80 % for all together: those that share a baseline are mostly decided together
+    (from 73 % where 100 seeds are needed to 99 % with 10: docs/statistics.md)."""
+    alpha = ALPHA / criterion.arms
+
+    def one_of_them(gap: float) -> int:
+        return pairs_needed(
+            lambda n: two_sided_power(gap, n, alpha=alpha, wider=_wider(n, alpha)), least=criterion.least
+        )
+
+    if sd == 0:
+        return MOST if criterion.exceeds_zero and mean == 0 else TIED_LEAST
+    if criterion.equivalent is None:
+        gap = _standardise(criterion.sign * mean - criterion.at_least, sd)
+        if gap <= 0 or criterion.arms == 1 or criterion.arms > _SIMULATED:
+            return one_of_them(gap)
+        arms = criterion.arms
+        return pairs_needed(lambda n: joint_power(gap, n, _criticals(n, arms)), least=criterion.least)
+    bound = criterion.equivalent
+    if abs(mean) > bound:
+        return one_of_them(_standardise(abs(mean) - bound, sd))
+    margins = _standardise(bound + mean, sd), _standardise(bound - mean, sd)
 
     def supported(n: int) -> float:
-        """The smaller chance of two nested ones: a mean clear of 0, a mean of at least `at_least`."""
-        reaches = 0.5 * math.erfc(-past * math.sqrt(n / 2))
-        return min(two_sided_power(effect, n), reaches)
+        if n < TOST_FROM:
+            return equivalence_power(margins, n, alpha=ALPHA / 2, wider=_wider(n, ALPHA))
+        return equivalence_power(margins, n, wider=widening(n, ALPHA, tost_reach(n)))
 
-    return pairs_needed(supported, least=criterion.least)
+    return pairs_needed(supported, least=LEAST, target=POWER ** (1 / criterion.arms))

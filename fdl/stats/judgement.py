@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from fdl.stats.comparison import ALPHA, LEAST, Comparison, Criterion, Status
+from fdl.stats.comparison import ALPHA, LEAST, TIED_LEAST, Comparison, Criterion, Status
 from fdl.stats.power import MOST
-
-_ROUNDING = float(np.finfo(np.float32).eps)
+from fdl.stats.words import missed
 
 
 def judge(comparison: Comparison, criterion: Criterion, *, p_edge: float) -> tuple[Status, str]:
@@ -23,6 +20,8 @@ def judge(comparison: Comparison, criterion: Criterion, *, p_edge: float) -> tup
     """
     if comparison.n < LEAST:
         return "INCONCLUSIVE", f"fewer than {LEAST} pairs are never conclusive; run {_more_seeds(comparison)}"
+    if comparison.tied:
+        return _judge_tied(comparison, criterion)
     if criterion.equivalent is not None:
         return _judge_equivalence(comparison, criterion, criterion.equivalent, p_edge)
     return _judge_difference(comparison, criterion, p_edge)
@@ -37,24 +36,21 @@ def together(statuses: Sequence[Status]) -> Status:
 
 def _judge_difference(one: Comparison, criterion: Criterion, p_edge: float) -> tuple[Status, str]:
     low, high = sorted((criterion.sign * one.low, criterion.sign * one.high))
-    rounding = _rounding(one)
-    edge = criterion.at_least - rounding
-    reaches = criterion.sign * one.difference >= edge
+    edge = one.rounding if criterion.exceeds_zero else criterion.at_least - one.rounding
     asked = f"{criterion.sign * criterion.at_least:+g}" if criterion.at_least else "0"
     side = "above" if criterion.sign > 0 else "below"
-    if low > rounding and reaches and _significant(one.p_holm, one, criterion):
-        enough = f" and the difference reaches {asked}" if criterion.at_least else ""
-        return "SUPPORTED", f"the interval lies {side} 0{enough}{_exact_test(one)}"
-    if high < edge and _significant(p_edge, one, criterion):
+    short = high < criterion.at_least - one.rounding
+    if low > edge and _significant(p_edge, one, criterion):
+        return "SUPPORTED", f"the interval lies {side} {asked}{_exact_test(one)}"
+    if short and _significant(p_edge, one, criterion):
         return "REFUTED", f"the whole interval falls short of {asked}{_exact_test(one)}"
-    if high < edge:
-        why = f"the interval falls short of {asked}, but its Holm-adjusted test gives p = {p_edge:.2g}"
-    elif low <= rounding:
-        why = "the interval does not exclude 0"
-    elif not reaches:
-        why = f"the interval excludes 0 and reaches {asked}, but the difference itself falls short of it"
+    if short or low > edge:
+        lies = f"falls short of {asked}" if short else f"lies {side} {asked}"
+        why = f"the interval {lies}, but its Holm-adjusted test gives p = {p_edge:.2g}"
+    elif criterion.at_least and low > one.rounding:
+        why = f"the interval excludes 0, but not {asked}"
     else:
-        why = f"the Holm-adjusted permutation test gives p = {one.p_holm:.2g}"
+        why = f"the interval does not exclude {asked}"
     return "INCONCLUSIVE", why + _more(one)
 
 
@@ -62,8 +58,7 @@ def _judge_equivalence(
     one: Comparison, criterion: Criterion, bound: float, p_edge: float
 ) -> tuple[Status, str]:
     inner = f"the 90 % interval, {one.equivalence_low:+.3g} to {one.equivalence_high:+.3g},"
-    rounding = _rounding(one)
-    outer = bound + rounding
+    outer = bound + one.rounding
     if -outer <= one.equivalence_low and one.equivalence_high <= outer:
         return "SUPPORTED", f"{inner} lies within ±{bound:g}"
     outside = one.low > outer or one.high < -outer
@@ -76,13 +71,25 @@ def _judge_equivalence(
     return "INCONCLUSIVE", why + _more(one)
 
 
-def _rounding(one: Comparison) -> float:
-    """The difference that float32 metrics of this size may show by rounding alone."""
-    return _ROUNDING * max(abs(one.arm_mean), abs(one.baseline_mean))
+def _judge_tied(one: Comparison, criterion: Criterion) -> tuple[Status, str]:
+    """Where nothing varies the difference seen is judged itself, once there are pairs enough: their
+    number alone makes the permutation test significant."""
+    equal = f"all {one.n} differences are equal"
+    if one.n < TIED_LEAST:
+        return "INCONCLUSIVE", (
+            f"{equal}, and {one.n} seeds are too few to show how they vary: what befalls up to "
+            f"{100 * missed(one.n):.0f} % of seeds may have been missed{_more(one)}"
+        )
+    past = criterion.sign * one.difference - criterion.at_least
+    if criterion.equivalent is not None:
+        past = criterion.equivalent - abs(one.difference)
+    if past > one.rounding or (abs(past) <= one.rounding and not criterion.exceeds_zero):
+        return "SUPPORTED", equal
+    return ("REFUTED", equal) if past < -one.rounding else ("INCONCLUSIVE", f"{equal} to 0")
 
 
 def _significant(p: float, one: Comparison, criterion: Criterion) -> bool:
-    """Whether the exact test agrees; it is not asked where one arm's pairs are too few for it."""
+    """Whether the tests agree; the permutation test is not asked where one arm's pairs are too few for it."""
     return p < ALPHA or (criterion.arms == 1 and _too_few(one))
 
 

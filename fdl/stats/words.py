@@ -1,8 +1,11 @@
 """Comparisons and criteria in words."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fdl.stats.comparison import Comparison, Criterion
+from fdl.stats.failures import Counted
 
 _NAMED = 4
 
@@ -23,11 +26,41 @@ def finding(one: Comparison) -> str:
     """The numbers of one comparison."""
     if not one.n:
         return f"{one.metric} has no seed with a final value for both {one.arm} and {one.baseline}"
-    interval = f"95 % interval {one.low:+.3g} to {one.high:+.3g}, p = {one.p:.2g}, " if one.n > 1 else ""
+    interval = "" if one.n == 1 or one.tied else f"95 % interval {one.low:+.3g} to {one.high:+.3g}, "
+    p = f"p = {one.p:.2g}, " if one.n > 1 else ""
     return (
         f"{one.metric} of {one.arm} is {one.arm_mean:.4g}, of {one.baseline} {one.baseline_mean:.4g}, "
-        f"difference {one.difference:+.3g} ({interval}{one.n} pair{'s' * (one.n > 1)})"
+        f"difference {one.difference:+.3g} ({interval}{p}{one.n} pair{'s' * (one.n > 1)})"
     )
+
+
+def missed(n: int) -> float:
+    """The share of seeds of which something may befall, and yet none of n seeds shows it in 5 % of
+    sweeps."""
+    return 1 - 0.05 ** (1 / n)
+
+
+def unseen(n: int) -> str:
+    """What no test can know from n seeds, in a sentence."""
+    share = f"{100 * missed(n):.0f} %"
+    return f" ({n} seeds can miss a collapse in up to {share} of seeds: in 5 % of sweeps none shows it.)"
+
+
+def failed(counted: Counted, names: Mapping[Any, str]) -> str:
+    """Which runs failed and what they count as; empty if none did.
+
+    Args:
+      counted: the final values.
+      names: of the arms, the baseline too.
+    """
+    found = sorted((arm for arm in names if counted.failed[arm]), key=lambda arm: -counted.failed[arm])
+    told = [f"{counted.failed[arm]} of {counted.runs[arm]} of {names[arm]}" for arm in found[:_NAMED]]
+    if not told:
+        return ""
+    rest = f" and some of {len(found) - _NAMED} other arms" if len(found) > _NAMED else ""
+    if math.isnan(counted.worst):
+        return f" Runs that failed are left out: {', '.join(told)}{rest}."
+    return f" Runs that failed count as {counted.worst:.4g}, the worst: {', '.join(told)}{rest}."
 
 
 def lost(comparisons: Sequence[Comparison]) -> str:

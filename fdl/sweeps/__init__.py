@@ -3,6 +3,7 @@
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import Progress as Progress
 from fdl.sweeps.run import forecast as forecast
+from fdl.sweeps.run import program_of as program_of
 from fdl.sweeps.run import stored as stored
 from fdl.sweeps.run import sweep as sweep
 from fdl.sweeps.space import Sweep as Sweep

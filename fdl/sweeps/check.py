@@ -13,7 +13,7 @@ from fdl.configs import traced_fields, values
 from fdl.experiment import Experiment
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Strategy, check_mesh
-from fdl.sweeps.population import Group, groups_of, work_of
+from fdl.sweeps.population import Group, groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import plans_for
 from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, experiment_of, init
@@ -30,13 +30,13 @@ def checked_groups(
     experiment: Build,
     space: Sweep,
     directory: Folder | None,
-    source: str,
     *,
+    program: Mapping[str, Any] | None = None,
     members: int | None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
 ) -> list[Group]:
-    """The groups of a sweep.
+    """The groups of a sweep; with their identities, where what they share is given as `program`.
 
     Raises:
       ValueError: a number out of range, a field with a reserved name, a metric that does not exist, a
@@ -52,7 +52,7 @@ def checked_groups(
     for name in values(space.trials[0].config):
         if name in RESERVED or "/" in name:
             raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
-    groups = groups_of(experiment, space.trials, folder=directory and directory / "units", source=source)
+    groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
     for group in groups:
         steps, every = group.experiment.steps, group.experiment.evaluate_every
         if steps < 1 or every < 1:
@@ -61,7 +61,7 @@ def checked_groups(
         with named_fields(group):
             _trace(group, group.trials[0].config)
         _check_layout(group, members, mesh, strategy)
-    return groups
+    return [identified(group, program) if program else group for group in groups]
 
 
 def _check_layout(

@@ -2,7 +2,7 @@
 
 A unit's folder holds:
 
-    unit.json          its members and its plan; written before anything runs
+    unit.json          its members, its plan, what they read; written before anything runs
     metrics.jsonl      a line per member and evaluation
     checkpoints/       see `fdl.train.checkpoint`
     done.json          how every member ended, and what it cost; written last
@@ -22,11 +22,12 @@ from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
-from fdl.train.folder import read_json, read_rows, write_json
+from fdl.train.folder import check_same, read_json, read_rows, write_json
+from fdl.train.identity import of_structure
 from fdl.train.loop import Saving, Watch, execute
 from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
-from fdl.train.rows import metric_names
+from fdl.train.rows import best_of, metric_names
 
 
 class Unit(NamedTuple):
@@ -67,22 +68,35 @@ class Group(NamedTuple):
       experiment: the experiment at the first trial's config; what is static is the same for all.
       trials: the trials that are asked for.
       folder: the sweep's folder of units, or `None` to keep all in memory.
-      source: the experiment file's source, part of every fingerprint.
+      identity: what decides the runs' numbers beside config and seed, part of every fingerprint; empty where
+        all is kept in memory.
     """
 
     build: Build
     experiment: Experiment
     trials: list[Trial]
     folder: Folder | None
-    source: str
+    identity: Mapping[str, Any]
 
 
-def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None, source: str) -> list[Group]:
-    """The trials by static structure, in the order of their first trial."""
+def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None) -> list[Group]:
+    """The trials by static structure, in the order of their first trial; without their identities."""
     found: dict[Any, list[Trial]] = {}
     for trial in trials:
         found.setdefault(jax.tree.structure(trial.config), []).append(trial)
-    return [Group(build, build(same[0].config), same, folder, source) for same in found.values()]
+    return [Group(build, build(same[0].config), same, folder, {}) for same in found.values()]
+
+
+def identified(group: Group, program: Mapping[str, Any]) -> Group:
+    """A group that knows what decides its runs' numbers, as one with a folder must.
+
+    Args:
+      group: the group.
+      program: what it shares with all others, `fdl.train.identity.of_program`.
+    """
+    config = group.trials[0].config
+    structure = agreed(lambda: of_structure(group.build, config, seen=program["seen"]))
+    return group._replace(identity={"program": program, "structure": structure})
 
 
 def work_of(group: Group, trials: Sequence[Trial]) -> Work:
@@ -155,17 +169,24 @@ def _other_mesh(plan: Plan, mesh: Mapping[str, int] | None, strategy: Strategy) 
 
 
 def stored_units(group: Group) -> list[Unit]:
-    """The units in the folder that hold at least one of the group's trials."""
+    """The units in the folder that hold at least one of the group's trials.
+
+    Raises:
+      ValueError: one holds runs of the same config and seed on other data, or with other functions in it.
+    """
     folder = group.folder
     if not folder:
         return []
     wanted = {_fingerprint(group, trial) for trial in group.trials}
+    named = {digest([to_json(trial.config), trial.seed]) for trial in group.trials}
     cls, units = type(group.trials[0].config), []
     for name in agreed(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
         data = read_json(folder / name / "unit.json")
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
+        elif named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
+            check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
     return units
 
 
@@ -203,6 +224,8 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         "memory_bytes": program.memory_bytes,
         "members_per_second": len(unit.trials) / seconds,
     }
+    if best := best_of(group.experiment):
+        cost["best"] = best.metric
     if directory and is_first():
         write_json(directory / "done.json", {"ends": outcome.ends, "cost": cost})
     return Trained(unit, outcome.rows, outcome.ends, cost)
@@ -218,7 +241,13 @@ def _store(group: Group, unit: Unit) -> None:
         }
         for trial in unit.trials
     ]
-    data: Mapping[str, Any] = {"members": members, "plan": list(unit.plan), "reason": unit.reason}
+    data = {
+        "members": members,
+        "plan": list(unit.plan),
+        "reason": unit.reason,
+        "structure": group.identity["structure"],
+        "versions": group.identity["program"]["versions"],
+    }
     write_json(_folder(group, unit) / "unit.json", data)
 
 
@@ -228,4 +257,4 @@ def _folder(group: Group, unit: Unit) -> Folder:
 
 
 def _fingerprint(group: Group, trial: Trial) -> str:
-    return fingerprint(trial.config, seed=trial.seed, source=group.source)
+    return fingerprint(trial.config, seed=trial.seed, identity=group.identity)

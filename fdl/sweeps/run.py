@@ -9,16 +9,27 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fdl.bucket import Folder, folder
+from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.experiment import Best, Experiment
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
-from fdl.result import Result, cell
-from fdl.serialization import run_source
+from fdl.result import Result
 from fdl.sweeps.check import checked_groups, named_fields
-from fdl.sweeps.population import Group, Trained, groups_of, read_unit, stored_units, train, work_of
+from fdl.sweeps.population import (
+    Group,
+    Trained,
+    groups_of,
+    identified,
+    read_unit,
+    stored_units,
+    train,
+    work_of,
+)
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
-from fdl.train.folder import held
+from fdl.train.folder import check_same, held, read_json
+from fdl.train.identity import of_program
 from fdl.train.loop import Saving, Watch
 from fdl.train.runtime import machine, prepare
 
@@ -63,7 +74,6 @@ def sweep(
     *,
     workdir: Folder | str | None = None,
     identity: Mapping[str, Any] | None = None,
-    source: str = "",
     members: int | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
@@ -78,8 +88,8 @@ def sweep(
       experiment: `config -> Experiment`.
       space: the trials; from `grid`, `zip_`, `sample`, `ablate`, or a sum of them.
       workdir: where everything goes; the same call resumes from it. `None` touches no disk.
-      identity: JSON-able data that says what the directory holds, beside the source.
-      source: the experiment file's source; a change of it is another experiment.
+      identity: JSON-able data that says what the directory holds, beside the experiment: its code, with all
+        that it reaches outside installed packages, its values and its data are known without being told.
       members: members in a program; by memory and measured speed if not given.
       mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
@@ -100,8 +110,10 @@ def sweep(
     directory = folder(workdir) if workdir else None
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     build = (lambda config: experiment(config)._replace(best=best)) if best else experiment
-    groups = checked_groups(build, space, directory, source, **wanted)
-    with held(directory, {"source": run_source(source), **(identity or {})}, restart=restart):
+    program = program_of(experiment, space) if directory else None
+    groups = checked_groups(build, space, directory, program=program, **wanted)
+    about = {**(identity or {}), **(program or {})}
+    with held(directory, about, restart=restart, say=progress.say):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
@@ -140,7 +152,7 @@ def forecast(
     prepare()
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     found = []
-    for group in checked_groups(experiment, space, None, "", **wanted):
+    for group in checked_groups(experiment, space, None, **wanted):
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = choose(work, **wanted)
@@ -159,13 +171,29 @@ def forecast(
     return found
 
 
-def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder, source: str) -> Result:
+def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
+    """What all runs of a sweep share and a directory is claimed by; see `fdl.train.identity.of_program`.
+
+    Raises:
+      ValueError: the sweep has no trials.
+    """
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    return agreed(lambda: of_program(experiment, type(space.trials[0].config)))
+
+
+def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder) -> Result:
     """What a sweep's directory holds of its finished trials; trains nothing.
 
     Raises:
-      ValueError: none is finished.
+      ValueError: none is finished, or the directory holds another experiment's.
     """
-    groups = groups_of(experiment, space.trials, folder=workdir / "units", source=source)
+    program = program_of(experiment, space)
+    found = read_json(workdir / "identity.json")
+    if found is not None:
+        check_same(workdir, {name: found.get(name) for name in program}, program)
+    groups = groups_of(experiment, space.trials, folder=workdir / "units")
+    groups = [identified(group, program) for group in groups]
     units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]
     finished = [unit for unit in units if unit]
     if not finished:
@@ -194,12 +222,20 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
                 rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "status"])
-    lost = pd.DataFrame(failures, columns=[*columns, "metric"])
+    frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
+    lost = _table(failures, fields, columns=[*columns, "metric"])
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
     configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
     meta = {"programs": programs, "versions": versions(), "device": machine(), "configs": configs}
+    if best := {u.cost["best"] for u in trained if "best" in u.cost}:
+        meta["best"] = ", ".join(sorted(best))
     return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
+
+
+def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:
+    """A table of rows in which the fields' values are what they were."""
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(**{name: column([row[name] for row in rows]) for name in fields})
 
 
 def versions() -> dict[str, str]:

@@ -3,13 +3,19 @@
 import dataclasses
 import itertools
 import math
+import operator
 import random
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fdl.cells import Identity, identity, texts
 from fdl.configs import check_names
-from fdl.result import cell
+from fdl.configs import values as values_of
+
+SEEDS = 2**32
+"""Seeds are below this: `jax.random.key` knows a seed only modulo 2**32."""
 
 
 class Trial(NamedTuple):
@@ -27,12 +33,13 @@ class Sweep:
     trials: tuple[Trial, ...]
 
     def __post_init__(self) -> None:
-        first = {trial.config: trial.arm for trial in reversed(self.trials)}  # one name a config
-        unique = dict.fromkeys(Trial(first[t.config], t.config, t.seed) for t in self.trials)
-        trials = tuple(unique)
+        trials = tuple(trial._replace(seed=_checked_seed(trial.seed)) for trial in self.trials)
+        first = {trial.config: trial.arm for trial in reversed(trials)}  # one name a config
+        trials = tuple(dict.fromkeys(Trial(first[t.config], t.config, t.seed) for t in trials))
         object.__setattr__(self, "trials", trials)
         if len({type(trial.config) for trial in trials}) > 1:
             raise ValueError("a sweep's trials must have configs of one class; make two sweeps")
+        _check_names_of_values(first)
         names: dict[str, Any] = {}
         for arm, config, _ in trials:
             if names.setdefault(arm, config) != config:
@@ -48,6 +55,22 @@ class Sweep:
         """The same arms, each with these seeds (a number n means 0 to n - 1)."""
         arms = {trial.arm: trial.config for trial in self.trials}
         return _sweep(arms.items(), seeds)
+
+    def with_fields(self, **fields: Any) -> "Sweep":
+        """The same arms with other values of some fields, which their names tell then.
+
+        Raises:
+          ValueError: an unknown field, or a value that it does not take.
+        """
+        trials = []
+        for trial in self.trials:
+            check_names(type(trial.config), fields)
+            config = dataclasses.replace(trial.config, **fields)
+            arm = trial.arm
+            for name in fields:
+                arm = _retold(arm, name, getattr(trial.config, name), getattr(config, name))
+            trials.append(Trial(arm, config, trial.seed))
+        return Sweep(tuple(trials))
 
 
 class Distribution(NamedTuple):
@@ -165,21 +188,52 @@ def _columns(config: Any, fields: Mapping[str, Iterable[Any]]) -> dict[str, Sequ
 def _arms(
     config: Any, columns: Mapping[str, Sequence[Any]], rows: Iterable[Sequence[Any]]
 ) -> list[tuple[str, Any]]:
-    arms = []
-    for row in rows:
-        changes = dict(zip(columns, row, strict=True))
-        changed = dataclasses.replace(config, **changes)
-        name = " ".join(f"{field}={_shown(getattr(changed, field))}" for field in changes)
-        arms.append((name or "base", changed))
-    return arms
+    configs = [dataclasses.replace(config, **dict(zip(columns, row, strict=True))) for row in rows]
+    shown = {field: texts(getattr(changed, field) for changed in configs) for field in columns}
+    names = (" ".join(f"{field}={shown[field][i]}" for field in columns) for i in range(len(configs)))
+    return [(name or "base", changed) for name, changed in zip(names, configs, strict=True)]
 
 
-def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(cell(value))
+def _retold(arm: str, name: str, old: Any, new: Any) -> str:
+    """An arm's name when a field gets another value."""
+    if old == new:
+        return arm
+    was, now = (f"{name}={texts([value])[0]}" for value in (old, new))
+    retold = re.sub(rf"(?<!\S){re.escape(was)}(?!\S)", lambda _: now, arm)
+    return f"{arm} {now}" if retold == arm else retold
 
 
 def _sweep(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or any(not isinstance(seed, int) or seed < 0 for seed in chosen):
+    chosen = list(seeds if isinstance(seeds, Iterable) else range(_checked_seed(seeds)))
+    if not chosen:
         raise ValueError(f"seeds is {seeds!r}; expected a positive number or a list of whole numbers >= 0")
     return Sweep(tuple(Trial(arm, config, seed) for arm, config in arms for seed in chosen))
+
+
+def _checked_seed(seed: Any) -> int:
+    """A seed as an int.
+
+    Raises:
+      ValueError: one that is none, or that `jax.random.key` would take for another.
+    """
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if not whole or not 0 <= operator.index(seed) < SEEDS:
+        other = f" ({seed} would be the same run as {seed % SEEDS})" if whole and seed >= SEEDS else ""
+        raise ValueError(
+            f"seeds is or has {seed!r}{other}; expected a positive number of seeds, or a list of whole "
+            f"numbers from 0 to {SEEDS - 1}"
+        )
+    return operator.index(seed)
+
+
+def _check_names_of_values(configs: Iterable[Any]) -> None:
+    """Raises `ValueError` if two values of a field, such as functions, go by one name in a result."""
+    known: dict[tuple[str, Identity], Any] = {}
+    for config in configs:
+        for field, value in values_of(config).items():
+            other = known.setdefault((field, identity(value)), value)
+            if other != value:
+                raise ValueError(
+                    f"two values of {field!r} are both called {identity(value)[1]!r}: {other!r} and "
+                    f"{value!r}; give one another name, as a `def` of its own"
+                )

@@ -13,24 +13,21 @@ from jax import lax
 from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
+from fdl.data.verified import outside, verified
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean, mean
+from fdl.models.gan import Conditional
 from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
 from fdl.tasks.averaging import moved_to
 from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
 from fdl.tasks.gradient import State, descend, experiment_over, variables
-from fdl.tasks.players import Inputs, Players, apply, check_players, player_of, start
+from fdl.tasks.players import Inputs, Players, apply, check_players, named, player_of, start
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
-_REQUIRED = (
-    "generator_loss",
-    "discriminator_loss",
-    "generator_update_norm",
-    "discriminator_update_norm",
-)
+_REQUIRED = tuple(f"{a}_{b}" for a in ("generator", "discriminator") for b in ("loss", "update_norm"))
 
 
 class _Rules(NamedTuple):
@@ -97,6 +94,11 @@ def adversarial(
     check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
     row = prepared_row(splits)
     check_players(generator, discriminator, row, latent, conditional=conditional)
+    for player in (generator, discriminator) if conditional else ():
+        if isinstance(player, Conditional):
+            why, mend = f"as a player has {player.classes} classes", "change its classes or the labels"
+            fault = outside("y", 0, player.classes - 1, what="labels", why=why, mend=mend)
+            splits = verified(splits, ("y",), fault)
     learner = adversarial_learner(
         generator,
         discriminator,
@@ -168,7 +170,7 @@ def adversarial_learner(
         judge, found = _update(
             rules, players, _judging, discriminator_optimizer, players.discriminator, *given
         )
-        return players._replace(discriminator=judge), _named("discriminator", found)
+        return players._replace(discriminator=judge), named("discriminator", found)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
         if len(batch["x"]) % critic_steps:
@@ -187,7 +189,7 @@ def adversarial_learner(
         if average is not None:
             moved = moved_to(moved, variables(made), share=1 - average)
         last = {name: values[-1] for name, values in seen.items()}
-        return Players(made, players.discriminator, moved), {**_named("generator", found), **last}
+        return Players(made, players.discriminator, moved), {**named("generator", found), **last}
 
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
 
@@ -221,13 +223,6 @@ def _update(
         return passed(loss, params, player.model_state, (z, real), key, accumulate=rules.accumulate)
 
     return descend(optimizer, player, at, rng.stream(key, "optimizer"))
-
-
-def _named(player: str, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """A player's metrics under its own names; what it minimises is among them, without penalty."""
-    found = dict(found)
-    del found["loss"]
-    return {f"{player}_update_norm": found.pop("update_norm"), **found}
 
 
 def _judging(

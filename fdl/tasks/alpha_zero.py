@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl import losses
 from fdl.tasks.games import Game, Player, uniform
 from fdl.tasks.self_play import Algorithm, Network
 from fdl.tasks.trajectories import Trajectory, advantages, after_move
@@ -22,7 +23,8 @@ def alpha_zero(
     Danihelka et al. 2022, Policy Improvement by Planning with Gumbel, sec. 3 to 4; the search is
     `mctx.gumbel_muzero_policy` with the game's own rules for its model. One thing is added: now and then
     a random move is made, so that small games do not all become the same. The value learns only from
-    positions after a game's last random move, from which both sides played by their search.
+    positions after a game's last random move, from which both sides played by their search. And the
+    search takes values as they are, from -1 to 1, instead of stretching them to their own range.
 
     Args:
       game: the rules, which the search looks ahead by.
@@ -49,7 +51,7 @@ def alpha_zero(
         return {"policy": policy, "target": outcome, "searched": searched}
 
     def loss(logits: jax.Array, value: jax.Array, rows: Any) -> Mapping[str, jax.Array]:
-        policy_loss = -jnp.sum(rows["policy"] * jax.nn.log_softmax(logits), axis=-1)
+        policy_loss = losses.cross_entropy(logits, rows["policy"])
         value_loss = rows["searched"] * jnp.square(value - rows["target"])
         total = policy_loss + value_weight * value_loss
         return {"loss": total, "policy_loss": policy_loss, "value_loss": value_loss}

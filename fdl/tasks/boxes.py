@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl import losses
 from fdl.models.detector import Maps
 
 
@@ -52,7 +53,7 @@ def targets(
 
     Args:
       boxes: top, left, bottom, right, in pixels, `[M, 4]`; centres are inside the image.
-      labels: `[M]`; negative where there is no object.
+      labels: `[M]`; negative where there is no object. Of one above C - 1 all heat is NaN.
       shape: h and w, the cells.
       cell: pixels in a cell's side.
       classes: C.
@@ -66,7 +67,7 @@ def targets(
     grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"), axis=-1)
     distance = (grid - cells[:, None, None]) / deviation[:, None, None]
     bell = jnp.exp(-0.5 * jnp.sum(jnp.square(distance), axis=-1))  # [M, h, w]
-    own = jax.nn.one_hot(labels, classes)[:, None, None]  # zeros where there is no object
+    own = jnp.where(real[:, None], losses.one_hot(labels, classes), 0)[:, None, None]
     heat = jnp.max(bell[..., None] * own, axis=0)
     return Targets(heat, cells.astype(jnp.int32), size, centre - cells, real)
 

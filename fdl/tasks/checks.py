@@ -1,14 +1,13 @@
 """Checks of data against a model before anything is compiled."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.data import Part, Rows, Splits
+from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
+from fdl.data.verified import outside, verified
 
 
 def check_counts(**counts: int) -> None:
@@ -18,21 +17,22 @@ def check_counts(**counts: int) -> None:
             raise ValueError(f"{name} is {count}; expected at least 1")
 
 
-def check_labels(model: nn.Module, splits: Splits) -> None:
-    """Raises `ValueError` unless every label is one of the model's classes, one for each row."""
+def check_labels(model: nn.Module, splits: Splits) -> Splits:
+    """The data set, every label of which is one of the model's classes, one for each row (see `verified`).
+
+    Raises:
+      ValueError: labels that are not, here or, of those that are not in memory, when they are read.
+    """
     classes = _outputs(model, splits)
     for name, split in parts(splits).items():
-        row, y = row_of(split)["y"], _in_memory(split).get("y")
+        row = row_of(split)["y"]
         if not np.issubdtype(row.dtype, np.integer) or row.shape:
             shape = ["N", *row.shape]
             raise ValueError(
                 f"{name} labels are {row.dtype}{shape}; expected integers [N]: convert them first"
             )
-        if y is not None and (y.min() < 0 or y.max() >= classes):
-            raise ValueError(
-                f"{name} labels go from {y.min()} to {y.max()}; expected 0 to {classes - 1}, "
-                f"as the model has {classes} outputs: change the outputs or the labels"
-            )
+    why, mend = f"as the model has {classes} outputs", "change the outputs or the labels"
+    return verified(splits, ("y",), outside("y", 0, classes - 1, what="labels", why=why, mend=mend))
 
 
 def check_targets(model: nn.Module, splits: Splits) -> None:
@@ -66,8 +66,3 @@ def _outputs(model: nn.Module, splits: Splits) -> int:
     if len(shape) != 2:
         raise ValueError(f"the model's outputs for one row have shape {list(shape)}; expected [1, outputs]")
     return shape[1]
-
-
-def _in_memory(part: Part) -> Mapping[str, np.ndarray]:
-    """The columns `[N, ...]` that can be looked at without reading files."""
-    return part.memory if isinstance(part, Rows) else part

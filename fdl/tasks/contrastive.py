@@ -147,7 +147,8 @@ def clip(
     """Learning two towers whose vectors agree for the x and the y of one row (CLIP).
 
     Metrics of an evaluation, among the rows of one batch (512 at most): `loss`, see `clip_loss`;
-    `recall_at_1`, the share of rows whose y has the largest cosine with their x of all the batch's.
+    `recall_at_1`, the share of rows whose y has the largest cosine with their x of all the batch's; and
+    `temperature`, the model's own at that moment.
 
     Args:
       model: two towers and a temperature.
@@ -183,7 +184,7 @@ def clip(
         )
         x, y = shards.gathered((x, y))
         value = mean(clip_loss(x, y, scale, jnp.ones(len(x))))
-        return value, ({"loss": value, "temperature": Mean(1 / scale, jnp.ones(()))}, state)
+        return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
         x, y, scale = model.apply(variables, batch["x"], batch["y"], train=False, mutable=[])[0]
@@ -191,6 +192,7 @@ def clip(
         cosines = jnp.where(weight[None, :] > 0, x @ y.T, -jnp.inf)
         right = (jnp.argmax(cosines, axis=1) == jnp.arange(len(x))).astype(jnp.float32)
         rows = {"loss": clip_loss(x, y, scale, weight), "recall_at_1": right}
+        rows["temperature"] = jnp.full(len(x), 1 / scale)
         return {name: mean(values, weight) for name, values in rows.items()}
 
     return experiment_over(

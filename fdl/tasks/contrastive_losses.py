@@ -52,7 +52,8 @@ def vicreg(
     Bardes et al. 2022, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
     Learning, algorithm 1: the mean squared difference of the views (over rows and dimensions); for
     each view the mean over dimensions of `max(0, 1 - sqrt(variance + 1e-4))`; for each view the squared
-    covariances of different dimensions, summed and divided by P. Variances have the divisor B - 1.
+    covariances of different dimensions, summed and divided by P. Variances have the divisor B - 1. The
+    authors' code halves the variance terms.
 
     Args:
       projections: `[B, 2, P]`.

@@ -1,7 +1,9 @@
 """Connectionist temporal classification: labels of a sequence, without saying when each one is."""
 
+import functools
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +15,9 @@ import optax
 from fdl import metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import Rows, parts, prepared_row, row_of
+from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.losses import is_class
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -57,6 +61,7 @@ def ctc(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
+    splits = _checked(model, splits, stride)
     learner = ctc_learner(model, splits, optimizer, stride=stride, accumulate=accumulate)
     return experiment_over(
         learner,
@@ -85,7 +90,7 @@ def ctc_learner(
     """
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
-    _check(model, splits, x, stride)
+    _checked(model, splits, stride)
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
@@ -129,11 +134,15 @@ def ctc_loss(logits: jax.Array, lengths: jax.Array, labels: jax.Array) -> jax.Ar
       labels: integers `[B, L]` from 1 to C - 1, then zeros.
 
     Returns:
-      `[B]`; about 1e5 where there are more labels (and blanks between equal ones) than frames.
+      `[B]`; about 1e5 where there are more labels (and blanks between equal ones) than frames; NaN where a
+      label is not of the C, or the length not 0 to T.
     """
     after_end = jnp.arange(logits.shape[1]) >= lengths[:, None]
     padding = (labels == BLANK).astype(logits.dtype)
-    return optax.ctc_loss(logits, after_end.astype(logits.dtype), labels, padding, blank_id=BLANK)
+    labels = labels.astype(jnp.int32)
+    values = optax.ctc_loss(logits, after_end.astype(logits.dtype), labels, padding, blank_id=BLANK)
+    good = jnp.all(is_class(labels, logits.shape[2]), axis=1) & is_class(lengths, logits.shape[1] + 1)
+    return jnp.where(good, values, jnp.nan)
 
 
 def best_path(logits: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -195,8 +204,14 @@ def prefix_beam(logits: np.ndarray, *, beams: int = 16) -> list[tuple[tuple[int,
     return [(prefix, float(np.logaddexp(blank, label))) for prefix, (blank, label) in kept.items()]
 
 
-def _check(model: nn.Module, splits: Splits, x: jax.Array, stride: int) -> None:
-    """`ValueError` unless every row has frames enough for its labels, and those are the model's."""
+def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
+    """The data set, every row of which has frames enough for its labels, and those are the model's.
+
+    Raises:
+      ValueError: data that does not fit together or to the model; see also `verified`.
+    """
+    one = prepared_row(splits)["x"]
+    x = jnp.zeros(one.shape, one.dtype)
     if stride < 1:
         raise ValueError(f"stride is {stride}; expected at least 1")
     init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
@@ -212,26 +227,39 @@ def _check(model: nn.Module, splits: Splits, x: jax.Array, stride: int) -> None:
         if row_of(part) != row_of(splits.train):
             raise ValueError(f"{name} has rows of another shape or type than train; expected the same")
         if "y" in arrays and "length" in arrays:
-            _check_rows(name, arrays["y"], arrays["length"], x.shape[1], shape[2], stride)
+            _check_counts(name, arrays["y"], arrays["length"])
+    fault = functools.partial(_wrong_row, frames=x.shape[1], classes=shape[2], stride=stride)
+    return verified(splits, ("y", "length"), fault)
 
 
-def _check_rows(name: str, y: np.ndarray, length: np.ndarray, frames: int, classes: int, stride: int) -> None:
+def _check_counts(name: str, y: np.ndarray, length: np.ndarray) -> None:
     if len(y) != len(length) or not len(y):
         raise ValueError(f"{name} has {len(y)} rows of y and {len(length)} lengths; expected as many, over 0")
-    if y.ndim != 2 or y.min() < 0 or y.max() >= classes:
-        raise ValueError(
-            f"{name} labels have shape {list(y.shape)} and go from {y.min()} to {y.max()}; expected [N, L] "
-            f"and 0 to {classes - 1}, as the model has {classes} outputs, of which 0 is the blank"
+    if y.ndim != 2:
+        raise ValueError(f"{name} labels have shape {list(y.shape)}; expected [N, L]")
+
+
+def _wrong_row(
+    rows: Mapping[str, np.ndarray], *, frames: int, classes: int, stride: int
+) -> tuple[int, str] | None:
+    """The `Fault` of labels that are not the model's, have gaps, or do not fit into their frames."""
+    y, length = np.asarray(rows["y"]), np.asarray(rows["length"])
+    strange = ((y < 0) | (y >= classes)).any(axis=1)
+    if strange.any():
+        return int(np.argmax(strange)), (
+            f"labels have shape {list(y.shape)} and go from {y.min()} to {y.max()}; expected [N, L] and 0 to "
+            f"{classes - 1}, as the model has {classes} outputs, of which 0 is the blank ({{row}} has others)"
         )
-    gaps = np.flatnonzero(((y[:, :-1] == BLANK) & (y[:, 1:] != BLANK)).any(axis=1))
-    if gaps.size:
-        raise ValueError(f"{name} row {gaps[0]} has a label after a 0; expected zeros at the end only")
+    gaps = ((y[:, :-1] == BLANK) & (y[:, 1:] != BLANK)).any(axis=1)
+    if gaps.any():
+        return int(np.argmax(gaps)), "{row} has a label after a 0; expected zeros at the end only"
     repeats = ((y[:, 1:] == y[:, :-1]) & (y[:, 1:] != BLANK)).sum(axis=1)
     least = (y != BLANK).sum(axis=1) + repeats
-    wrong = np.flatnonzero((length < 1) | (length > frames) | (-(-length // stride) < least))
-    if wrong.size:
-        row = wrong[0]
-        raise ValueError(
-            f"{name} row {row} has length {length[row]} and needs {least[row]} frames of logits; expected a "
+    wrong = (length < 1) | (length > frames) | (-(-length // stride) < least)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        return place, (
+            f"{{row}} has length {length[place]} and needs {least[place]} frames of logits; expected a "
             f"length of at most {frames} with one for every {stride} frames"
         )
+    return None

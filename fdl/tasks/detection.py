@@ -1,5 +1,7 @@
 """Detection: where in an image which objects are, as points with sizes."""
 
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +13,7 @@ import optax
 from fdl import metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
+from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Source, Stopper
 from fdl.models.detector import Maps
 from fdl.tasks.boxes import Detections, Targets, decode, targets
@@ -47,7 +50,8 @@ def detection(
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to `Maps`, as `models.Detector`.
       splits: `"x"` images `[N, H, W, I]`; `"boxes"` floats `[N, M, 4]`: top, left, bottom and right in
-        pixels; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where there is no object.
+        pixels, with centres in the image; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where
+        there is no object.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -62,6 +66,7 @@ def detection(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
+    splits = _checked(model, splits)
     learner = detection_learner(
         model,
         splits,
@@ -98,7 +103,7 @@ def detection_learner(
     """
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
-    _check(model, splits, x)
+    _checked(model, splits)
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
@@ -209,8 +214,14 @@ def _recall(found: Detections, batch: Any) -> metrics.Mean:
     return metrics.mean(jnp.any(same & near, axis=1).astype(jnp.float32).ravel(), weight.ravel())
 
 
-def _check(model: nn.Module, splits: Splits, x: jax.Array) -> None:
-    """`ValueError` unless every part has boxes with the model's classes, and one at least."""
+def _checked(model: nn.Module, splits: Splits) -> Splits:
+    """The data set, whose boxes have the model's classes (see `verified`), one at least in each part.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    one = prepared_row(splits)["x"]
+    x = jnp.zeros(one.shape, one.dtype)
     init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
     maps = jax.eval_shape(init, jax.random.key(0))
     if not isinstance(maps, Maps):
@@ -236,8 +247,25 @@ def _check(model: nn.Module, splits: Splits, x: jax.Array) -> None:
         if len({len(array) for array in arrays.values()}) > 1 or any(not len(a) for a in arrays.values()):
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
-        if "labels" in arrays and not 0 <= arrays["labels"].max() < classes:
-            raise ValueError(
-                f"{name} labels go up to {arrays['labels'].max()}; expected at least one object, and at most "
-                f"{classes - 1}, as the model has {classes} classes"
-            )
+        if "labels" in arrays and arrays["labels"].max() < 0:
+            raise ValueError(f"{name} has no object (all labels are negative); expected at least one")
+    why, mend = f"as the model has {classes} classes", "change the model or the labels"
+    fault = outside("labels", -np.inf, classes - 1, what="labels", why=why, mend=mend)
+    splits = verified(splits, ("labels",), fault)
+    return verified(splits, ("boxes", "labels"), functools.partial(_wrong_box, shape=x.shape[1:3]))
+
+
+def _wrong_box(rows: Mapping[str, np.ndarray], *, shape: tuple[int, ...]) -> tuple[int, str] | None:
+    """The `Fault` of an object whose box is none, or has its centre outside the image of `shape`."""
+    boxes, size = np.asarray(rows["boxes"], np.float64), np.array(shape)
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    good = (boxes[..., :2] <= boxes[..., 2:]) & (centre >= 0) & (centre <= size) & np.isfinite(centre)
+    wrong = ~good.all(axis=-1) & (rows["labels"] >= 0)
+    if not wrong.any():
+        return None
+    place = int(np.argmax(wrong.any(axis=1)))
+    box = boxes[place, int(np.argmax(wrong[place]))].tolist()
+    return place, (
+        f"{{row}} has a box of top, left, bottom, right {box}; expected top and left first, and a centre in "
+        f"the image of {shape[0]} x {shape[1]}: mend it, or give it a negative label"
+    )

@@ -10,8 +10,10 @@ import optax
 
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
-from fdl.data.splits import Rows, parts, row_of
+from fdl.data.splits import parts, row_of
+from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import experiment_over, gradient_learner
 from fdl.tasks.inputs import check_outputs, check_unit_scale, zero_row
 from fdl.tasks.noise import (
@@ -38,6 +40,7 @@ def diffusion(
     evaluate_every: int | None = None,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
+    times: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
@@ -45,9 +48,9 @@ def diffusion(
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
 
-    Each row gets a time that is uniform in 0 to 1 (of a discrete schedule: continuous too) and normal
-    noise. `loss` is the mean over entries of the squared error of what is predicted, so it compares only
-    models that predict the same by the same schedule. Evaluations draw by a fixed key.
+    Each row gets a time that is uniform in 0 to 1 (or one of `times`) and normal noise. `loss` is the mean
+    over entries of the squared error of what is predicted, so it compares only models that predict the
+    same by the same schedule. Evaluations draw by a fixed key.
 
     Args:
       model: a Flax module, `model(x, time, label, train=...)`: noisy `[B, ...]`, times `[B]`, and labels
@@ -60,6 +63,8 @@ def diffusion(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       schedule: how much signal and noise there is at a time, as `linear` or `from_betas(cosine_betas())`.
       prediction: what is predicted: `predict_noise`, `predict_data` or `predict_v`.
+      times: T, to draw times uniformly from 1 / T, 2 / T, ..., 1, as Ho et al. 2020, algorithm 1, with
+        `schedule=from_betas(linear_betas(T))`; None: all times, also of such a schedule.
       label_dropout: the share of training rows whose label is hidden, so that the model also serves
         without (classifier-free guidance); it may be traced. None: labels are not used at all.
       augment: what is done to every training batch.
@@ -69,12 +74,15 @@ def diffusion(
     Raises:
       ValueError: a count below 1, or data that does not fit to the noise or the model.
     """
+    if label_dropout is not None:
+        splits = _check_labels(model, splits)
     learner = diffusion_learner(
         model,
         splits,
         optimizer,
         schedule=schedule,
         prediction=prediction,
+        times=times,
         label_dropout=label_dropout,
         accumulate=accumulate,
     )
@@ -103,7 +111,8 @@ def flow_matching(
     accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
-    """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23).
+    """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
+    σ_min = 0, so that the lines end in the data).
 
     It is `diffusion` with the schedule `straight` and `predict_velocity`; arguments, metrics and errors
     are as there.
@@ -131,17 +140,20 @@ def diffusion_learner(
     *,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
+    times: int | None = None,
     label_dropout: Number | None = None,
     accumulate: int = 1,
 ) -> Learner:
     """The learner of `diffusion`; of `splits`, checks and a row's shape are made.
 
     Raises:
-      ValueError: data that does not fit to the noise or the model.
+      ValueError: data that does not fit to the noise or the model, or fewer than one time.
     """
+    if times is not None:
+        check_counts(times=times)
     check_unit_scale(splits)
     if label_dropout is not None:
-        _check_labels(splits)
+        _check_labels(model, splits)
     x, time = zero_row(splits), jnp.zeros(1)
     label = None if label_dropout is None else jnp.zeros(1, jnp.int32)
 
@@ -153,6 +165,8 @@ def diffusion_learner(
     def noised(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Times `[B]`, and at them noisy data and what is to be predicted."""
         time = shards.draw(jax.random.uniform, rng.stream(key, "time"), x.shape[:1])
+        if times is not None:
+            time = (jnp.floor(time * times) + 1) / times
         normal = lambda key, shape: jax.random.normal(key, shape, x.dtype)  # noqa: E731
         epsilon = shards.draw(normal, rng.stream(key, "noise"), x.shape)
         wanted = target(x, epsilon, time, schedule, prediction).astype(x.dtype)
@@ -185,10 +199,18 @@ def diffusion_learner(
     return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
-def _check_labels(splits: Splits) -> None:
+def _check_labels(model: nn.Module, splits: Splits) -> Splits:
+    """The data set, the labels of which are the model's (see `verified`), where that says how many it has.
+
+    Raises:
+      ValueError: no integer labels, or others.
+    """
     for name, part in parts(splits).items():
-        row, arrays = row_of(part), part.memory if isinstance(part, Rows) else part
+        row = row_of(part)
         if "y" not in row or not np.issubdtype(row["y"].dtype, np.integer) or row["y"].shape:
             raise ValueError(f"{name} has rows {row}; expected integer labels y [N], or label_dropout=None")
-        if "y" in arrays and arrays["y"].min() < 0:
-            raise ValueError(f"{name} labels begin at {arrays['y'].min()}; expected none below 0")
+    classes = getattr(model, "classes", 0)
+    why = f"as the model has {classes} classes" if classes else "the numbers of classes"
+    mend = "change the model's classes or the labels"
+    fault = outside("y", 0, classes - 1 if classes else np.inf, what="labels", why=why, mend=mend)
+    return verified(splits, ("y",), fault)

@@ -62,6 +62,7 @@ def distillation(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to one of the models.
     """
+    splits = check_labels(model, splits)
     learner = distillation_learner(
         model,
         teacher,
@@ -100,6 +101,10 @@ def distillation_learner(
     Raises:
       ValueError: data that does not fit together or to one of the models.
     """
+    if not isinstance(temperature, jax.Array) and not 0 < temperature < jnp.inf:
+        raise ValueError(f"temperature is {temperature}; expected a number above 0")
+    if not isinstance(share, jax.Array) and not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; expected 0 to 1, the teacher's part of the loss")
     check_labels(model, splits)
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
@@ -153,7 +158,9 @@ def softened_divergence(
     """
     said = jax.nn.log_softmax(logits / temperature)
     true = jax.nn.log_softmax(teacher / temperature)
-    return jnp.sum(jnp.exp(true) * (true - said), axis=-1)
+    chance = jnp.exp(true)
+    # A class that the teacher rules out adds nothing: 0 log 0 is 0.
+    return jnp.sum(jnp.where(chance > 0, chance * (true - said), chance), axis=-1)
 
 
 def _apart(variables: Any) -> tuple[dict[str, Any], Any]:

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import rng
-
-Choose = Callable[[jax.Array, jax.Array], jax.Array]
-"""`choose(logits, key)`, `[B, V]` to tokens, int32 `[B]`."""
-Filter = Callable[[jax.Array], jax.Array]
-"""`filter(logits)`, `[B, V]` to logits `[B, V]` of another distribution; minus infinity for never."""
+from fdl.tasks.filters import Choose as Choose
+from fdl.tasks.filters import Filter as Filter
+from fdl.tasks.filters import greedy as greedy
+from fdl.tasks.filters import sampling as sampling
+from fdl.tasks.filters import temperature as temperature
+from fdl.tasks.filters import top_k as top_k
+from fdl.tasks.filters import top_p as top_p
 
 
 class Read(Protocol):
@@ -203,64 +205,6 @@ def _widen(found: Any, logits: jax.Array, place: int | jax.Array, end: int | Non
     lengths = lengths[rows] + ~over[rows]
     over = over[rows] if end is None else over[rows] | (token == end)
     return (scores, tokens, over, lengths), rows
-
-
-def greedy(logits: jax.Array, key: jax.Array) -> jax.Array:
-    """The likeliest tokens `[B]` of logits `[B, V]`; the key is not used."""
-    del key
-    return jnp.argmax(logits, axis=-1)
-
-
-def sampling(*filters: Filter) -> Choose:
-    """Draws from the distribution that is left after the filters, the first one first.
-
-    As in `sampling(temperature(0.8), top_k(40))`; without any, from the model's own.
-    """
-
-    def choose(logits: jax.Array, key: jax.Array) -> jax.Array:
-        for each in filters:
-            logits = each(logits)
-        return jax.random.categorical(key, logits)
-
-    return choose
-
-
-def temperature(value: float | jax.Array) -> Filter:
-    """Logits divided by a positive number: below 1, likely tokens become likelier."""
-    return lambda logits: logits / value
-
-
-def top_k(count: int) -> Filter:
-    """Only the `count` likeliest tokens (Fan et al. 2018, Hierarchical Neural Story Generation, sec. 5.2).
-
-    Of equal ones at the border, those of lower number.
-    """
-
-    def keep(logits: jax.Array) -> jax.Array:
-        _, best = lax.top_k(logits, min(count, logits.shape[-1]))
-        kept = jax.nn.one_hot(best, logits.shape[-1], dtype=bool).any(axis=-2)
-        return jnp.where(kept, logits, -jnp.inf)
-
-    return keep
-
-
-def top_p(share: float | jax.Array) -> Filter:
-    """Only the fewest likeliest tokens that have at least `share` of the probability together.
-
-    Holtzman et al. 2020, The Curious Case of Neural Text Degeneration, sec. 3.1. The likeliest one stays
-    at any share; of equal ones at the border, those of lower number.
-    """
-
-    def keep(logits: jax.Array) -> jax.Array:
-        order = jnp.argsort(-logits, axis=-1, stable=True)
-        sorted_logits = jnp.take_along_axis(logits, order, axis=-1)
-        probabilities = jax.nn.softmax(sorted_logits, axis=-1)
-        before = jnp.cumsum(probabilities, axis=-1) - probabilities
-        kept = (before < share).at[..., 0].set(True)
-        places = jnp.argsort(order, axis=-1)
-        return jnp.where(jnp.take_along_axis(kept, places, axis=-1), logits, -jnp.inf)
-
-    return keep
 
 
 def _logits(model: Any, variables: Any, source: jax.Array | None) -> Callable[..., tuple[jax.Array, Any]]:

@@ -12,6 +12,7 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
+from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -38,7 +39,7 @@ def language_modelling(
       model: a Flax module, `model(x, train=...)`: tokens `[B, T]` to logits `[B, T, V]`, in which no
         place sees later ones.
       splits: `"x"` and `"y"`, integers `[N, T]` from 0 to V - 1, and, where not all places count,
-        `"mask"`, `[N, T]`, 0 for those that do not.
+        `"mask"`, `[N, T]`, 0 for those that do not; their y is a token all the same.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -51,7 +52,7 @@ def language_modelling(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
-    check_texts(model, splits, ("x", "y"))
+    splits, _ = check_texts(model, splits, ("x", "y"))
     learner = language_learner(
         model, optimizer, label_smoothing=label_smoothing, balance=balance, accumulate=accumulate
     )
@@ -130,11 +131,12 @@ def _counts(batch: Mapping[str, jax.Array]) -> jax.Array:
     return batch["mask"].astype(jnp.float32) if "mask" in batch else jnp.ones(batch["y"].shape)
 
 
-def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> int:
-    """The number V of the model's tokens, after a check of the data against it.
+def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> tuple[Splits, int]:
+    """The data set, whose tokens are the model's (see `verified`), and how many tokens V that has.
 
     Raises:
-      ValueError: logits that are not `[N, T, V]`, or columns of other than texts `[N, T]` of V tokens.
+      ValueError: logits that are not `[N, T, V]`, columns of other than texts `[N, T]` of V tokens, or a
+        mask by which nothing counts.
     """
     row = prepared_row(splits)["x"]
     init = lambda key: model.init_with_output(key, jnp.zeros(row.shape, row.dtype), train=False)[0]  # noqa: E731
@@ -147,22 +149,24 @@ def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> i
     for name, part in parts(splits).items():
         rows, memory = row_of(part), part.memory if isinstance(part, Rows) else part
         for column in columns:
-            _check_tokens(f"{name} {column}", rows[column], row.shape[1:], memory.get(column), shape[-1])
+            _check_form(f"{name} {column}", rows[column], row.shape[1:])
         if "y" in columns and "mask" in rows and rows["mask"].shape != row.shape[1:]:
             found = ["N", *rows["mask"].shape]
             raise ValueError(f"{name} mask has shape {found}; expected {['N', *row.shape[1:]]}, as x")
-    return shape[-1]
+        if "y" in columns and "mask" in memory and not np.any(memory["mask"]):
+            raise ValueError(f"{name} mask is 0 everywhere; expected at least one place that counts")
+    why, mend = f"as the model has {shape[-1]}", "change its vocabulary or the tokens"
+    for column in columns:
+        fault = outside(column, 0, shape[-1] - 1, what=f"tokens of {column}", why=why, mend=mend)
+        splits = verified(splits, (column,), fault)
+    if "y" in columns:
+        fault = outside("mask", 0, np.inf, what="mask weights", why="0 where nothing counts", mend="clean it")
+        splits = verified(splits, ("mask",), fault)
+    return splits, shape[-1]
 
 
-def _check_tokens(
-    what: str, row: Any, shape: tuple[int, ...], tokens: np.ndarray | None, vocabulary: int
-) -> None:
+def _check_form(what: str, row: Any, shape: tuple[int, ...]) -> None:
     if not np.issubdtype(row.dtype, np.integer) or row.shape != shape:
         raise ValueError(
             f"{what} is {row.dtype} {['N', *row.shape]}; expected integer tokens {['N', *shape]}"
-        )
-    if tokens is not None and len(tokens) and (tokens.min() < 0 or tokens.max() >= vocabulary):
-        raise ValueError(
-            f"{what} has tokens from {tokens.min()} to {tokens.max()}; expected 0 to {vocabulary - 1}, "
-            f"as the model has {vocabulary}: change its vocabulary or the tokens"
         )

@@ -6,10 +6,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fdl import rng, shards
-from fdl.data import Splits
+from fdl.data import Rows, Splits
+from fdl.data.splits import parts
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.gradient import experiment_over
 from fdl.tasks.language import check_texts, language_learner
@@ -56,12 +58,18 @@ def masked_language_modelling(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
-    outputs = check_texts(model, splits, ("x",))
+    splits, outputs = check_texts(model, splits, ("x",))
     if not (0 <= mask_token < outputs and 1 <= vocabulary <= outputs):
         raise ValueError(
             f"mask_token is {mask_token} and vocabulary {vocabulary}; "
             f"expected tokens of the model, which has {outputs}"
         )
+    if isinstance(rate, int | float) and not 0 < rate <= 1:
+        raise ValueError(f"rate is {rate}; expected above 0, up to 1: the share of tokens that are hidden")
+    for name, part in parts(splits).items():
+        x = (part.memory if isinstance(part, Rows) else part).get("x")
+        if x is not None and np.isin(x, special).all():
+            raise ValueError(f"{name} x has only special tokens {special}; expected some that can be hidden")
     learner = masked_language_learner(
         model,
         optimizer,
@@ -139,7 +147,8 @@ def hide(
     special: tuple[int, ...] = (),
     rate: Number = 0.15,
 ) -> dict[str, jax.Array]:
-    """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1).
+    """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1; their code
+    hides that share of each text).
 
     Of those hidden, 80 % become the mask token, 10 % a random token, and 10 % stay as they are.
 

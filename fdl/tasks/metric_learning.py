@@ -125,7 +125,7 @@ def arcface(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
-    check_labels(model, splits)
+    splits = check_labels(model, splits)
     row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> Any:

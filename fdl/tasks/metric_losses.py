@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.losses import is_class
+
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 EmbeddingLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -13,7 +15,7 @@ EmbeddingLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Triplets(NamedTuple):
-    """Triplets chosen in a batch, P for each anchor.
+    """Triplets chosen in a batch, P for each anchor; distances are as the mining measures them.
 
     Attributes:
       positive: distance from the anchor to a row of its own label, `[B, P]`.
@@ -27,39 +29,52 @@ class Triplets(NamedTuple):
 
 
 Mining = Callable[[jax.Array, jax.Array, jax.Array], Triplets]
-"""`mining(distances, same, other)`, `[B, B]` each: who has an anchor's label, and who another, as bools."""
+"""`mining(squares, same, other)`, `[B, B]` each: the squared Euclidean distances; who has an anchor's label,
+and who another, as bools."""
 
 
 def distances(x: jax.Array) -> jax.Array:
     """Euclidean distances `[B, B]` of rows `[B, D]`; where one is 0, its gradient is 0 too."""
-    square = jnp.sum(jnp.square(x[:, None] - x[None, :]), axis=-1)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return _roots(squared_distances(x))
 
 
-def batch_hard(distances: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
-    """For each anchor its farthest positive and its nearest negative.
+def squared_distances(x: jax.Array) -> jax.Array:
+    """Squared Euclidean distances `[B, B]` of rows `[B, D]`."""
+    return jnp.sum(jnp.square(x[:, None] - x[None, :]), axis=-1)
 
-    Hermans et al. 2017, In Defense of the Triplet Loss for Person Re-Identification, eq. 5.
+
+def _roots(squares: jax.Array) -> jax.Array:
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def batch_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
+    """For each anchor its farthest positive and its nearest negative, by distances that are not squared.
+
+    Hermans et al. 2017, In Defense of the Triplet Loss for Person Re-Identification, eq. 5 and sec. 2
+    (on squares, embeddings collapsed).
     """
+    distances = _roots(squares)
     positive = jnp.max(distances, axis=1, where=same, initial=0.0)
     negative = jnp.min(distances, axis=1, where=other, initial=jnp.inf)
     valid = jnp.any(same, axis=1) & jnp.any(other, axis=1)
     return Triplets(positive[:, None], jnp.where(valid, negative, 0.0)[:, None], valid[:, None])
 
 
-def semi_hard(distances: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
+def semi_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
     """For each anchor and each of its positives, the nearest negative that is farther than the positive.
 
-    Schroff et al. 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering, sec. 3.2,
-    eq. 4. Where no negative is farther, the farthest of them is taken. It looks at all B³ triplets.
+    Schroff et al. 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering, eq. 1 to 4 (sec.
+    3.1 and 3.2): distances are squared, and so the margin's unit. Which of the semi-hard negatives is
+    taken, and that it is the farthest one where none is farther than the positive, is TensorFlow's
+    `triplet_semihard_loss`; the paper does not say. It looks at all B³ triplets.
     """
-    farther = other[:, None, :] & (distances[:, None, :] > distances[:, :, None])
+    farther = other[:, None, :] & (squares[:, None, :] > squares[:, :, None])
     nearest = jnp.min(
-        jnp.broadcast_to(distances[:, None, :], farther.shape), axis=2, where=farther, initial=jnp.inf
+        jnp.broadcast_to(squares[:, None, :], farther.shape), axis=2, where=farther, initial=jnp.inf
     )
-    farthest = jnp.max(distances, axis=1, where=other, initial=0.0)
+    farthest = jnp.max(squares, axis=1, where=other, initial=0.0)
     negative = jnp.where(jnp.any(farther, axis=2), nearest, farthest[:, None])
-    return Triplets(distances, negative, same & jnp.any(other, axis=1, keepdims=True))
+    return Triplets(squares, negative, same & jnp.any(other, axis=1, keepdims=True))
 
 
 def triplet(
@@ -70,19 +85,21 @@ def triplet(
     mining: Mining = batch_hard,
     margin: Number = 0.2,
 ) -> jax.Array:
-    """The mean over the chosen triplets of `max(0, margin + d(a, p) - d(a, n))`, d Euclidean.
+    """The mean over the chosen triplets of `max(0, margin + d(a, p) - d(a, n))`.
 
-    A batch without any triplet gives 0.
+    d is the Euclidean distance for `batch_hard` and its square for `semi_hard`, as in their papers. A batch
+    without any triplet gives 0.
 
     Args:
-      embeddings: `[B, D]`, compared as they are: a model may end in `fdl.models.heads.unit`.
+      embeddings: `[B, D]`, compared as they are: a model may end in `fdl.models.heads.unit`, as
+        FaceNet's, whose margin of 0.2 is for such.
       labels: integers `[B]`.
       weight: `[B]`; rows of weight 0 are in no triplet.
       mining: which triplets: `batch_hard` or `semi_hard`.
-      margin: in the embeddings' unit.
+      margin: in the unit of d.
     """
     same, other = _relations(labels, weight)
-    chosen = mining(distances(embeddings), same, other)
+    chosen = mining(squared_distances(embeddings), same, other)
     losses = jnp.maximum(margin + chosen.positive - chosen.negative, 0)
     return _mean(losses, chosen.valid)
 
@@ -108,18 +125,19 @@ def arcface(
 
     Args:
       cosines: to each class's direction, `[B, C]`, as of `fdl.models.heads.CosineHead`.
-      labels: integers `[B]`.
+      labels: integers `[B]` from 0 to C - 1; the loss of others is NaN.
       margin: in radians, added to the angle between a row and its label's direction.
       scale: factor of the cosines.
     """
-    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)
+    own = jnp.take_along_axis(cosines, labels[:, None].astype(jnp.int32), axis=1, mode="clip")
     # The sine's gradient is not finite at an angle of 0 or π: there take none.
     square = 1 - jnp.square(own)
     sine = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
     moved = own * jnp.cos(margin) - sine * jnp.sin(margin)
     mine = jnp.arange(cosines.shape[1]) == labels[:, None]
     logits = scale * jnp.where(mine, moved, cosines)
-    return jax.nn.logsumexp(logits, axis=1) - scale * moved[:, 0]
+    values = jax.nn.logsumexp(logits, axis=1) - scale * moved[:, 0]
+    return jnp.where(is_class(labels, cosines.shape[1]), values, jnp.nan)
 
 
 def _relations(labels: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from fdl.data import Augmentation, Rows, Splits
-from fdl.data.splits import parts
+from fdl.data import Augmentation, Splits
+from fdl.data.verified import verified
 from fdl.experiment import Experiment, Stopper
 from fdl.tasks.checks import check_targets
 from fdl.tasks.gradient import experiment_over
@@ -53,7 +54,7 @@ def multilabel(
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
     check_targets(model, splits)
-    _check_zero_or_one(splits)
+    splits = verified(splits, ("y",), _not_zero_or_one)
     return experiment_over(
         row_learner(
             model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2, accumulate=accumulate
@@ -83,8 +84,12 @@ def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
     }
 
 
-def _check_zero_or_one(splits: Splits) -> None:
-    for name, part in parts(splits).items():
-        y = (part.memory if isinstance(part, Rows) else part).get("y")
-        if y is not None and not ((y == 0) | (y == 1)).all():
-            raise ValueError(f"{name} labels go from {y.min()} to {y.max()}; expected only 0 and 1")
+def _not_zero_or_one(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:
+    """The `Fault` of labels that are neither."""
+    y = np.asarray(rows["y"])
+    wrong = ~((y == 0) | (y == 1)).reshape(len(y), -1).all(axis=1)
+    if not wrong.any():
+        return None
+    return int(np.argmax(wrong)), (
+        f"labels go from {y.min()} to {y.max()}; expected only 0 and 1 ({{row}} has others): change them"
+    )

@@ -42,8 +42,11 @@ def linear(time: jax.Array, *, first: ArrayLike = 0.1, last: ArrayLike = 20.0) -
 
 
 def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """cos(π t / 2) and sin(π t / 2): variances add to 1. At time 1 there is no signal, so samplers start well
-    from `predict_v` or `predict_data`, not from `predict_noise`."""
+    """cos(π t / 2) and sin(π t / 2): variances add to 1 (Salimans & Ho 2022, Progressive Distillation).
+
+    At time 1 there is no signal, so samplers start well from `predict_v` or `predict_data`, not from
+    `predict_noise`. Nichol & Dhariwal's, with an offset, is `from_betas(cosine_betas())`.
+    """
     return jnp.cos(0.5 * math.pi * time), jnp.sin(0.5 * math.pi * time)
 
 

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fdl import losses, metrics, shards
 from fdl.data import Splits
 from fdl.data.splits import prepared_row
+from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
@@ -51,7 +53,8 @@ def perceptron(
     (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
 
     Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
-    `updates` the mistakes since the start, and `update_norm` as for `gradient_learner`.
+    `updates` the share of its rows that were mistaken when their turn came (`NeuronState` counts them all),
+    and `update_norm` as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
@@ -72,6 +75,8 @@ def perceptron(
         wrong = jnp.maximum(-target * total, 0)[:, 0]
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
+    check_targets(_SUM, splits)
+    splits = verified(splits, ("y",), _not_a_side)
     learner = _online(splits, error, measures, rate=rate)
     return experiment_over(
         learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
@@ -94,8 +99,8 @@ def adaline(
     taken one after another; the rule is stable for rates below 2 over the largest of |x|² + 1.
 
     Metrics: `loss` is the mean squared error, `absolute_error` the mean absolute one, and of a step
-    `updates` the rows since the start whose error was not exactly zero, and `update_norm` as for
-    `gradient_learner`.
+    `updates` the share of its rows whose error was not exactly zero when their turn came, and `update_norm`
+    as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
@@ -145,14 +150,27 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
     def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, jax.Array]]:
         del key
         batch = shards.gathered(batch)  # each update is of one row, after that of the row before
-        rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
+        rows = dict(measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1)))
         after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
+        # What a step reports is averaged over steps: a share of rows can be, a running count cannot.
+        rows["updates"] = (after.updates - state.updates) / len(batch["x"])
         moved = jax.tree.map(jnp.subtract, after.params, state.params)
         means = {name: jnp.mean(values) for name, values in rows.items()}
-        return after, {**means, "updates": after.updates, "update_norm": optax.tree.norm(moved)}
+        return after, {**means, "update_norm": optax.tree.norm(moved)}
 
     def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
     return Learner(init, step, evaluate, ("loss", "update_norm"))
+
+
+def _not_a_side(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:
+    """The `Fault` of labels that are neither -1 nor 1: of 0, no row would be on a wrong side."""
+    y = np.asarray(rows["y"])
+    wrong = (np.abs(y) != 1).reshape(len(y), -1).any(axis=1)
+    if not wrong.any():
+        return None
+    return int(np.argmax(wrong)), (
+        f"labels go from {y.min()} to {y.max()}; expected only -1 and 1 ({{row}} has others): change them"
+    )

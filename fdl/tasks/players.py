@@ -43,6 +43,13 @@ def player_of(variables: Variables) -> State:
     return State(model_state.pop("params"), model_state, ())
 
 
+def named(player: str, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """A player's metrics under its own names; what it minimises is among them, without penalty."""
+    found = dict(found)
+    del found["loss"]
+    return {f"{player}_update_norm": found.pop("update_norm"), **found}
+
+
 def apply(model: nn.Module, player: State, inputs: Inputs, key: jax.Array) -> tuple[jax.Array, State]:
     """Outputs in training, and the player with its collections after."""
     mutable, rngs = list(player.model_state), {"dropout": rng.stream(key, "dropout")}

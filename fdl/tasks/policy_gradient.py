@@ -75,7 +75,8 @@ def _actor_critic(policy: Any, *, trace: Number, value_weight: Number, entropy_w
 
     def loss(logits: jax.Array, value: jax.Array, rows: Any) -> Mapping[str, jax.Array]:
         log_probs = jax.nn.log_softmax(logits)
-        entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+        chance = jnp.exp(log_probs)  # 0 log 0 is 0: of moves that are ruled out
+        entropy = -jnp.sum(jnp.where(chance > 0, chance * log_probs, chance), axis=-1)
         parts = {"policy_loss": policy(logits, rows), "value_loss": jnp.square(value - rows["target"])}
         total = parts["policy_loss"] + value_weight * parts["value_loss"] - entropy_weight * entropy
         return {"loss": total, "entropy": entropy, **parts}

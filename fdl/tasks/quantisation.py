@@ -1,6 +1,6 @@
 """Autoencoders by vector quantisation: learning to give inputs back through codes of a table."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -38,8 +38,8 @@ def vector_quantisation(
     codes from the (fixed) latents, plus `commitment` times that of the latents from the (fixed) codes.
     Metrics: `loss` is `-log p(x | codes)`, nats a row; `squared_error` the mean over entries of x's
     squared difference from its expectation; `commitment` the mean squared distance of an entry of a
-    latent from its code; `perplexity` that of the codes used in a batch (1: one code; K: all alike), in
-    evaluations the mean over batches, and of micro-batches theirs.
+    latent from its code; `perplexity` that of the codes used (1: one code; K: all alike) by a whole split,
+    in training the mean over (micro-)batches of what each uses, which is less.
 
     Args:
       model: a Flax module as `VQVAE`: `encode(x, train)` to `Quantised`, and `decode(z, train)`.
@@ -70,6 +70,23 @@ def vector_quantisation(
         accumulate=accumulate,
         stop=stop,
     )
+
+
+class CodeUse(NamedTuple):
+    """How often each code is used; adding the counts of all batches gives the whole split's.
+
+    Attributes:
+      counts: weight of the uses, `[K]`.
+    """
+
+    counts: jax.Array
+
+    @property
+    def value(self) -> jax.Array:
+        """The perplexity of the codes, exp(entropy) of their shares, from 1 to K, a scalar."""
+        tiny = jnp.finfo(self.counts.dtype).tiny
+        share = self.counts / jnp.maximum(jnp.sum(self.counts), tiny)
+        return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
 
 
 def quantisation_learner(
@@ -110,11 +127,11 @@ def quantisation_learner(
         means = {name: metrics.mean(values) for name, values in rows.items()}
         return metrics.mean(rows["loss"] + to_codes + commitment * to_latents), (means, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
         x, weight = batch["x"], batch["weight"]
         (quantised, outputs), _ = model.apply(variables, x, False, mutable=[], method=_decoded)
         rows = measures(outputs, x, quantised)
-        used = metrics.mean(jnp.full(len(x), perplexity(quantised, weight)), weight)
+        used = CodeUse(code_counts(quantised, weight))
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return {**means, "perplexity": used}
 
@@ -133,14 +150,16 @@ def codebook_losses(quantised: Quantised) -> tuple[jax.Array, jax.Array]:
     return jnp.sum(to_codes, axis=axes), jnp.sum(to_latents, axis=axes)
 
 
-def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
-    """exp(entropy) of how often each code is used by rows of weights `[B]`, from 1 to K, a scalar."""
+def code_counts(quantised: Quantised, weight: jax.Array) -> jax.Array:
+    """How often each code is used by rows of weights `[B]`, `[K]`."""
     rows = quantised.indices.reshape(len(weight), -1)
     each = jnp.broadcast_to(weight[:, None], rows.shape).ravel()
-    counts = jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
-    counts = shards.total(counts)
-    share = counts / jnp.maximum(jnp.sum(counts), jnp.finfo(weight.dtype).tiny)
-    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
+    return jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
+
+
+def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
+    """exp(entropy) of how often each code is used by rows of weights `[B]`, from 1 to K, a scalar."""
+    return CodeUse(shards.total(code_counts(quantised, weight))).value
 
 
 def _decoded(model: Any, x: jax.Array, train: bool) -> tuple[Quantised, jax.Array]:

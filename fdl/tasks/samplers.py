@@ -98,13 +98,27 @@ def ddim(denoise: Denoise, start: jax.Array, *, schedule: Schedule, steps: int) 
 
 
 def ancestral(
-    denoise: Denoise, start: jax.Array, key: jax.Array, *, schedule: Schedule, steps: int
+    denoise: Denoise,
+    start: jax.Array,
+    key: jax.Array,
+    *,
+    schedule: Schedule,
+    steps: int,
+    widest: bool = False,
 ) -> jax.Array:
-    """Draws each x_s from q(x_s | x_t, x_0) at the estimated x_0 (Ho et al. 2020, algorithm 2, with the
-    posterior's variance): samples `[B, ...]`. With `from_betas` of T steps and `steps=T` it is theirs."""
+    """Draws each x_s from q(x_s | x_t, x_0) at the estimated x_0: samples `[B, ...]`.
+
+    Ho et al. 2020, algorithm 2: theirs, with `from_betas` of T steps and `steps=T`. The variance is one of
+    the two of their sec. 3.2: with `widest` that of x_t given x_s (β; their results on CIFAR-10), else the
+    posterior's. Nothing is added in the last step. Their code, unlike the paper, clips x_0 to -1 to 1.
+    """
 
     def step(x: jax.Array, time: jax.Array, earlier: jax.Array) -> jax.Array:
         mean, variance = posterior(x, denoise(x, time).data, time, earlier, schedule)
+        if widest:
+            (signal, noise), (signal_s, noise_s) = schedule(time), schedule(earlier)
+            added = jnp.maximum(noise**2 - (signal / signal_s * noise_s) ** 2, 0)
+            variance = jnp.where(earlier > 0, added, variance)
         own = jax.random.fold_in(key, jnp.round(earlier * steps).astype(jnp.uint32))
         return mean + jnp.sqrt(variance) * jax.random.normal(own, x.shape, x.dtype)
 

@@ -11,6 +11,7 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
+from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -49,6 +50,7 @@ def segmentation(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
+    splits, _ = _checked(model, splits)
     learner = segmentation_learner(model, splits, optimizer, accumulate=accumulate)
     return experiment_over(
         learner,
@@ -72,7 +74,7 @@ def segmentation_learner(
     """
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
-    classes = _classes(model, splits, x)
+    _, classes = _checked(model, splits)
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
@@ -105,8 +107,14 @@ def _pixel_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str
     }
 
 
-def _classes(model: nn.Module, splits: Splits, x: jax.Array) -> int:
-    """How many classes the model has; `ValueError` unless every row of labels fits to it."""
+def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
+    """The data set, whose labels fit to the model (see `verified`), and how many classes that has.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    one = prepared_row(splits)["x"]
+    x = jnp.zeros(one.shape, one.dtype)
     init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
     shape = jax.eval_shape(init, jax.random.key(0)).shape
     expected = row_of(splits.train)
@@ -124,11 +132,9 @@ def _classes(model: nn.Module, splits: Splits, x: jax.Array) -> int:
         if not isinstance(part, Rows) and not 0 < len(part["x"]) == len(part["y"]):
             sizes = f"{len(part['x'])} rows of x and {len(part['y'])} of y"
             raise ValueError(f"{name} has {sizes}; expected as many, at least one")
-        if "y" in arrays and arrays["y"].max() >= shape[-1]:
-            raise ValueError(
-                f"{name} labels go up to {arrays['y'].max()}; expected at most {shape[-1] - 1}, as the "
-                f"model has {shape[-1]} outputs: change the outputs or the labels"
-            )
         if "y" in arrays and arrays["y"].max() < 0:
             raise ValueError(f"{name} has no labelled pixel (all are negative); expected at least one")
-    return shape[-1]
+    why = f"as the model has {shape[-1]} outputs"
+    mend = "change the outputs or the labels, or give pixels without a label (often 255) a negative number"
+    fault = outside("y", -np.inf, shape[-1] - 1, what="labels", why=why, mend=mend)
+    return verified(splits, ("y",), fault), shape[-1]

@@ -117,8 +117,10 @@ def self_play(
 
         keys = jax.random.split(rng.stream(key, "learn"), len(order))
         state, reported = jax.lax.scan(update, state, (order, keys))
-        length = jnp.sum(played.playing) / games
-        return state, {name: jnp.mean(values) for name, values in reported.items()} | {"length": length}
+        # Means over moves: a minibatch counts as much as it has moves that are being played.
+        counts = jnp.sum(rows["playing"][order], axis=1)
+        means = {name: jnp.sum(values * counts) / jnp.sum(counts) for name, values in reported.items()}
+        return state, means | {"length": jnp.sum(played.playing) / games}
 
     evaluation = {
         name: _matches(evaluation_games, first=i * evaluation_games)

@@ -1,6 +1,7 @@
 """Sequence to sequence: a model learns to give each source its target, token by token."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ from fdl import losses, metrics, rng
 from fdl.data import Splits
 from fdl.data.sentences import END, PAD
 from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
+from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.generation import Reader, generate, greedy, uncached
 from fdl.tasks.gradient import experiment_over, gradient_learner
@@ -59,6 +61,7 @@ def sequence_to_sequence(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
+    splits = _checked(model, splits)
     learner = sequence_learner(
         model, splits, optimizer, label_smoothing=label_smoothing, readers=readers, accumulate=accumulate
     )
@@ -89,7 +92,7 @@ def sequence_learner(
     """
     row = prepared_row(splits)
     x, y = (jnp.zeros(row[name].shape, row[name].dtype) for name in ("x", "y"))
-    _check(model, splits, x, y)
+    _checked(model, splits)
     length = y.shape[1]
 
     def init(key: jax.Array) -> Any:
@@ -143,8 +146,14 @@ def _real(y: jax.Array, weight: jax.Array) -> jax.Array:
     return ((y != PAD) * weight[:, None]).ravel()
 
 
-def _check(model: nn.Module, splits: Splits, x: jax.Array, y: jax.Array) -> None:
-    """`ValueError` unless every target has tokens of the model's vocabulary, and at least one."""
+def _checked(model: nn.Module, splits: Splits) -> Splits:
+    """The data set, every target of which has tokens of the model's vocabulary, and at least one.
+
+    Raises:
+      ValueError: data that does not fit together or to the model; see also `verified`.
+    """
+    one = prepared_row(splits)
+    x, y = (jnp.zeros(one[name].shape, one[name].dtype) for name in ("x", "y"))
     expected = row_of(splits.train)
     for name, part in parts(splits).items():
         row = row_of(part)
@@ -159,18 +168,19 @@ def _check(model: nn.Module, splits: Splits, x: jax.Array, y: jax.Array) -> None
     shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
     if len(shape) != 3 or shape[:2] != list(y.shape):
         raise ValueError(f"the model's outputs for one row have shape {shape}; expected {[*y.shape, 'V']}")
-    for name, part in parts(splits).items():
-        arrays = part.memory if isinstance(part, Rows) else part
-        if "y" in arrays:
-            _check_tokens(name, arrays["y"], shape[2])
+    return verified(splits, ("y",), functools.partial(_wrong_target, vocabulary=shape[2]))
 
 
-def _check_tokens(name: str, y: np.ndarray, vocabulary: int) -> None:
-    if y.min() < 0 or y.max() >= vocabulary:
-        raise ValueError(
-            f"{name} targets have tokens from {y.min()} to {y.max()}; expected 0 to {vocabulary - 1}, as the "
-            f"model has {vocabulary} outputs: change the outputs or the targets"
+def _wrong_target(rows: Mapping[str, np.ndarray], *, vocabulary: int) -> tuple[int, str] | None:
+    """The `Fault` of targets with other tokens, or none."""
+    y = np.asarray(rows["y"])
+    strange = ((y < 0) | (y >= vocabulary)).any(axis=1)
+    if strange.any():
+        return int(np.argmax(strange)), (
+            f"targets have tokens from {y.min()} to {y.max()}; expected 0 to {vocabulary - 1}, as the "
+            f"model has {vocabulary} outputs ({{row}} has others): change the outputs or the targets"
         )
-    empty = np.flatnonzero((y == PAD).all(axis=1))
-    if empty.size:
-        raise ValueError(f"{name} target {empty[0]} is all padding ({PAD}); expected at least one token")
+    empty = (y == PAD).all(axis=1)
+    if empty.any():
+        return int(np.argmax(empty)), f"target of {{row}} is all padding ({PAD}); expected at least one token"
+    return None

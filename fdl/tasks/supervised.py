@@ -61,7 +61,7 @@ def classification(
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
-    check_labels(model, splits)
+    splits = check_labels(model, splits)
 
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.cross_entropy(logits, labels, label_smoothing=label_smoothing)

@@ -9,10 +9,12 @@ import jax
 from fdl import tree
 from fdl.bucket import Folder, folder
 from fdl.experiment import Experiment, State
+from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.parallel.spread import host_copy
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
+from fdl.train.identity import of_experiment
 from fdl.train.loop import Saving, Watch, execute, restored
 from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
@@ -43,7 +45,7 @@ def fit(
     key: jax.Array,
     *,
     directory: Folder | str | None = None,
-    identity: Mapping[str, Any] | None = None,
+    restart: bool = False,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
@@ -56,7 +58,7 @@ def fit(
       key: the run's root key, as `jax.random.key(seed)`; `scan` with the same key is the same run.
       directory: where checkpoints and rows go, a local path or a bucket's (`"s3://BUCKET/NAME"`); `None`
         keeps all in memory.
-      identity: JSON-able data that says which run the directory holds.
+      restart: move what the directory holds aside and begin anew; nothing is deleted.
       mesh: over how many devices rows (`data`, `fsdp`), parameters (`fsdp`) and hidden units (`tensor`)
         are split, as `{"data": 4}`; by measured speed if not given.
       strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
@@ -64,13 +66,13 @@ def fit(
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory is none, holds another run or is in use, or the mesh does not fit the
-        devices or the batches.
+      ValueError: the directory is none, holds another run (of other code, data or key) or is in use, or the
+        mesh does not fit the devices or the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     names = metric_names(experiment)
-    with _opened(experiment, key, directory, identity, mesh, strategy, watch) as (place, program, members):
+    with _opened(experiment, key, directory, restart, mesh, strategy, watch) as (place, program, members):
         outcome = execute(
             program,
             members,
@@ -90,7 +92,6 @@ def state_at(
     step: int,
     *,
     directory: Folder | str | None = None,
-    identity: Mapping[str, Any] | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
 ) -> State:
@@ -104,8 +105,7 @@ def state_at(
       key: the run's root key.
       step: updates, from 0 to `experiment.steps`.
       directory: the run's, from whose nearest checkpoint before it goes on; from the start if None.
-      identity: as it was given to `fit`.
-      mesh: likewise.
+      mesh: as it was given to `fit`.
       strategy: likewise.
 
     Raises:
@@ -113,7 +113,7 @@ def state_at(
     """
     if not 0 <= step <= experiment.steps:
         raise ValueError(f"step is {step}; expected one from 0 to the run's {experiment.steps}")
-    with _opened(experiment, key, directory, identity, mesh, strategy, Watch()) as (place, program, members):
+    with _opened(experiment, key, directory, False, mesh, strategy, Watch()) as (place, program, members):
         members = program.place(members)
         done, carry = restored(program, members, place, until=step)
         if done < step:
@@ -128,7 +128,7 @@ def _opened(
     experiment: Experiment,
     key: jax.Array,
     directory: Folder | str | None,
-    identity: Mapping[str, Any] | None,
+    restart: bool,
     mesh: Mapping[str, int] | None,
     strategy: Strategy,
     watch: Watch,
@@ -138,9 +138,14 @@ def _opened(
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
-    with held(place, {"key": jax.random.key_data(key).tolist(), **(identity or {})}):
+    identity = agreed(lambda: _identity(experiment, key)) if place else {}
+    with held(place, identity, restart=restart, say=watch.say):
         work = Work(
             lambda _: experiment, experiment, [()], key[None], arrays_of(experiment), experiment.steps
         )
         _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
         yield place, program, stack_members([()], key[None], pad_to=1)
+
+
+def _identity(experiment: Experiment, key: jax.Array) -> dict[str, Any]:
+    return {"key": jax.random.key_data(key).tolist(), **of_experiment(experiment)}

@@ -21,6 +21,9 @@ from fdl.bucket import Folder, in_bucket, move, put, read_all, remove
 from fdl.parallel.hosts import agreed
 from fdl.serialization import differences
 
+_SHOWN = 8
+"""So many differences are listed."""
+
 
 def write_atomically(path: Folder, text: str) -> None:
     """Writes a file so that a reader, or a crash, sees the old text or the new, never a part."""
@@ -106,13 +109,20 @@ def _keep_part(name: str, part: bytes, keep: Callable[[Mapping[str, Any]], bool]
     return kept
 
 
-def claim(directory: Folder, identity: Mapping[str, Any], *, restart: bool = False) -> None:
+def claim(
+    directory: Folder,
+    identity: Mapping[str, Any],
+    *,
+    restart: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Makes a folder that of one piece of work, or finds that it is already.
 
     Args:
       directory: the folder.
-      identity: JSON-able data that says what the work is.
+      identity: JSON-able data that says what the work is; other `versions` in it are said, and no other work.
       restart: move what is there aside (to `<folder>.1`, ...) and begin anew; nothing is deleted.
+      say: told of other versions, one line.
 
     Raises:
       ValueError: the folder holds other work; the message lists each difference.
@@ -126,16 +136,38 @@ def claim(directory: Folder, identity: Mapping[str, Any], *, restart: bool = Fal
     if found is None:
         write_json(path, dict(identity))
         return
-    changes = differences(found, json.loads(json.dumps(dict(identity))))
+    check_same(directory, found, identity)
+    newer = differences(found.get("versions", {}), identity.get("versions", {}))
+    if newer:
+        say(f"begun with other versions ({'; '.join(newer)}): what is finished is kept as it is")
+
+
+def check_same(directory: Folder, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Whether a folder with the identity `old` may hold work of the identity `new`.
+
+    Raises:
+      ValueError: it may not; the message lists what differs.
+    """
+    parts = (
+        {k: v for k, v in one.items() if k != "versions"} for one in (old, json.loads(json.dumps(dict(new))))
+    )
+    changes = differences(*parts)
     if changes:
+        more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         raise ValueError(
-            f"{directory} holds another run ({'; '.join(changes)}); "
-            "choose another directory, or move it aside with --restart"
+            f"{directory} holds another run ({'; '.join(changes[:_SHOWN])}{more}); "
+            "choose another directory, or move it aside with --restart (restart=True)"
         )
 
 
 @contextlib.contextmanager
-def held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool = False) -> Iterator[None]:
+def held(
+    directory: Folder | None,
+    identity: Mapping[str, Any],
+    *,
+    restart: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
     """Claims a folder, and keeps other processes out while it lasts; the system gives it back at the end.
 
     Of several processes of one program the first does it for all. `None` is no folder, and nothing is done.
@@ -146,16 +178,18 @@ def held(directory: Folder | None, identity: Mapping[str, Any], *, restart: bool
     """
     with contextlib.ExitStack() as stack:
         if directory:
-            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart)))
+            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart, say=say)))
         yield
 
 
 @contextlib.contextmanager
-def _locked(directory: Folder, identity: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
+def _locked(
+    directory: Folder, identity: Mapping[str, Any], *, restart: bool, say: Callable[[str], None]
+) -> Iterator[None]:
     if restart and directory.exists():  # what is in use is not moved away
         with _lock(directory):
             pass
-    claim(directory, identity, restart=restart)
+    claim(directory, identity, restart=restart, say=say)
     with _lock(directory):
         yield
 

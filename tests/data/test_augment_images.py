@@ -1,16 +1,18 @@
 """Geometry and colours: exact on hand-made images, else as Pillow and SciPy have them."""
 
+import colorsys
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image, ImageEnhance
+from PIL import Image
 from scipy import stats
 
 from fdl.data.augment_images import (
     _blurred,
-    _recoloured,
     _stretched,
     affine,
     colour_jitter,
@@ -18,9 +20,10 @@ from fdl.data.augment_images import (
     random_resized_crop,
     warp,
 )
-from tests.data.test_augment import batch_of, x_of
+from fdl.data.operations import brighten, contrast, saturate, turn_hue
+from tests.data.test_augment import KEY, batch_of, x_of
 
-WARP, STRETCHED, RECOLOURED = jax.jit(warp), jax.jit(_stretched), jax.jit(_recoloured)
+WARP, STRETCHED = jax.jit(warp), jax.jit(_stretched)
 
 
 @pytest.mark.parametrize("turns", range(-5, 6))
@@ -113,27 +116,46 @@ def test_random_boxes_have_the_area_and_the_ratio():
     assert 0.49 < (wide / high).min() < 0.55 and 1.85 < (wide / high).max() < 2.01
 
 
-@pytest.mark.parametrize(
-    ("factors", "enhance"),
-    [
-        ((0.6, 1.0, 1.0), lambda image: ImageEnhance.Brightness(image).enhance(0.6)),
-        ((1.0, 0.5, 1.0), lambda image: ImageEnhance.Contrast(image).enhance(0.5)),
-        ((1.0, 1.4, 1.0), lambda image: ImageEnhance.Contrast(image).enhance(1.4)),
-        ((1.0, 1.0, 0.3), lambda image: ImageEnhance.Color(image).enhance(0.3)),
-        ((1.0, 1.0, 1.7), lambda image: ImageEnhance.Color(image).enhance(1.7)),
-    ],
-)
-def test_colours_are_pillows(factors, enhance):
-    image = batch_of(size=1, dtype=np.uint8, shape=(30, 20, 3))["x"][0]
-    got = np.asarray(RECOLOURED(jnp.asarray(image), jnp.array(factors)))
-    wanted = np.asarray(enhance(Image.fromarray(image)))
-    assert np.abs(got.astype(int) - wanted).max() <= 1  # Pillow rounds greys and drops fractions
-
-
 def test_jitter_draws_from_its_ranges():
     batch = {"x": np.full((2000, 1, 1, 3), 100.0, np.float32)}
-    x = x_of(colour_jitter(brightness=0.3, contrast=0.0, saturation=0.0), batch)
+    x = x_of(colour_jitter(brightness=0.3, contrast=0.0, saturation=0.0, hue=0.0), batch)
     assert stats.kstest(x[:, 0, 0, 0], stats.uniform(70, 60).cdf).pvalue > 1e-4
+    red = {"x": np.tile(np.array([1, 0, 0], np.float32), (2000, 1, 1, 1))}
+    x = x_of(colour_jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.1), red)
+    turns = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in x[:, 0, 0]]
+    assert stats.kstest((np.array(turns, float) + 0.5) % 1, stats.uniform(0.4, 0.2).cdf).pvalue > 1e-4
+
+
+def test_jitter_does_all_four_in_any_order():
+    """Each row is what one of the 24 orders makes of it by the row's factors."""
+    rows, orders = 500, jnp.array(list(itertools.permutations(range(4))))
+    image = np.random.default_rng(0).integers(60, 256, (3, 3, 3)).astype(np.uint8)
+    jitter = colour_jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
+    made = x_of(jitter, {"x": np.tile(image, (rows, 1, 1, 1))})
+
+    def by_order(key, order):
+        factors = jnp.array([0.6, 0.6, 0.6, -0.4]) + 0.8 * jax.random.uniform(key, (2, 4))[0]
+        x = jnp.asarray(image, jnp.float32)
+        for place in range(4):
+            ways = (brighten, contrast, saturate, turn_hue)
+            x = jnp.select([order[place] == n for n in range(4)], [ways[n](x, factors[n]) for n in range(4)])
+            x = jnp.clip(x, 0, 255)
+        return jnp.round(x)
+
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(rows, dtype=jnp.uint32))
+    wanted = jax.jit(jax.vmap(jax.vmap(by_order, (None, 0)), (0, None)))(keys, orders)
+    near = np.abs(np.asarray(wanted) - made[:, None]).max(axis=(2, 3, 4)) <= 1
+    assert near.any(axis=1).all()
+    sure = near[near.sum(axis=1) == 1]  # of others, no clipping tells brightness's place
+    assert len(sure) > 50
+    for place, which in itertools.product((0, 3), range(4)):
+        assert sure[:, np.asarray(orders[:, place]) == which].any(), "each of the four comes first, and last"
+
+
+def test_jitter_clips_bytes_after_each_change():
+    white = {"x": np.full((50, 1, 1, 3), 255, np.uint8)}
+    x = x_of(colour_jitter(brightness=1.0, contrast=0.0, saturation=0.0, hue=0.1), white)
+    assert x.max() == 255 and x.min() < 200
 
 
 def test_greys_are_pillows_at_the_rate():

@@ -49,6 +49,7 @@ def test_the_area_is_how_often_a_positive_is_above_a_negative():
         (lambda: f1([], []), "with at least one row"),
         (lambda: roc_auc(np.ones(3), np.ones(3)), "class 0 has 3 of 3 rows"),
         (lambda: roc_auc(np.ones((4, 3)), np.array([0, 1, 1, 0])), "class 2 has 0 of 4 rows"),
+        (lambda: roc_auc(np.ones((3, 2)), np.array([0, 1, 2])), "labels go from 0 to 2; expected 0 to 1"),
         (lambda: roc_auc(np.array([0.0, np.nan]), np.array([0, 1])), "expected finite scores"),
         (lambda: roc_auc(np.ones(3), np.ones(2)), r"scores have shape \[3\] and labels \[2\]"),
     ],

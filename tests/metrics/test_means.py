@@ -39,6 +39,14 @@ def test_rows_that_are_not_numbers_are_wrong():
     np.testing.assert_array_equal(top_k_accuracy(np.full((1, 3), np.nan), np.array([0]), k=3), [0.0])
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("label", [-1, 3, 200])
+def test_a_label_of_no_class_is_neither_right_nor_wrong(label, k):
+    logits, labels = LOGITS[:2, :3], np.array([label, 1])
+    assert np.isnan(accuracy(logits, labels)).tolist() == [True, False]
+    assert np.isnan(top_k_accuracy(logits, labels, k=k)).tolist() == [True, False]
+
+
 def test_no_places_are_refused():
     with pytest.raises(ValueError, match="k is 0; expected at least 1"):
         top_k_accuracy(LOGITS, LABELS, k=0)

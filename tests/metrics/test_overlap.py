@@ -42,3 +42,12 @@ def test_batches_add_up_and_places_without_weight_do_not_count():
     seen = weight > 0
     wanted = jaccard_score(TRUE[seen], SAID[seen], average=None)
     np.testing.assert_allclose(whole.by_class, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_of_no_class_makes_all_not_a_number_unless_its_weight_is_zero(label):
+    true, weight = TRUE.copy(), np.ones(TRUE.shape)
+    true[0, 0, 0] = label
+    assert np.isnan(overlap(SAID, true, weight, classes=4).value)
+    weight[0, 0, 0] = 0
+    assert np.isfinite(overlap(SAID, true, weight, classes=4).value)

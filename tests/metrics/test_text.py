@@ -98,6 +98,7 @@ def test_word_errors_by_hand(said, true, rate):
 
 def test_perplexity_of_a_uniform_choice():
     assert perplexity(math.log(50)) == pytest.approx(50)
+    assert perplexity(1e4) == math.inf
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdl.models.diffusion import Condition as OurCondition
-from fdl.models.diffusion import DiffusionMLP, DiffusionUNet, time_waves
+from fdl.models.condition import Condition as OurCondition
+from fdl.models.condition import ddpm_waves, time_waves
+from fdl.models.diffusion import DiffusionMLP, DiffusionUNet, ddpm_unet
 from fdl.models.dit import DiT, from_patches, place_waves, to_patches
 from fdl.models.norms import group_norm
 
@@ -188,14 +189,14 @@ def size(model, shape):
 @pytest.mark.parametrize(
     ("model", "shape", "published"),
     [
-        (DiffusionUNet(norm=functools.partial(group_norm, groups=32)), (1, 32, 32, 3), 35.7),
+        (ddpm_unet(), (1, 32, 32, 3), 35.746307),  # of the authors' checkpoint for CIFAR-10
         (DiT(classes=1000), (1, 32, 32, 4), 33),
         (DiT(width=768, heads=12, classes=1000), (1, 32, 32, 4), 130),
     ],
     ids=["ddpm-cifar10", "dit-s/2", "dit-b/2"],
 )
 def test_published_sizes(model, shape, published):
-    digits = 1 if isinstance(published, float) else 0
+    digits = 6 if isinstance(published, float) else 0
     assert round(size(model, shape) / 1e6, digits) == published
 
 
@@ -230,6 +231,33 @@ def test_time_waves():
     np.testing.assert_allclose(time_waves(jnp.asarray(TIME), 8), waves(8), atol=1e-4)
     with pytest.raises(ValueError, match="the width of the time's embedding is 3; expected an even number"):
         time_waves(jnp.asarray(TIME), 3)
+
+
+def test_ddpm_waves_are_those_of_its_code():
+    half, t = 4, np.array([0, 1, 250, 999])
+    rates = np.exp(np.arange(half) * -(np.log(10000) / (half - 1)))
+    wanted = np.concatenate([np.sin(t[:, None] * rates), np.cos(t[:, None] * rates)], axis=1)
+    np.testing.assert_allclose(ddpm_waves(jnp.asarray(t / 1000), 8), wanted, atol=2e-4)
+
+
+def test_the_ddpm_unet_starts_and_drops_as_the_papers():
+    model = ddpm_unet((32, 64), attention=(False, True))
+    x, time = jnp.zeros((1, 8, 8, 3)), jnp.zeros(1)
+    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), x, time))["params"]
+    kernel = params["ConditionedBlock_2"]["first"]["kernel"]  # from 32 to 64 channels
+    bound = np.sqrt(3 / (9 * (32 + 64) / 2))
+    assert 0.99 * bound < np.abs(kernel).max() < bound
+    np.testing.assert_allclose(np.var(kernel), bound**2 / 3, rtol=0.05)
+    dropped = set()
+
+    def seen(call, args, kwargs, context):
+        if type(context.module).__name__ == "Dropout":
+            dropped.add(float(context.module.rate))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(seen):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), x, time))
+    assert dropped == {0.1, 0.0}  # in blocks; of attention weights there is none
 
 
 def test_patches_and_back():

@@ -61,7 +61,23 @@ def test_scanned_layers_start_different_and_at_the_initializers_scale():
         ]
     )
     assert len(np.unique(kernel[:, 0, 0])) == 40
-    np.testing.assert_allclose(kernel.std(axis=(1, 2)), 1 / 8, rtol=0.1)  # lecun_normal: variance 1/64
+    np.testing.assert_allclose(kernel.std(axis=(1, 2)), 2**0.5 / 8, rtol=0.1)  # He's: variance 2/64
+
+
+@pytest.mark.parametrize(
+    ("activation", "widths", "given", "gain"),
+    [
+        (nn.relu, (64,), None, 2),
+        (nn.tanh, (64,), None, 1),
+        (nn.relu, (), None, 1),
+        (nn.relu, (64,), nn.initializers.lecun_normal, 1),
+    ],
+)
+def test_relu_starts_as_he_says_and_the_rest_as_lecun(activation, widths, given, gain):
+    model = MLP(widths, 300, activation, initializer=given)
+    params = unbox(model.init(jax.random.key(0), jnp.zeros((1, 64))))["params"]
+    for kernel in (leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2):
+        np.testing.assert_allclose(np.var(kernel) * 64, gain, rtol=0.1)
 
 
 def test_each_scanned_layer_draws_its_own_mask():

@@ -1,5 +1,7 @@
 """Mixed precision: what is kept, what computes, and that it learns the same."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,3 +88,158 @@ def test_it_learns_as_float32_does():
 
     model = models.MLP((64,), 10)
     assert accuracy(models.MixedPrecision(model)) == pytest.approx(accuracy(model), abs=0.02)
+
+
+SMALL = {"width": 8, "layers": 1, "heads": 2}
+TEXT = np.array([[1, 2, 3, 4], [3, 5, 1, 1]], np.int32)
+PIXELS = np.linspace(-1.5, 1.5, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8, 1)
+X, Y = PIXELS[:, 0, :, 0], np.array([0, 2], np.int32)
+UNIT, LABELLED = {"x": np.abs(X) % 1}, {"x": X, "y": Y}
+SPECTRAL = models.MLPDiscriminator((4,), weight=models.spectral_norm)
+MLP = models.MLP((4,), 3)
+
+
+def mixed_task(task, model, part, *more, **options):
+    return task(models.MixedPrecision(model), data.Splits(part, part, part), *more, steps=1, **options)
+
+
+def game(made, judge, **options):
+    splits, judge = data.Splits(LABELLED, LABELLED, LABELLED), models.MixedPrecision(judge)
+    made, sgd = models.MixedPrecision(made), optax.sgd(0.1)
+    return tasks.adversarial(made, judge, splits, sgd, sgd, steps=1, latent=2, batch_size=2, **options)
+
+
+def translated(model):
+    readers = tasks.generation.cached
+    part = {"x": TEXT, "y": TEXT}
+    return mixed_task(tasks.sequence_to_sequence, model, part, optax.sgd(0.1), readers=readers)
+
+
+def taught(task, model, part, **options):
+    return mixed_task(task, model, part, optax.sgd(0.1), **options)
+
+
+TASKS = {
+    "classification": lambda: taught(tasks.classification, MLP.clone(norm=batch_norm, dropout=0.1), LABELLED),
+    "segmentation": lambda: taught(
+        tasks.segmentation, models.UNet(3, (3, 4)), {"x": PIXELS, "y": np.ones((2, 8, 8), int)}
+    ),
+    "detection": lambda: taught(
+        tasks.detection,
+        models.Detector(2, (2,), layers=1),
+        {"x": PIXELS, "boxes": np.full((2, 1, 4), [1, 1, 5, 5], np.float32), "labels": np.ones((2, 1), int)},
+    ),
+    "ctc": lambda: taught(
+        tasks.ctc,
+        models.AcousticModel(6, channels=2, widths=(3,)),
+        {"x": PIXELS[..., 0], "length": np.array([8, 7]), "y": np.ones((2, 1), np.int32)},
+        stride=2,
+    ),
+    "density": lambda: taught(
+        tasks.conditional_density,
+        models.MixtureDensity(MLP, targets=2, components=2),
+        {"x": X, "y": X[:, :2]},
+    ),
+    "reconstruction": lambda: taught(
+        tasks.reconstruction,
+        models.Autoencoder(MLP, models.MLP((4,), 8)),
+        UNIT,
+        penalty=functools.partial(tasks.l1_penalty, factor=0.1),
+    ),
+    "variational": lambda: taught(
+        tasks.variational, models.VAE(models.MLP((4,), 4), models.MLP((4,), 8)), UNIT, samples=2
+    ),
+    "quantisation": lambda: taught(
+        tasks.vector_quantisation,
+        models.VQVAE(MLP, models.VectorQuantiser(4, 0.9), models.MLP((4,), 8), width=2),
+        UNIT,
+    ),
+    "diffusion": lambda: taught(
+        tasks.diffusion, models.DiT(2, 8, 1, 2, classes=3), {"x": PIXELS, "y": Y}, label_dropout=0.1
+    ),
+    "contrastive": lambda: taught(
+        tasks.contrastive,
+        models.WithHead(MLP, models.MLP((4,), 3)),
+        LABELLED,
+        augment=data.gaussian_noise(scale=0.1),
+    ),
+    "clip": lambda: taught(
+        tasks.clip, models.DualEncoder(MLP, models.MLP((4,), 3), 3), {"x": X, "y": X}, batch_size=2
+    ),
+    "metric learning": lambda: taught(tasks.metric_learning, MLP, LABELLED),
+    "arcface": lambda: taught(tasks.arcface, models.WithHead(MLP, models.CosineHead(3)), LABELLED),
+    "language": lambda: taught(
+        tasks.language_modelling, models.gpt2(9, length=4, **SMALL), {"x": TEXT, "y": TEXT}
+    ),
+    "masked language": lambda: taught(
+        tasks.masked_language_modelling,
+        models.MaskedLanguageModel(models.bert(9, length=4, **SMALL)),
+        {"x": TEXT},
+        mask_token=8,
+        vocabulary=8,
+    ),
+    "recurrent encoder and decoder": lambda: translated(models.Seq2Seq(9, 9, 4)),
+    "t5": lambda: translated(models.t5(9, width=8, layers=1, heads=2, head_width=4, hidden=8)),
+    "adversarial": lambda: game(models.MLPGenerator((4,), (8,), norm=batch_norm), SPECTRAL),
+    "adversarial with labels": lambda: game(
+        models.Conditional(models.MLPGenerator((4,), (8,)), 3),
+        models.Conditional(SPECTRAL, 3),
+        conditional=True,
+        penalty=1.0,
+    ),
+    "self-play": lambda: tasks.self_play(
+        tasks.games.tic_tac_toe(),
+        models.MixedPrecision(models.PolicyValue(models.BoardTower(4, 1), 9, hidden=4)),
+        tasks.reinforce(),
+        optax.sgd(0.1),
+        {"random": tasks.games.uniform},
+        steps=1,
+        moves=9,
+        games=2,
+        evaluation_games=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_takes_it_and_keeps_float32(name):
+    """A step and an evaluation, of which only shapes and types are computed."""
+    experiment = TASKS[name]()
+    learner, source = experiment.learner, experiment.train
+    batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), KEY)
+    state = jax.eval_shape(learner.init, KEY)
+    following, values = jax.eval_shape(learner.step, state, batch, KEY)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), following) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), state
+    )
+    test = experiment.evaluation["test"]
+    batch = jax.eval_shape(test.batch, test.arrays, jnp.int32(0), KEY)
+    values = [values, jax.eval_shape(learner.evaluate, state, batch)]
+    floats = [leaf for leaf in jax.tree.leaves([state, values]) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert floats and all(leaf.dtype == jnp.float32 for leaf in floats)
+
+
+@pytest.mark.parametrize("model", [models.gpt2(9, length=6, **SMALL), models.Seq2Seq(9, 9, 4)])
+def test_a_cache_gives_the_text_that_reading_all_again_gives(model):
+    source = None if isinstance(model, models.LanguageModel) else jnp.asarray(TEXT)
+    mixed = models.MixedPrecision(model)
+    variables = mixed.init(KEY, *([] if source is None else [source]), jnp.asarray(TEXT))
+
+    prompt = jnp.asarray(TEXT[:, :2])
+
+    def text(reader):
+        reader, choose = reader(mixed, variables, source), tasks.generation.greedy
+        return jax.jit(lambda: tasks.generation.generate(reader, prompt, KEY, length=4, choose=choose))()
+
+    np.testing.assert_array_equal(text(tasks.generation.cached), text(tasks.generation.uncached))
+
+
+def test_times_are_not_rounded():
+    """1000 times a time is an angle: one of bfloat16 would be wrong by turns."""
+    model = models.DiffusionMLP((8,))
+    mixed, x = models.MixedPrecision(model), jnp.ones((2, 3))
+    times = jnp.array([0.7001, 0.7012])  # one number in bfloat16
+    variables = mixed.init(KEY, x, times)
+    params = jax.tree.map(jnp.ones_like, variables["params"])
+    out = mixed.apply({"params": params}, x, times)
+    assert np.abs(out[0] - out[1]).max() > 0

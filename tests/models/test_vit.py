@@ -1,12 +1,15 @@
 """The vision transformer against Hugging Face's, and its published size."""
 
+import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fdl.models.norms import layer_norm
 from fdl.models.vit import vision_transformer
 from tests.models import hf_reference
 from tests.models.parameters import drawn
@@ -17,20 +20,33 @@ pytestmark = pytest.mark.slow  # minutes of compiling
 SMALL: Any = {"size": 8, "patch": 4, "width": 16, "layers": 2, "heads": 4, "hidden": 24}
 
 
-def test_it_agrees():
+@pytest.mark.parametrize("epsilon", [1e-6, 0.1])
+def test_it_agrees(epsilon):
     options = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
-    module = hugging_face(
-        "ViTForImageClassification", "ViTConfig", image_size=8, patch_size=4, num_labels=3, **options
-    )
+    options |= {"image_size": 8, "patch_size": 4, "num_labels": 3, "layer_norm_eps": epsilon}
+    module = hugging_face("ViTForImageClassification", "ViTConfig", **options)
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
     theirs = {"pixel_values": np.moveaxis(np.asarray(x), -1, 1)}
-    assert_agrees(vision_transformer(3, **SMALL), (x,), module, theirs, hf_reference.vit(2))
+    own: Any = {} if epsilon == 1e-6 else {"norm": functools.partial(layer_norm, epsilon=epsilon)}
+    assert_agrees(vision_transformer(3, **SMALL, **own), (x,), module, theirs, hf_reference.vit(2))
 
 
 def test_the_published_number_of_parameters():
     image = jnp.zeros((1, 224, 224, 3))
     shapes = jax.eval_shape(lambda: vision_transformer().init(jax.random.key(0), image))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 86_567_656
+
+
+def test_it_starts_as_the_authors_code():
+    model = vision_transformer(3, **(SMALL | {"width": 64}))
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+    params = nn.unbox(params)
+    np.testing.assert_array_equal(params["head"]["kernel"], 0)
+    np.testing.assert_array_equal(params["first"], 0)
+    query = params["transformer"]["layer_0"]["attention"]["query"]["kernel"]
+    bound = np.sqrt(6 / 128)
+    assert 0.99 * bound < np.abs(query).max() < bound
+    np.testing.assert_allclose(np.std(params["patches"]["kernel"]), 48**-0.5, rtol=0.1)
 
 
 def test_patches_are_told_apart_by_their_places_alone():

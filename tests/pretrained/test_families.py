@@ -59,6 +59,14 @@ CASES = {
         pretrained.load_gpt2, "GPT2Model", "GPT2Config", GPT, (TOKENS,), TEXT, "GPT2LMHeadModel"
     ),
     "vit": Case(pretrained.load_vit, "ViTForImageClassification", "ViTConfig", VIT, (IMAGES,), PIXELS),
+    "vit of another epsilon": Case(
+        pretrained.load_vit,
+        "ViTForImageClassification",
+        "ViTConfig",
+        VIT | {"layer_norm_eps": 0.05},
+        (IMAGES,),
+        PIXELS,
+    ),
     "basic resnet": Case(
         load_resnet,
         "ResNetForImageClassification",

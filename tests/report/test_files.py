@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
+from fdl.cells import column, identities
 from fdl.report import write
 from tests.report.examples import crossed, example, lost, single, verdict
 
@@ -46,6 +48,30 @@ def test_a_field_of_mixed_types_comes_back_as_text(tmp_path: Path):
         "c": None,
         "d": "3",
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "stored"),
+    [
+        ((None, 1, 3), (None, 1, 3)),
+        ((None, True, False), (None, True, False)),
+        ((None, 0.5, 2.0), (None, 0.5, 2.0)),
+        ((None, "a", "b"), (None, "a", "b")),
+        ((1, 2, 3), (1, 2, 3)),
+        ((1, 1.0, True, None), ("1", "1.0", "True", None)),
+        ((None,), (None,)),
+    ],
+    ids=str,
+)
+def test_values_come_back_by_pandas_and_by_pyarrow(values, stored, tmp_path: Path):
+    arms = {f"arm {i}": {"x": value} for i, value in enumerate(values)}
+    result = example(arms, seeds=1, evaluations=1)
+    lost = pd.DataFrame({"arm": list(arms), "seed": 1, "step": 5, "metric": "train/loss"})
+    frame, lost = (table.assign(x=column(values)) for table in (result.frame, lost))
+    write(dataclasses.replace(result, frame=frame, failures=lost), None, tmp_path)
+    for name in ("results.parquet", "failures.parquet"):
+        assert identities(pd.read_parquet(tmp_path / name)["x"]) == identities(stored)
+        assert identities(pyarrow.parquet.read_table(tmp_path / name)["x"].to_pylist()) == identities(stored)
 
 
 def test_an_older_report_is_replaced(tmp_path: Path):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -100,7 +101,9 @@ def test_comparisons_of_several_metrics_and_baselines():
     assert cells["seeds needed"] == ("5", "≥ 1000000")
     assert cells["says"] == ("supported", "refuted")
     _, columns = tables.comparisons(verdict(other))
-    assert "dropped" not in by_name(columns)
+    assert not {"dropped", "failed", "baseline failed"} & {*by_name(columns)}
+    _, columns = tables.comparisons(verdict(other._replace(failed=3)))
+    assert by_name(columns)["failed"] == ("3",)
 
 
 def test_configs_are_split_into_what_is_shared_and_what_differs():
@@ -116,3 +119,13 @@ def test_programs_leave_out_what_no_program_tells():
     rows = [{"arms": ["a", "b", "c", "d"], "members": 3}, {"arms": ["e"], "members": 1}]
     assert by_name(tables.programs(rows)) == {"arms": ("a to d (4 arms)", "e"), "members": ("3", "1")}
     assert tables.programs([]) == ()
+
+
+def test_missing_values_are_counted_beside_the_mean_of_the_others():
+    result = single()
+    frame = pd.concat([result.frame.assign(seed=seed) for seed in range(3)])
+    metric = result.metrics[0]
+    frame.loc[frame["seed"] == 1, metric] = np.nan
+    columns = by_name(tables.results(dataclasses.replace(result, frame=frame)))
+    assert columns[metric][0].endswith(" (1 missing)")
+    assert "missing" not in columns[result.metrics[1]][0]

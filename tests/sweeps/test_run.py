@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,10 +17,10 @@ import pytest
 
 import fdl
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, forecast, grid, stored, sweep
+from fdl.sweeps import Progress, forecast, grid, program_of, stored, sweep, zip_
 from fdl.train import Saving, choose, early_stopping
 from tests.driver import in_use
-from tests.toy import Config, experiment
+from tests.toy import Config, arrays, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
@@ -171,7 +172,7 @@ def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
     code = f"""
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, grid, sweep
-from tests.toy import Config, experiment
+from tests.toy import Config, arrays, experiment
 space = grid(Config(), lr=(0.01, 0.05), seeds=3)
 result = sweep(experiment, space, workdir={str(tmp_path)!r}, progress=Progress(say=print))
 result.frame.to_parquet({str(tmp_path / "frame.parquet")!r})
@@ -242,28 +243,85 @@ def test_a_field_that_is_a_column_is_refused():
         sweep(lambda config: experiment(Config()), grid(Bad()))
 
 
+LABELS = arrays()
+
+
 def test_a_directory_of_another_experiment_is_refused(tmp_path):
-    sweep(experiment, SPACE, workdir=tmp_path, source="a = 1\n")
-    with pytest.raises(ValueError, match=r"source.*a = 1.*a = 2.*--restart"):
-        sweep(experiment, SPACE, workdir=tmp_path, source="a = 2\n")
+    one = grid(Config(steps=5), seeds=1)
+    first = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
+    with pytest.raises(ValueError, match=r"every: 5 -> 4\).*--restart"):
+        sweep(functools.partial(experiment, every=4), one, workdir=tmp_path)
+    again = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
+    pd.testing.assert_frame_equal(first.frame, again.frame, check_exact=True)
+
+
+def test_other_data_under_the_same_code_is_refused(tmp_path):
+    one = grid(Config(steps=5), seeds=1)
+    path = tmp_path / "labels.npy"
+    np.save(path, LABELS["y"])
+
+    def build(config):
+        built = experiment(config)
+        return built._replace(train=built.train._replace(arrays={**LABELS, "y": np.load(path)}))
+
+    sweep(build, one, workdir=tmp_path / "here")
+    np.save(path, LABELS["y"][::-1])
+    with pytest.raises(ValueError, match=r"data\.train\.arrays\.y: 'float32\[96\] \w+' -> 'float32\[96\]"):
+        sweep(build, one, workdir=tmp_path / "here")
+    moved = sweep(build, one, workdir=tmp_path / "here", restart=True)
+    assert (tmp_path / "here.1" / "identity.json").exists() and len(moved.last()) == 1
 
 
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
-    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
+    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path)
-    with in_use(tmp_path, {"source": ""}), pytest.raises(ValueError, match="in use"):
+    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path, restart=True)
     assert len(sweep(experiment, SPACE, workdir=tmp_path).last()) == 12
 
 
 def test_stored_reads_and_trains_nothing(tmp_path, compiled):
     with pytest.raises(ValueError, match="no finished run"):
-        stored(experiment, SPACE, workdir=tmp_path, source="")
+        stored(experiment, SPACE, workdir=tmp_path)
     result = sweep(experiment, SPACE, workdir=tmp_path)
     begun = len(compiled)
-    again = stored(experiment, SPACE, workdir=tmp_path, source="")
+    again = stored(experiment, SPACE, workdir=tmp_path)
     pd.testing.assert_frame_equal(result.frame, again.frame, check_exact=True)
     assert len(compiled) == begun
+
+
+@fdl.config
+class Mixed:
+    kind: int | float | bool | None = None
+    made: Callable | None = None
+    widths: tuple[Any, ...] = ()
+
+
+def mixed(config):
+    """Trains otherwise for each of None, 1, 1.0 and True."""
+    power = ("None", "1", "1.0", "True").index(repr(config.kind)) + 1
+    return experiment(Config(power=power, steps=4), every=4)
+
+
+def test_values_that_python_or_pandas_calls_equal_are_trained_and_kept_apart(tmp_path):
+    space = zip_(Mixed(), kind=(None, 1, 1.0, True), made=(jax.numpy.tanh, None, None, None), widths=[
+        (1,), (True,), (1.0,), ()
+    ])  # fmt: skip
+    trained, read = (
+        sweep(mixed, space, workdir=tmp_path),
+        stored(mixed, space, workdir=tmp_path, source=""),
+    )
+    pd.testing.assert_frame_equal(trained.frame, read.frame, check_exact=True)
+    for result in (trained, read):
+        assert [repr(value) for value in result.frame["kind"]] == ["None", "1", "1.0", "True"]
+        assert list(result.frame["widths"]) == ["(1,)", "(True,)", "(1.0,)", "()"]
+        assert result.frame["test/loss"].nunique() == 4
+        assert [result.where(kind=value).frame["arm"].item() for value in (None, 1, 1.0, True)] == list(
+            result.frame["arm"]
+        )
+        assert result.where(made=None).frame["kind"].tolist() == [1, 1.0, True]
+        assert result.where(made=jax.numpy.tanh, widths=(1,)).frame["kind"].tolist() == [None]
+        assert set(result.table()["kind"].map(repr)) == {"None", "1", "1.0", "True"}
 
 
 def test_the_best_value_is_chosen_on_one_metric_and_failures_are_never_chosen():

@@ -1,10 +1,15 @@
 """Sweeps are lists of trials."""
 
+import functools
+from collections.abc import Callable
+
+import jax
 import numpy as np
 import pytest
 import scipy.stats
 
-from fdl.sweeps import ablate, choice, grid, log_uniform, sample, uniform, zip_
+import fdl
+from fdl.sweeps import Sweep, Trial, ablate, choice, grid, log_uniform, sample, uniform, zip_
 from tests.toy import Config
 
 
@@ -91,6 +96,12 @@ def test_one_config_has_one_name():
     (lambda: grid(Config(), lr=(-1.0,)), "at least 0"),
     (lambda: grid(Config(), seeds=0), "seeds is 0"),
     (lambda: grid(Config(), seeds=(-1,)), "seeds is"),
+    (lambda: grid(Config(), seeds=(0, True)), "seeds is or has True"),
+    (lambda: grid(Config(), seeds=(0.0,)), "seeds is or has 0.0"),  # pyright: ignore
+    (lambda: grid(Config(), seeds=(0, 2**32)), "4294967296 would be the same run as 0.*to 4294967295"),
+    (lambda: grid(Config(), seeds=(2**63 + 5,)), "would be the same run as 5"),
+    (lambda: grid(Config()).with_seeds((2**32,)), "the same run as 0"),
+    (lambda: Sweep((Trial("run", Config(), 2**64),)), "the same run as 0"),
     (lambda: zip_(Config(), lr=(1.0, 2.0), power=(1,)), "different numbers"),
     (lambda: sample(Config(), n=0, lr=uniform(0, 1)), "n is 0"),
     (lambda: log_uniform(0.0, 1.0), "0 < low"),
@@ -101,3 +112,42 @@ def test_one_config_has_one_name():
 def test_bad_spaces_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@fdl.config
+class Mixed:
+    clip: int | float | bool | None = None
+    make: Callable = np.tanh
+
+
+def test_values_that_python_calls_equal_are_arms_of_their_own():
+    space = grid(Mixed(), clip=(1, True, 1.0, None)) + grid(Mixed(), clip=(2, 0.1 + 0.2, 0.3))
+    assert arms(space) == [
+        "clip=1", "clip=True", "clip=1.0", "clip=None", "clip=2", "clip=0.30000000000000004", "clip=0.3",
+    ]  # fmt: skip
+    assert len({jax.tree.structure(trial.config) for trial in space.trials}) == 7
+
+
+def test_two_functions_of_one_name_are_refused():
+    def tanh(x):
+        return x
+
+    for make in (
+        lambda: grid(Mixed(), make=(np.tanh, tanh)),
+        lambda: zip_(Mixed(), make=(np.tanh, tanh), clip=(1, 2)),
+        lambda: grid(Mixed(clip=1), make=(np.tanh,)) + grid(Mixed(clip=2), make=(tanh,), clip=(2,)),
+        lambda: grid(Mixed(), make=(lambda x: x, lambda x: -x)),
+    ):
+        with pytest.raises(ValueError, match="two values of 'make' are both called"):
+            make()
+    given = [functools.partial(np.clip, a_min=low) for low in (0, 1)]
+    assert arms(grid(Mixed(), make=given)) == ["make=clip(a_min=0)", "make=clip(a_min=1)"]
+
+
+@pytest.mark.parametrize("seeds", [np.arange(3), (0, 2**32 - 1), np.int64(3)])
+def test_seeds_may_be_numpys(seeds):
+    found = [trial.seed for trial in grid(Config(), seeds=seeds).trials]
+    assert found == list(range(3) if np.ndim(seeds) == 0 else np.asarray(seeds).tolist())
+    assert {type(seed) for seed in found} == {int}
+    keys = {tuple(jax.random.key_data(jax.random.key(seed)).tolist()) for seed in found}
+    assert len(keys) == len(found)

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +107,45 @@ def test_the_posterior_is_ddpms():
         expected = np.sqrt(b) * beta[i - 1] * data + np.sqrt(alpha[i - 1]) * (1 - b) * x
         np.testing.assert_allclose(mean, expected / (1 - a), rtol=1e-9)
         np.testing.assert_allclose(variance, (1 - b) / (1 - a) * beta[i - 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("widest", [False, True])
+def test_ancestral_steps_have_ddpms_variances(widest):
+    """From x = 0 with x_0 estimated as 0 a step of two adds only its noise; the last adds none."""
+    start, schedule = jnp.zeros((20_000, 1)), from_betas(jnp.array([0.1, 0.3]))
+    seen = []
+
+    def denoise(x, time):
+        jax.debug.callback(lambda x: seen.append(np.var(x)), x)
+        return Estimate(jnp.zeros_like(x), jnp.zeros_like(x))
+
+    found = ancestral(denoise, start, jax.random.key(0), schedule=schedule, steps=2, widest=widest)
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+    bar = 0.9 * 0.7
+    wanted = 0.3 if widest else 0.3 * (1 - 0.9) / (1 - bar)  # β_2, or its posterior's
+    np.testing.assert_allclose(max(seen), wanted, rtol=0.05)
+
+
+def test_times_are_those_that_were_asked_for():
+    seen = []
+
+    class Watching(nn.Module):
+        @nn.compact
+        def __call__(self, x, time, label=None, train=False):
+            jax.debug.callback(lambda time: seen.append(np.asarray(time)), time)
+            return x * self.param("scale", nn.initializers.ones, ())
+
+    experiment = diffusion(Watching(), SPLITS, optax.sgd(0.1), steps=1, batch_size=512, times=4)
+    learner = experiment.learner
+    state = learner.init(jax.random.key(0))
+    jax.block_until_ready(learner.step(state, batch_of(experiment.train), jax.random.key(1)))
+    jax.effects_barrier()
+    values, counts = np.unique(seen[-1], return_counts=True)
+    np.testing.assert_array_equal(values, [0.25, 0.5, 0.75, 1.0])
+    assert counts.min() > 80  # of 128 each
+    with pytest.raises(ValueError, match="times is 0; expected at least 1"):
+        diffusion(DiffusionMLP((4,)), SPLITS, optax.sgd(0.1), steps=1, times=0)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -299,7 +339,7 @@ def test_the_loss_is_the_squared_error_at_hidden_labels_too():
         ({"x": SPLITS.train["x"] * 100}, {}, "train x has a root mean square of .*; expected about 1"),
         ({"x": np.float32(np.nan) * SPLITS.train["x"]}, {}, "train x is not finite"),
         ({"x": SPLITS.train["x"].astype(np.uint8)}, {}, r"validation has rows .* expected those of train"),
-        ({"y": SPLITS.train["y"] - 1}, {"label_dropout": 0.1}, "train labels begin at -1"),
+        ({"y": SPLITS.train["y"] - 1}, {"label_dropout": 0.1}, "train labels go from -1 to"),
         ({}, {"steps": 0}, "steps is 0"),
     ],
 )

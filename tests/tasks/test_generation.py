@@ -21,7 +21,6 @@ from fdl.tasks.generation import (
     sampling,
     temperature,
     top_k,
-    top_p,
     uncached,
 )
 from tests.models.parameters import drawn
@@ -119,52 +118,6 @@ def test_a_text_that_is_over_stays_so():
     for a, b in zip(np.asarray(free[:, 2:]), np.asarray(ended[:, 2:]), strict=True):
         first = np.append(np.flatnonzero(a == 4), len(a))[0]
         np.testing.assert_array_equal(b, np.where(np.arange(len(a)) > first, 4, a))
-
-
-LOGITS = jnp.log(jnp.array([[0.1, 0.4, 0.05, 0.3, 0.15], [0.2, 0.2, 0.2, 0.2, 0.2]]))
-
-
-def support(filtered):
-    return [set(np.flatnonzero(np.isfinite(row))) for row in np.asarray(filtered)]
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(1, [{1}, {0}]), (3, [{1, 3, 4}, {0, 1, 2}]), (9, [set(range(5))] * 2)]
-)
-def test_top_k_keeps_exactly_k(count, expected):
-    kept = top_k(count)(LOGITS)
-    assert support(kept) == expected
-    np.testing.assert_array_equal(kept[jnp.isfinite(kept)], LOGITS[jnp.isfinite(kept)])
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [
-        (0.0, [{1}, {0}]),
-        (0.39, [{1}, {0, 1}]),
-        (0.41, [{1, 3}, {0, 1, 2}]),
-        (0.69, [{1, 3}, {0, 1, 2, 3}]),
-        (0.84, [{1, 3, 4}, set(range(5))]),
-        (1.0, [set(range(5))] * 2),
-    ],
-)
-def test_top_p_keeps_the_fewest_that_have_the_share(share, expected):
-    assert support(jax.jit(lambda p: top_p(p)(LOGITS))(share)) == expected
-
-
-def test_samples_follow_the_filtered_distribution():
-    keys = jax.random.split(jax.random.key(0), 4000)
-    for filters, expected in (
-        ((), [0.1, 0.4, 0.05, 0.3, 0.15]),
-        ((temperature(0.5),), np.square([0.1, 0.4, 0.05, 0.3, 0.15])),
-        ((top_k(3),), [0, 0.4, 0, 0.3, 0.15]),
-        ((top_p(0.6),), [0, 0.4, 0, 0.3, 0]),
-    ):
-        drawn = jax.jit(jax.vmap(lambda key, f=filters: sampling(*f)(LOGITS[:1], key)))(keys)
-        expected = np.asarray(expected) / np.sum(expected)
-        found = np.bincount(np.ravel(drawn), minlength=5) / len(keys)
-        assert (found[expected == 0] == 0).all()
-        np.testing.assert_allclose(found, expected, atol=5 * 0.5 / np.sqrt(len(keys)))
 
 
 def scored(name, prompt, length, end):

@@ -237,7 +237,15 @@ def broken(**columns):
     [
         (
             lambda: modelling(splits=broken(y=np.full((700, T), V))),
-            r"test y has tokens from 7 to 7; expected 0 to 6",
+            r"test tokens of y go from 7 to 7; expected 0 to 6, as the model has 7 \(row 0 has 7\)",
+        ),
+        (
+            lambda: modelling(splits=broken(mask=np.zeros((700, T)))),
+            r"test mask is 0 everywhere; expected at least one place that counts",
+        ),
+        (
+            lambda: modelling(splits=broken(mask=np.full((700, T), -1.0))),
+            r"test mask weights go from -1.0 to -1.0; expected at least 0",
         ),
         (
             lambda: modelling(splits=broken(x=np.zeros((700, T)))),
@@ -257,8 +265,14 @@ def broken(**columns):
             ),
             "mask_token is 8 and vocabulary 7; expected tokens of the model, which has 8",
         ),
+        (
+            lambda: masked_language_modelling(
+                MASKED, texts(), optax.sgd(0.1), mask_token=7, vocabulary=7, rate=0.0, steps=1
+            ),
+            "rate is 0.0; expected above 0",
+        ),
     ],
-    ids=["range", "floats", "shape", "mask", "token"],
+    ids=["range", "empty mask", "negative mask", "floats", "shape", "mask", "token", "rate"],
 )
 def test_data_that_does_not_fit_is_told(make, message):
     with pytest.raises(ValueError, match=message):

@@ -55,9 +55,20 @@ def slow_triplets(x, labels, hard):
 def test_triplets_and_their_loss_are_those_of_loops(mining, seed):
     x = embeddings(seed=seed)
     chosen, d = slow_triplets(x, LABELS, mining is batch_hard), lengths(x)
+    d = d if mining is batch_hard else d**2  # as in the papers
     expected = np.mean([max(0, 0.7 + d[a, p] - d[a, n]) for a, p, n in chosen])
     value = triplet(jnp.asarray(x), jnp.asarray(LABELS), jnp.ones(9), mining=mining, margin=0.7)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_semi_hard_by_hand():
+    """One anchor's positive at 1 and negatives at 0.5, 1.2 and 3: the squares are 1, 0.25, 1.44 and 9."""
+    x = jnp.array([[0.0], [1.0], [-0.5], [-1.2], [-3.0]])
+    same, other = np.zeros((2, 5, 5), bool)
+    same[0, 1] = other[0, 2] = other[0, 3] = other[0, 4] = True
+    found = semi_hard(jnp.square(x - x.T), jnp.asarray(same), jnp.asarray(other))
+    np.testing.assert_allclose(found.positive[0, 1], 1.0)
+    np.testing.assert_allclose(found.negative[0, 1], 1.44, rtol=1e-6)
 
 
 @pytest.mark.parametrize("mining", [batch_hard, semi_hard])
@@ -67,7 +78,14 @@ def test_loss_and_gradient_agree_with_torch(mining):
     index = np.array(slow_triplets(x, LABELS, mining is batch_hard)).T
     theirs = torch.tensor(x, requires_grad=True)
     # Theirs adds eps to each coordinate's difference; in float64 one of 1e-12 is not seen.
-    loss = torch.nn.TripletMarginLoss(margin=0.7, eps=1e-12)(*(theirs.double()[i] for i in index))
+    anchor, positive, negative = (theirs.double()[i] for i in index)
+    if mining is batch_hard:
+        loss = torch.nn.TripletMarginLoss(margin=0.7, eps=1e-12)(anchor, positive, negative)
+    else:
+        square = lambda a, b: (a - b).square().sum(-1)  # noqa: E731
+        loss = torch.nn.TripletMarginWithDistanceLoss(distance_function=square, margin=0.7)(
+            anchor, positive, negative
+        )
     loss.backward()
     ours = lambda x: triplet(x, jnp.asarray(LABELS), jnp.ones(9), mining=mining, margin=0.7)  # noqa: E731
     value, grads = jax.jit(jax.value_and_grad(ours))(jnp.asarray(x))

@@ -11,6 +11,7 @@ from flax.core.meta import unbox
 from fdl.data import Splits
 from fdl.models.neurons import Neuron
 from fdl.tasks.perceptron import adaline, perceptron
+from fdl.train import scan
 from tests.tasks.test_supervised import evaluated
 
 pytestmark = pytest.mark.slow  # minutes of compiling
@@ -54,15 +55,24 @@ def test_updates_are_scikit_learns_row_by_row():
     mistakes = 0
     for row in range(40):
         score = x[row] @ reference.coef_[0] + reference.intercept_[0] if row else 0.0
-        mistakes += y[row] * score <= 0
+        mistaken = y[row] * score <= 0
+        mistakes += mistaken
         reference.partial_fit(x[row : row + 1], y[row : row + 1], classes=[-1.0, 1.0])
         batch = {"x": x[row : row + 1], "y": y[row : row + 1]}
         state, metrics = step(state, batch, jax.random.key(0))
         w, b = weights(state)
         np.testing.assert_allclose(w, reference.coef_[0], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(b, reference.intercept_, rtol=1e-5, atol=1e-6)
-        assert metrics["updates"] == mistakes
+        assert metrics["updates"] == mistaken and state.updates == mistakes
     assert 0 < mistakes < 40
+
+
+def test_what_is_averaged_over_steps_is_the_share_of_mistaken_rows():
+    x, y = separable(0)
+    experiment = perceptron(splits(x, y), steps=6, batch_size=5, evaluate_every=3)
+    state, rows = jax.jit(lambda key: scan(experiment, key))(jax.random.key(0))
+    assert 0 < state.updates < 30
+    np.testing.assert_allclose(np.sum(rows.metrics["train/updates"]) * 3 * 5, state.updates, rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

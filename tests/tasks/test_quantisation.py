@@ -14,7 +14,7 @@ from fdl import data
 from fdl.models import MLP
 from fdl.models.autoencoder import StridedConvs, TransposedConvs
 from fdl.models.vq import VQVAE, Quantised, VectorQuantiser
-from fdl.tasks.quantisation import codebook_losses, perplexity, vector_quantisation
+from fdl.tasks.quantisation import CodeUse, code_counts, codebook_losses, perplexity, vector_quantisation
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
 pytestmark = pytest.mark.slow  # minutes of compiling
@@ -55,6 +55,18 @@ def test_perplexity_is_of_the_weighted_use():
         perplexity(found, jnp.array([1.0, 1.0, 0.0])), np.exp(entropy([1, 3])), rtol=1e-6
     )
     np.testing.assert_allclose(perplexity(found, jnp.ones(3)), np.exp(entropy([1, 3, 2])), rtol=1e-6)
+
+
+def test_the_perplexity_of_a_split_is_not_the_mean_of_its_batches():
+    def used(*codes):
+        column = jnp.asarray(codes, jnp.int32)[:, None]
+        vectors = jnp.zeros((len(codes), 1, 1))
+        return code_counts(Quantised(vectors, vectors, column, jnp.zeros((5, 1))), jnp.ones(len(codes)))
+
+    first, second = CodeUse(used(0, 0)), CodeUse(used(3, 3))
+    assert first.value == second.value == 1.0
+    whole = jax.tree.map(jnp.add, first, second)
+    np.testing.assert_allclose(whole.value, 2.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("decay", [None, 0.95])

@@ -155,7 +155,7 @@ GOOD = {"x": np.ones((2, 3), np.int32), "y": np.ones((2, 4), np.int32)}
     ("broken", "message"),
     [
         ({"y": GOOD["y"] * 9}, "train targets have tokens from 9 to 9; expected 0 to 5, as the model has 6"),
-        ({"y": np.stack([GOOD["y"][0], GOOD["y"][0] * 0])}, r"train target 1 is all padding \(0\)"),
+        ({"y": np.stack([GOOD["y"][0], GOOD["y"][0] * 0])}, r"train target of row 1 is all padding \(0\)"),
         (
             {"y": GOOD["y"].astype(np.float32)},
             "train has rows .*float32.*; expected those of train, with int",

@@ -11,6 +11,7 @@ import fdl
 from fdl.experiment import Best, Experiment, Learner, Source
 from fdl.metrics import Mean
 from fdl.parallel.plan import Plan
+from fdl.report import tables
 from fdl.sweeps import grid, sweep
 from fdl.train import choose, early_stopping, fit, scan
 
@@ -57,6 +58,7 @@ def test_each_member_reports_its_own_best_state(plan, plans, monkeypatch):
     assert final["test/state"].to_dict() == {2.0: 2, 7.0: 7, 12.0: 10}, "the test metrics are that state's"
     assert result.table()["test/loss"].tolist() == [0, 0, 2]
     assert len(result.frame) == 30, "the curve is whole"
+    assert tables.caption(result).startswith("Evaluation of each run's best state by validation/loss")
 
 
 def test_the_state_of_a_run_is_its_best_one():

@@ -14,6 +14,7 @@ import pytest
 from fdl.experiment import Best
 from fdl.train import Interrupted, Saving, Watch, fit, state_at
 from fdl.train.checkpoint import open_checkpoints
+from fdl.train.identity import of_experiment
 from tests.driver import in_use
 from tests.toy import Config, experiment
 from tests.train.test_member import KEY, nan_after, same
@@ -172,20 +173,28 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
 
 
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
-    with (
-        in_use(tmp_path, {"key": jax.random.key_data(KEY).tolist()}),
-        pytest.raises(ValueError, match="in use by another process"),
-    ):
+    held = {"key": jax.random.key_data(KEY).tolist(), **of_experiment(experiment(Config()))}
+    with in_use(tmp_path, held), pytest.raises(ValueError, match="in use by another process"):
         fit(experiment(Config()), KEY, directory=str(tmp_path))
     assert fit(experiment(Config()), KEY, directory=str(tmp_path)).end["status"] == "finished"
 
 
 def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_path):
-    fit(experiment(Config()), KEY, directory=tmp_path, identity={"lr": 0.05, "depth": 2})
-    with pytest.raises(ValueError, match=r"lr: 0.05 -> 0.1; depth: 2 -> 3.*--restart"):
-        fit(experiment(Config()), KEY, directory=tmp_path, identity={"lr": 0.1, "depth": 3})
+    """Another learning rate, other labels, fewer steps, another key: from Python, without being asked."""
+    built = experiment(Config())
+    fit(built, KEY, directory=tmp_path)
+    others = built.train._replace(arrays={**built.train.arrays, "y": -built.train.arrays["y"]})
+    for other, words in [
+        (experiment(Config(lr=0.1)), r"lr: 0.05 -> 0.1.*--restart"),
+        (built._replace(train=others), r"train\.arrays\.y: 'float32\[96\]"),
+        (built._replace(steps=20), "steps: 40 -> 20"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            fit(other, KEY, directory=tmp_path)
     with pytest.raises(ValueError, match="key"):
-        fit(experiment(Config()), jax.random.key(9), directory=tmp_path, identity={"lr": 0.05, "depth": 2})
+        fit(built, jax.random.key(9), directory=tmp_path)
+    fit(built._replace(steps=20), KEY, directory=tmp_path, restart=True)
+    assert (tmp_path.parent / f"{tmp_path.name}.1").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,50 @@
+"""Where a report goes: what one set of trials gave never replaces what another did.
+
+The file's own sweep has its report in the directory itself, and so has what is reported there first. Reports
+of other trials (`--seeds`, `--grid`, a field's flag, an earlier `SWEEP`) are in `reports/<mark>/`, though the
+runs themselves are shared.
+"""
+
+from typing import Any
+
+from fdl.bucket import Folder, in_bucket, move
+from fdl.serialization import digest, to_json
+from fdl.sweeps import Sweep
+from fdl.train.folder import read_json, write_json
+
+_FILES = ("report.html", "results.parquet", "failures.parquet", "figures", "trials.json")
+
+
+def place(directory: Folder, space: Sweep, *, own: bool) -> Folder:
+    """The folder for the report of some trials; what an earlier one holds there is moved to its own place.
+
+    Args:
+      directory: where the runs are.
+      space: the trials.
+      own: whether they are all that the file itself asks for.
+
+    Raises:
+      OSError: the directory cannot be written.
+    """
+    told = _told(space)
+    before = read_json(directory / "trials.json")
+    taken = before is not None and before["mark"] != told["mark"]
+    folder = directory / "reports" / told["mark"] if taken and not own else directory
+    if before and taken and own:
+        _move(directory, directory / "reports" / before["mark"])
+    write_json(folder / "trials.json", told)
+    return folder
+
+
+def _told(space: Sweep) -> dict[str, Any]:
+    trials = sorted(([t.arm, t.seed, to_json(t.config)] for t in space.trials), key=repr)
+    arms = list(dict.fromkeys(trial.arm for trial in space.trials))
+    return {"mark": digest(trials), "arms": arms, "seeds": sorted({trial.seed for trial in space.trials})}
+
+
+def _move(directory: Folder, target: Folder) -> None:
+    if not in_bucket(target):
+        target.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        if (directory / name).exists() and not (target / name).exists():
+            move(directory / name, target / name)

@@ -1,0 +1,47 @@
+"""The trials that a command line asks for, and whether they are the file's own."""
+
+from typing import Any
+
+from fdl.cli.flags import function_text
+from fdl.sweeps import Sweep, grid
+
+
+def space_of(
+    config: type, sweep: Sweep | None, changed: dict[str, Any], columns: dict[str, Any], seeds: int | None
+) -> Sweep:
+    """The trials of a command line: the file's sweep or `--grid`, with the given fields and seeds.
+
+    Raises:
+      ValueError: the file has no sweep and no grid was given, a value is out of bounds, or a field is given
+        one value by its flag and several by the sweep or the grid.
+    """
+    twice = [name for name in changed if name in columns]
+    if twice:
+        flag = twice[0].replace("_", "-")
+        raise ValueError(f"--{flag} and --grid.{flag} contradict each other; give one of them")
+    if columns:
+        return grid(config(), seeds=1 if seeds is None else seeds, **columns).with_fields(**changed)
+    if sweep is None:
+        raise ValueError("the file has no SWEEP; give it one, or values to try: --grid.<field> VALUE VALUE")
+    for name, value in changed.items():
+        there = list(dict.fromkeys(getattr(trial.config, name) for trial in sweep.trials))
+        if len(there) > 1:
+            flag, shown = name.replace("_", "-"), ", ".join(map(_word, there[:5]))
+            raise ValueError(
+                f"--{flag} {_word(value)} contradicts the file's SWEEP, which varies {name} ({shown}); "
+                f"leave it out, or give the values to try: --grid.{flag} VALUE VALUE"
+            )
+    sweep = sweep.with_fields(**changed)
+    return sweep.with_seeds(seeds) if seeds is not None else sweep
+
+
+def is_judged(own: Sweep | None, space: Sweep) -> bool:
+    """Whether a claim about the file's `own` sweep may be judged on trials: the same arms, all its seeds."""
+    if own is None:
+        return False
+    arms = ({trial.arm: trial.config for trial in one.trials} for one in (own, space))
+    return set(own.trials) <= set(space.trials) and next(arms) == next(arms)
+
+
+def _word(value: Any) -> str:
+    return function_text(value) if callable(value) else str(value)

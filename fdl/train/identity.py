@@ -1,0 +1,116 @@
+"""Which run a directory holds: what its experiment means, and the data that it reads.
+
+What decides the numbers of a sweep is told in two parts: `of_program`, the code and the values that every run
+shares, and `of_structure`, what belongs to a static structure: its own functions, its data, its steps.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fdl.configs import is_config, traced_fields, values
+from fdl.experiment import Experiment, Source
+from fdl.identity import Meaning, meaning, versions
+from fdl.serialization import digest
+from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, sources_of
+
+_SETTINGS = (
+    "jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable_x64", "jax_numpy_dtype_promotion",
+    "jax_random_seed_offset", "jax_threefry_partitionable",
+)  # fmt: skip
+"""What of JAX's own configuration decides numbers."""
+
+
+def of_program(build: Build, config: type) -> dict[str, Any]:
+    """What all runs of an experiment share: the code and the values that it reaches, and JAX's settings.
+
+    Args:
+      build: the function `experiment`.
+      config: the class of its configs.
+
+    Returns:
+      JSON-able. `seen` is whether all of it could be described; `versions` are of the libraries, to be
+      recorded and not compared.
+    """
+    found = meaning({"experiment": build, "config": config})
+    return {**_told(found), "seen": not found.unseen, "versions": versions(found.packages)}
+
+
+def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
+    """What the runs of one static structure share beside the program; JSON-able.
+
+    The experiment is looked at with the traced fields at their defaults, so that it is the same whichever
+    runs of the structure are asked for.
+
+    Args:
+      build: the function `experiment`.
+      config: of any of the runs.
+      seen: whether all of the program could be described. Where something could not, the program as it is
+        lowered for the compiler stands for it.
+    """
+    config = _with_defaults(config)
+    own = meaning({name: value for name, value in values(config).items() if callable(value)})
+    experiment = build(config)
+    data = {split: _data(source) for split, source in sources_of(experiment).items()}
+    found = meaning({**data, "experiment": experiment})
+    told = {split: found.values[split] for split in data}
+    lowered = {} if seen and not own.unseen else {"program": digest(_lowered(build, config, experiment))}
+    return {
+        "functions": {
+            "code": own.code,
+            "values": {k: v for k, v in own.values.items() if not isinstance(v, str)},
+        },
+        "data": told,
+        "constants": sorted(words for words in found.arrays if words not in repr(told)),
+        "steps": experiment.steps,
+        "evaluate_every": experiment.evaluate_every,
+        **lowered,
+    }
+
+
+def of_experiment(experiment: Experiment) -> dict[str, Any]:
+    """What an experiment that is built already means, with all that its functions close over; JSON-able."""
+    found = meaning({"experiment": experiment})
+    program = {"program": digest(_lowered(lambda _: experiment, (), experiment))} if found.unseen else {}
+    return {**_told(found), **program, "versions": versions(found.packages)}
+
+
+def _told(found: Meaning) -> dict[str, Any]:
+    settings = {name: str(getattr(jax.config, name, None)) for name in _SETTINGS}
+    return {"code": found.code, "values": found.values, "settings": settings}
+
+
+def _data(source: Source) -> dict[str, Any]:
+    """What a source reads. Where functions that fetch cannot be described, two batches stand for the rest."""
+    about = {"arrays": source.arrays, "batches": source.batches}
+    if source.fetch is None:
+        return about
+    rows = source.fetch if source.identity is None else source.identity
+    if not meaning({"rows": rows}).unseen:
+        return {**about, "rows": rows}
+    steps = sorted({0, source.batches - 1})
+    return {**about, "read": [source.fetch(step, np.zeros(2, np.uint32), slice(None)) for step in steps]}
+
+
+def _with_defaults(config: Any) -> Any:
+    if not is_config(type(config)):
+        return config
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    traced = {name: defaults[name] for name in traced_fields(type(config))}
+    known = {name: value for name, value in traced.items() if value is not dataclasses.MISSING}
+    return dataclasses.replace(config, **known)
+
+
+def _lowered(build: Build, config: Any, experiment: Experiment) -> str:
+    """A run's start, step and evaluation as the compiler gets them, with the arrays that they close over."""
+
+    def whole(traced: Any, arrays: Mapping[str, Any]) -> Any:
+        run = Member(traced, jax.random.key(0), jnp.bool_(True))
+        carry = init(build, run)
+        return evaluate(build, run, arrays, advance_once(build, run, arrays, carry))
+
+    return jax.jit(whole).lower(config, arrays_of(experiment)).as_text()

@@ -1,0 +1,151 @@
+"""Writes the tables of docs/statistics.md, from the line that begins with "Made on" to the end.
+
+uv run python -m tests.stats.write_tables
+"""
+
+import datetime
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fdl.stats.comparison import Criterion, _seeds_needed
+from fdl.stats.words import missed
+from tests.stats.simulation import (
+    BEYOND,
+    HELD,
+    MIXED,
+    Family,
+    above,
+    all_supported,
+    common_baseline,
+    draw,
+    failing,
+    students,
+    within,
+)
+
+SWEEPS = 4_000
+PAIRS = (5, 8, 10, 16, 20, 30)
+FILE = Path(__file__).parents[2] / "docs" / "statistics.md"
+
+
+def table(corner: str, columns: Sequence[object], rows: Iterable[tuple[object, Sequence[str]]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {corner} | " + " | ".join(map(str, columns)) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows]
+    return "\n".join(lines)
+
+
+def percent(*found: np.ndarray | np.bool) -> str:
+    """As "4.3 / 0.1"."""
+    return " / ".join(f"{100 * one.mean():.1f}" for one in found)
+
+
+def errors(families: Sequence[Family], rule: Callable[[np.ndarray], np.ndarray]) -> str:
+    """Wrong conclusions towards either side, by family and pairs."""
+
+    def cell(family: Family, n: int) -> str:
+        differences = draw(family, n, SWEEPS)
+        return percent(rule(differences), rule(-differences))
+
+    return table(
+        "wrong to the side whose tail is short / long, %",
+        PAIRS,
+        ((family.name, [cell(family, n) for n in PAIRS]) for family in families),
+    )
+
+
+def power(arms: int) -> str:
+    """How often all arms, which differ alike from the baseline, are found; Student's t of one in brackets."""
+    count = SWEEPS // 2 // arms  # so many arms in all
+
+    def cell(effect: float, n: int) -> str:
+        differences = common_baseline(effect, arms, n, count)
+        by_t = f" ({percent(students(differences[:, 0]))})" if arms == 1 else ""
+        return percent(all_supported(differences)) + by_t
+
+    effects = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+    return table("effect, d_z", PAIRS, ((effect, [cell(effect, n) for n in PAIRS]) for effect in effects))
+
+
+def seeds() -> str:
+    """The seeds needed, and how often so many end SUPPORTED."""
+
+    def cell(effect: float, arms: int) -> str:
+        n = _seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, arms))
+        differences = common_baseline(effect, arms, n, min(1_000, 50_000 // n // arms))
+        return f"{n}: {percent(all_supported(differences))}"
+
+    counts = (1, 2, 4, 10)
+    return table(
+        "effect, d_z; arms:",
+        counts,
+        ((effect, [cell(effect, arms) for arms in counts]) for effect in (0.5, 0.7, 1.0, 1.5, 2.5)),
+    )
+
+
+def failures() -> str:
+    """Arms of whose runs some fail, against a baseline."""
+    kinds = {
+        "both alike, 20 % of either fail": (0.2, 0.2, 0.0),
+        "both alike, 50 % of either fail": (0.5, 0.5, 0.0),
+        "10 standard deviations better, 5 % fail": (0.05, 0.0, 10.0),
+        "10 standard deviations better, 20 % fail": (0.2, 0.0, 10.0),
+        "10 standard deviations better, 50 % fail": (0.5, 0.0, 10.0),
+        "alike, 50 % of the baseline's fail": (0.0, 0.5, 0.0),
+    }
+
+    def cell(n: int, arm: float, baseline: float, gap: float) -> str:
+        differences = failing(n, SWEEPS, arm=arm, baseline=baseline, gap=gap)
+        return percent(above(differences), above(-differences))
+
+    rows = ((name, [cell(n, *kind) for n in PAIRS]) for name, kind in kinds.items())
+    return table("SUPPORTED / REFUTED, %", PAIRS, rows)
+
+
+def holm_errors() -> str:
+    """Any of several arms, each against its own baseline, wrongly found."""
+
+    def cell(family: Family, arms: int, n: int) -> str:
+        return percent(above(draw(family, n, arms * 2_000), arms=arms).reshape(-1, arms).any(axis=1))
+
+    families = (HELD[0], HELD[4], HELD[5])
+    rows = ((f"{f.name}, {a} arms", [cell(f, a, n) for n in PAIRS]) for f in families for a in (4, 10))
+    return table("any wrong to the side whose tail is short, %", PAIRS, rows)
+
+
+def document() -> str:
+    """The part of the file that is made here."""
+    shares = ", ".join(f"{n}: {100 * missed(n):.0f} %" for n in PAIRS)
+    today = datetime.datetime.now(datetime.UTC).date()
+    parts = [
+        f"Made on {today} by `uv run python -m tests.stats.write_tables`: {SWEEPS:,} sweeps a cell "
+        "(standard error 0.3 % at 5 %), columns are pairs.",
+        "### Wrong at the edge: `better`, `at_least`, and REFUTED `equivalent`\n\n" + errors(HELD, above),
+        "### Wrong at the edge: SUPPORTED `equivalent`\n\n" + errors(HELD, within),
+        "Student's t alone, for comparison:\n\n" + errors(HELD, students),
+        "### Where no method can hold it\n\nA rare fall that no seed shows "
+        f"(in 5 % of sweeps none of so many seeds shows what befalls this share of seeds: {shares}):\n\n"
+        + errors(MIXED, above)
+        + "\n\nNone of the seeds shows it in so many sweeps:\n\n"
+        + table("%", PAIRS, ((f.name, [f"{100 * (1 - f.rare) ** n:.1f}" for n in PAIRS]) for f in MIXED))
+        + "\n\nMore skewed than exponential differences:\n\n"
+        + errors(BEYOND, above),
+        "### Several arms\n\n" + holm_errors(),
+        "### Power\n\nNormal differences, one arm; in brackets Student's t:\n\n"
+        + power(1)
+        + "\n\nFour arms that differ alike from one baseline, all found, with Holm's correction:\n\n"
+        + power(4),
+        "### Seeds needed\n\nThe number stated, and in how many per cent of sweeps of so many seeds all "
+        "arms are SUPPORTED:\n\n" + seeds(),
+        '### Failed runs under `failures="worst"`\n\n' + failures(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    before, _, _ = FILE.read_text(encoding="utf-8").partition("Made on ")
+    FILE.write_text(before + document(), encoding="utf-8")
+    print(f"wrote {FILE}", file=sys.stderr)
