@@ -23,9 +23,11 @@ class Mean(NamedTuple):
         return self.total / self.weight
 
 
-def mean(values: jax.Array, weight: jax.Array) -> Mean:
-    """The `Mean` of `values` `[B]` under `weight` `[B]`; rows of weight zero do not count, even
-    where their value is not finite."""
+def mean(values: jax.Array, weight: jax.Array | None = None) -> Mean:
+    """The `Mean` of `values` `[...]` under `weight` of the same shape; what has weight zero does not count,
+    even where its value is not finite. Without weights all count alike."""
+    if weight is None:
+        return Mean(jnp.sum(values), jnp.float32(values.size))
     values = jnp.where(weight > 0, values, 0)
     return Mean(jnp.sum(values * weight), jnp.sum(weight))
 

@@ -1,5 +1,8 @@
 """What Optax lacks; everything else is Optax's own, whose hyper-parameters may be traced."""
 
+from fdl.optim.evaluation import evaluation_params as evaluation_params
+from fdl.optim.frozen import Frozen as Frozen
+from fdl.optim.frozen import frozen as frozen
 from fdl.optim.gradient_noise import gradient_noise as gradient_noise
 from fdl.optim.max_norm import max_norm as max_norm
 from fdl.optim.proximal_l1 import proximal_l1 as proximal_l1

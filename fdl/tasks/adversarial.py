@@ -1,6 +1,7 @@
 """Adversarial learning: a generator against a discriminator, each with an optimizer of its own."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -16,14 +17,17 @@ from fdl.data.verified import outside, verified
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean, mean
 from fdl.models.gan import Conditional
+from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
+from fdl.tasks.averaging import moved_to
 from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
-from fdl.tasks.gradient import State, experiment_over
-from fdl.tasks.players import Inputs, Players, apply, check_players, start, update
+from fdl.tasks.gradient import State, descend, experiment_over, variables
+from fdl.tasks.players import Inputs, Players, apply, check_players, named, player_of, start
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
+_REQUIRED = tuple(f"{a}_{b}" for a in ("generator", "discriminator") for b in ("loss", "update_norm"))
 
 
 class _Rules(NamedTuple):
@@ -35,6 +39,7 @@ class _Rules(NamedTuple):
     loss: GANLoss
     penalty: Number
     conditional: bool
+    accumulate: int
 
 
 def adversarial(
@@ -54,6 +59,7 @@ def adversarial(
     conditional: bool = False,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to generate rows that a discriminator cannot tell from the data's.
@@ -75,10 +81,11 @@ def adversarial(
       loss: what both minimise, as `fdl.tasks.gan_losses.hinge`.
       critic_steps: the discriminator's updates before each of the generator's.
       penalty: factor of `gradient_penalty` in the discriminator's loss.
-      average: decay a step of a moving average of the generator's parameters, or None: no average.
+      average: decay a step of a moving average of the generator's variables, or None: no average.
       conditional: whether both players get the labels.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
+      accumulate: micro-batches in which each update's rows are passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -104,6 +111,7 @@ def adversarial(
         penalty=penalty,
         average=average,
         conditional=conditional,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -112,6 +120,7 @@ def adversarial(
         batch_size=critic_steps * batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -129,6 +138,7 @@ def adversarial_learner(
     penalty: Number = 0.0,
     average: Number | None = None,
     conditional: bool = False,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `adversarial`, for rows `"x"` `[critic_steps · B, *shape]` from any source.
 
@@ -136,29 +146,31 @@ def adversarial_learner(
     generator, on new noise. Only a player's own update moves its other collections, such as batch
     statistics; the discriminator sees real and generated rows in batches of their own.
 
-    Metrics of an evaluation, of generated rows whose noise is the same in every batch: the mean
-    `discriminator_loss` (without penalty); `energy_distance` and `sliced_wasserstein` between a batch's
-    rows and as many generated ones, of all batches the mean weighted by their rows, so exact for a
-    split of one batch. Labels are told to the players, but the distances are of rows whatever their labels.
+    A step's metrics are both losses, `penalty` where there is one, and `generator_update_norm` and
+    `discriminator_update_norm` (see `gradient_learner`). Those of an evaluation, of generated rows whose
+    noise is the same in every batch: the mean `discriminator_loss` (without penalty); `energy_distance`
+    and `sliced_wasserstein` between a batch's rows and as many generated ones, of all batches the mean
+    weighted by their rows, so exact for a split of one batch. Labels are told to the players, but the
+    distances are of rows whatever their labels.
 
     Returns:
       A learner whose state is `Players`.
     """
 
-    rules = _Rules(generator, discriminator, latent, loss, penalty, conditional)
+    rules = _Rules(generator, discriminator, latent, loss, penalty, conditional, accumulate)
 
     def init(key: jax.Array) -> Players:
         x, *y = _inputs(rules, {"x": jnp.zeros((1, *shape)), "y": jnp.zeros(1, jnp.int32)})
         z = jnp.zeros((1, latent))
         made = start(generator, (z, *y), rng.stream(key, "generator"), generator_optimizer)
         judge = start(discriminator, (x, *y), rng.stream(key, "discriminator"), discriminator_optimizer)
-        return Players(made, judge, None if average is None else made.params)
+        return Players(made, judge, None if average is None else variables(made))
 
     def criticise(players: Players, given: tuple[Inputs, jax.Array]) -> tuple[Players, Any]:
-        gradient = jax.grad(_judging, has_aux=True)
-        grads, (metrics, state) = gradient(players.discriminator.params, rules, players, *given)
-        judge = update(discriminator_optimizer, players.discriminator, shards.mean(grads), state)
-        return players._replace(discriminator=judge), shards.mean(metrics)
+        judge, found = _update(
+            rules, players, _judging, discriminator_optimizer, players.discriminator, *given
+        )
+        return players._replace(discriminator=judge), named("discriminator", found)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
         if len(batch["x"]) % critic_steps:
@@ -167,67 +179,81 @@ def adversarial_learner(
                 f"{critic_steps}: change the batch size"
             )
         # Every critic step takes its rows from all over the batch: rows on many devices stay there.
-        turns = lambda a: jnp.moveaxis(a.reshape(-1, critic_steps, *a.shape[1:]), 1, 0)  # noqa: E731
-        rows = tuple(map(turns, _inputs(rules, batch)))
+        rows = micro_batches(_inputs(rules, batch), critic_steps)
         players, seen = lax.scan(
             criticise, players, (rows, jax.random.split(rng.stream(key, "critic"), critic_steps))
         )
-        gradient, own = jax.grad(_fooling, has_aux=True), rng.stream(key, "generator")
-        grads, (metrics, state) = gradient(
-            players.generator.params, rules, players, tuple(a[-1] for a in rows), own
-        )
-        made = update(generator_optimizer, players.generator, shards.mean(grads), state)
+        given = tuple(a[-1] for a in rows), rng.stream(key, "generator")
+        made, found = _update(rules, players, _fooling, generator_optimizer, players.generator, *given)
         moved = players.average
         if average is not None:
-            moved = optax.incremental_update(made.params, moved, 1 - average)
+            moved = moved_to(moved, variables(made), share=1 - average)
         last = {name: values[-1] for name, values in seen.items()}
-        return Players(made, players.discriminator, moved), {**shards.mean(metrics), **last}
+        return Players(made, players.discriminator, moved), {**named("generator", found), **last}
 
-    required = ("generator_loss", "discriminator_loss")
-    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), required)
+    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
 
 
 def generate(
     generator: nn.Module, players: Players, z: jax.Array, labels: jax.Array | None = None
 ) -> jax.Array:
-    """Rows `[B, ...]` of noise `[B, latent]`, by the averaged parameters where there are any.
+    """Rows `[B, ...]` of noise `[B, latent]`, by the averaged variables where there are any.
 
-    Other collections, such as batch statistics, are the current ones. A conditional generator also needs
-    labels `[B]`.
+    A conditional generator also needs labels `[B]`.
     """
     inputs = (z,) if labels is None else (z, labels)
-    params = players.generator.params if players.average is None else players.average
-    variables = {"params": params, **players.generator.model_state}
-    return generator.apply(variables, *inputs, train=False, mutable=[])[0]
+    given = variables(players.generator) if players.average is None else players.average
+    return generator.apply(given, *inputs, train=False, mutable=[])[0]
+
+
+def _update(
+    rules: _Rules,
+    players: Players,
+    objective: Callable[..., tuple[Mean, Any]],
+    optimizer: optax.GradientTransformation,
+    player: State,
+    real: Inputs,
+    key: jax.Array,
+) -> tuple[State, Mapping[str, jax.Array]]:
+    """A player after an update by these rows, and as many generated ones."""
+    z = shards.draw(jax.random.normal, rng.stream(key, "noise"), (len(real[0]), rules.latent))
+    loss = functools.partial(objective, rules, players)
+
+    def at(params: Any) -> Passed:
+        return passed(loss, params, player.model_state, (z, real), key, accumulate=rules.accumulate)
+
+    return descend(optimizer, player, at, rng.stream(key, "optimizer"))
 
 
 def _judging(
-    params: Any, rules: _Rules, players: Players, real: Inputs, key: jax.Array
-) -> tuple[jax.Array, Any]:
-    """The discriminator's loss with these parameters; metrics and its collections after."""
-    judge = players.discriminator._replace(params=params)
-    fake, _ = _fake(rules, players.generator, real, key)
+    rules: _Rules, players: Players, own: Variables, batch: tuple[jax.Array, Inputs], key: jax.Array
+) -> tuple[Mean, Any]:
+    """The discriminator's loss with variables of its own; metrics and its collections after."""
+    (z, real), judge = batch, player_of(own)
+    fake, _ = _fake(rules, players.generator, z, real, key)
     of_real, of_fake, judge = _scores(rules, judge, real, fake, key)
-    value = jnp.mean(rules.loss(of_real, of_fake)[0])
-    metrics = {"discriminator_loss": value}
+    values = rules.loss(of_real, of_fake)[0]
+    metrics = {"discriminator_loss": mean(values)}
     if isinstance(rules.penalty, jax.Array) or rules.penalty != 0:
         point, dropout = jax.random.split(rng.stream(key, "penalty"))
 
         def score(x: jax.Array) -> jax.Array:
-            return apply(rules.discriminator, judge, (x, *real[1:]), dropout)[0]
+            return apply(rules.discriminator, player_of(own), (x, *real[1:]), dropout)[0]
 
-        metrics["penalty"] = jnp.mean(gradient_penalty(score, real[0], fake[0], point))
-        value = value + rules.penalty * metrics["penalty"]
-    return value, (metrics, judge.model_state)
+        penalties = gradient_penalty(score, real[0], fake[0], point)
+        metrics["penalty"] = mean(penalties)
+        values = values + rules.penalty * penalties
+    return mean(values), (metrics, judge.model_state)
 
 
 def _fooling(
-    params: Any, rules: _Rules, players: Players, real: Inputs, key: jax.Array
-) -> tuple[jax.Array, Any]:
-    """The generator's loss with these parameters; metrics and its collections after."""
-    fake, made = _fake(rules, players.generator._replace(params=params), real, key)
+    rules: _Rules, players: Players, own: Variables, batch: tuple[jax.Array, Inputs], key: jax.Array
+) -> tuple[Mean, Any]:
+    """The generator's loss with variables of its own; metrics and its collections after."""
+    z, real = batch
+    fake, made = _fake(rules, player_of(own), z, real, key)
     of_real, of_fake, _ = _scores(rules, players.discriminator, real, fake, key)
-    value = jnp.mean(rules.loss(of_real, of_fake)[1])
+    value = mean(rules.loss(of_real, of_fake)[1])
     return value, ({"generator_loss": value}, made.model_state)
 
 
@@ -236,9 +262,8 @@ def _inputs(rules: _Rules, batch: Batch) -> Inputs:
     return (batch["x"], batch["y"]) if rules.conditional else (batch["x"],)
 
 
-def _fake(rules: _Rules, made: State, real: Inputs, key: jax.Array) -> tuple[Inputs, State]:
-    """As many generated rows, with the labels of the real ones, and the generator after."""
-    z = shards.draw(jax.random.normal, rng.stream(key, "noise"), (len(real[0]), rules.latent))
+def _fake(rules: _Rules, made: State, z: jax.Array, real: Inputs, key: jax.Array) -> tuple[Inputs, State]:
+    """Rows generated from noise, with the labels of the real ones, and the generator after."""
     x, made = apply(rules.generator, made, (z, *real[1:]), rng.stream(key, "generator"))
     return (x, *real[1:]), made
 
@@ -257,10 +282,9 @@ def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mea
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(len(x)))
     z = jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
     fake = generate(rules.generator, players, z, *labels)
-    judge = players.discriminator
-    variables = {"params": judge.params, **judge.model_state}
+    judge = variables(players.discriminator)
     of_real, of_fake = (
-        rules.discriminator.apply(variables, rows, *labels, train=False, mutable=[])[0] for rows in (x, fake)
+        rules.discriminator.apply(judge, rows, *labels, train=False, mutable=[])[0] for rows in (x, fake)
     )
     total = jnp.sum(weight)
     between = {

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 
 from fdl.experiment import Batch, Learner
 from fdl.metrics import Mean
-from fdl.tasks.gradient import State
+from fdl.tasks.accumulation import Variables
+from fdl.tasks.gradient import State, variables
+
+_DIRECTIONS = ("spectral",)
+"""Collections of unit vectors, whose mean is shorter: the latest stand for the average's."""
 
 
 class Averaged(NamedTuple):
@@ -16,7 +20,7 @@ class Averaged(NamedTuple):
 
     Attributes:
       latest: the inner learner's state, which learns as it would alone.
-      average: the moving average of its parameters; before the first step the first ones.
+      average: the moving average of its variables by collection; before the first step the first ones.
       weight: the sum of the weights of what was averaged, 1 - decay ** steps, a scalar.
     """
 
@@ -26,8 +30,9 @@ class Averaged(NamedTuple):
 
     @property
     def state(self) -> State:
-        """The latest state with the averaged parameters, as `fdl.tasks.gradient.variables` takes it."""
-        return self.latest._replace(params=self.average)
+        """The averaged variables, as `fdl.tasks.gradient.variables` takes them; they have no optimizer."""
+        model_state = dict(self.average)
+        return State(model_state.pop("params"), model_state, ())
 
 
 def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
@@ -35,8 +40,9 @@ def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
 
     The average after step t is the mean of the parameters after steps 1 to t, in which each counts `decay`
     times as much as the one after it: Kingma & Ba 2015, Adam, sec. 7.2, whose correction of the bias
-    it has. The parameters from which the run starts do not count. Learning is as without it; other
-    collections, such as batch statistics, are not averaged.
+    it has. The parameters from which the run starts do not count. Learning is as without it. Running
+    statistics and other collections are averaged alike (but singular vectors), as those of the latest
+    parameters do not fit to the average.
 
     For any task: `experiment._replace(learner=averaged(experiment.learner, decay=0.999))`. What looks for a
     `State` gets it by the property `state`: `variables(averaged_state.state)`; `warm_start` comes before.
@@ -61,19 +67,29 @@ def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
 
     def init(key: jax.Array) -> Averaged:
         state = learner.init(key)
-        return Averaged(state, state.params, jnp.zeros(()))
+        return Averaged(state, variables(state), jnp.zeros(()))
 
     def step(before: Averaged, batch: Batch, key: jax.Array) -> tuple[Averaged, Mapping[str, Any]]:
         latest, metrics = learner.step(before.latest, batch, key)
         weight = decay * before.weight + (1 - decay)
         share = (1 - decay) / weight  # 1 at the first step, so that nothing is left of the start
-
-        def moved(old: jax.Array, new: jax.Array) -> jax.Array:
-            return (old + share * (new - old)).astype(old.dtype)
-
-        return Averaged(latest, jax.tree.map(moved, before.average, latest.params), weight), metrics
+        return Averaged(latest, moved_to(before.average, variables(latest), share=share), weight), metrics
 
     def evaluate(averaged: Averaged, batch: Batch) -> Mapping[str, Mean]:
         return learner.evaluate(averaged.state, batch)
 
-    return Learner(init, step, evaluate, learner.required)
+    return learner._replace(init=init, step=step, evaluate=evaluate)
+
+
+def moved_to(average: Variables, latest: Variables, *, share: float | jax.Array) -> Variables:
+    """The average of variables by collection, moved by a share of the way to the latest ones."""
+
+    def moved(old: jax.Array, new: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(old.dtype, jnp.inexact):
+            return new
+        return (old + share * (new - old)).astype(old.dtype)
+
+    return {
+        name: latest[name] if name in _DIRECTIONS else jax.tree.map(moved, average[name], latest[name])
+        for name in average
+    }

@@ -15,6 +15,7 @@ from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Batch, Experiment, Learner, Source, Stopper
 from fdl.metrics import Mean, mean
 from fdl.models.heads import DualEncoder, WithHead, unit
+from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_counts
 from fdl.tasks.contrastive_losses import ViewLoss, clip_loss, nt_xent
 from fdl.tasks.gradient import experiment_over, gradient_learner
@@ -32,6 +33,7 @@ def contrastive(
     loss: ViewLoss = nt_xent,
     neighbours: int = 5,
     evaluate_every: int | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning features that agree for two views of a row and differ between rows.
@@ -50,12 +52,14 @@ def contrastive(
       loss: of the projections `[B, 2, P]` and weights `[B]`, a scalar.
       neighbours: how many vote in the metric `accuracy`.
       evaluate_every: steps between evaluations; a tenth of the run if None.
+      accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count that is too small, or a model whose outputs have another rank.
     """
     check_counts(neighbours=neighbours)
+    check_whole(accumulate, "each row is compared with all of the batch")
     if batch_size < 2:
         raise ValueError(f"batch_size is {batch_size}; expected at least 2 rows to compare")
     row = prepared_row(splits)["x"]
@@ -68,6 +72,7 @@ def contrastive(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=two_views(augment),
+        accumulate=accumulate,
         stop=stop,
     )
     _, raw = sources(splits._replace(prepare=None), batch_size=batch_size)
@@ -106,12 +111,12 @@ def contrastive_learner(
         out, state = model.apply(variables, x.reshape(-1, *x.shape[2:]), **options)
         return out.reshape(*x.shape[:2], -1), state
 
-    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         rngs = {"dropout": rng.stream(key, "dropout")}
         mutable = [name for name in variables if name != "params"]
         z, state = projected(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         z = shards.gathered(z)  # each row is compared with those of the whole batch
-        value = loss(z, jnp.ones(len(z)))
+        value = Mean(loss(z, jnp.ones(len(z))), jnp.ones(()))
         return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
@@ -136,6 +141,7 @@ def clip(
     batch_size: int = 256,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning two towers whose vectors agree for the x and the y of one row (CLIP).
@@ -152,11 +158,13 @@ def clip(
       batch_size: rows in a training batch; at least 2.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
+      accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count that is too small, or rows without a y.
     """
+    check_whole(accumulate, "each row is compared with all of the batch")
     if batch_size < 2:
         raise ValueError(f"batch_size is {batch_size}; expected at least 2 rows to compare")
     for name, part in parts(splits).items():
@@ -168,14 +176,14 @@ def clip(
         x, y = (jnp.zeros(row[name].shape, row[name].dtype) for name in ("x", "y"))
         return model.init(key, x, y, train=False)
 
-    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         rngs = {"dropout": rng.stream(key, "dropout")}
         mutable = [name for name in variables if name != "params"]
         (x, y, scale), state = model.apply(
             variables, batch["x"], batch["y"], train=True, rngs=rngs, mutable=mutable
         )
         x, y = shards.gathered((x, y))
-        value = jnp.mean(clip_loss(x, y, scale, jnp.ones(len(x))))
+        value = mean(clip_loss(x, y, scale, jnp.ones(len(x))))
         return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
@@ -194,6 +202,7 @@ def clip(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 

@@ -35,6 +35,7 @@ def ctc(
     evaluate_every: int | None = None,
     stride: int = 1,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to transcribe, by the probability of all alignments of the labels with the frames.
@@ -54,13 +55,14 @@ def ctc(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       stride: frames for each frame of logits.
       augment: what is done to every training batch, or None.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
     splits = _checked(model, splits, stride)
-    learner = ctc_learner(model, splits, optimizer, stride=stride)
+    learner = ctc_learner(model, splits, optimizer, stride=stride, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
@@ -68,12 +70,18 @@ def ctc(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
 
 def ctc_learner(
-    model: nn.Module, splits: Splits, optimizer: optax.GradientTransformation, *, stride: int = 1
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    stride: int = 1,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `ctc`; of `splits` only checks and a row's shape are made.
 
@@ -92,12 +100,12 @@ def ctc_learner(
         logits, state = model.apply(variables, batch["x"], train=train, mask=mask, **options)
         return logits, -(-batch["length"] // stride), state
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, lengths, state = apply(variables, batch, True, rngs=rngs, mutable=mutable)
-        value = jnp.mean(ctc_loss(logits, lengths, batch["y"]))
-        return value, ({"loss": value}, state)
+        loss = metrics.mean(ctc_loss(logits, lengths, batch["y"]))
+        return loss, ({"loss": loss}, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], batch["weight"]
@@ -110,7 +118,7 @@ def ctc_learner(
             "exact_match": metrics.mean((edits == 0).astype(logits.dtype), weight),
         }
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def ctc_loss(logits: jax.Array, lengths: jax.Array, labels: jax.Array) -> jax.Array:

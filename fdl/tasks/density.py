@@ -30,6 +30,7 @@ def conditional_density(
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning the density of targets given inputs, by maximum likelihood.
@@ -48,6 +49,7 @@ def conditional_density(
       augment: what is done to every training batch, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -62,12 +64,13 @@ def conditional_density(
         return {"loss": loss(densities, targets)}
 
     return experiment_over(
-        row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2),
+        row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate),
         splits,
         steps=steps,
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 

@@ -33,6 +33,7 @@ def detection(
     augment: Augmentation | None = None,
     size_weight: Number = 0.1,
     offset_weight: Number = 1.0,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to detect up to M objects of C classes in an image.
@@ -59,6 +60,7 @@ def detection(
         leaves batches as they are.
       size_weight: see above.
       offset_weight: see above.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -66,7 +68,12 @@ def detection(
     """
     splits = _checked(model, splits)
     learner = detection_learner(
-        model, splits, optimizer, size_weight=size_weight, offset_weight=offset_weight
+        model,
+        splits,
+        optimizer,
+        size_weight=size_weight,
+        offset_weight=offset_weight,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -75,6 +82,7 @@ def detection(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -86,6 +94,7 @@ def detection_learner(
     *,
     size_weight: Number = 0.1,
     offset_weight: Number = 1.0,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `detection`; of `splits` only checks and a row's shape are made.
 
@@ -110,13 +119,14 @@ def detection_learner(
         rows = jax.vmap(losses)(maps, batch["boxes"], batch["labels"])
         return {"loss": rows["heat"] + 0.1 * rows["size"] + rows["offset"], **rows}
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         maps, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
-        means = {name: jnp.mean(rows) for name, rows in measures(maps, batch).items()}
-        value = means["heat"] + size_weight * means["size"] + offset_weight * means["offset"]
-        return value, (means, state)
+        rows = measures(maps, batch)
+        value = rows["heat"] + size_weight * rows["size"] + offset_weight * rows["offset"]
+        means = {name: metrics.mean(values) for name, values in rows.items()}
+        return metrics.mean(value), (means, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         maps: Any = model.apply(variables, batch["x"], train=False)
@@ -125,7 +135,7 @@ def detection_learner(
         found = decode(maps, cell=cell, count=batch["labels"].shape[1])
         return {**means, "recall": _recall(found, batch)}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Detections:

@@ -43,6 +43,7 @@ def diffusion(
     times: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
@@ -67,6 +68,7 @@ def diffusion(
       label_dropout: the share of training rows whose label is hidden, so that the model also serves
         without (classifier-free guidance); it may be traced. None: labels are not used at all.
       augment: what is done to every training batch.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -82,6 +84,7 @@ def diffusion(
         prediction=prediction,
         times=times,
         label_dropout=label_dropout,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -90,6 +93,7 @@ def diffusion(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -104,6 +108,7 @@ def flow_matching(
     evaluate_every: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
@@ -123,6 +128,7 @@ def flow_matching(
         prediction=predict_velocity,
         label_dropout=label_dropout,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -136,6 +142,7 @@ def diffusion_learner(
     prediction: Prediction = predict_noise,
     times: int | None = None,
     label_dropout: Number | None = None,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `diffusion`; of `splits`, checks and a row's shape are made.
 
@@ -155,7 +162,7 @@ def diffusion_learner(
 
     check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, time, label, train=False)[0], splits)
 
-    def draw(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def noised(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Times `[B]`, and at them noisy data and what is to be predicted."""
         time = shards.draw(jax.random.uniform, rng.stream(key, "time"), x.shape[:1])
         if times is not None:
@@ -165,28 +172,31 @@ def diffusion_learner(
         wanted = target(x, epsilon, time, schedule, prediction).astype(x.dtype)
         return time, noisy(x, epsilon, time, schedule).astype(x.dtype), wanted
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        mutable = [name for name in variables if name != "params"]
-        time, noised, wanted = draw(batch["x"], key)
-        label = None
+    def draw(batch: Any, key: jax.Array) -> Any:
+        time, x, wanted = noised(batch["x"], key)
+        rows = {"x": x, "time": time, "wanted": wanted}
         if label_dropout is not None:
             hide = lambda key, shape, rate=label_dropout: jax.random.bernoulli(key, rate, shape)  # noqa: E731
             hidden = shards.draw(hide, rng.stream(key, "label"), time.shape)
-            label = jnp.where(hidden, -1, batch["y"])
+            rows["label"] = jnp.where(hidden, -1, batch["y"])
+        return rows
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
+        mutable, label = [name for name in variables if name != "params"], batch.get("label")
         rngs = {"dropout": rng.stream(key, "dropout")}
         predicted, model_state = model.apply(
-            variables, noised, time, label, train=True, rngs=rngs, mutable=mutable
+            variables, batch["x"], batch["time"], label, train=True, rngs=rngs, mutable=mutable
         )
-        value = jnp.mean(losses.squared_error(predicted, wanted))
-        return value, ({"loss": value}, model_state)
+        loss = metrics.mean(losses.squared_error(predicted, batch["wanted"]))
+        return loss, ({"loss": loss}, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        time, noised, wanted = draw(batch["x"], rng.stream(jax.random.key(0), "evaluate"))
+        time, x, wanted = noised(batch["x"], rng.stream(jax.random.key(0), "evaluate"))
         label = None if label_dropout is None else batch["y"]
-        predicted = jnp.asarray(model.apply(variables, noised, time, label, train=False))
+        predicted = jnp.asarray(model.apply(variables, x, time, label, train=False))
         return {"loss": metrics.mean(losses.squared_error(predicted, wanted), batch["weight"])}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
 def _check_labels(model: nn.Module, splits: Splits) -> Splits:

@@ -32,6 +32,7 @@ def distillation(
     augment: Augmentation | None = None,
     temperature: float | jax.Array = 4.0,
     share: float | jax.Array = 0.9,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to classify from labels and from a trained teacher's logits.
@@ -55,6 +56,7 @@ def distillation(
       augment: what is done to every training batch, which both see, or None.
       temperature: T, above 0.
       share: of the teacher in the loss, 0 to 1.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -62,7 +64,14 @@ def distillation(
     """
     splits = check_labels(model, splits)
     learner = distillation_learner(
-        model, teacher, given, splits, optimizer, temperature=temperature, share=share
+        model,
+        teacher,
+        given,
+        splits,
+        optimizer,
+        temperature=temperature,
+        share=share,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -71,6 +80,7 @@ def distillation(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -84,6 +94,7 @@ def distillation_learner(
     *,
     temperature: float | jax.Array = 4.0,
     share: float | jax.Array = 0.9,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `distillation`; of `splits` only checks and a row's shape are made.
 
@@ -110,7 +121,7 @@ def distillation_learner(
             "agreement": metrics.accuracy(logits, jnp.argmax(taught, axis=-1)),
         }
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         own, theirs = _apart(variables)
         mutable = [name for name in own if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
@@ -118,8 +129,8 @@ def distillation_learner(
         taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))
         rows = measures(logits, taught, batch["y"])
         soft = softened_divergence(logits, taught, temperature=temperature)
-        value = jnp.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft)
-        means = {name: jnp.mean(values) for name, values in rows.items()}
+        value = metrics.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft)
+        means = {name: metrics.mean(values) for name, values in rows.items()}
         return value, (means, {**state, _TEACHER: theirs})
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
@@ -129,7 +140,7 @@ def distillation_learner(
         rows = measures(logits, taught, batch["y"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def softened_divergence(

@@ -1,6 +1,6 @@
 """Fine-tuning: runs that begin with given parameters, of which some may be kept as they are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,29 +10,12 @@ import numpy as np
 import optax
 
 from fdl.experiment import Experiment
+from fdl.optim.frozen import Chosen
+from fdl.optim.frozen import frozen as frozen
 from fdl.optim.paths import names
-from fdl.tasks.gradient import State, variables
+from fdl.tasks.gradient import State
 
-Chosen = Callable[[tuple[str, ...]], bool]
-"""Which parameters, by the names on the way to them: `lambda path: path[0] != "Dense_1"`."""
 _LISTED = 3
-
-
-def frozen(optimizer: optax.GradientTransformation, chosen: Chosen) -> optax.GradientTransformation:
-    """`optimizer`, which neither changes the chosen parameters nor sees them or keeps a state for them.
-
-    Running statistics (`"batch_stats"`) are no parameters: they follow the data in training all the same.
-
-    Args:
-      optimizer: for the other parameters; norms over all parameters are norms over these.
-      chosen: which parameters stay as they are.
-    """
-
-    def labels(params: Any) -> Any:
-        label = lambda path, _: "frozen" if chosen(names(path)) else "trained"  # noqa: E731
-        return jax.tree_util.tree_map_with_path(label, params)
-
-    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
 
 
 def warm_start(
@@ -58,15 +41,16 @@ def warm_start(
     learner = experiment.learner
     wanted = jax.eval_shape(learner.init, jax.random.key(0))
     _check_state(wanted, optimizer)
-    unknown = sorted(set(given) - set(variables(wanted)))
+    collections = {"params": wanted.params, **wanted.model_state}
+    unknown = sorted(set(given) - set(collections))
     if unknown or "params" not in given:
         raise ValueError(
             f"collections {sorted(given)} are given; expected 'params' and none that are not the model's: "
-            f"{sorted(variables(wanted))}"
+            f"{sorted(collections)}"
         )
     loaded = {collection: _by_path(tree) for collection, tree in given.items()}
     for collection, leaves in loaded.items():
-        _check_leaves(collection, _by_path(variables(wanted)[collection]), leaves, fresh)
+        _check_leaves(collection, _by_path(collections[collection]), leaves, fresh)
 
     def merged(collection: str, tree: Any) -> Any:
         def leaf(path: Any, start: jax.Array) -> jax.Array:

@@ -1,26 +1,29 @@
 """Learners that follow the gradient of a loss: what most tasks are."""
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from fdl import rng, shards
+from fdl import rng
 from fdl.data import Augmentation, Splits, sources
 from fdl.experiment import Batch, Experiment, Learner, Stopper
 from fdl.metrics import Mean
+from fdl.optim.evaluation import evaluation_params
+from fdl.optim.frozen import kept, unmoved
+from fdl.tasks.accumulation import Loss, Passed, Variables, check_accumulate, passed
 from fdl.tasks.checks import check_counts
 
-Variables = Mapping[str, Any]
-"""A model's collections by name: `"params"`, and others such as `"batch_stats"`."""
-Loss = Callable[
-    [Variables, Batch, jax.Array], tuple[jax.Array, tuple[Mapping[str, jax.Array], Mapping[str, Any]]]
-]
-"""`loss(variables, batch, key) -> (value, (metrics, model_state))`: what is minimised over
-`variables["params"]`, a scalar; scalars to report; the other collections after the pass."""
 Evaluate = Callable[[Variables, Batch], Mapping[str, Mean]]
 """`evaluate(variables, batch) -> metrics`, as in `fdl.Learner`."""
+Penalty = Callable[[Any], jax.Array]
+"""`penalty(params)`, a scalar."""
+Draw = Callable[[Batch, jax.Array], Batch]
+"""`draw(batch, key) -> batch`: the batch, whose leaves are `[B, ...]`, with what is drawn for its rows."""
 
 
 class State(NamedTuple):
@@ -38,8 +41,9 @@ class State(NamedTuple):
 
 
 def variables(state: State) -> Variables:
-    """The model's collections, as Flax's `apply` takes them."""
-    return {"params": state.params, **state.model_state}
+    """The model's collections, as Flax's `apply` takes them, with the parameters to judge the run by: those
+    of the training, but where the optimizer says otherwise (`fdl.optim.evaluation_params`)."""
+    return {"params": evaluation_params(state.optimizer, state.params), **state.model_state}
 
 
 def gradient_learner(
@@ -47,44 +51,157 @@ def gradient_learner(
     loss: Loss,
     evaluate: Evaluate,
     optimizer: optax.GradientTransformation,
+    *,
+    penalty: Penalty | None = None,
+    draw: Draw | None = None,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner that minimises a loss.
 
+    Beside the loss's own metrics a step has `update_norm`, the Euclidean norm of what the parameters moved
+    by, not a number where the model's running statistics stopped being finite: a run whose `loss` or
+    `update_norm` is not finite has failed. A loss without a metric `loss` gets
+    what is minimised.
+
     Args:
       init: `init(key) -> variables`, as a model's `init`.
-      loss: see `Loss`.
+      loss: see `fdl.tasks.accumulation.Loss`.
       evaluate: see `Evaluate`.
-      optimizer: any Optax transformation; its `update` also gets `grad_fn(params, _) -> gradient` on the
-        same batch and a `key`, for those that ask for them.
+      optimizer: any Optax transformation; for what its `update` gets see `descend`.
+      penalty: a function of the parameters alone that is added to the loss.
+      draw: what is drawn for the rows of a whole batch, before it is split.
+      accumulate: micro-batches of each batch, see `fdl.tasks.accumulation.passed`.
 
     Returns:
       A learner whose state is a `State`.
     """
-
-    optimizer = optax.with_extra_args_support(optimizer)
 
     def start(key: jax.Array) -> State:
         model_state = dict(init(key))
         params = model_state.pop("params")
         return State(params, model_state, optimizer.init(params))
 
-    def objective(params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
-        return loss({"params": params, **model_state}, batch, key)
-
     def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
-        def gradient(*inputs: Any) -> Any:
-            grads, (metrics, model_state) = jax.grad(objective, has_aux=True)(*inputs)
-            return shards.mean(grads), (shards.mean(metrics), model_state)
+        drawn = batch if draw is None else draw(batch, key)
 
-        grads, (metrics, model_state) = gradient(state.params, state.model_state, batch, key)
-        elsewhere = lambda params, _: gradient(params, state.model_state, batch, key)[0]  # noqa: E731
-        own_key = rng.stream(key, "optimizer")
-        updates, optimizer_state = optimizer.update(
-            grads, state.optimizer, state.params, grad_fn=elsewhere, key=own_key
+        def at(params: Any) -> Passed:
+            found = passed(loss, params, state.model_state, drawn, key, accumulate=accumulate)
+            return found if penalty is None else _with_penalty(found, penalty, params)
+
+        return descend(optimizer, state, at, rng.stream(key, "optimizer"))
+
+    return Learner(
+        start, step, lambda state, batch: evaluate(variables(state), batch), ("loss", "update_norm")
+    )
+
+
+def descend(
+    optimizer: optax.GradientTransformation, state: State, at: Callable[[Any], Passed], key: jax.Array
+) -> tuple[State, Mapping[str, jax.Array]]:
+    """One update by a batch.
+
+    The optimizer's `update` gets, of these what it takes, the batch's `value` and `grad`; `value_fn(params)`
+    and the same as `obj_fn`, which may be differentiated; `grad_fn(params, _)`; all of the same batch with
+    the same draws; and a `key` of its own.
+
+    Args:
+      optimizer: any Optax transformation of gradients of whole batches.
+      state: before.
+      at: `at(params)`, the batch's loss and gradient at other parameters.
+      key: for optimizers that draw.
+
+    Returns:
+      The state after, and the metrics with `update_norm` (and `loss`, where they have none).
+
+    Raises:
+      ValueError: a transformation that is none of such gradients.
+    """
+    with unmoved(optimizer):
+        found = at(state.params)
+        extra = _extra(optimizer.update, found, at, key)
+        updates, optimizer_state = _updates(optimizer, found.gradient, state, extra)
+    params = optax.apply_updates(state.params, updates)
+    model_state = kept(optimizer, state.model_state, found.model_state)
+    after = State(params, model_state, optimizer_state)
+    norm = jnp.where(_spoiled(state, after), jnp.nan, optax.tree.norm(updates))
+    return after, {"loss": found.value, **found.metrics, "update_norm": norm}
+
+
+def _spoiled(before: State, after: State) -> jax.Array:
+    """Whether what a finite update does not show is no longer finite: running statistics, and gradients that
+    `optax.MultiSteps` adds up for a later one."""
+
+    def unseen(state: State) -> list[jax.Array]:
+        held = lambda node: isinstance(node, optax.MultiStepsState)  # noqa: E731
+        nodes = jax.tree.leaves(state.optimizer, is_leaf=held)
+        added = [node.acc_grads for node in nodes if held(node)]
+        return [leaf for leaf in jax.tree.leaves((state.model_state, added)) if _is_float(leaf)]
+
+    pairs = zip(unseen(before), unseen(after), strict=True)
+    lost = [jnp.any(jnp.isfinite(old) & ~jnp.isfinite(new)) for old, new in pairs if old is not new]
+    return functools.reduce(jnp.logical_or, lost, jnp.zeros((), bool))
+
+
+def _is_float(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def _with_penalty(found: Passed, penalty: Penalty, params: Any) -> Passed:
+    value, gradient = jax.value_and_grad(penalty)(params)
+    return found._replace(value=found.value + value, gradient=jax.tree.map(jnp.add, found.gradient, gradient))
+
+
+def _extra(
+    update: Callable[..., Any], found: Passed, at: Callable[[Any], Passed], key: jax.Array
+) -> dict[str, Any]:
+    """The arguments beyond Optax's first three that an `update` takes."""
+
+    @jax.custom_jvp
+    def value_at(params: Any) -> jax.Array:
+        return at(params).value
+
+    @value_at.defjvp
+    def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
+        # By the gradient of the whole batch, which JAX by itself would not find where its rows are on several
+        # devices, and for which it would keep the activations of all micro-batches.
+        there = at(*primals)
+        return there.value, optax.tree.vdot(there.gradient, *tangents)
+
+    # A line search refuses arguments that its function does not take.
+    def value_fn(params: Any, *, obj_fn: Any = None, grad_fn: Any = None, key: Any = None) -> jax.Array:
+        del obj_fn, grad_fn, key
+        return value_at(params)
+
+    functions = {
+        "value_fn": value_fn,
+        "obj_fn": value_fn,
+        "grad_fn": lambda params, _=None: at(params).gradient,
+    }
+    extra = {"value": found.value, "grad": found.gradient, **functions, "key": key}
+    taken = inspect.signature(update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return extra
+    return {name: given for name, given in extra.items() if name in taken}
+
+
+def _updates(
+    optimizer: optax.GradientTransformation, gradient: Any, state: State, extra: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    try:
+        updates, after = optimizer.update(gradient, state.optimizer, state.params, **extra)
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (updates, state.params)]
+    except (AttributeError, TypeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"the optimizer cannot update the model's parameters by a batch's gradient ({said}); expected "
+            "an Optax transformation of gradients; one that wants more goes alone or first in a chain"
+        ) from error
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "the optimizer's updates have other shapes than the parameters, as of one that wants a gradient "
+            "for each row (differentially private ones); expected a transformation of a batch's gradient"
         )
-        return State(optax.apply_updates(state.params, updates), model_state, optimizer_state), metrics
-
-    return Learner(start, step, lambda state, batch: evaluate(variables(state), batch))
+    return updates, after
 
 
 def experiment_over(
@@ -95,6 +212,7 @@ def experiment_over(
     batch_size: int,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Trains on a data set's first part and evaluates on the others.
@@ -106,13 +224,15 @@ def experiment_over(
       batch_size: rows in a training batch.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
+      accumulate: micro-batches in which the learner passes a batch.
       stop: early stopping, or None.
 
     Raises:
-      ValueError: a count below 1.
+      ValueError: a count below 1, or batches that do not divide into the micro-batches.
     """
     if evaluate_every is None:
         evaluate_every = max(1, steps // 10)
     check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
+    check_accumulate(batch_size, accumulate)
     train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
     return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng, shards
+from fdl import losses, metrics, rng
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
@@ -30,6 +30,7 @@ def language_modelling(
     evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning what comes next at every place of a text; see `language_learner`.
@@ -45,15 +46,24 @@ def language_modelling(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
     splits, _ = check_texts(model, splits, ("x", "y"))
-    learner = language_learner(model, optimizer, label_smoothing=label_smoothing, balance=balance)
+    learner = language_learner(
+        model, optimizer, label_smoothing=label_smoothing, balance=balance, accumulate=accumulate
+    )
     return experiment_over(
-        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        accumulate=accumulate,
+        stop=stop,
     )
 
 
@@ -63,6 +73,7 @@ def language_learner(
     *,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `language_modelling`, for any source of its rows.
 
@@ -77,7 +88,8 @@ def language_learner(
       model: as for `language_modelling`.
       optimizer: any Optax transformation.
       label_smoothing: see `fdl.losses.cross_entropy`.
-      balance: factor of the model's own losses.
+      balance: factor of the model's own losses, each of a micro-batch by itself.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
     """
 
     def init(key: jax.Array) -> Any:
@@ -86,7 +98,7 @@ def language_learner(
         variables.pop("losses", None)
         return variables
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         collections = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, state = model.apply(
@@ -96,15 +108,16 @@ def language_learner(
         own = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(state.pop("losses", ()))), jnp.zeros(()))
         counts = _counts(batch)
         values = losses.cross_entropy(logits, batch["y"], label_smoothing=label_smoothing)
-        means = {name: _mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
-        return _mean(values, counts) + balance * own, (means, state)
+        mean = metrics.mean(values, counts)
+        means = {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
+        return mean._replace(total=mean.total + balance * own * mean.weight), (means, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         logits, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         counts = _counts(batch) * batch["weight"][:, None]
         return {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
@@ -116,12 +129,6 @@ def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
 def _counts(batch: Mapping[str, jax.Array]) -> jax.Array:
     """How much each place counts, float32 `[B, T]`."""
     return batch["mask"].astype(jnp.float32) if "mask" in batch else jnp.ones(batch["y"].shape)
-
-
-def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
-    """The mean of the values `[B, T]` that count; 0 where none does."""
-    values = jnp.where(counts > 0, values, 0)
-    return jnp.sum(values * counts) / jnp.maximum(shards.mean(jnp.sum(counts)), 1e-9)
 
 
 def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> tuple[Splits, int]:

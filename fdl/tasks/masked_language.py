@@ -34,6 +34,7 @@ def masked_language_modelling(
     evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
@@ -51,6 +52,7 @@ def masked_language_modelling(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -77,9 +79,16 @@ def masked_language_modelling(
         rate=rate,
         label_smoothing=label_smoothing,
         balance=balance,
+        accumulate=accumulate,
     )
     return experiment_over(
-        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        accumulate=accumulate,
+        stop=stop,
     )
 
 
@@ -93,6 +102,7 @@ def masked_language_learner(
     rate: Number = 0.15,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `masked_language_modelling`, for any source of its rows.
 
@@ -108,9 +118,12 @@ def masked_language_learner(
       special: see `hide`.
       rate: see `hide`.
       label_smoothing: see `fdl.losses.cross_entropy`.
-      balance: factor of the model's own losses.
+      balance: factor of the model's own losses, each of a micro-batch by itself.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
     """
-    plain = language_learner(model, optimizer, label_smoothing=label_smoothing, balance=balance)
+    plain = language_learner(
+        model, optimizer, label_smoothing=label_smoothing, balance=balance, accumulate=accumulate
+    )
     options = {"mask_token": mask_token, "vocabulary": vocabulary, "special": special, "rate": rate}
 
     def step(state: Any, batch: Any, key: jax.Array) -> tuple[Any, Mapping[str, Any]]:
@@ -122,7 +135,7 @@ def masked_language_learner(
         hidden = jax.vmap(lambda row, key: hide(row, key, **options))(batch["x"], keys)
         return plain.evaluate(state, {**hidden, "weight": batch["weight"]})
 
-    return Learner(plain.init, step, evaluate)
+    return plain._replace(step=step, evaluate=evaluate)
 
 
 def hide(

@@ -15,6 +15,7 @@ from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Batch, Experiment, Stopper
 from fdl.metrics import Mean, accuracy, mean
 from fdl.models.heads import WithHead, unit
+from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_labels
 from fdl.tasks.gradient import experiment_over, gradient_learner
 from fdl.tasks.metric_losses import EmbeddingLoss, distances, triplet
@@ -35,6 +36,7 @@ def metric_learning(
     loss: EmbeddingLoss = triplet,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning embeddings from triplets or pairs of a batch's rows.
@@ -52,18 +54,20 @@ def metric_learning(
       loss: as `functools.partial(triplet, mining=semi_hard)`.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
+      accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or labels that are no integers `[N]`.
     """
+    check_whole(accumulate, "each row is compared with all of the batch")
     _check_integers(splits)
     row = prepared_row(splits)["x"]
 
-    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         embeddings, state = _train(model, variables, batch["x"], key)
         embeddings, labels = shards.gathered((embeddings, batch["y"]))
-        value = loss(embeddings, labels, jnp.ones(len(embeddings)))
+        value = Mean(loss(embeddings, labels, jnp.ones(len(embeddings))), jnp.ones(()))
         return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
@@ -80,6 +84,7 @@ def metric_learning(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -95,6 +100,7 @@ def arcface(
     scale: Number = 64.0,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning embeddings from a classification by angles, with a margin.
@@ -113,6 +119,7 @@ def arcface(
       scale: see there.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -121,10 +128,13 @@ def arcface(
     splits = check_labels(model, splits)
     row = prepared_row(splits)["x"]
 
-    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+    def init(key: jax.Array) -> Any:
+        return _initial(model, row, key)
+
+    def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         cosines, state = _train(model, variables, batch["x"], key)
-        value = jnp.mean(arcface_loss(cosines, batch["y"], margin=margin, scale=scale))
-        return value, ({"loss": value, "accuracy": jnp.mean(accuracy(cosines, batch["y"]))}, state)
+        loss = mean(arcface_loss(cosines, batch["y"], margin=margin, scale=scale))
+        return loss, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]))}, state)
 
     def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
         x, y, weight = batch["x"], batch["y"], batch["weight"]
@@ -138,12 +148,13 @@ def arcface(
         return {name: mean(values, weight) for name, values in rows.items()}
 
     return experiment_over(
-        gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer),
+        gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate),
         splits,
         steps=steps,
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 

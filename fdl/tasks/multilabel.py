@@ -28,6 +28,7 @@ def multilabel(
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning which of K labels hold for each row, by the cross-entropy of a sigmoid for each.
@@ -46,6 +47,7 @@ def multilabel(
       augment: what is done to every training batch, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -54,12 +56,15 @@ def multilabel(
     check_targets(model, splits)
     splits = verified(splits, ("y",), _not_zero_or_one)
     return experiment_over(
-        row_learner(model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2),
+        row_learner(
+            model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2, accumulate=accumulate
+        ),
         splits,
         steps=steps,
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from fdl import losses, metrics, shards
 from fdl.data import Splits
@@ -52,7 +53,8 @@ def perceptron(
     (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
 
     Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
-    `updates` the share of its rows that were mistaken when their turn came; `NeuronState` counts them all.
+    `updates` the share of its rows that were mistaken when their turn came (`NeuronState` counts them all),
+    and `update_norm` as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
@@ -97,7 +99,8 @@ def adaline(
     taken one after another; the rule is stable for rates below 2 over the largest of |x|² + 1.
 
     Metrics: `loss` is the mean squared error, `absolute_error` the mean absolute one, and of a step
-    `updates` the share of its rows whose error was not exactly zero when their turn came.
+    `updates` the share of its rows whose error was not exactly zero when their turn came, and `update_norm`
+    as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
@@ -151,13 +154,15 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
         # What a step reports is averaged over steps: a share of rows can be, a running count cannot.
         rows["updates"] = (after.updates - state.updates) / len(batch["x"])
-        return after, {name: jnp.mean(values) for name, values in rows.items()}
+        moved = jax.tree.map(jnp.subtract, after.params, state.params)
+        means = {name: jnp.mean(values) for name, values in rows.items()}
+        return after, {**means, "update_norm": optax.tree.norm(moved)}
 
     def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return Learner(init, step, evaluate)
+    return Learner(init, step, evaluate, ("loss", "update_norm"))
 
 
 def _not_a_side(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng
-from fdl.tasks.gradient import State, variables
+from fdl.tasks.accumulation import Variables
+from fdl.tasks.gradient import State
 
 Inputs = tuple[jax.Array, ...]
 """A player's arguments `[B, ...]`: noise or rows, and in conditional learning labels `[B]`."""
@@ -21,7 +22,7 @@ class Players(NamedTuple):
     Attributes:
       generator: parameters, other collections and optimizer of the generator.
       discriminator: those of the discriminator.
-      average: the exponential moving average of the generator's parameters, or None.
+      average: the exponential moving average of the generator's variables by collection, or None.
     """
 
     generator: State
@@ -36,17 +37,25 @@ def start(model: nn.Module, inputs: Inputs, key: jax.Array, optimizer: optax.Gra
     return State(params, model_state, optimizer.init(params))
 
 
+def player_of(variables: Variables) -> State:
+    """A player with these variables that only passes rows: it has no optimizer."""
+    model_state = dict(variables)
+    return State(model_state.pop("params"), model_state, ())
+
+
+def named(player: str, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """A player's metrics under its own names; what it minimises is among them, without penalty."""
+    found = dict(found)
+    del found["loss"]
+    return {f"{player}_update_norm": found.pop("update_norm"), **found}
+
+
 def apply(model: nn.Module, player: State, inputs: Inputs, key: jax.Array) -> tuple[jax.Array, State]:
     """Outputs in training, and the player with its collections after."""
     mutable, rngs = list(player.model_state), {"dropout": rng.stream(key, "dropout")}
-    outputs, model_state = model.apply(variables(player), *inputs, train=True, rngs=rngs, mutable=mutable)
+    variables = {"params": player.params, **player.model_state}
+    outputs, model_state = model.apply(variables, *inputs, train=True, rngs=rngs, mutable=mutable)
     return outputs, player._replace(model_state=model_state)
-
-
-def update(optimizer: optax.GradientTransformation, player: State, grads: Any, model_state: Any) -> State:
-    """The player after a step of its optimizer, with the collections that the pass left."""
-    updates, optimizer_state = optimizer.update(grads, player.optimizer, player.params)
-    return State(optax.apply_updates(player.params, updates), model_state, optimizer_state)
 
 
 def check_players(

@@ -29,6 +29,7 @@ def vector_quantisation(
     likelihood: Likelihood = _gaussian,
     commitment: float | jax.Array = 0.25,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to give back what came in through codes of a table (van den Oord et al. 2017, eq. 3).
@@ -38,7 +39,7 @@ def vector_quantisation(
     Metrics: `loss` is `-log p(x | codes)`, nats a row; `squared_error` the mean over entries of x's
     squared difference from its expectation; `commitment` the mean squared distance of an entry of a
     latent from its code; `perplexity` that of the codes used (1: one code; K: all alike) by a whole split,
-    in training the mean over batches of what each uses, which is less.
+    in training the mean over (micro-)batches of what each uses, which is less.
 
     Args:
       model: a Flax module as `VQVAE`: `encode(x, train)` to `Quantised`, and `decode(z, train)`.
@@ -50,12 +51,15 @@ def vector_quantisation(
       likelihood: of x given the decoder's outputs.
       commitment: see above; it may be traced.
       augment: what is done to every training batch.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
     """
-    learner = quantisation_learner(model, splits, optimizer, likelihood=likelihood, commitment=commitment)
+    learner = quantisation_learner(
+        model, splits, optimizer, likelihood=likelihood, commitment=commitment, accumulate=accumulate
+    )
     return experiment_over(
         learner,
         splits,
@@ -63,6 +67,7 @@ def vector_quantisation(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -91,6 +96,7 @@ def quantisation_learner(
     *,
     likelihood: Likelihood = _gaussian,
     commitment: float | jax.Array = 0.25,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `vector_quantisation`; of `splits`, checks and a row's shape are made.
 
@@ -109,17 +115,17 @@ def quantisation_learner(
             "commitment": losses.squared_error(quantised.latents, quantised.vectors),
         }
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         x, mutable = batch["x"], [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         (quantised, outputs), model_state = model.apply(
             variables, x, True, rngs=rngs, mutable=mutable, method=_decoded
         )
-        means = {name: jnp.mean(rows) for name, rows in measures(outputs, x, quantised).items()}
+        rows = measures(outputs, x, quantised)
         to_codes, to_latents = codebook_losses(quantised)
-        value = means["loss"] + jnp.mean(to_codes + commitment * to_latents)
-        used = perplexity(quantised, jnp.ones(len(x)))
-        return value, ({**means, "perplexity": used}, model_state)
+        rows["perplexity"] = jnp.full(len(x), perplexity(quantised, jnp.ones(len(x))))
+        means = {name: metrics.mean(values) for name, values in rows.items()}
+        return metrics.mean(rows["loss"] + to_codes + commitment * to_latents), (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
         x, weight = batch["x"], batch["weight"]
@@ -129,7 +135,9 @@ def quantisation_learner(
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return {**means, "perplexity": used}
 
-    return gradient_learner(lambda key: model.init(key, x, train=False), objective, evaluate, optimizer)
+    return gradient_learner(
+        lambda key: model.init(key, x, train=False), objective, evaluate, optimizer, accumulate=accumulate
+    )
 
 
 def codebook_losses(quantised: Quantised) -> tuple[jax.Array, jax.Array]:

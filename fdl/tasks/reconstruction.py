@@ -12,12 +12,13 @@ from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.augment import by_row
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.accumulation import check_whole
 from fdl.tasks.gradient import experiment_over, gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
 
 Penalty = Callable[[jax.Array], jax.Array]
-"""`penalty(codes)`, `[B, L]` to a scalar."""
+"""`penalty(codes)`, `[B, L]` to what each row adds to its loss, `[B]`, or to a scalar of the whole batch."""
 
 _gaussian = gaussian()
 
@@ -34,6 +35,7 @@ def reconstruction(
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to give back what came in, `x`, by maximum likelihood.
@@ -54,15 +56,23 @@ def reconstruction(
       corrupt: what is done to the inputs, not to what is to be given back, after `prepare`, as
         `fdl.data.gaussian_noise(scale=0.5)` or `masking_noise(rate=0.3)` (Vincent et al. 2008, Extracting and
         Composing Robust Features with Denoising Autoencoders); evaluations corrupt by a fixed key.
-      penalty: of the codes, added to the mean loss, as `functools.partial(l1_penalty, factor=0.1)`.
+      penalty: of the codes, added to the mean loss, as `functools.partial(l1_penalty, factor=0.1)`; one of
+        the whole batch, such as `rate_penalty`, is not accumulated.
       augment: what is done to every training batch, inputs and what is to be given back.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
     """
     learner = reconstruction_learner(
-        model, splits, optimizer, likelihood=likelihood, corrupt=corrupt, penalty=penalty
+        model,
+        splits,
+        optimizer,
+        likelihood=likelihood,
+        corrupt=corrupt,
+        penalty=penalty,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -71,6 +81,7 @@ def reconstruction(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -83,11 +94,13 @@ def reconstruction_learner(
     likelihood: Likelihood = _gaussian,
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `reconstruction`; of `splits`, checks and a row's shape are made.
 
     Raises:
-      ValueError: data that does not fit to the likelihood or the model.
+      ValueError: data that does not fit to the likelihood or the model, or micro-batches with a penalty of
+        the whole batch.
     """
     check_inputs(splits, low=likelihood.low, high=likelihood.high)
     x, corrupt = zero_row(splits), corrupt or (lambda batch, key: batch)
@@ -97,6 +110,9 @@ def reconstruction_learner(
 
     check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
 
+    if penalty is not None and accumulate != 1:
+        _check_penalty(model, x, penalty, accumulate)
+
     def measures(outputs: jax.Array, x: jax.Array) -> dict[str, jax.Array]:
         outputs = outputs.reshape(x.shape)
         return {
@@ -104,21 +120,27 @@ def reconstruction_learner(
             "squared_error": losses.squared_error(likelihood.mean(outputs), x),
         }
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        mutable = [name for name in variables if name != "params"]
+    def draw(batch: Any, key: jax.Array) -> Any:
         whole = corrupt(shards.gathered({"x": batch["x"]}), rng.stream(key, "corrupt"))
-        noisy = shards.own_rows(whole["x"])
+        return {"x": batch["x"], "noisy": shards.own_rows(whole["x"])}
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
+        mutable = [name for name in variables if name != "params"]
         (code, outputs), model_state = model.apply(
             variables,
-            noisy,
+            batch["noisy"],
             train=True,
             rngs={"dropout": rng.stream(key, "dropout")},
             mutable=mutable,
             method=_output if penalty is None else _code_and_output,
         )
-        means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["x"]).items()}
-        value = means["loss"] if penalty is None else means["loss"] + penalty(shards.gathered(code))
-        return value, (means, model_state)
+        rows = measures(outputs, batch["x"])
+        values = rows["loss"]
+        if penalty is not None:
+            added = penalty(shards.gathered(code))
+            values = values + (shards.own_rows(added) if added.ndim else added)
+        means = {name: metrics.mean(each) for name, each in rows.items()}
+        return metrics.mean(values), (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         noisy = corrupt({"x": batch["x"]}, rng.stream(jax.random.key(0), "evaluate"))["x"]
@@ -126,7 +148,7 @@ def reconstruction_learner(
         rows = measures(outputs, batch["x"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
 def masking_noise(*, rate: float | jax.Array) -> Augmentation:
@@ -139,8 +161,8 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
 
 
 def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
-    """`factor` times the mean over rows of the sum of absolute entries of codes `[B, L]`, a scalar."""
-    return factor * jnp.mean(jnp.sum(jnp.abs(codes), axis=-1))
+    """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`."""
+    return factor * jnp.sum(jnp.abs(codes), axis=-1)
 
 
 def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | jax.Array) -> jax.Array:
@@ -158,6 +180,13 @@ def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | j
     mean = jnp.clip(jnp.mean(codes, axis=0), tiny, 1 - tiny)
     divergence = rate * jnp.log(rate / mean) + (1 - rate) * jnp.log((1 - rate) / (1 - mean))
     return factor * jnp.sum(divergence)
+
+
+def _check_penalty(model: nn.Module, x: jax.Array, penalty: Penalty, accumulate: int) -> None:
+    made = lambda key: model.init_with_output(key, x, True, method=_code_and_output)[0][0]  # noqa: E731
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
+    if not jax.eval_shape(lambda: penalty(made(keys))).shape:
+        check_whole(accumulate, "the penalty is of all codes of a batch")
 
 
 def _output(model: Any, x: jax.Array, train: bool) -> tuple[None, jax.Array]:

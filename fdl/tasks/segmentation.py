@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng, shards
+from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
@@ -25,6 +25,7 @@ def segmentation(
     batch_size: int = 64,
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to give each pixel one of C classes, by cross-entropy.
@@ -43,13 +44,14 @@ def segmentation(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
         none. None leaves batches as they are.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
     splits, _ = _checked(model, splits)
-    learner = segmentation_learner(model, splits, optimizer)
+    learner = segmentation_learner(model, splits, optimizer, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
@@ -57,12 +59,13 @@ def segmentation(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
 
 def segmentation_learner(
-    model: nn.Module, splits: Splits, optimizer: optax.GradientTransformation
+    model: nn.Module, splits: Splits, optimizer: optax.GradientTransformation, *, accumulate: int = 1
 ) -> Learner:
     """The learner of `segmentation`; of `splits` only checks and a row's shape are made.
 
@@ -76,17 +79,13 @@ def segmentation_learner(
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         means = _pixel_means(logits, batch["y"], jnp.ones(len(logits)))
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
-        values = {
-            name: mean.total / jnp.maximum(shards.mean(mean.weight), 1 / shards.count())
-            for name, mean in means.items()
-        }
-        return values["loss"], (values, state)
+        return means["loss"], (means, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
         logits = jnp.asarray(model.apply(variables, batch["x"], train=False))
@@ -95,7 +94,7 @@ def segmentation_learner(
         iou = metrics.overlap(jnp.argmax(logits, axis=-1), y, weight, classes=classes)
         return {**_pixel_means(logits, y, batch["weight"]), "mean_iou": iou}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def _pixel_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str, metrics.Mean]:

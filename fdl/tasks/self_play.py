@@ -10,9 +10,10 @@ import optax
 
 from fdl import metrics, rng, tree
 from fdl.experiment import Experiment, Learner, Source
+from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.checks import check_counts
 from fdl.tasks.games import Game, Player, greedy, play
-from fdl.tasks.gradient import State, gradient_learner, variables
+from fdl.tasks.gradient import State, gradient_learner
 from fdl.tasks.trajectories import Trajectory, rollout
 
 Number = float | jax.Array
@@ -58,6 +59,7 @@ def self_play(
     games: int = 64,
     passes: int = 1,
     minibatches: int = 1,
+    accumulate: int = 1,
     discount: Number = 1.0,
     evaluate_every: int | None = None,
     evaluation_games: int = 256,
@@ -81,6 +83,7 @@ def self_play(
       games: played at once in a step.
       passes: how often a step goes through its moves.
       minibatches: parts of a pass, each an update of the parameters.
+      accumulate: micro-batches in which a minibatch is passed, see `fdl.tasks.accumulation.passed`.
       discount: how much less a reward is worth one move later.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       evaluation_games: against each opponent.
@@ -96,13 +99,14 @@ def self_play(
             f"{games} games of {moves} moves do not divide into {minibatches} minibatches; "
             "change the games or the minibatches"
         )
+    check_accumulate(games * moves // minibatches, accumulate)
     if not opponents:
         raise ValueError("there are no opponents; expected at least one, as {'random': uniform}")
-    inner = _inner(game, model, algorithm, optimizer, opponents)
+    inner = _inner(game, model, algorithm, optimizer, opponents, accumulate=accumulate)
 
     def step(state: State, batch: Any, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
         del batch
-        network = network_of(model, variables(state))
+        network = network_of(model, {"params": state.params, **state.model_state})
         act = lambda positions, key: algorithm.act(network, positions, key)  # noqa: E731
         played = rollout(game, act, rng.stream(key, "games"), games=games, moves=moves, discount=discount)
         order = _orders(rng.stream(key, "order"), games * moves, passes=passes, minibatches=minibatches)
@@ -132,6 +136,8 @@ def _inner(
     algorithm: Algorithm,
     optimizer: optax.GradientTransformation,
     opponents: Mapping[str, Player],
+    *,
+    accumulate: int,
 ) -> Learner:
     """The learner whose batch is rows of moves that were played."""
 
@@ -139,15 +145,14 @@ def _inner(
         observation = jax.eval_shape(game.init, key).observation
         return model.init(key, jnp.zeros((1, *observation.shape)), train=False)
 
-    def loss(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def loss(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         x = _floats(batch["observation"])
         (logits, value), after = model.apply(variables, x, train=True, rngs=rngs, mutable=mutable)
         rows = algorithm.loss(jnp.where(batch["legal"], logits, _ILLEGAL), value, batch)
         # At least one move is always being played: the first of a game. A minibatch may have none.
-        weight = batch["playing"] / jnp.maximum(jnp.sum(batch["playing"]), 1)
-        means = {name: jnp.sum(values * weight) for name, values in rows.items()}
+        means = {name: metrics.mean(values, _floats(batch["playing"])) for name, values in rows.items()}
         return means["loss"], (means, after)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
@@ -160,7 +165,7 @@ def _inner(
             results |= {f"{name}_{k}": metrics.mean(_floats(v), batch["weight"]) for k, v in values.items()}
         return results
 
-    return gradient_learner(init, loss, evaluate, optimizer)
+    return gradient_learner(init, loss, evaluate, optimizer, accumulate=accumulate)
 
 
 def _rows(algorithm: Algorithm, played: Trajectory) -> dict[str, jax.Array]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fdl import losses, metrics, rng, shards
+from fdl import losses, metrics, rng
 from fdl.data import Splits
 from fdl.data.sentences import END, PAD
 from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
@@ -33,6 +33,7 @@ def sequence_to_sequence(
     evaluate_every: int | None = None,
     label_smoothing: float | jax.Array = 0.0,
     readers: Readers = uncached,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
@@ -54,15 +55,24 @@ def sequence_to_sequence(
       evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
     """
     splits = _checked(model, splits)
-    learner = sequence_learner(model, splits, optimizer, label_smoothing=label_smoothing, readers=readers)
+    learner = sequence_learner(
+        model, splits, optimizer, label_smoothing=label_smoothing, readers=readers, accumulate=accumulate
+    )
     return experiment_over(
-        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
+        learner,
+        splits,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        accumulate=accumulate,
+        stop=stop,
     )
 
 
@@ -73,6 +83,7 @@ def sequence_learner(
     *,
     label_smoothing: float | jax.Array = 0.0,
     readers: Readers = uncached,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `sequence_to_sequence`; of `splits` only checks and a row's shape are made.
 
@@ -87,15 +98,15 @@ def sequence_learner(
     def init(key: jax.Array) -> Any:
         return model.init(key, x, y, train=False)
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         before = shifted(batch["y"])
         logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
         ones = jnp.ones(len(batch["y"]))
-        values = {name: _over_shards(mean) for name, mean in _token_means(logits, batch["y"], ones).items()}
         smooth = losses.cross_entropy(_rows(logits), batch["y"].ravel(), label_smoothing=label_smoothing)
-        return _over_shards(metrics.mean(smooth, _real(batch["y"], ones))), (values, state)
+        loss = metrics.mean(smooth, _real(batch["y"], ones))
+        return loss, (_token_means(logits, batch["y"], ones), state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], batch["weight"]
@@ -109,7 +120,7 @@ def sequence_learner(
         given = generate(reader, prompt, jax.random.key(0), length=length, choose=greedy, end=END)
         return jnp.all((given[:, 1:] == y) | (y == PAD), axis=1)
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def shifted(y: jax.Array) -> jax.Array:
@@ -124,11 +135,6 @@ def _token_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str
         "loss": metrics.mean(losses.cross_entropy(flat, labels), real),
         "accuracy": metrics.mean(metrics.accuracy(flat, labels), real),
     }
-
-
-def _over_shards(mean: metrics.Mean) -> jax.Array:
-    """What has, as its mean over the shards, the whole batch's mean."""
-    return mean.total / shards.mean(mean.weight)
 
 
 def _rows(logits: jax.Array) -> jax.Array:

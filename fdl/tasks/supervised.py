@@ -13,7 +13,7 @@ from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.checks import check_labels, check_targets
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import Penalty, experiment_over, gradient_learner
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -35,6 +35,7 @@ def classification(
     label_smoothing: Number = 0.0,
     l1: Number = 0.0,
     l2: Number = 0.0,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to give each row one of C classes, by cross-entropy.
@@ -54,6 +55,7 @@ def classification(
       label_smoothing: see `fdl.losses.cross_entropy`.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -67,7 +69,7 @@ def classification(
     def measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
-    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
@@ -75,6 +77,7 @@ def classification(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -90,6 +93,7 @@ def regression(
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning to predict K numbers for each row, by squared error.
@@ -108,6 +112,7 @@ def regression(
       augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
@@ -122,7 +127,7 @@ def regression(
         error = losses.absolute_error(predictions.reshape(targets.shape), targets)
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
-    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2)
+    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
@@ -130,6 +135,7 @@ def regression(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -143,6 +149,7 @@ def row_learner(
     *,
     l1: Number,
     l2: Number,
+    accumulate: int = 1,
 ) -> Learner:
     """The three functions; of `splits` only the shape of a row matters."""
     row = prepared_row(splits)["x"]
@@ -151,24 +158,24 @@ def row_learner(
         # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
         return model.init(key, jnp.zeros(row.shape, row.dtype), train=False)
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         outputs, model_state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
-        value = jnp.mean(loss(outputs, batch["y"])) + _penalty(variables["params"], l1=l1, l2=l2)
-        means = {name: jnp.mean(rows) for name, rows in measures(outputs, batch["y"]).items()}
-        return value, (means, model_state)
+        means = {name: metrics.mean(rows) for name, rows in measures(outputs, batch["y"]).items()}
+        return metrics.mean(loss(outputs, batch["y"])), (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         outputs, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         rows = measures(outputs, batch["y"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    penalty = _penalty(l1=l1, l2=l2)
+    return gradient_learner(init, objective, evaluate, optimizer, penalty=penalty, accumulate=accumulate)
 
 
-def _penalty(params: Any, *, l1: Number, l2: Number) -> Number:
+def _penalty(*, l1: Number, l2: Number) -> Penalty | None:
     """l1 and l2 times their penalties; a Python 0 adds nothing to the program."""
     factors = ((l1, losses.l1), (l2, losses.l2))
     used = [(c, f) for c, f in factors if isinstance(c, jax.Array) or c != 0]
-    return sum((c * f(params) for c, f in used), 0.0)
+    return (lambda params: sum((c * f(params) for c, f in used), jnp.zeros(()))) if used else None

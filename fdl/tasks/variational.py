@@ -31,6 +31,7 @@ def variational(
     beta: float | jax.Array = 1.0,
     samples: int = 64,
     augment: Augmentation | None = None,
+    accumulate: int = 1,
     stop: Stopper | None = None,
 ) -> Experiment:
     """Learning a latent-variable model by the evidence lower bound (Kingma & Welling 2014, sec. 2.2).
@@ -52,12 +53,21 @@ def variational(
       beta: factor of the divergence (Higgins et al. 2017, beta-VAE); it may be traced.
       samples: K of the importance-weighted bound.
       augment: what is done to every training batch.
+      accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       stop: early stopping, or None.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
     """
-    learner = variational_learner(model, splits, optimizer, likelihood=likelihood, beta=beta, samples=samples)
+    learner = variational_learner(
+        model,
+        splits,
+        optimizer,
+        likelihood=likelihood,
+        beta=beta,
+        samples=samples,
+        accumulate=accumulate,
+    )
     return experiment_over(
         learner,
         splits,
@@ -65,6 +75,7 @@ def variational(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         augment=augment,
+        accumulate=accumulate,
         stop=stop,
     )
 
@@ -77,6 +88,7 @@ def variational_learner(
     likelihood: Likelihood = _bernoulli,
     beta: float | jax.Array = 1.0,
     samples: int = 64,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `variational`; of `splits`, checks and a row's shape are made.
 
@@ -88,22 +100,30 @@ def variational_learner(
     check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
     x = zero_row(splits)
 
-    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    width = _latents(model, x)
+
+    def noise(key: jax.Array, samples: int, rows: int) -> jax.Array:
+        normal = lambda key, shape: jax.random.normal(key, shape, width.dtype)  # noqa: E731
+        return shards.draw(normal, key, (samples, rows, *width.shape[1:]), axis=1)
+
+    def draw(batch: Any, key: jax.Array) -> Any:
+        return {"x": batch["x"], "noise": noise(rng.stream(key, "latent"), 1, len(batch["x"]))[0]}
+
+    def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         x, mutable = batch["x"], [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
-        latent = rng.stream(key, "latent")
         (mean, log_variance, _, outputs), model_state = model.apply(
-            variables, x, latent, 1, True, rngs=rngs, mutable=mutable, method=_decoded
+            variables, x, batch["noise"][None], True, rngs=rngs, mutable=mutable, method=_decoded
         )
         log_prob = likelihood.log_prob(outputs.reshape(x.shape), x)
         kl = kl_standard_normal(mean, log_variance)
-        values = {"loss": jnp.mean(kl - log_prob), "kl": jnp.mean(kl)}
-        return jnp.mean(beta * kl - log_prob), (values, model_state)
+        means = {"loss": metrics.mean(kl - log_prob), "kl": metrics.mean(kl)}
+        return metrics.mean(beta * kl - log_prob), (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         x, weight, key = batch["x"], batch["weight"], rng.stream(jax.random.key(0), "evaluate")
         (mean, log_variance, z, outputs), _ = model.apply(
-            variables, x, key, samples, False, mutable=[], method=_decoded
+            variables, x, noise(key, samples, len(x)), False, mutable=[], method=_decoded
         )
         log_prob = jax.vmap(lambda one: likelihood.log_prob(one, x))(outputs.reshape(samples, *x.shape))
         kl = kl_standard_normal(mean, log_variance)
@@ -115,7 +135,8 @@ def variational_learner(
         }
         return {name: metrics.mean(values, weight) for name, values in rows.items()}
 
-    return gradient_learner(lambda key: model.init(key, x, train=False), objective, evaluate, optimizer)
+    init = lambda key: model.init(key, x, train=False)  # noqa: E731
+    return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
 def kl_standard_normal(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
@@ -153,11 +174,15 @@ def importance_bound(weights: jax.Array) -> jax.Array:
 
 
 def _decoded(
-    model: Any, x: jax.Array, key: jax.Array, samples: int, train: bool
+    model: Any, x: jax.Array, noise: jax.Array, train: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """q's means and log-variances `[B, L]`, latents drawn from it `[K, B, L]`, their outputs `[K B, ...]`."""
+    """q's means and log-variances `[B, L]`, latents by noise `[K, B, L]`, their outputs `[K B, ...]`."""
     mean, log_variance = model.encode(x, train)
-    normal = lambda key, shape: jax.random.normal(key, shape, mean.dtype)  # noqa: E731
-    noise = shards.draw(normal, key, (samples, *mean.shape), axis=1)
     z = mean + jnp.exp(0.5 * log_variance) * noise
     return mean, log_variance, z, model.decode(z.reshape(-1, mean.shape[-1]), train)
+
+
+def _latents(model: nn.Module, x: jax.Array) -> jax.ShapeDtypeStruct:
+    """The shape `[1, L]` and type of the means of one row's latents."""
+    both = lambda model, x: (model.encode(x, False), model(x, train=False))  # noqa: E731
+    return jax.eval_shape(lambda key: model.init_with_output(key, x, method=both)[0][0][0], jax.random.key(0))

@@ -27,7 +27,7 @@ RUNS: dict[str, dict[str, Any]] = {
 def experiment(steps: int) -> fdl.Experiment:
     model = models.MLP(widths=(64, 64), outputs=10, dropout=0.2)
     return tasks.classification(
-        model, data.digits(), optax.sgd(0.1), steps=steps, batch_size=64, evaluate_every=steps
+        model, data.digits(), optax.sgd(0.1), steps=steps, batch_size=64, evaluate_every=steps, accumulate=2
     )
 
 

@@ -48,8 +48,8 @@ def classified(optimizer: Any = SGD, model: Any = MLP, **options: Any) -> Experi
     return tasks.classification(model, LABELLED, optimizer, **ONE_STEP, **options)
 
 
-def game(weight: Any = None, conditional: bool = False, **options: Any) -> Experiment:
-    made, judge = models.MLPGenerator((5,), (WIDTH,), norm=batch_norm), models.MLPDiscriminator((5,))
+def game(weight: Any = None, conditional: bool = False, norm: Any = batch_norm, **options: Any) -> Experiment:
+    made, judge = models.MLPGenerator((5,), (WIDTH,), norm=norm), models.MLPDiscriminator((5,))
     judge = judge.clone(weight=weight)
     if conditional:
         made, judge = models.Conditional(made, CLASSES), models.Conditional(judge, CLASSES)
@@ -74,39 +74,40 @@ def clip() -> Experiment:
     return tasks.clip(model, splits(x=X, y=X[:, ::-1].copy()), SGD, **ONE_STEP)
 
 
-def ctc() -> Experiment:
+def ctc(dropout: float = 0.2) -> Experiment:
     part = {"x": RANDOM.normal(size=(ROWS, 6, 2)).astype(np.float32), "length": np.full(ROWS, 6) - Y}
     labels = np.tile(np.array([1, 2], np.int32), (ROWS, 1))
-    model = models.AcousticModel(CLASSES, channels=2, widths=(3,), cell=models.RNNCell, stride=1, dropout=0.2)
+    model = models.AcousticModel(CLASSES, channels=2, widths=(3,), cell=models.RNNCell, stride=1)
+    model = model.clone(dropout=dropout)
     return tasks.ctc(model, splits(**part, y=labels), SGD, **ONE_STEP)
 
 
-def detection() -> Experiment:
+def detection(norm: Any = batch_norm) -> Experiment:
     boxes = np.tile(np.array([[0, 0, 2, 3], [1, 1, 4, 4]], np.float32), (ROWS, 1, 1))
     labels = np.stack([Y, np.where(Y == 0, -1, 0)], axis=1).astype(np.int32)
-    model = models.Detector(CLASSES, (2,), layers=1, norm=batch_norm)
+    model = models.Detector(CLASSES, (2,), layers=1, norm=norm)
     return tasks.detection(model, splits(x=IMAGES, boxes=boxes, labels=labels), SGD, **ONE_STEP)
 
 
-def segmentation() -> Experiment:
+def segmentation(norm: Any = batch_norm, model: Any = None) -> Experiment:
     labels = RANDOM.integers(0, CLASSES, (ROWS, 4, 4)).astype(np.int32)
     labels[1:3], labels[5, :3] = -1, -1  # rows with fewer labelled pixels, or none
-    model = models.UNet(CLASSES, (2, 3), norm=batch_norm)
+    model = models.UNet(CLASSES, (2, 3), norm=norm) if model is None else model
     return tasks.segmentation(model, splits(x=IMAGES, y=labels), SGD, **ONE_STEP)
 
 
-def translation() -> Experiment:
+def translation(dropout: float = 0.2) -> Experiment:
     length = np.where(np.arange(ROWS) == 0, 5, 1)  # on one device more tokens than on the other
     short = np.where(np.arange(5) < length[:, None], TEXT, 0).astype(np.int32)
-    model = models.Seq2Seq(9, 9, 4, dropout=0.2)
+    model = models.Seq2Seq(9, 9, 4, dropout=dropout)
     return tasks.sequence_to_sequence(model, splits(x=TEXT, y=short), SGD, **ONE_STEP)
 
 
-def experts() -> Experiment:
+def experts(balance: float = 1.0) -> Experiment:
     feed = functools.partial(models.Experts, 3, functools.partial(models.FeedForward, 4))
     model = models.gpt2(9, length=5, width=4, layers=1, heads=1, feed_forward=feed)
     rows = splits(x=TEXT, y=np.roll(TEXT, -1, axis=1))
-    return tasks.language_modelling(model, rows, SGD, balance=1.0, **ONE_STEP)
+    return tasks.language_modelling(model, rows, SGD, balance=balance, **ONE_STEP)
 
 
 def masked() -> Experiment:
@@ -132,11 +133,22 @@ def fine_tuned() -> Experiment:
     return warm._replace(learner=tasks.averaged(warm.learner, decay=0.9))
 
 
-def coded() -> Experiment:
+RATE_PENALTY = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)
+
+
+def coded(penalty: Any = RATE_PENALTY) -> Experiment:
     model = Autoencoder(models.MLP((5,), 4), models.MLP((), WIDTH), activation=nn.sigmoid)
-    penalty = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)
     noise = tasks.masking_noise(rate=0.3)
     return tasks.reconstruction(model, UNIT, SGD, corrupt=noise, penalty=penalty, **ONE_STEP)
+
+
+def accumulated(made: Callable[[], Experiment]) -> Experiment:
+    """With batches in 4 micro-batches, of one row on each of 2 devices."""
+    ONE_STEP["accumulate"] = 4
+    try:
+        return made()
+    finally:
+        del ONE_STEP["accumulate"]
 
 
 def diffusion(task: Any) -> Experiment:
@@ -188,19 +200,39 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "adaline": lambda: tasks.adaline(SIGNS, **ONE_STEP),
     "sharpness aware": lambda: classified(optim.sharpness_aware(SGD)),
     "gradient noise": lambda: classified(optax.chain(optim.gradient_noise(0.01), SGD, optim.max_norm(1.0))),
+    "line search": lambda: classified(optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(3)), l2=0.1),
+    "backtracking": lambda: classified(
+        optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(3, store_grad=True))
+    ),
+    "loss and curvature": lambda: classified(optax.chain(optax.contrib.sophia(0.1), optax.scale_by_polyak())),
+    "accumulated classification": lambda: accumulated(lambda: classified(model=WITH_ALL)),
+    "accumulated segmentation": lambda: accumulated(segmentation),
+    "accumulated codes": lambda: accumulated(lambda: coded(functools.partial(tasks.l1_penalty, factor=0.3))),
+    # Batch norm of the two rows of a micro-batch would multiply rounding.
+    "accumulated game": lambda: accumulated(lambda: game(loss=wasserstein, penalty=10.0, norm=None)),
+    "accumulated masked": lambda: accumulated(masked),
     "many steps": lambda: classified(optax.MultiSteps(SGD, 2).gradient_transformation()),
 }
 STRATEGIES = ("shard_map", "pmap")
 
 
 def apart(ours: Any, theirs: Any) -> float:
-    """The greatest difference of arrays of floats, in units of 1e-5 absolute plus 1e-5 relative."""
+    """The greatest difference of arrays of floats, in units of 1e-5 absolute plus 1e-5 relative; what is not
+    finite in one of them alone is infinitely far."""
     greatest = 0.0
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         a, b = np.asarray(a), np.asarray(b)
         if a.dtype == np.float32:
-            greatest = max(greatest, float(np.max(np.abs(a - b) / (1e-5 + 1e-5 * np.abs(b)))))
+            far = np.where(a == b, 0.0, np.abs(a - b) / (1e-5 + 1e-5 * np.abs(b)))
+            greatest = max(greatest, float(np.max(np.where(np.isnan(far), np.inf, far))))
     return greatest
+
+
+def moved(before: Any, after: Any) -> float:
+    """As `apart`, of what is finite before: a line search's state begins with an infinite loss."""
+    pairs = list(zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+    finite = [(a, b) for a, b in pairs if np.issubdtype(a.dtype, np.floating) and np.isfinite(a).all()]
+    return apart([a for a, _ in finite], [b for _, b in finite])
 
 
 def main() -> None:
@@ -219,7 +251,7 @@ def main() -> None:
             before = jax.device_get(start.result())
             reference, *others = (jax.device_get(step.result()(before)) for step in steps)
             for strategy, found in zip(STRATEGIES, others, strict=True):
-                line = {"apart": apart(found, reference), "moved": apart(before, reference[0])}
+                line = {"apart": apart(found, reference), "moved": moved(before, reference[0])}
                 print(json.dumps({"case": name, "strategy": strategy, **line}), flush=True)
 
 

@@ -10,7 +10,7 @@ from fdl.experiment import Learner
 from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
 from fdl.tasks.averaging import averaged
-from fdl.tasks.gradient import variables
+from fdl.tasks.gradient import State, variables
 from fdl.tasks.supervised import regression
 from tests.tasks.test_supervised import batch_of, close, evaluated, linear_splits, trained
 
@@ -34,26 +34,31 @@ def way(learner, steps=5):
 @pytest.mark.parametrize("decay", [0.0, 0.7, 0.999])
 def test_the_average_is_the_weighted_mean_of_the_parameters_after_each_step(decay):
     alone, both = way(experiment().learner), way(experiment(decay).learner)
-    close(both[0].average, alone[0].params, rtol=0, atol=0)
+    close(both[0].average, variables(alone[0]), rtol=0, atol=0)
     for steps in range(1, 6):
         close(both[steps].latest, alone[steps])
         weights = np.array([decay ** (steps - 1 - number) for number in range(steps)])
         seen = [jax.tree.leaves(state.params) for state in alone[1 : steps + 1]]
         expected = [np.average(np.stack(leaves), axis=0, weights=weights) for leaves in zip(*seen)]  # noqa: B905
-        close(jax.tree.leaves(both[steps].average), expected)
+        close(jax.tree.leaves(both[steps].average["params"]), expected)
         close(both[steps].weight, 1 - decay**steps)
 
 
-def test_evaluations_see_the_average_and_the_latest_of_all_else():
+def test_evaluations_see_the_average_also_of_running_statistics():
     inner, outer = experiment(norm=batch_norm), experiment(0.9, norm=batch_norm)
     state = way(outer.learner)[-1]
     batch = batch_of(outer.evaluation["test"])
     evaluate = jax.jit(inner.learner.evaluate)
-    expected = evaluate(state.latest._replace(params=state.average), batch)
+    own = State(state.average["params"], {"batch_stats": state.average["batch_stats"]}, ())
+    expected = evaluate(own, batch)
     close(jax.jit(outer.learner.evaluate)(state, batch), expected)
-    assert abs(float(expected["loss"].value - evaluate(state.latest, batch)["loss"].value)) > 1e-3
-    seen = variables(state.state)
-    close(seen["batch_stats"], state.latest.model_state["batch_stats"], rtol=0, atol=0)
+    latest = own._replace(model_state=state.latest.model_state)
+    for other in (latest, state.latest):
+        assert abs(float(expected["loss"].value - evaluate(other, batch)["loss"].value)) > 1e-3
+    seen = [jax.tree.leaves(each.model_state) for each in way(inner.learner)[1:]]
+    weights = 0.9 ** np.arange(5)[::-1]
+    means = [np.average(np.stack(leaves), axis=0, weights=weights) for leaves in zip(*seen, strict=True)]
+    close(jax.tree.leaves(variables(state.state)["batch_stats"]), means)
 
 
 def test_decays_may_be_traced_and_run_side_by_side():

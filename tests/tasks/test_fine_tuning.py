@@ -15,7 +15,7 @@ from fdl.models import MLP, batch_norm
 from fdl.models.resnet import ResNet
 from fdl.tasks.fine_tuning import frozen, warm_start
 from fdl.tasks.gradient import variables
-from tests.tasks.test_supervised import evaluated, trained
+from tests.tasks.test_supervised import batch_of, evaluated, trained
 
 pytestmark = pytest.mark.slow  # minutes of compiling
 
@@ -64,6 +64,27 @@ def test_frozen_parameters_stay_bit_for_bit_and_the_others_move(make):
     start, end = (flat(trained(experiment, steps).params) for steps in (0, 5))
     for name in start:
         assert same_bits(start[name], end[name]) == name.startswith("['Layer_0']"), name
+
+
+@pytest.mark.parametrize(
+    "norm", [batch_norm, lambda x, train: nn.BatchNorm(use_running_average=not train)(x)]
+)
+def test_a_frozen_layer_is_one_function_in_training_too(norm):
+    """Of random layers: what the head is trained on is what it is evaluated on."""
+    model = MLP((32,), 10, norm=norm)
+    experiment = tasks.classification(model, DIGITS, frozen(optax.sgd(0.1), trunk), steps=5)
+    free = tasks.classification(model, DIGITS, optax.sgd(0.1), steps=5)
+    start, end = (trained(experiment, steps) for steps in (0, 5))
+    for before, after in zip(
+        jax.tree.leaves(start.model_state), jax.tree.leaves(end.model_state), strict=True
+    ):
+        assert same_bits(before, after)
+    batch = batch_of(experiment.train)
+    _, seen = experiment.learner.step(end, batch, jax.random.key(0))
+    evaluated = experiment.learner.evaluate(end, batch | {"weight": jnp.ones(len(batch["x"]))})
+    np.testing.assert_allclose(seen["loss"], evaluated["loss"].value, rtol=1e-5)
+    moved = trained(free, 5).model_state
+    assert not any(map(same_bits, jax.tree.leaves(moved), jax.tree.leaves(start.model_state)))
 
 
 def test_the_optimizer_neither_sees_nor_keeps_what_is_frozen():

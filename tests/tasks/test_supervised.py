@@ -117,6 +117,10 @@ def test_metrics_of_a_step_are_of_the_data_alone():
     plain, full = digits_task(), digits_task(label_smoothing=0.2, l1=0.1, l2=0.1)
     state, batch, key = plain.learner.init(jax.random.key(0)), batch_of(plain.train), jax.random.key(1)
     (state_a, a), (state_b, b) = (e.learner.step(state, batch, key) for e in (plain, full))
+    for after, seen in ((state_a, a), (state_b, b)):
+        moved = jax.tree.leaves(jax.tree.map(lambda x, y: np.sum((x - y) ** 2), after.params, state.params))
+        close(seen["update_norm"], np.sqrt(sum(moved)))
+    a, b = ({name: found[name] for name in ("loss", "accuracy")} for found in (a, b))
     close(a, b)
     logits = output(MLP((16,), 10), state.params, batch["x"])
     logp = np.asarray(jax.nn.log_softmax(logits))
