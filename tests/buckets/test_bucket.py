@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdl import bucket
+from fdl.experiment import Best
 from fdl.train import Interrupted, Saving, Watch, fit
 from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
 from tests import toy
@@ -72,7 +73,8 @@ def test_a_folder_is_claimed_once_and_moved_aside(root):
 
 
 def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(root, tmp_path):
-    key, saving = jax.random.key(3), Saving(steps=5, keep=2, best="test/loss", better="higher")
+    key, saving = jax.random.key(3), Saving(steps=5, keep=2)
+    experiment = toy.experiment(toy.Config())._replace(best=Best("test/loss", "higher"))
     directory = bucket.folder(f"{root}/fits/one")
 
     signals = [signal.SIGTERM]  # a second would end this process
@@ -82,9 +84,9 @@ def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(
             signal.raise_signal(signals.pop())
 
     with pytest.raises(Interrupted):
-        fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving, watch=Watch(step=stop))
-    resumed = fit(toy.experiment(toy.Config()), key, directory=directory, saving=saving)
-    undisturbed = fit(toy.experiment(toy.Config()), key, directory=tmp_path, saving=saving)
+        fit(experiment, key, directory=directory, saving=saving, watch=Watch(step=stop))
+    resumed = fit(experiment, key, directory=directory, saving=saving)
+    undisturbed = fit(experiment, key, directory=tmp_path, saving=saving)
     for one, same in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(undisturbed.state), strict=True):
         np.testing.assert_array_equal(one, same)
     assert resumed.rows == undisturbed.rows

@@ -307,10 +307,7 @@ def test_values_that_python_or_pandas_calls_equal_are_trained_and_kept_apart(tmp
     space = zip_(Mixed(), kind=(None, 1, 1.0, True), made=(jax.numpy.tanh, None, None, None), widths=[
         (1,), (True,), (1.0,), ()
     ])  # fmt: skip
-    trained, read = (
-        sweep(mixed, space, workdir=tmp_path),
-        stored(mixed, space, workdir=tmp_path, source=""),
-    )
+    trained, read = sweep(mixed, space, workdir=tmp_path), stored(mixed, space, workdir=tmp_path)
     pd.testing.assert_frame_equal(trained.frame, read.frame, check_exact=True)
     for result in (trained, read):
         assert [repr(value) for value in result.frame["kind"]] == ["None", "1", "1.0", "True"]
