@@ -3,11 +3,11 @@
 He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2 and fig. 6, on CIFAR-10: the plain net
 of 56 layers errs more than that of 20, on train as on test; of residual ones the deeper is the better. Here
 nets of half their width learn from 4,000 images for 200 updates: with skips, the test accuracy is to be
-higher by at least 10 percentage points.
+higher by at least 10 percentage points, each at the learning rate that is best on validation.
 
     fdl sweep experiments/depth_cifar.py
 
-About 10 minutes on 2 cores.
+Two seeds choose, five judge: 42 runs of about a minute each on 2 cores.
 """
 
 import optax
@@ -51,9 +51,10 @@ def experiment(config: Config) -> fdl.Experiment:
     )
 
 
-SWEEP = fdl.grid(Config(), skip=(False, True), seeds=5)
+SWEEP = fdl.grid(Config(), skip=(False, True), lr=(0.01, 0.03, 0.1), seeds=7)
 
 
 def claim(result: fdl.Result) -> fdl.Verdict:
     """Skips raise the test accuracy by at least 10 percentage points."""
-    return fdl.compare(result, metric="test/accuracy", arms="skip", baseline=False, at_least=0.1).verdict
+    best = result.best("lr", by="validation/accuracy", seeds=2)
+    return fdl.compare(best, metric="test/accuracy", arms="skip", baseline=False, at_least=0.1).verdict

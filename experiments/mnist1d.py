@@ -58,7 +58,11 @@ def experiment(config: Config) -> fdl.Experiment:
 
 
 SWEEP = fdl.grid(
-    Config(), model=(logistic, perceptron, convolutional), shuffled=(False, True), lr=(1e-3, 3e-3), seeds=16
+    Config(),
+    model=(logistic, perceptron, convolutional),
+    shuffled=(False, True),
+    lr=(1e-3, 3e-3, 1e-2),
+    seeds=16,
 )
 
 

@@ -43,7 +43,7 @@ def experiment(config: Config) -> fdl.Experiment:
     return tasks.classification(model, data.digits(), optax.adam(config.lr), steps=config.steps)
 
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 LINEAR = fdl.grid(Config(), activation=(identity,), depth=(0, 1, 4), lr=RATES, seeds=16)
 RELU = fdl.grid(Config(), activation=(nn.relu,), depth=(1, 4), lr=RATES, seeds=16)
 SWEEP = LINEAR + RELU
