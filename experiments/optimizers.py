@@ -41,10 +41,10 @@ def experiment(config: Config) -> fdl.Experiment:
 
 
 SWEEP = (
-    fdl.grid(Config(), optimizer=(optax.sgd,), lr=(0.01, 0.03, 0.1, 0.3, 1.0), seeds=16)
-    + fdl.grid(Config(), optimizer=(momentum,), lr=(0.003, 0.01, 0.03, 0.1, 0.3), seeds=16)
-    + fdl.grid(Config(), optimizer=(optax.rmsprop,), lr=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), seeds=16)
-    + fdl.grid(Config(), optimizer=(optax.adam,), lr=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), seeds=16)
+    fdl.grid(Config(), optimizer=(optax.sgd,), lr=(0.03, 0.1, 0.3, 1.0, 3.0), seeds=32)
+    + fdl.grid(Config(), optimizer=(momentum,), lr=(0.003, 0.01, 0.03, 0.1, 0.3), seeds=32)
+    + fdl.grid(Config(), optimizer=(optax.rmsprop,), lr=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), seeds=32)
+    + fdl.grid(Config(), optimizer=(optax.adam,), lr=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), seeds=32)
 )
 
 
