@@ -10,7 +10,7 @@ at random and where they may start as the identity instead, by which plain nets 
     fdl sweep experiments/skip_connections.py
 
 Each arm at the learning rate, and the start, that is best on validation: 4 seeds choose, 8 others judge.
-About 2 minutes on 2 cores.
+About 4 minutes on 2 shared cores.
 """
 
 from collections.abc import Callable
