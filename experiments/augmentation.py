@@ -57,7 +57,7 @@ def experiment(config: Config) -> fdl.Experiment:
     )
 
 
-SWEEP = fdl.grid(Config(), augment=(nothing, distortion, mirroring), lr=(3e-4, 1e-3, 3e-3), seeds=16)
+SWEEP = fdl.grid(Config(), augment=(nothing, distortion, mirroring), lr=(3e-4, 1e-3, 3e-3, 1e-2), seeds=32)
 
 
 def claim(result: fdl.Result) -> fdl.Verdict:
