@@ -7,9 +7,9 @@ the order depends on how they were tuned.
 
     fdl sweep experiments/optimizers.py
 
-Four optimizers, five learning rates each, 32 seeds, of which 16 choose. The criterion: after 300 updates (18 passes), RMSprop
-and Adam are each at least 1 percentage point of test accuracy above plain SGD, all at the learning rate
-that is best on validation. About 2 minutes on 2 shared cores.
+Four optimizers, five learning rates each, 32 seeds, of which 16 choose and 16 judge. The criterion: after
+300 updates (18 passes), RMSprop and Adam are each at least 1 percentage point of test accuracy above plain
+SGD, all at the learning rate that is best on validation. About 2 minutes on 2 shared cores.
 """
 
 from collections.abc import Callable
