@@ -9,7 +9,7 @@ linear classifier is already good, so the gap is small here.
 
     fdl sweep experiments/nonlinearity.py
 
-About 30 seconds on 2 cores.
+About 2 minutes on 2 shared cores.
 """
 
 from collections.abc import Callable
