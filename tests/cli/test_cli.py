@@ -232,3 +232,19 @@ def test_the_package_lists_what_it_offers():
         assert getattr(fdl, name).__doc__, name
     with pytest.raises(AttributeError, match="nonsense"):
         fdl.nonsense  # noqa: B018
+
+
+def test_programs_from_the_cache_say_nothing(file, tmp_path):
+    """A process whose stderr is a pipe that nobody reads would wait for ever once the pipe is full."""
+    words = [sys.executable, "-m", "fdl", "run", str(file), "--json"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"PYTHONPATH": str(ROOT), "FDL_CACHE": str(tmp_path / "cache")}
+    for directory in ("first", "again"):
+        done = subprocess.run(
+            [*words, "--workdir", directory],
+            cwd=file.parent,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        assert b"cpu_aot_loader" not in done.stderr and len(done.stderr) < 5000
