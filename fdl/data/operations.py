@@ -75,7 +75,9 @@ def sharpen(image: jax.Array, factor: ArrayLike) -> jax.Array:
         return image
     near = [pixels[i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3)]
     smooth = (sum(near, 4 * near[4])) / 13
-    return blend(image, pixels.at[1:-1, 1:-1].set(smooth), factor)
+    border = ((1, 1), (1, 1), (0, 0))
+    inside = jnp.pad(jnp.ones(smooth.shape, bool), border)
+    return blend(image, jnp.where(inside, jnp.pad(smooth, border), pixels), factor)
 
 
 def turn_hue(image: jax.Array, turns: ArrayLike) -> jax.Array:

@@ -155,7 +155,8 @@ def _conditional(equation: JaxprEqn, known: Known) -> Cost:
 
 
 def _sharded(equation: JaxprEqn, known: Known) -> Cost:
-    shape, split = equation.params["mesh"].shape, equation.params["newly_manual_axes"]
+    shape, params = equation.params["mesh"].shape, equation.params
+    split = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]  # jax 0.10.1
     devices = math.prod(shape[axis] for axis in split)
     return _times(_inside(equation.params["jaxpr"], equation.invars, known), devices)
 
