@@ -156,7 +156,8 @@ def _conditional(equation: JaxprEqn, known: Known) -> Cost:
 
 def _sharded(equation: JaxprEqn, known: Known) -> Cost:
     shape, params = equation.params["mesh"].shape, equation.params
-    split = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]  # jax 0.10.1
+    # Until jax 0.10.1 they had the other name.
+    split = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]
     devices = math.prod(shape[axis] for axis in split)
     return _times(_inside(equation.params["jaxpr"], equation.invars, known), devices)
 
