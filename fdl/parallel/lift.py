@@ -48,8 +48,8 @@ def lift(function: Callable[[Any, Any], Any], plan: Plan, mesh: Mesh) -> Callabl
     split, whole = PartitionSpec("population"), PartitionSpec()
     by_hand = {"population", shards.AXIS} if plan.strategy == "shard_map" else {"population"}
     if plan.group == 1:
-        # The compiler has nothing to split; and only where every axis is by hand may the function call back to
-        # Python (`pure_callback`, `io_callback`).
+        # The compiler has nothing to split; and only where every axis is by hand may the function call back
+        # to Python (`pure_callback`, `io_callback`).
         by_hand = set(mesh.axis_names)
     return jax.shard_map(
         local, mesh=mesh, in_specs=(split, whole), out_specs=split, axis_names=by_hand, check_vma=False
