@@ -27,7 +27,7 @@ from fdl.train.runtime import prepare
 from fdl.train.text import duration
 
 FAILED = 3
-"""Exit code where a run's metric was not finite."""
+"""Exit code where a metric of a run that must be finite was not."""
 
 
 def execute(command: str, words: Sequence[str]) -> int:

@@ -87,7 +87,7 @@ def test_every_section_is_there():
         "2 min 11 s",
     ):
         assert text in page.text
-    assert page.tables["Runs that ended because a metric was not finite"][1:] == [
+    assert page.tables["Runs that ended because a metric that must be finite was not"][1:] == [
         ["depth=64 skip=False", "1", "23", "train/loss"],
         ["depth=64 skip=False", "4", "23", "train/loss"],
     ]
