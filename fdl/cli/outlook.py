@@ -71,8 +71,8 @@ def _memory(found: Foresight, part: Slice) -> list[str]:
     if found.refusal:
         what = "the evaluation" if found.memory else "the training"
         return [
-            f"  DOES NOT FIT: {what} needs {size(found.refusal.needed)} {where}, "
-            f"of {size(found.refusal.available)}"
+            f"  DOES NOT FIT: {what} needs at least {size(found.refusal.needed)} {where}, "
+            f"of {size(min(found.refusal.available, part.chip.memory_free))}"
         ]
     result = [f"  fits: {size(found.held)} of {size(part.chip.memory_free)} {where}"]
     for name, memory in (("training", found.memory), ("evaluation", found.evaluation)):
@@ -124,7 +124,7 @@ def data_of(outlook: Outlook, price: float | None) -> dict[str, Any]:
         **base,
         **to_data(found),
         "held": found.held,
-        "available": found.refusal.available if found.refusal else one.part.chip.memory_free,
+        "available": one.part.chip.memory_free,
         "step_seconds": found.roofline.seconds,
         "limit": found.roofline.limit,
         "seconds": one.seconds,

@@ -50,8 +50,9 @@ class Refusal(NamedTuple):
     """A program that does not fit.
 
     Attributes:
-      needed: bytes that it needs on one device.
-      available: bytes that there are for it.
+      needed: bytes that it needs on one device, at least: a compiler may give up at one array that is
+        larger than the whole memory.
+      available: bytes that there are for it, by the compiler; of one array at most the whole memory.
     """
 
     needed: int
@@ -87,6 +88,7 @@ def refusal_of(error: Exception) -> Refusal | None:
     size = r"([\d.]+)([KMGT]?)"
     found = re.search(rf"\({size}\) exceeds available HBM \({size}\)", message)
     found = found or re.search(rf"Used {size}i?B? of {size}i?B? hbm", message)
+    found = found or re.search(rf"\(size={size}\) would exceed memory \(size={size}\)", message)
     if found is None:
         return None
     needed, available = (round(float(found[i]) * UNITS[found[i + 1]]) for i in (1, 3))

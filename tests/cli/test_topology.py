@@ -170,7 +170,7 @@ def test_fewer_members_where_they_do_not_fit_together(file, compiler, capsys):
 def test_a_program_that_does_not_fit_and_a_crash_are_said(file, compiler, capsys):
     compiler(lambda request: foresight(held=28 * GIB))
     assert main(["plan", "steps.py", "--topology", "v5e:1x1", "--seeds", "1", "--members", "1"]) == 1
-    assert "DOES NOT FIT: the training needs 28 GiB a chip, of 16 GiB" in capsys.readouterr().out
+    assert "DOES NOT FIT: the training needs at least 28 GiB a chip, of 15.8 GiB" in capsys.readouterr().out
     compiler(lambda request: "the compiler crashed (SIGSEGV)")
     assert main(["plan", "steps.py", "--topology", "v5e:1x1"]) == 1
     assert "CANNOT BE COMPILED: the compiler crashed (SIGSEGV)" in capsys.readouterr().out

@@ -49,6 +49,12 @@ def test_temporaries_are_between():
             1.2 * 2**40,
             512.5 * 2**20,
         ),
+        (  # libtpu 0.0.41, of one array
+            "RESOURCE_EXHAUSTED: Allocation (size=52705624064) would exceed memory (size=17179869184) :: "
+            "%s6 = inlined_call_operand.hbm [shape: f32[256,1024,50257], index: 6, kind: output]",
+            52705624064,
+            17179869184,
+        ),
     ],
 )
 def test_a_refusal_says_how_much_is_needed(message, needed, available):

@@ -7,7 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from fdl.models.language_model import gpt2
@@ -23,8 +23,9 @@ def devices() -> dict:
     for chip in CHIPS:
         part = Slice(chip, usual_shape(chip, 4))
         device = (every := devices_of(part))[0]
+        # The result takes as much: together they do not fit, while each would.
         x = jax.ShapeDtypeStruct(
-            (2**18, 2**20), jnp.float32, sharding=jax.sharding.SingleDeviceSharding(device)
+            (int(0.6 * chip.memory_free / 2**22), 2**20), jnp.float32, sharding=SingleDeviceSharding(device)
         )
         try:
             jax.jit(lambda x: x + 1).lower(x).compile()

@@ -65,7 +65,7 @@ if __name__ == "__main__":
     cases = {
         "gpt 2x2": lambda: foreseen(gpt(32), "v5e:2x2", Plan(1, "vmap", "calls", data=2, fsdp=2)),
         "gpt 16x16": lambda: foreseen(gpt(2048), "v5e:16x16", Plan(1, "vmap", "calls", data=16, fsdp=16)),
-        "gpt too large": lambda: foreseen(gpt(1024), "v5e:2x2", Plan(1, "vmap", "calls", data=2, fsdp=2)),
+        "gpt too large": lambda: foreseen(gpt(256), "v5e:2x2", Plan(1, "vmap", "calls", data=2, fsdp=2)),
         "strategies": lambda: {name: foreseen(transformer(), *where) for name, where in STRATEGIES.items()},
     }
     print("\n" + json.dumps(cases[sys.argv[1]]()))
