@@ -24,15 +24,18 @@ class Passed(NamedTuple):
     """What a batch gives at some parameters.
 
     Attributes:
-      value: the batch's mean loss, a scalar.
+      value: the batch's mean loss, a scalar; 0 where nothing in it counts.
+      counts: 1.0 or, where nothing in the batch counts, 0.0.
       gradient: its gradient by the parameters.
-      metrics: scalars by name.
+      metrics: the batch's means by name, of weight 1, or 0 where nothing counts, so that the batches of a
+        run are each as important as another.
       model_state: the model's other collections after the pass.
     """
 
     value: jax.Array
+    counts: jax.Array
     gradient: Any
-    metrics: Mapping[str, jax.Array]
+    metrics: Mapping[str, Mean]
     model_state: Any
 
 
@@ -76,8 +79,8 @@ def passed(
         sums, model_state = _added(one, dict(model_state), parts)
     grads, mean, metrics = shards.total(sums)
     divided = lambda grad, leaf: (grad / _divisor(mean.weight)).astype(leaf.dtype)  # noqa: E731
-    means = {name: _over(part) for name, part in metrics.items()}
-    return Passed(_over(mean), jax.tree.map(divided, grads, params), means, model_state)
+    whole, means = _of_batch(mean), {name: _of_batch(part) for name, part in metrics.items()}
+    return Passed(*whole, jax.tree.map(divided, grads, params), means, model_state)
 
 
 def micro_batches(batch: Batch, count: int) -> Batch:
@@ -129,9 +132,9 @@ def _added(one: Callable[..., Any], model_state: Any, parts: Any) -> tuple[Any, 
     return lax.scan(add, (zeros, model_state), parts)[0]
 
 
-def _over(mean: Mean) -> jax.Array:
-    """The mean's value; 0 where nothing counted."""
-    return mean.total / _divisor(mean.weight)
+def _of_batch(mean: Mean) -> Mean:
+    """The mean with weight 1; with 0, and the value 0, where nothing counted."""
+    return Mean(mean.total / _divisor(mean.weight), (mean.weight > 0).astype(jnp.float32))
 
 
 def _divisor(weight: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
-from fdl.experiment import Batch, Experiment, Learner, Stopper
+from fdl.experiment import Batch, Experiment, Learner, Metrics, Stopper
 from fdl.metrics import Mean, mean
 from fdl.models.gan import Conditional
 from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
@@ -172,7 +172,7 @@ def adversarial_learner(
         )
         return players._replace(discriminator=judge), named("discriminator", found)
 
-    def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Mapping[str, jax.Array]]:
+    def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Metrics]:
         if len(batch["x"]) % critic_steps:
             raise ValueError(
                 f"a step got {len(batch['x'])} rows, on one device; expected a multiple of critic_steps = "
@@ -188,7 +188,7 @@ def adversarial_learner(
         moved = players.average
         if average is not None:
             moved = moved_to(moved, variables(made), share=1 - average)
-        last = {name: values[-1] for name, values in seen.items()}
+        last = jax.tree.map(lambda values: values[-1], seen)
         return Players(made, players.discriminator, moved), {**named("generator", found), **last}
 
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
@@ -214,7 +214,7 @@ def _update(
     player: State,
     real: Inputs,
     key: jax.Array,
-) -> tuple[State, Mapping[str, jax.Array]]:
+) -> tuple[State, Metrics]:
     """A player after an update by these rows, and as many generated ones."""
     z = shards.draw(jax.random.normal, rng.stream(key, "noise"), (len(real[0]), rules.latent))
     loss = functools.partial(objective, rules, players)

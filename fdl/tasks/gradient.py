@@ -11,7 +11,7 @@ import optax
 
 from fdl import rng
 from fdl.data import Augmentation, Splits, sources
-from fdl.experiment import Batch, Experiment, Learner, Stopper
+from fdl.experiment import Batch, Experiment, Learner, Metrics, Stopper
 from fdl.metrics import Mean
 from fdl.optim.evaluation import evaluation_params
 from fdl.optim.frozen import kept, unmoved
@@ -81,7 +81,7 @@ def gradient_learner(
         params = model_state.pop("params")
         return State(params, model_state, optimizer.init(params))
 
-    def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+    def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
         drawn = batch if draw is None else draw(batch, key)
 
         def at(params: Any) -> Passed:
@@ -97,7 +97,7 @@ def gradient_learner(
 
 def descend(
     optimizer: optax.GradientTransformation, state: State, at: Callable[[Any], Passed], key: jax.Array
-) -> tuple[State, Mapping[str, jax.Array]]:
+) -> tuple[State, Metrics]:
     """One update by a batch.
 
     The optimizer's `update` gets, of these what it takes, the batch's `value` and `grad`; `value_fn(params)`
@@ -111,7 +111,8 @@ def descend(
       key: for optimizers that draw.
 
     Returns:
-      The state after, and the metrics with `update_norm` (and `loss`, where they have none).
+      The state after, and the metrics with `update_norm` (and `loss`, where they have none). Of a batch in
+      which nothing counts they are missing (means of weight 0); its value for the optimizer is 0.
 
     Raises:
       ValueError: a transformation that is none of such gradients.
@@ -124,7 +125,8 @@ def descend(
     model_state = kept(optimizer, state.model_state, found.model_state)
     after = State(params, model_state, optimizer_state)
     norm = jnp.where(_spoiled(state, after), jnp.nan, optax.tree.norm(updates))
-    return after, {"loss": found.value, **found.metrics, "update_norm": norm}
+    value = Mean(found.value * found.counts, found.counts)
+    return after, {"loss": value, **found.metrics, "update_norm": norm}
 
 
 def _spoiled(before: State, after: State) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng
+from fdl.experiment import Metrics
 from fdl.tasks.accumulation import Variables
 from fdl.tasks.gradient import State
 
@@ -43,7 +44,7 @@ def player_of(variables: Variables) -> State:
     return State(model_state.pop("params"), model_state, ())
 
 
-def named(player: str, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def named(player: str, found: Metrics) -> Metrics:
     """A player's metrics under its own names; what it minimises is among them, without penalty."""
     found = dict(found)
     del found["loss"]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import metrics, rng, tree
-from fdl.experiment import Experiment, Learner, Source
+from fdl.experiment import Experiment, Learner, Metrics, Source
 from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.checks import check_counts
 from fdl.tasks.games import Game, Player, greedy, play
@@ -104,7 +104,7 @@ def self_play(
         raise ValueError("there are no opponents; expected at least one, as {'random': uniform}")
     inner = _inner(game, model, algorithm, optimizer, opponents, accumulate=accumulate)
 
-    def step(state: State, batch: Any, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+    def step(state: State, batch: Any, key: jax.Array) -> tuple[State, Metrics]:
         del batch
         network = network_of(model, {"params": state.params, **state.model_state})
         act = lambda positions, key: algorithm.act(network, positions, key)  # noqa: E731
@@ -112,14 +112,15 @@ def self_play(
         order = _orders(rng.stream(key, "order"), games * moves, passes=passes, minibatches=minibatches)
         rows = _rows(algorithm, played)
 
-        def update(state: State, now: tuple[jax.Array, jax.Array]) -> tuple[State, Mapping[str, jax.Array]]:
+        def update(state: State, now: tuple[jax.Array, jax.Array]) -> tuple[State, Metrics]:
             return inner.step(state, tree.take(rows, now[0]), now[1])
 
         keys = jax.random.split(rng.stream(key, "learn"), len(order))
         state, reported = jax.lax.scan(update, state, (order, keys))
         # Means over moves: a minibatch counts as much as it has moves that are being played.
         counts = jnp.sum(rows["playing"][order], axis=1)
-        means = {name: jnp.sum(values * counts) / jnp.sum(counts) for name, values in reported.items()}
+        each = {name: getattr(values, "total", values) for name, values in reported.items()}
+        means = {name: jnp.sum(values * counts) / jnp.sum(counts) for name, values in each.items()}
         return state, means | {"length": jnp.sum(played.playing) / games}
 
     evaluation = {

@@ -79,7 +79,8 @@ def step_metrics(experiment: Experiment, state: State) -> list[str]:
 def mean_of(value: Any) -> Mean:
     """A step's metric as part of the mean since the last evaluation; what is not a number is missing."""
     if isinstance(value, Mean):
-        return Mean(jnp.asarray(value.total, jnp.float32), jnp.asarray(value.weight, jnp.float32))
+        total, weight = jnp.asarray(value.total, jnp.float32), jnp.asarray(value.weight, jnp.float32)
+        return Mean(jnp.where(weight == 0, 0, total), weight)
     value = jnp.asarray(value, jnp.float32)
     missing = jnp.isnan(value)
     return Mean(jnp.where(missing, 0, value), 1 - missing.astype(jnp.float32))

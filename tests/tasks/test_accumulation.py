@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from fdl import models, tasks
+from fdl import models, tasks, train
 from fdl.data import Splits
 from fdl.experiment import Experiment
 from fdl.models.autoencoder import Autoencoder
@@ -61,6 +61,25 @@ EXACT: dict[str, Callable[[], Experiment]] = {
     "distillation": CASES["distillation"],
 }
 FAST = {"pixels", "regression"}
+
+
+def test_a_batch_in_which_nothing_counts_has_no_loss():
+    x = np.sin(np.arange(4 * 2 * 3, dtype=np.float32)).reshape(4, 2, 3, 1)
+    y = np.full((4, 2, 3), -1)
+    y[0] = [[0, 1, 2], [2, 1, 0]]
+    splits = Splits({"x": x, "y": y}, {"x": x, "y": abs(y)}, {"x": x, "y": abs(y)})
+
+    def losses(evaluate_every: int) -> np.ndarray:
+        rules: Any = {"steps": 4, "batch_size": 1, "evaluate_every": evaluate_every}
+        experiment = tasks.segmentation(Pixels(3), splits, optax.sgd(0.1), **rules)
+        _, rows = jax.jit(lambda key: train.scan(experiment, key))(jax.random.key(0))
+        assert np.all(rows.valid)
+        assert np.all(np.isfinite(rows.metrics["train/update_norm"]))
+        return np.asarray(rows.metrics["train/loss"])
+
+    each, mean = losses(1), losses(4)
+    assert np.isfinite(each).sum() == 1  # of the pass's four batches one has labels
+    np.testing.assert_allclose(mean, np.nanmean(each), rtol=1e-6)
 
 
 def stepped(experiment: Experiment, batch: Any) -> tuple[Any, Any]:

@@ -167,7 +167,7 @@ def test_a_step_is_the_critics_steps_and_then_the_generators(loss):
     assert set(metrics) == {*experiment.learner.required, "penalty"}
     moved = jax.tree.map(lambda old, new: np.sum((old - new) ** 2), made, new)
     close(metrics["generator_update_norm"], np.sqrt(sum(jax.tree.leaves(moved))))
-    close(metrics["generator_loss"], fooled(made))
+    close(metrics["generator_loss"].value, fooled(made))
 
 
 def test_only_a_players_own_update_moves_its_collections():

@@ -175,7 +175,7 @@ def test_a_step_follows_the_gradient_for_two_prepared_views():
     value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
     after, metrics = jax.jit(learner.step)(state, batch, key)
     close(after.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads))
-    close(metrics["loss"], value)
+    close(metrics["loss"].value, value)
 
 
 def test_an_evaluation_sees_the_same_views_each_time_and_no_padding():

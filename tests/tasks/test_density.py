@@ -36,7 +36,7 @@ def test_the_metric_is_the_mean_negative_log_likelihood():
     state, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
     _, metrics = experiment.learner.step(state, batch, jax.random.key(1))
     made = model.apply({"params": state.params}, batch["x"])
-    np.testing.assert_allclose(metrics["loss"], -jnp.mean(log_likelihood(made, batch["y"])), rtol=1e-5)  # pyright: ignore
+    np.testing.assert_allclose(metrics["loss"].value, -jnp.mean(log_likelihood(made, batch["y"])), rtol=1e-5)  # pyright: ignore
     test = SPLITS.test
     whole = -np.mean(log_likelihood(model.apply({"params": state.params}, test["x"]), test["y"]))  # pyright: ignore
     np.testing.assert_allclose(evaluated(experiment, state, "test")["loss"], whole, rtol=1e-5)

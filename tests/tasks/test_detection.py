@@ -152,9 +152,10 @@ def test_weights_may_be_traced_and_do_not_change_the_reported_loss():
         return state.params, metrics
 
     params, metrics = jax.jit(jax.vmap(run))(jnp.array([0.1, 0.5]), jnp.array([1.0, 0.2]))
-    np.testing.assert_allclose(metrics["loss"][0], metrics["loss"][1], rtol=1e-6)
-    parts = metrics["heat"] + 0.1 * metrics["size"] + metrics["offset"]
-    np.testing.assert_allclose(metrics["loss"], parts, rtol=1e-5)
+    values = {name: metrics[name].value for name in ("loss", "heat", "size", "offset")}
+    np.testing.assert_allclose(values["loss"][0], values["loss"][1], rtol=1e-6)
+    parts = values["heat"] + 0.1 * values["size"] + values["offset"]
+    np.testing.assert_allclose(values["loss"], parts, rtol=1e-5)
     assert any((leaf[0] != leaf[1]).any() for leaf in jax.tree.leaves(params))
 
 

@@ -326,11 +326,11 @@ def test_the_loss_is_the_squared_error_at_hidden_labels_too():
     step = jax.jit(lambda key: learner.step(state, batch, key)[1])
     metrics = step(jax.random.key(3))
     # A new model predicts zero, so the loss is the mean square of the noise: 32 numbers about 1.
-    assert 0.3 < metrics["loss"] < 2.5
+    assert 0.3 < metrics["loss"].value < 2.5
     test = evaluated(experiment, state, "test")["loss"]
     np.testing.assert_allclose(test, 1, atol=5 * np.sqrt(2 / 4096))
-    again, other = (step(jax.random.key(seed))["loss"] for seed in (3, 4))
-    assert again == metrics["loss"] != other
+    again, other = (step(jax.random.key(seed))["loss"].value for seed in (3, 4))
+    assert again == metrics["loss"].value != other
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_steps_and_evaluations_are_those_of_the_loss():
     state = jax.jit(learner.init)(jax.random.key(0))
     value = lambda params: loss(model.apply({"params": params}, batch["x"]), batch["y"], jnp.ones(32))  # noqa: E731
     after, metrics = jax.jit(learner.step)(state, batch, jax.random.key(1))
-    close(metrics["loss"], value(state.params))
+    close(metrics["loss"].value, value(state.params))
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, jax.jit(jax.grad(value))(state.params))
     close(after.params, expected)
     test = batch_of(experiment.evaluation["test"])

@@ -102,4 +102,4 @@ def test_a_step_minimises_the_papers_loss():
     expected = jax.tree.map(lambda p, g: p - lr * g, state.params, jax.jit(jax.grad(objective))(state.params))
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
     jax.tree.map(close, after.params, expected)
-    assert set(metrics) == {"loss", "squared_error", "commitment", "perplexity"}
+    assert set(metrics) == {"loss", "squared_error", "commitment", "perplexity", "update_norm"}

@@ -126,7 +126,7 @@ def test_a_step_minimises_loss_and_penalty_of_corrupted_inputs():
 
     (_, nats), gradient = jax.jit(jax.value_and_grad(objective, has_aux=True))(state.params)
     after, metrics = jax.jit(experiment.learner.step)(state, batch, jax.random.key(1))
-    np.testing.assert_allclose(metrics["loss"], nats, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"].value, nats, rtol=1e-5)
     expected = jax.tree.map(lambda p, g: p - lr * g, state.params, gradient)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
     jax.tree.map(close, after.params, expected)

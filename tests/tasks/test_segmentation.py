@@ -120,7 +120,7 @@ def test_a_step_is_the_gradient_of_the_mean_over_labelled_pixels():
     after, metrics = experiment.learner.step(state, batch, jax.random.key(1))
     wanted = jax.tree.map(lambda p, g: p - g, state.params, jax.grad(loss)(state.params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after.params, wanted)
-    np.testing.assert_allclose(metrics["loss"], loss(state.params), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"].value, loss(state.params), rtol=1e-5)
 
 
 def test_shapes_are_segmented_far_better_than_by_the_majority():

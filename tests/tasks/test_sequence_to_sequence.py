@@ -136,7 +136,7 @@ def test_the_steps_loss_is_over_real_tokens_and_smoothing_may_be_traced():
     def stepped(smoothing, batch):
         learner = task(model, splits, label_smoothing=smoothing).learner
         state, metrics = learner.step(learner.init(jax.random.key(0)), batch, jax.random.key(1))
-        return state.params, metrics["loss"]
+        return state.params, metrics["loss"].value
 
     plain, loss = stepped(0.0, batch)
     longer = {name: np.pad(array, ((0, 0), (0, 2))) for name, array in batch.items()}

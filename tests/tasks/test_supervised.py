@@ -124,8 +124,8 @@ def test_metrics_of_a_step_are_of_the_data_alone():
     close(a, b)
     logits = output(MLP((16,), 10), state.params, batch["x"])
     logp = np.asarray(jax.nn.log_softmax(logits))
-    close(a["loss"], -logp[np.arange(64), batch["y"]].mean())
-    close(a["accuracy"], (logp.argmax(-1) == batch["y"]).mean())
+    close(a["loss"].value, -logp[np.arange(64), batch["y"]].mean())
+    close(a["accuracy"].value, (logp.argmax(-1) == batch["y"]).mean())
     assert not np.allclose(
         unbox(state_a.params)["Dense_0"]["kernel"], unbox(state_b.params)["Dense_0"]["kernel"]
     )
@@ -198,7 +198,9 @@ def test_vmap_over_traced_hyper_parameters_and_seeds():
 
     def loss(rate, key, arrays):
         e = digits_task(dropout=rate)
-        return e.learner.step(e.learner.init(key), e.train.batch(arrays, jnp.int32(0), key), key)[1]["loss"]
+        return e.learner.step(e.learner.init(key), e.train.batch(arrays, jnp.int32(0), key), key)[1][
+            "loss"
+        ].value
 
     keys, one = jax.random.split(jax.random.key(0), 3), jax.jit(loss)
     together = jax.jit(jax.vmap(loss, (0, 0, None)))(rates, keys, arrays)
@@ -227,7 +229,7 @@ def test_batch_statistics_move_in_a_step_only(widths):
 def test_dropout_is_a_function_of_the_steps_key():
     learner, batch = digits_task(dropout=0.5).learner, batch_of(digits_task().train)
     state = learner.init(jax.random.key(0))
-    a, b, c = (float(learner.step(state, batch, jax.random.key(k))[1]["loss"]) for k in (1, 1, 2))
+    a, b, c = (float(learner.step(state, batch, jax.random.key(k))[1]["loss"].value) for k in (1, 1, 2))
     assert a == b != c
 
 
