@@ -5,7 +5,7 @@ call, nor a save, nor an interruption changes a bit of it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,14 +14,17 @@ import numpy as np
 from fdl.bucket import Folder, orbax_writes
 from fdl.parallel.hosts import agreed, heard, is_first, several
 from fdl.parallel.spread import host_copy
-from fdl.train import folder
-from fdl.train.checkpoint import Checkpoints, open_checkpoints
+from fdl.train import history
+from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
 from fdl.train.member import Carry, Member
 from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program, Pulse
 from fdl.train.rows import Row
+from fdl.train.rows_file import Reading, Sum, append_rows, keep_rows, lacking, read
 from fdl.train.signals import Interrupted, caught
 
+ROWS = "metrics.jsonl"
+"""The file, or in a bucket the folder, of the rows that a population measured."""
 CALL_SECONDS = 0.25
 """How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
 
@@ -61,11 +64,15 @@ class Outcome(NamedTuple):
         may be another state than its last, also whether this one is it so far, as `"best"`.
       ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
         failed one the `"metric"` that was not finite at the step after.
+      parts: which versions and devices trained it, see `fdl.train.history`.
+      seconds: that the training of what is kept took, over all commands.
     """
 
     carry: Carry
     rows: list[dict[str, Any]]
     ends: list[dict[str, Any]]
+    parts: list[history.Part]
+    seconds: float
 
 
 def execute(
@@ -97,18 +104,28 @@ def execute(
     members = program.place(members)
     if directory is None:
         loop = _Loop(program, members, real, names, None, None, saving, watch)
-        loop.begin(program.init(members), 0, [])
+        loop.begin(Restored(0, program.init(members), {}), [])
         return loop.run(schedule, asked=lambda: False)
+    path = directory / ROWS
     checkpoints = _checkpoints(directory, keep=saving.keep, say=watch.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
-        restored = checkpoints.restore(program.abstract, None)
-        done, carry = restored or (0, program.init(members))
-        loop.begin(carry, done, _rows_until(done, directory / "metrics.jsonl"))
+        reading = read(path) if is_first() else Reading([], [])
+        found = checkpoints.restore(program.abstract, None, lambda *saved: _lost_rows(reading, path, *saved))
+        found = found or Restored(0, program.init(members), {})
+        for line in reading.faults:
+            watch.say(f"{line}; left out: none of the rows up to step {found.step:,} is lost")
+        loop.begin(found, _rows_until(found.step, path))
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
+
+
+def _lost_rows(reading: Reading, path: Folder, about: Mapping[str, Any], step: int) -> str | None:
+    """Which rows of those that a checkpoint's run had measured are no longer there, in words."""
+    rows = [row for row in reading.rows if row["step"] <= step]
+    return lacking(rows, about.get("rows"), path)
 
 
 def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:
@@ -124,10 +141,10 @@ def restored(program: Program, members: Member, directory: Folder | None, *, unt
     if directory is not None:
         checkpoints = _checkpoints(directory, keep=Saving().keep, say=lambda _: None)
         try:
-            found = checkpoints.restore(program.abstract, until)
+            found = checkpoints.restore(program.abstract, until, lambda *_: None)
         finally:
             checkpoints.close()
-    return found or (0, program.init(members))
+    return (found.step, found.carry) if found else (0, program.init(members))
 
 
 def _checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
@@ -139,8 +156,8 @@ def _checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) ->
 def _rows_until(done: int, path: Folder) -> list[dict[str, Any]]:
     """The rows of the steps that need not be repeated; process 0 drops the others from the file."""
     kept: list[dict[str, Any]] = []
-    agreed(lambda: kept.extend(folder.keep_rows(path, lambda row: row["step"] <= done)))
-    return kept if is_first() else folder.read_rows(path)
+    agreed(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= done)))
+    return kept if is_first() else read(path).rows
 
 
 class _Loop:
@@ -160,9 +177,16 @@ class _Loop:
         self.program, self.members, self.real, self.names = program, members, real, names
         self.directory, self.checkpoints, self.saving, self.watch = directory, checkpoints, saving, watch
 
-    def begin(self, carry: Carry, done: int, rows: list[dict[str, Any]]) -> None:
+    def begin(self, found: Restored, rows: list[dict[str, Any]]) -> None:
         """Sets where the loop starts."""
-        self.carry, self.done, self.rows = carry, done, rows
+        done = found.step
+        self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
+        self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
+        self.parts, self.here = found.about.get("parts", []), history.here()
+        if other := history.changed(self.parts, self.here):
+            self.watch.say(
+                f"from step {done:,} on with other versions ({'; '.join(other)}): it may round otherwise"
+            )
         self.unread: list[tuple[int, Pulse | Row]] = []
         self.call_steps = self.wanted_steps = 1
         self.saved_at, self.saved_step = time.monotonic(), done
@@ -182,13 +206,14 @@ class _Loop:
             if not self.live:
                 break
         self._read(leave=0)
-        outcome = Outcome(self.carry, self.rows, self._ends())
+        about = self._about()
+        outcome = Outcome(self.carry, self.rows, self._ends(), about["parts"], about["seconds"])
         if (
             self.checkpoints
             and self.done > self.saved_step
             and any(e["status"] != "failed" for e in outcome.ends)
         ):
-            self.checkpoints.save(self.done, self.carry)
+            self.checkpoints.save(self.done, self.carry, about)
         return outcome
 
     def _agree(self, asked: Callable[[], bool]) -> tuple[list[int], bool]:
@@ -239,8 +264,9 @@ class _Loop:
             for index in [int(index)]
         ]
         self.rows += fresh
+        self.sum.add(fresh)
         if self.directory and fresh and is_first():
-            folder.append_rows(self.directory / "metrics.jsonl", fresh)
+            append_rows(self.directory / ROWS, fresh)
 
     def _save_is_due(self) -> bool:
         if not self.checkpoints:
@@ -253,8 +279,15 @@ class _Loop:
     def _save(self) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
         if self.checkpoints and self.live and self.done > self.saved_step:
-            self.checkpoints.save(self.done, self.carry)
+            self.checkpoints.save(self.done, self.carry, self._about())
             self.saved_at, self.saved_step = time.monotonic(), self.done
+
+    def _about(self) -> dict[str, Any]:
+        """What is saved with a checkpoint: by which rows belong to it, and who trained it for how long."""
+        began, start = self.began
+        seconds = self.before + time.monotonic() - began if self.done > start else self.before
+        parts = history.extended(self.parts, start, self.done, self.here)
+        return {"rows": self.sum.told(), "seconds": seconds, "parts": parts}
 
     def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:

@@ -140,7 +140,7 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     carry = {"weights": jax.device_put(values, place), "key": jax.device_put(KEY, place)}
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=3, say=print)
     for step in (1, 2):
-        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry))
+        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry), {})
     checkpoints.close()
     raw = np.asarray(values).tobytes()
     (path,) = [path for path in data_files(tmp_path, 2) if raw[:1000] in path.read_bytes()]
@@ -149,9 +149,11 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     path.write_bytes(whole)
     lines = []
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), carry)
-    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(abstract, None)
-    assert restored is not None and restored[0] == 1 and "checksum" in lines[0]
-    same(restored[1]["weights"], values)
+    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(
+        abstract, None, lambda *_: None
+    )
+    assert restored is not None and restored.step == 1 and "checksum" in lines[0]
+    same(restored.carry["weights"], values)
 
 
 def restored_weights(directory: Path, step: int) -> jax.Array:
@@ -168,7 +170,7 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
     for step in steps_in(tmp_path):
         for path in data_files(tmp_path, step):
             path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no checkpoint can be read.*--restart"):
+    with pytest.raises(ValueError, match=r"no checkpoint can be used.*--restart"):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
 
 
@@ -282,7 +284,7 @@ def test_a_save_does_not_hold_up_the_step(tmp_path):
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=1, say=print)
     jax.block_until_ready(state)
     began = time.perf_counter()
-    checkpoints.save(2, state)
+    checkpoints.save(2, state, {})
     blocked = time.perf_counter() - began
     checkpoints.close()
     whole = time.perf_counter() - began
