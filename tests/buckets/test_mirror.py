@@ -91,7 +91,7 @@ def test_what_could_not_be_sealed_takes_nothing_away(root, monkeypatch):
 
     monkeypatch.setattr(seal, "write_sealed", full)
     opened.save(2, weights(2), {})
-    with pytest.raises(OSError, match="cannot save to .*no space left"):
+    with pytest.raises(OSError, match=r"cannot save to .*no space left"):
         opened.close()
     opened = mirror.open_mirrored(directory, keep=1, say=print)
     assert restored(opened) == (1, 1.0)
