@@ -15,9 +15,10 @@ from fdl.parallel.spread import host_copy
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
-from fdl.train.loop import Saving, Watch, execute, restored
+from fdl.train.loop import Saving, Watch, execute
 from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
+from fdl.train.resume import restored
 from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for, prepare
 

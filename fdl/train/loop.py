@@ -5,26 +5,27 @@ call, nor a save, nor an interruption changes a bit of it.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fdl.bucket import Folder, orbax_writes
+from fdl.bucket import Folder
+from fdl.parallel.ending import leave
 from fdl.parallel.hosts import agreed, heard, is_first, several
 from fdl.parallel.spread import host_copy
 from fdl.train import history
-from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
+from fdl.train.checkpoint import Checkpoints, Restored
+from fdl.train.feed import Stalled, never
 from fdl.train.member import Carry, Member
-from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program, Pulse
+from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
-from fdl.train.rows_file import Reading, Sum, append_rows, keep_rows, lacking, read
+from fdl.train.rows_file import Sum, append_rows
 from fdl.train.signals import Interrupted, caught
 
-ROWS = "metrics.jsonl"
-"""The file, or in a bucket the folder, of the rows that a population measured."""
+_INTERRUPTED = 75  # the exit code
 CALL_SECONDS = 0.25
 """How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
 
@@ -105,59 +106,16 @@ def execute(
     if directory is None:
         loop = _Loop(program, members, real, names, None, None, saving, watch)
         loop.begin(Restored(0, program.init(members), {}), [])
-        return loop.run(schedule, asked=lambda: False)
-    path = directory / ROWS
-    checkpoints = _checkpoints(directory, keep=saving.keep, say=watch.say)
+        return loop.run(schedule, asked=never)
+    checkpoints = checkpoints_in(directory, keep=saving.keep, say=watch.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
-        reading = read(path) if is_first() else Reading([], [])
-        found = checkpoints.restore(program.abstract, None, lambda *saved: _lost_rows(reading, path, *saved))
-        found = found or Restored(0, program.init(members), {})
-        for line in reading.faults:
-            watch.say(f"{line}; left out: none of the rows up to step {found.step:,} is lost")
-        loop.begin(found, _rows_until(found.step, path))
+        found, rows = left_off(checkpoints, program.abstract, directory, watch.say)
+        loop.begin(found or Restored(0, program.init(members), {}), rows)
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
-
-
-def _lost_rows(reading: Reading, path: Folder, about: Mapping[str, Any], step: int) -> str | None:
-    """Which rows of those that a checkpoint's run had measured are no longer there, in words."""
-    rows = [row for row in reading.rows if row["step"] <= step]
-    return lacking(rows, about.get("rows"), path)
-
-
-def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:
-    """The newest stored carry of a population at or before a step, and its step; else the first one.
-
-    Args:
-      program: the compiled functions.
-      members: placed on the devices.
-      directory: where `execute` left checkpoints, if anywhere.
-      until: the step.
-    """
-    found = None
-    if directory is not None:
-        checkpoints = _checkpoints(directory, keep=Saving().keep, say=lambda _: None)
-        try:
-            found = checkpoints.restore(program.abstract, until, lambda *_: None)
-        finally:
-            checkpoints.close()
-    return (found.step, found.carry) if found else (0, program.init(members))
-
-
-def _checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
-    """The checkpoints of a population's folder, on a disk or in a store."""
-    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
-    return open_(directory / "checkpoints", keep=keep, say=say)
-
-
-def _rows_until(done: int, path: Folder) -> list[dict[str, Any]]:
-    """The rows of the steps that need not be repeated; process 0 drops the others from the file."""
-    kept: list[dict[str, Any]] = []
-    agreed(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= done)))
-    return kept if is_first() else read(path).rows
 
 
 class _Loop:
@@ -192,13 +150,16 @@ class _Loop:
         self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
         self.live = True
+        self.owed = found.about.get("owed", False)  # the evaluation of the step where it is
+        self.unheard: OSError | None = None
 
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
+        self.asked = asked
         for border in schedule:
-            while self.done < border and self.live:
+            while (self.done < border or (self.owed and self.done == border)) and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
-                stop, save = self._agree(asked)
+                stop, save = self._agree()
                 if stop:
                     self._interrupt(stop)
                 if save:
@@ -216,10 +177,10 @@ class _Loop:
             self.checkpoints.save(self.done, self.carry, about)
         return outcome
 
-    def _agree(self, asked: Callable[[], bool]) -> tuple[list[int], bool]:
+    def _agree(self) -> tuple[list[int], bool]:
         """Which processes were asked to stop, and whether to save; of several processes, as the clock of the
         first says and the signals of all, so that all make the same calls."""
-        stop = heard(asked())
+        stop = heard(self.asked() or self.unheard is not None)
         stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
         return stop, save
 
@@ -228,12 +189,23 @@ class _Loop:
         return min(end, (self.done // every + 1) * every) if every and self.checkpoints else end
 
     def _call(self, end: int, *, evaluate_at: int) -> None:
-        self.carry, pulse = self.program.advance(self.members, self.carry, self.done, end)
-        self.unread.append((end - self.done, pulse))
-        self.done = end
-        if end == evaluate_at:
-            self.carry, row = self.program.evaluate(self.members, self.carry)
-            self.unread.append((0, row))
+        try:
+            if not self.owed:
+                start = self.done
+                self.carry, pulse = self.program.advance(self.members, self.carry, start, end, self.asked)
+                self.unread.append((end - start, pulse))
+                self.done = end
+            if self.done == evaluate_at:
+                self.owed = True
+                self.carry, row = self.program.evaluate(self.members, self.carry, self.asked)
+                self.unread.append((0, row))
+                self.owed = False
+        except Stalled as stall:
+            if several():  # the others wait for this one in the midst of a call, and cannot save
+                reason = "it was asked to stop while a reader hangs: the last checkpoint is what is saved"
+                leave(f"{reason}; the same command goes on from there", _INTERRUPTED)
+            if not self.owed:
+                self.carry, self.done = stall.carry, stall.step
         self._read(leave=1 if end < evaluate_at else 2)
 
     def _read(self, *, leave: int) -> None:
@@ -253,7 +225,12 @@ class _Loop:
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
-        self.watch.step(self.read_step, int(live.sum()))
+        try:
+            self.watch.step(self.read_step, int(live.sum()))
+        except (
+            OSError
+        ) as error:  # what cannot be shown, as on a terminal that has gone, is no reason not to save
+            self.unheard = error
 
     def _record(self, row: Row) -> None:
         fresh = [
@@ -287,12 +264,14 @@ class _Loop:
         began, start = self.began
         seconds = self.before + time.monotonic() - began if self.done > start else self.before
         parts = history.extended(self.parts, start, self.done, self.here)
-        return {"rows": self.sum.told(), "seconds": seconds, "parts": parts}
+        return {"rows": self.sum.told(), "owed": self.owed, "seconds": seconds, "parts": parts}
 
     def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:
             self._save()
             self.checkpoints.close()
+        if self.unheard and not self.asked():
+            raise self.unheard
         who = f"a signal to process {', '.join(map(str, asked))}: " if several() else ""
         raise Interrupted(f"{who}stopped at step {self.done}; the same command goes on from there")
 

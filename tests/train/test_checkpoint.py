@@ -199,7 +199,7 @@ def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_
     assert (tmp_path.parent / f"{tmp_path.name}.1").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     undisturbed = fit(experiment(Config(steps=400)), KEY)
 
@@ -218,6 +218,29 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     resumed = fit(experiment(Config(steps=400)), KEY, directory=tmp_path)
     same(resumed.state, undisturbed.state)
     assert resumed.rows == undisturbed.rows
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    """As SIGHUP is under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watch = Watch(step=lambda done, live: signal.raise_signal(signal.SIGHUP))
+        assert fit(experiment(Config()), KEY, directory=tmp_path, watch=watch).end["status"] == "finished"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_cannot_be_shown_does_not_keep_a_run_from_saving(tmp_path):
+    """The terminal is gone, or the reader of the output: the run ends, but all is saved."""
+
+    def gone(done: int, live: int) -> None:
+        if done >= 100:
+            raise BrokenPipeError("the reader has gone")
+
+    with pytest.raises(BrokenPipeError, match="the reader has gone"):
+        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, watch=Watch(step=gone))
+    assert steps_in(tmp_path)[-1] >= 100
 
 
 def test_outside_the_main_thread_a_run_works_too(tmp_path):
