@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, grid, population, stored, sweep
-from fdl.train import Saving, history
+from fdl.train import Saving, choose, history
+from fdl.train.folder import write_json
 from tests.toy import Config, experiment
 from tests.train.test_damage import DAMAGE
 
@@ -120,3 +122,46 @@ def test_versions_and_device_of_a_result_are_those_that_trained_it(here, monkeyp
         == f"{now['versions']['jax']} (steps 1 to 40 of 4 runs), 9 (steps 1 to 40 of 2 runs)"
     )
     assert wider["device"] == f"{now['device']} (steps 1 to 40 of 4 runs), new (steps 1 to 40 of 2 runs)"
+
+
+CACHES = {
+    "invalid": lambda known: "{",
+    "not UTF-8": lambda known: "\xff",
+    "a list": lambda known: "[1]",
+    "nothing": lambda known: "null",
+    "no reason": lambda known: json.dumps({"plan": known["plan"], "seconds": 1.0}),
+    "a number as reason": lambda known: json.dumps({**known, "reason": 3}),
+    "no member": lambda known: json.dumps({**known, "plan": [0, *known["plan"][1:]]}),
+    "half a member": lambda known: json.dumps({**known, "plan": [0.5, *known["plan"][1:]]}),
+    "more members": lambda known: json.dumps({**known, "plan": [64, *known["plan"][1:]]}),
+    "64 devices": lambda known: json.dumps({**known, "plan": [*known["plan"][:3], 64, *known["plan"][4:]]}),
+    "too short": lambda known: json.dumps({**known, "plan": known["plan"][:2]}),
+    "too long": lambda known: json.dumps({**known, "plan": [*known["plan"], 1]}),
+    "no loop": lambda known: json.dumps({**known, "plan": [*known["plan"][:2], "no", *known["plan"][3:]]}),
+    "no time": lambda known: json.dumps({**known, "seconds": "soon"}),
+}
+
+
+@pytest.mark.parametrize("harm", CACHES)
+def test_a_plan_that_was_remembered_wrongly_is_said_once_and_measured_again(tmp_path, harm):
+    plans = [Plan(4, "vmap", "scan"), Plan(4, "vmap", "scan", 2)]
+    path = tmp_path / "plan.json"
+    lines: list[str] = []
+    write_json(path, choose.Choice(plans[1]._replace(members=2), "fastest", 1.0)._asdict())
+    known = choose._remembered(path, plans, lines.append)
+    assert known and known.plan.members == 2 and known.plan.population == 2 and not lines
+    path.write_bytes(CACHES[harm](json.loads(path.read_text())).encode("latin1"))
+    assert choose._remembered(path, plans, lines.append) is None
+    assert len(lines) == (harm != "nothing") and all("measuring again" in line for line in lines)
+
+
+def test_a_damaged_plan_stops_no_run(plans):
+    space = grid(Config(steps=5), seeds=2)
+    first = sweep(experiment, space).frame
+    (path,) = (plans / "plans").iterdir()
+    path.write_text("[1]")
+    lines: list[str] = []
+    again = sweep(experiment, space, progress=Progress(say=lines.append)).frame
+    assert sum("measuring again" in line for line in lines) == 1
+    assert json.loads(path.read_text())["plan"]
+    pd.testing.assert_frame_equal(first, again)
