@@ -26,12 +26,13 @@ from fdl.train.choose import Work, choose, compile_for
 from fdl.train.folder import check_same, read_sealed, write_sealed
 from fdl.train.history import Part
 from fdl.train.identity import of_structure
-from fdl.train.loop import Saving, Watch, execute
+from fdl.train.loop import Watch, execute
 from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
 from fdl.train.resume import ROWS
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum, lacking, read
+from fdl.train.saving import Saving
 
 _DECIDED = "decided.json"
 _LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"

@@ -31,8 +31,9 @@ from fdl.train.choose import choose
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
-from fdl.train.loop import Saving, Watch
+from fdl.train.loop import Watch
 from fdl.train.runtime import prepare
+from fdl.train.saving import Saving, check_saving
 
 
 class Progress(NamedTuple):
@@ -104,6 +105,7 @@ def sweep(
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
+    check_saving(saving)
     prepare()
     began = time.monotonic()
     directory = folder(workdir) if workdir else None

@@ -23,25 +23,12 @@ from fdl.train.program import Program, Pulse
 from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
+from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
 
 _INTERRUPTED = 75  # the exit code
 CALL_SECONDS = 0.25
 """How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
-
-
-class Saving(NamedTuple):
-    """When to save and what to keep.
-
-    Attributes:
-      seconds: between saves; saves cost what they cost by time, not by steps.
-      steps: between saves, if they are to be at fixed steps.
-      keep: how many of the last checkpoints to keep.
-    """
-
-    seconds: float = 60.0
-    steps: int | None = None
-    keep: int = 2
 
 
 class Watch(NamedTuple):

@@ -312,3 +312,13 @@ def test_a_save_does_not_hold_up_the_step(tmp_path):
     checkpoints.close()
     whole = time.perf_counter() - began
     assert blocked < whole / 2
+
+
+@pytest.mark.parametrize(
+    "saving",
+    [Saving(float("nan")), Saving(float("inf")), Saving(-1.0), Saving(steps=0), Saving(keep=0)],
+)
+def test_a_saving_that_would_never_come_is_refused_before_anything_is_written(tmp_path, saving):
+    with pytest.raises(ValueError, match=r"saving\.(seconds|steps|keep) is .*; expected"):
+        fit(experiment(Config()), KEY, directory=tmp_path / "new", saving=saving)
+    assert not (tmp_path / "new").exists()
