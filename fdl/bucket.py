@@ -84,7 +84,10 @@ def read_all(path: Folder) -> dict[str, bytes]:
 
 
 def remove(path: Folder) -> None:
-    """Removes an object."""
+    """Removes an object or a file."""
+    if not in_bucket(path):
+        path.unlink()
+        return
     with _answers(path):
         store(path).rm_file(str(path))
 

@@ -26,11 +26,12 @@ from fdl import data, models, rng, tasks, tree
 from fdl.experiment import Experiment, Learner, Source
 from fdl.parallel.plan import Plan
 from fdl.train.choose import Work, choose
-from fdl.train.loop import Saving, execute
+from fdl.train.loop import execute
 from fdl.train.member import arrays_of, evaluation_steps
 from fdl.train.program import compile_program, stack_members
 from fdl.train.rows import metric_names
 from fdl.train.runtime import machine, prepare
+from fdl.train.saving import Saving
 
 STEPS, ROUNDS = 2_000, 7
 ROWS, WIDTH = 200_000, 64

@@ -21,7 +21,7 @@ from fdl.experiment import Best
 from fdl.parallel.hosts import Seat, seat_of
 from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
-from fdl.train.loop import Saving
+from fdl.train.saving import Saving, check_saving
 
 LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
 """Under these names a flag finds functions, besides by full name: `--activation nn.tanh`."""
@@ -95,10 +95,9 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
-        steps = 1 if self.checkpoint_steps is None else self.checkpoint_steps
-        if self.checkpoint_seconds < 0 or steps < 1 or self.keep < 1:
-            raise ValueError("--checkpoint-seconds must be >= 0, --checkpoint-steps and --keep >= 1")
-        return Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
+        saving = Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
+        check_saving(saving, "--checkpoint-seconds", "--checkpoint-steps", "--keep")
+        return saving
 
 
 @dataclasses.dataclass

@@ -29,13 +29,7 @@ def guarded(words: Sequence[str]) -> int:
 def _told(words: Sequence[str]) -> int:
     """Runs a command, and says how it failed."""
     try:
-        if words[0] == "data":
-            from fdl.cli import data
-
-            return data.execute(words[1:])
-        from fdl.cli import commands
-
-        return commands.execute(words[0], words[1:])
+        return _executed(words)
     except KeyboardInterrupt as stop:
         again = "stopped; nothing was lost, the same command goes on"
         return _fail(str(stop) or again, INTERRUPTED, together=bool(str(stop)))
@@ -55,17 +49,41 @@ def _told(words: Sequence[str]) -> int:
         return _fail(str(error), DISK)
 
 
+def _executed(words: Sequence[str]) -> int:
+    """Runs a command. One that was stopped and cannot show it, as its terminal has gone, was stopped."""
+    try:
+        if words[0] == "data":
+            from fdl.cli import data
+
+            return data.execute(words[1:])
+        from fdl.cli import commands
+
+        return commands.execute(words[0], words[1:])
+    except OSError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
+            cause = cause.__context__
+        raise
+
+
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """While it lasts, SIGTERM is what Ctrl-C is; outside the main thread (as in Ray's workers) all stays."""
+    """While it lasts, SIGTERM and SIGHUP are what Ctrl-C is, unless they are ignored, as under `nohup`;
+    outside the main thread (as in Ray's workers) all stays."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: how for number, how in before.items() if how not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, how in before.items():
+            signal.signal(number, how)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -76,7 +94,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _fail(message: str, code: int, *, together: bool = False) -> int:
     """Says it; `together` where other processes, if there are some, end in the same way."""
     text = " ".join(message.split())
-    print(text if code == INTERRUPTED else f"error: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        print(text if code == INTERRUPTED else f"error: {text}", file=sys.stderr, flush=True)
     if not together:
         _leave(text, code)
     return code

@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ Decode = Callable[[Sequence[str]], np.ndarray]
 
 _SCRIPT = Path(__file__).with_name("decoder.py")
 _SHARES = 4  # of a batch for each worker: one slow file then holds up a quarter of a worker's work
+
+_STOP_SECONDS = 4.0  # a worker that waits for a disk that hangs does not end before the disk answers
 
 
 class _Request(NamedTuple):
@@ -54,8 +57,8 @@ def decoding(size: int, *, workers: int | None = None) -> Decode:
 
     Returns:
       A function of paths that returns uint8 `[n, S, S, 3]`. It raises, always for the first faulty
-      path, ValueError for a file that is no whole image, OSError for one that cannot be read, and
-      ValueError for one whose decoding two workers did not survive.
+      path, ValueError for a file that is no whole image, and OSError for one that cannot be read, or
+      whose decoding two workers did not survive: most often the system ended them for want of memory.
 
     Raises:
       ValueError: a size or number of workers below 1.
@@ -111,9 +114,10 @@ def _stop(pool: _Pool) -> None:
         process.kill()
     for _ in pool.threads:
         pool.requests.put(None)
+    deadline = time.monotonic() + _STOP_SECONDS
     for thread in pool.threads:
         if thread is not threading.current_thread():
-            thread.join(timeout=5)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _serve(pool: _Pool, number: int) -> None:
@@ -151,8 +155,8 @@ def _answer(pool: _Pool, number: int, request: _Request) -> None:
             raise
 
 
-def _lost(path: str, status: int | None) -> ValueError:
-    return ValueError(
+def _lost(path: str, status: int | None) -> OSError:
+    return OSError(
         f"{path}: two worker processes ended while decoding it (the last with status {status}); "
         "check the file, the free memory, and that Pillow works"
     )

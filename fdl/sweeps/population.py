@@ -5,29 +5,37 @@ A unit's folder holds:
     unit.json          its members, its plan, what they read; written before anything runs
     metrics.jsonl      a line per member and evaluation
     checkpoints/       see `fdl.train.checkpoint`
-    done.json          how every member ended, and what it cost; written last
+    done.json          how every member ended, what it cost, and which rows there are; written last
+
+Beside the folders is `decided.json` while the units of one decision are being written.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fdl.bucket import Folder
+from fdl.bucket import Folder, remove
 from fdl.experiment import Experiment
 from fdl.parallel.hosts import agreed, is_first, several
 from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprint, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
-from fdl.train.folder import check_same, read_json, read_rows, write_json
+from fdl.train.folder import check_same, read_sealed, write_sealed
+from fdl.train.history import Part
 from fdl.train.identity import of_structure
-from fdl.train.loop import Saving, Watch, execute
+from fdl.train.loop import Watch, execute
 from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
+from fdl.train.resume import ROWS
 from fdl.train.rows import best_of, metric_names
+from fdl.train.rows_file import Sum, lacking, read
+from fdl.train.saving import Saving
+
+_DECIDED = "decided.json"
+_LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"
 
 
 class Unit(NamedTuple):
@@ -52,12 +60,14 @@ class Trained(NamedTuple):
       rows: as `fdl.train.loop.Outcome.rows`.
       ends: as `fdl.train.loop.Outcome.ends`.
       cost: numbers for the report: compile and train seconds, memory, steps, members a second.
+      parts: as `fdl.train.loop.Outcome.parts`.
     """
 
     unit: Unit
     rows: list[dict[str, Any]]
     ends: list[dict[str, Any]]
     cost: dict[str, Any]
+    parts: list[Part]
 
 
 class Group(NamedTuple):
@@ -128,6 +138,8 @@ def train(
       watch: told of the progress, in steps of all the group's members together.
     """
     programs: dict[Plan, Program] = {}
+    if group.folder:
+        agreed(lambda: _complete(group.folder))
     stored = stored_units(group)
     known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
@@ -139,15 +151,19 @@ def train(
         size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
         parts = (missing[start : start + size] for start in range(0, len(missing), size))
         new = [Unit(part, choice.plan, choice.reason) for part in parts]
-        for unit in new if group.folder and is_first() else []:
-            _store(group, unit)
+        if group.folder and is_first():
+            _store(group.folder, {_folder(group, unit).name: _told(group, unit) for unit in new})
         stored = stored + new
     before = 0
     for unit in stored:
         size = len(unit.trials)
         inner = Watch(watch.say, lambda done, live, b=before, n=size: watch.step(b + done * n, live))
         before += group.experiment.steps * size
-        finished = read_unit(group, unit)
+        try:
+            finished = read_unit(group, unit)
+        except ValueError as fault:
+            watch.say(str(fault))
+            finished = None
         if finished is None:
             plan = (on_all if several() else on_devices)(unit.plan, len(jax.devices()))
             if plan != unit.plan:
@@ -181,7 +197,7 @@ def stored_units(group: Group) -> list[Unit]:
     named = {digest([to_json(trial.config), trial.seed]) for trial in group.trials}
     cls, units = type(group.trials[0].config), []
     for name in agreed(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
-        data = read_json(folder / name / "unit.json")
+        data = agreed(lambda name=name: read_sealed(folder / name / "unit.json", mend=_LOST))
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
@@ -191,19 +207,32 @@ def stored_units(group: Group) -> list[Unit]:
 
 
 def read_unit(group: Group, unit: Unit) -> Trained | None:
-    """A finished unit as its folder holds it, or `None`."""
+    """A finished unit as its folder holds it, or `None`.
+
+    Raises:
+      ValueError: what it holds is not what it ended with.
+    """
     if not group.folder:
         return None
-    done = agreed(lambda: read_json(_folder(group, unit) / "done.json"))
-    if done is None:
-        return None
-    return Trained(unit, read_rows(_folder(group, unit) / "metrics.jsonl"), done["ends"], done["cost"])
+    folder = _folder(group, unit)
+    done, fault = agreed(lambda: _done(folder))
+    if fault:
+        raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
+    return done and Trained(unit, read(folder / ROWS).rows, done["ends"], done["cost"], done["parts"])
+
+
+def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
+    """A finished unit's `done.json`, and what is wrong with it or with the rows that it stands for."""
+    try:
+        done = read_sealed(folder / "done.json", mend="with it how its runs ended")
+    except ValueError as error:
+        return None, str(error)
+    return done, lacking(read(folder / ROWS).rows, done["rows"], folder / ROWS) if done else None
 
 
 def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, watch: Watch) -> Trained:
     work = work_of(group, unit.trials)
     directory = _folder(group, unit) if group.folder else None
-    began = time.monotonic()
     outcome = execute(
         program,
         stack_members(work.configs, work.keys, pad_to=unit.plan.members),
@@ -213,25 +242,26 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         saving=saving,
         watch=watch,
     )
-    seconds = time.monotonic() - began
     cost = {
         "members": len(unit.trials),
         "plan": str(program.plan),
         "reason": unit.reason,
         "compile_seconds": program.compile_seconds,
-        "train_seconds": seconds,
+        "train_seconds": outcome.seconds,
         "steps": group.experiment.steps,
         "memory_bytes": program.memory_bytes,
-        "members_per_second": len(unit.trials) / seconds,
+        "members_per_second": len(unit.trials) / outcome.seconds,
     }
     if best := best_of(group.experiment):
         cost["best"] = best.metric
     if directory and is_first():
-        write_json(directory / "done.json", {"ends": outcome.ends, "cost": cost})
-    return Trained(unit, outcome.rows, outcome.ends, cost)
+        done = {"ends": outcome.ends, "cost": cost, "parts": outcome.parts, "rows": Sum(outcome.rows).told()}
+        write_sealed(directory / "done.json", done)
+    return Trained(unit, outcome.rows, outcome.ends, cost, outcome.parts)
 
 
-def _store(group: Group, unit: Unit) -> None:
+def _told(group: Group, unit: Unit) -> dict[str, Any]:
+    """What a unit's `unit.json` says."""
     members = [
         {
             "arm": trial.arm,
@@ -241,14 +271,30 @@ def _store(group: Group, unit: Unit) -> None:
         }
         for trial in unit.trials
     ]
-    data = {
+    return {
         "members": members,
         "plan": list(unit.plan),
         "reason": unit.reason,
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],
     }
-    write_json(_folder(group, unit) / "unit.json", data)
+
+
+def _store(folder: Folder, units: Mapping[str, Any]) -> None:
+    """Writes the `unit.json` of several units, by their folders' names, all or none: a sweep that is killed
+    in between would decide on another plan for those that are missing."""
+    write_sealed(folder / _DECIDED, units)
+    _complete(folder)
+
+
+def _complete(folder: Folder) -> None:
+    """Ends what `_store` began, if a crash came in between."""
+    mend = "what was decided and not begun is lost: remove that file, and it is decided again"
+    units = read_sealed(folder / _DECIDED, mend=mend)
+    for name, told in (units or {}).items():
+        write_sealed(folder / name / "unit.json", told)
+    if units is not None:
+        remove(folder / _DECIDED)
 
 
 def _folder(group: Group, unit: Unit) -> Folder:

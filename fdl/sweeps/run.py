@@ -1,7 +1,6 @@
 """Sweeps from Python: trials in, one tidy result out."""
 
-import importlib.metadata
-import platform
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.population import (
     Group,
     Trained,
+    Unit,
     groups_of,
     identified,
     read_unit,
@@ -28,10 +28,12 @@ from fdl.sweeps.population import (
 )
 from fdl.sweeps.space import Sweep
 from fdl.train.choose import choose
-from fdl.train.folder import check_same, held, read_json
+from fdl.train.folder import check_same, held, identity_in
+from fdl.train.history import told
 from fdl.train.identity import of_program
-from fdl.train.loop import Saving, Watch
-from fdl.train.runtime import machine, prepare
+from fdl.train.loop import Watch
+from fdl.train.runtime import prepare
+from fdl.train.saving import Saving, check_saving
 
 
 class Progress(NamedTuple):
@@ -103,6 +105,7 @@ def sweep(
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
+    check_saving(saving)
     prepare()
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
@@ -186,7 +189,7 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
       ValueError: none is finished, or the directory holds another experiment's.
     """
     program = program_of(experiment, space)
-    found = read_json(workdir / "identity.json")
+    found = identity_in(workdir)
     if found is not None:
         check_same(workdir, {name: found.get(name) for name in program}, program)
     groups = groups_of(experiment, space.trials, folder=workdir / "units")
@@ -223,7 +226,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     lost = _table(failures, fields, columns=[*columns, "metric"])
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
     configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
-    meta = {"programs": programs, "versions": versions(), "device": machine(), "configs": configs}
+    history = told((len(unit.unit.trials), unit.parts) for unit in trained)
+    meta = {"programs": programs, **history, "configs": configs}
     if best := {u.cost["best"] for u in trained if "best" in u.cost}:
         meta["best"] = ", ".join(sorted(best))
     return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
@@ -235,23 +239,24 @@ def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[s
     return table.assign(**{name: column([row[name] for row in rows]) for name in fields})
 
 
-def versions() -> dict[str, str]:
-    """The versions of what decides a run's numbers."""
-    names = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
 def _words(group: Group) -> str:
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
     shown = ", ".join(arms if len(arms) <= 4 else [*arms[:2], "...", arms[-1]])
     return f"{len(group.trials)} runs of {group.experiment.steps:,} steps: {shown}"
 
 
+def _is_whole(group: Group, unit: Unit) -> bool:
+    """Whether a unit is finished, and all that it measured is there."""
+    with contextlib.suppress(ValueError):
+        return read_unit(group, unit) is not None
+    return False
+
+
 def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
     """Says what will run, and what has; whether anything is left to do."""
     finished, wanted = 0, sum(len(group.trials) for group in groups)
     for group in groups:
-        done = {t[1:] for unit in stored_units(group) if read_unit(group, unit) for t in unit.trials}
+        done = {t[1:] for unit in stored_units(group) if _is_whole(group, unit) for t in unit.trials}
         finished += sum(trial[1:] in done for trial in group.trials)
     steps = sum(len(group.trials) * group.experiment.steps for group in groups)
     progress.say(f"plan: {wanted} runs, {steps:,} steps in all, {len(groups)} programs")

@@ -1,14 +1,11 @@
 """Checkpoints through Orbax: asynchronous, atomic, verified. All that fdl asks of Orbax is here."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import sys
 import threading
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,33 +13,41 @@ import jax.numpy as jnp
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from fdl.bucket import Folder, checksums, in_bucket, move
+from fdl.bucket import Folder, in_bucket, move
 from fdl.parallel.ending import leave, lost, reason_of
 from fdl.parallel.hosts import agreed, client, is_first, several
 from fdl.parallel.spread import host_copy
-from fdl.train.folder import read_json, write_json
+from fdl.train.seal import Look, keep_newest, look, patiently, seal
 from fdl.train.text import one_line
 
-SEAL = "checksums.json"
-"""The file in a checkpoint's folder that holds its other files' CRC-32."""
+Fits = Callable[[dict[str, Any], int], str | None]
+"""`fits(about, step)`, why what was saved with a checkpoint rules it out, or None."""
+
+
+class Restored(NamedTuple):
+    """A checkpoint as it was saved."""
+
+    step: int
+    carry: Any
+    about: dict[str, Any]
 
 
 class Checkpoints(NamedTuple):
     """The checkpoints of one directory.
 
     Attributes:
-      save: `save(step, carry)` starts a save and returns within milliseconds. Raises `OSError` if this or
-        the save before failed; where it fails on one of several processes, all end.
+      save: `save(step, carry, about)` starts a save and returns within milliseconds; `about` is JSON-able.
+        Raises `OSError` if this or the save before failed; where one of several processes fails, all end.
       busy: `busy() -> bool`, whether a save is still under way.
-      restore: `restore(abstract, until) -> (step, carry) | None`, the newest undamaged one of at most `until`
-        steps (of all if None); damaged ones are moved aside and said. Raises `ValueError` if there are some
-        but none can be read.
+      restore: `restore(abstract, until, fits) -> Restored | None`, the newest undamaged one of at most
+        `until` steps (of all if None) that `fits`; newer ones are moved aside and said. Raises `ValueError`
+        if there are some but all are damaged, and `OSError` if one cannot be read.
       close: waits for the last save; raises `OSError` if it failed.
     """
 
-    save: Callable[[int, Any], None]
+    save: Callable[[int, Any, dict[str, Any]], None]
     busy: Callable[[], bool]
-    restore: Callable[[Any, int | None], tuple[int, Any] | None]
+    restore: Callable[[Any, int | None, Fits], Restored | None]
     close: Callable[[], None]
 
 
@@ -71,7 +76,7 @@ def open_checkpoints(
         ocp.training.Checkpointer,
         epath.Path(directory if in_bucket(directory) else directory.absolute()),
         context=_context(failed, alone=alone),
-        preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+        preservation_policy=ocp.training.preservation_policies.PreserveAll(),  # see `seal`
     )
     checkpointer = open_(cleanup_tmp_directories=True)
     loud, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
@@ -87,59 +92,69 @@ def open_checkpoints(
     sealing = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checksums")
     seals: list[concurrent.futures.Future[None]] = []
 
-    def save(step: int, carry: Any) -> None:
+    def save(step: int, carry: Any, about: dict[str, Any]) -> None:
         if alone:
             carry = jax.tree.map(_words, carry)
             carry = host_copy(carry) if several() else carry
+        guarded(lambda: [sealed.result() for sealed in seals if sealed.done()])
         saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, force=True))
-        if is_first():  # it is complete once that of all processes is
-            seals[:] = [sealing.submit(_seal, directory / str(step), saved)]
+        if is_first() or alone:  # one that is shared is complete once that of all processes is
+            seals[:] = [sealed for sealed in seals if not sealed.done()]
+            seals.append(sealing.submit(_finish, directory / str(step), saved, about, keep))
 
     def close() -> None:
         guarded(lambda: checkpointer.close())
+        guarded(lambda: [sealed.result() for sealed in seals])
         sealing.shutdown()
         sys.unraisablehook = loud  # only now: after a failure the writes still under way end later
 
-    def fault(step: int) -> str | None:
-        try:
-            _verify(directory / str(step))
-        except Exception as error:  # whatever can be wrong with a file
-            return one_line(error)
-        return None
+    def looked_at(step: int, fits: Fits) -> Look:
+        found = patiently(lambda: look(directory / str(step)), str(name / str(step)))
+        why = None if found.fault else fits(found.about, step)
+        return found._replace(fault=why) if why else found
 
-    def restore(abstract: Any, until: int | None) -> tuple[int, Any] | None:
+    def load(step: int, abstract: Any) -> Any:
+        shapes = jax.tree.map(_shape_of_words, abstract) if alone else abstract
+        try:
+            carry = checkpointer.load(step, {"carry": shapes})["carry"]
+        except Exception as error:  # of many types; its bytes are right, so it is not damaged
+            raise OSError(one_line(error)) from error
+        return jax.tree.map(_key, carry, abstract) if alone else carry
+
+    def restore(abstract: Any, until: int | None, fits: Fits) -> Restored | None:
         nonlocal checkpointer
-        damaged = []
+        left: list[Look] = []
+        lines: list[str] = []
         there = (saved.step for saved in checkpointer.checkpoints)
         steps = sorted((step for step in there if until is None or step <= until), reverse=True)
+        newest_good, found = -1, None
         for step in agreed(lambda: steps):
-            found, carry = agreed(lambda step=step: fault(step)), None
-            if not found:
-                try:
-                    shapes = jax.tree.map(_shape_of_words, abstract) if alone else abstract
-                    carry = checkpointer.load(step, {"carry": shapes})["carry"]
-                    carry = jax.tree.map(_key, carry, abstract) if alone else carry
-                except Exception as error:  # whatever a damaged file makes of Orbax's readers
-                    found = one_line(error)
-                    if several():  # the others may have read it well
-                        raise OSError(f"cannot read {name / str(step)}: {found}") from error
-            if not found and alone and not is_first() and (own := fault(step)):
-                raise OSError(f"this process's copy of {name / str(step)}: {own}; repeat the command")
-            if found:
-                damaged.append(f"{name / str(step)}: {found}")
+            seen = Look(*agreed(lambda step=step: looked_at(step, fits)))
+            if seen.fault:
+                left.append(seen)
+                lines.append(f"{name / str(step)}: {seen.fault}")
                 continue
-            for line in damaged:
-                say(f"damaged checkpoint {line}; moved aside, going on from step {step}")
-            if damaged and until is None:  # a state asked for again is only read
-                checkpointer.close()
-                agreed(lambda step=step: _move_newer_aside(directory, step))
-                if alone and not is_first():
-                    _move_newer_aside(directory, step)
-                checkpointer = open_()
-            return step, carry
-        if damaged:
-            raise ValueError(f"no checkpoint can be read: {'; '.join(damaged)}; begin anew with --restart")
-        return None
+            if alone and not is_first() and (own := looked_at(step, lambda *_: None).fault):
+                raise OSError(f"this process's copy of {name / str(step)}: {own}; repeat the command")
+            carry = (
+                load(step, abstract)
+                if several()
+                else patiently(lambda step=step: load(step, abstract), str(name / str(step)))
+            )
+            newest_good, found = step, Restored(step, carry, seen.about)
+            break
+        if found is None and any(seen.sealed for seen in left):
+            again = f"begin anew with --restart, or move {name.parent} alone away"
+            raise ValueError(f"no checkpoint can be used: {'; '.join(lines)}; {again}")
+        for line in lines:
+            say(f"damaged checkpoint {line}; moved aside, going on from step {max(newest_good, 0)}")
+        if lines and until is None:  # a state asked for again is only read
+            checkpointer.close()
+            agreed(lambda: _move_newer_aside(directory, newest_good))
+            if alone and not is_first():
+                _move_newer_aside(directory, newest_good)
+            checkpointer = open_()
+        return found
 
     return Checkpoints(
         save=save,
@@ -210,43 +225,14 @@ def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _seal(folder: Folder, saved: Any) -> None:
-    """Once a checkpoint is complete, writes its files' checksums: uncompressed arrays carry none.
-
-    A crash before that leaves a checkpoint that is whole, as Orbax commits it at once, but unverified.
-    """
-    with contextlib.suppress(Exception):  # a failed save is raised where it is waited for
+def _finish(folder: Folder, saved: Any, about: dict[str, Any], keep: int) -> None:
+    """Once a checkpoint is complete, seals it, and then removes those that are not to be kept."""
+    try:
         saved.result()
-        write_json(folder / SEAL, _checksums(folder))
-
-
-def _verify(folder: Folder) -> None:
-    sums = read_json(folder / SEAL)
-    if sums is None:
+    except Exception:  # raised where the save itself is waited for
         return
-    found = _checksums(folder)
-    for name, expected in sums.items():
-        if name not in found:
-            raise FileNotFoundError(f"{name} is missing")
-        if found[name] != expected:
-            raise ValueError(f"{name} does not agree with its checksum")
-
-
-def _checksums(folder: Folder) -> dict[str, Any]:
-    """Of every file. In a bucket the store's own: it made them when the bytes came, so none is read back."""
-    if in_bucket(folder):
-        return {name: value for name, value in checksums(folder).items() if SEAL not in name}
-    assert isinstance(folder, Path)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and SEAL not in path.name)
-    return {str(path.relative_to(folder)): _crc32(path) for path in files}
-
-
-def _crc32(path: Path) -> int:
-    value = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            value = zlib.crc32(block, value)
-    return value
+    seal(folder, about)
+    keep_newest(folder.parent, keep)
 
 
 def move_aside(checkpoint: Folder) -> None:

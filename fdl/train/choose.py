@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from fdl.train.folder import read_json, write_json
 from fdl.train.member import Build, Carry, Member
 from fdl.train.program import Program, compile_program, stack_members
 from fdl.train.runtime import cpu, device_memory, machine
+from fdl.train.text import one_line
 
 SHARE_OF_MEMORY = 0.8
 """How much of a device's free memory a program may plan to use."""
@@ -89,9 +91,8 @@ def choose(
         why = "the mesh as given" if mesh else "unmeasured, as all must come to the same"
         return Choice(plan, f"all devices of {processes()} processes, {why}", float("nan")), program
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
-    known = read_json(path)
-    if known:
-        choice = Choice(Plan(*known["plan"]), known["reason"], known["seconds"])
+    choice = _remembered(path, plans, say)
+    if choice:
         program = compile_for(work, choice.plan)
         if program.memory_bytes <= _memory_limit():  # less may be free than there was
             return choice, program
@@ -105,6 +106,22 @@ def choose(
     except OSError as error:
         say(f"this plan will be measured again: {error}")
     return best, program
+
+
+def _remembered(path: Path, plans: Sequence[Plan], say: Callable[[str], None]) -> Choice | None:
+    """What was measured before, if it can be used: a cache is never a reason to stop."""
+    try:
+        if (known := read_json(path)) is None:
+            return None
+        plan, reason, seconds = Plan(*known["plan"]), known["reason"], known["seconds"]
+        one = next(one for one in plans if one._replace(members=plan.members) == plan)
+        whole = type(plan.members) is int and one.population <= plan.members <= one.members
+        if not whole or plan.members % one.population or not isinstance(reason, str):
+            raise ValueError(f"there is no such plan for it: {plan}")
+        return Choice(one._replace(members=plan.members), reason, float(seconds))
+    except (ValueError, TypeError, KeyError, StopIteration, OSError) as error:
+        say(f"the plan that was remembered in {path} cannot be used ({one_line(error)}): measuring again")
+        return None
 
 
 def plans_for(

@@ -15,11 +15,13 @@ from fdl.parallel.spread import host_copy
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
-from fdl.train.loop import Saving, Watch, execute, restored
+from fdl.train.loop import Watch, execute
 from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
+from fdl.train.resume import restored
 from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for, prepare
+from fdl.train.saving import Saving, check_saving
 
 
 class Fitted(NamedTuple):
@@ -71,6 +73,7 @@ def fit(
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
+    check_saving(saving)
     names = metric_names(experiment)
     with _opened(experiment, key, directory, restart, mesh, strategy, watch) as (place, program, members):
         outcome = execute(

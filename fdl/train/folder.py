@@ -1,26 +1,19 @@
-"""Files that are never half-written: what a folder holds, and the rows that a population measured.
-
-unit.json          what runs here; written once, before anything else
-metrics.jsonl      a line per member and evaluation; in a bucket a folder, with an object an evaluation
-checkpoints/       see `checkpoint`
-done.json          written last: every member's end
-"""
+"""Files that are never half-written, and folders that hold one piece of work for one process at a time."""
 
 import contextlib
 import fcntl
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from etils import epath
-
-from fdl.bucket import Folder, in_bucket, move, put, read_all, remove
+from fdl.bucket import Folder, in_bucket, move, put
 from fdl.parallel.hosts import agreed
-from fdl.serialization import differences
+from fdl.serialization import differences, digest
 
+_IDENTITY = "identity.json"
 _SHOWN = 8
 """So many differences are listed."""
 
@@ -52,94 +45,74 @@ def read_json(path: Folder) -> Any:
       ValueError: the file is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); move its folder away and repeat") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error})") from None
 
 
-def read_rows(path: Folder) -> list[dict[str, Any]]:
-    """The rows of a `.jsonl` file; a last line that a crash cut short is left out."""
-    if in_bucket(path):
-        return [row for part in read_all(path).values() for row in _rows(part.decode())]
-    return _rows(path.read_text(encoding="utf-8")) if path.exists() else []
+def write_sealed(path: Folder, data: Mapping[str, Any]) -> None:
+    """`write_json` with a digest of all, by which `read_sealed` knows whether it is what was written."""
+    write_json(path, {**data, "digest": digest(dict(data))})
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+def read_sealed(path: Folder, *, mend: str) -> dict[str, Any] | None:
+    """What `write_sealed` wrote, without the digest, or None if there is no such file.
 
+    Args:
+      path: the file.
+      mend: what is lost with it, and how to mend that.
 
-def _text(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def append_rows(path: Folder, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Adds rows to a `.jsonl` file and makes sure that they are on disk."""
-    if in_bucket(path):
-        last = max((int(part.name) for part in path.iterdir()), default=0) if path.exists() else 0
-        put(path / f"{last + 1:06}", _text(rows).encode())
-        return
-    assert isinstance(path, Path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_text(rows))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def keep_rows(path: Folder, keep: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Drops the rows of a `.jsonl` file that a resumed run will measure again; the rest."""
-    if in_bucket(path):
-        return [row for name, part in read_all(path).items() for row in _keep_part(name, part, keep)]
-    rows = [row for row in read_rows(path) if keep(row)]
-    if path.exists():
-        write_atomically(path, _text(rows))
-    return rows
-
-
-def _keep_part(name: str, part: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Each object by itself, so that a crash between two of them neither loses a row nor doubles one."""
-    rows = _rows(part.decode())
-    kept = [row for row in rows if keep(row)]
-    if not kept:
-        remove(epath.Path(name))
-    elif len(kept) < len(rows):
-        put(epath.Path(name), _text(kept).encode())
-    return kept
+    Raises:
+      ValueError: the file is not what was written; it says `mend`.
+    """
+    try:
+        data = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {mend}") from None
+    if data is None and not path.exists():
+        return None
+    found = data.pop("digest", None) if isinstance(data, dict) else None
+    if found is None or found != digest(data):
+        raise ValueError(f"{path} is damaged (it is not what was written); {mend}")
+    return data
 
 
 def claim(
-    directory: Folder,
-    identity: Mapping[str, Any],
-    *,
-    restart: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    directory: Folder, identity: Mapping[str, Any], *, say: Callable[[str], None] = lambda _: None
 ) -> None:
     """Makes a folder that of one piece of work, or finds that it is already.
 
     Args:
       directory: the folder.
       identity: JSON-able data that says what the work is; other `versions` in it are said, and no other work.
-      restart: move what is there aside (to `<folder>.1`, ...) and begin anew; nothing is deleted.
       say: told of other versions, one line.
 
     Raises:
       ValueError: the folder holds other work; the message lists each difference.
       OSError: the folder cannot be written.
     """
-    path = directory / "identity.json"
-    if restart and directory.exists():
-        aside = (directory.with_name(f"{directory.name}.{number}") for number in itertools.count(1))
-        move(directory, next(folder for folder in aside if not folder.exists()))
-    found = read_json(path)
+    found = identity_in(directory)
     if found is None:
-        write_json(path, dict(identity))
+        write_sealed(directory / _IDENTITY, identity)
         return
     check_same(directory, found, identity)
     newer = differences(found.get("versions", {}), identity.get("versions", {}))
     if newer:
         say(f"begun with other versions ({'; '.join(newer)}): what is finished is kept as it is")
+
+
+def identity_in(directory: Folder) -> dict[str, Any] | None:
+    """What a folder says that it holds, or None if nothing.
+
+    Raises:
+      ValueError: what it says is damaged.
+    """
+    mend = (
+        "it says which run the folder holds: move the folder away and repeat, or, if you know, the file alone"
+    )
+    return read_sealed(directory / _IDENTITY, mend=mend)
 
 
 def check_same(directory: Folder, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -186,11 +159,13 @@ def held(
 def _locked(
     directory: Folder, identity: Mapping[str, Any], *, restart: bool, say: Callable[[str], None]
 ) -> Iterator[None]:
-    if restart and directory.exists():  # what is in use is not moved away
-        with _lock(directory):
-            pass
-    claim(directory, identity, restart=restart, say=say)
+    """The lock comes first: of two commands at once on a folder, the one that has it says what it holds."""
+    if restart and directory.exists():
+        with _lock(directory):  # what is in use is not moved away
+            aside = (directory.with_name(f"{directory.name}.{number}") for number in itertools.count(1))
+            move(directory, next(folder for folder in aside if not folder.exists()))
     with _lock(directory):
+        claim(directory, identity, say=say)
         yield
 
 
@@ -200,9 +175,25 @@ def _lock(directory: Folder) -> Iterator[None]:
         yield
         return
     assert isinstance(directory, Path)
-    with (directory / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{directory} is in use by another process; wait for it or stop it") from None
+    with contextlib.ExitStack() as holding:
+        while True:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = holding.enter_context((directory / ".lock").open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{directory} is in use by another process; wait for it or stop it"
+                ) from None
+            if _is_at(lock.fileno(), directory / ".lock"):
+                break
+            holding.close()  # another process moved the folder aside after the file was opened
         yield
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Whether an open file is still the one of this path."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except FileNotFoundError:
+        return False

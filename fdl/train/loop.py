@@ -11,33 +11,24 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fdl.bucket import Folder, orbax_writes
+from fdl.bucket import Folder
+from fdl.parallel.ending import leave
 from fdl.parallel.hosts import agreed, heard, is_first, several
 from fdl.parallel.spread import host_copy
-from fdl.train import folder
-from fdl.train.checkpoint import Checkpoints, open_checkpoints
+from fdl.train import history
+from fdl.train.checkpoint import Checkpoints, Restored
+from fdl.train.feed import Stalled, never
 from fdl.train.member import Carry, Member
-from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program, Pulse
+from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
+from fdl.train.rows_file import Sum, append_rows
+from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
 
+_INTERRUPTED = 75  # the exit code
 CALL_SECONDS = 0.25
 """How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
-
-
-class Saving(NamedTuple):
-    """When to save and what to keep.
-
-    Attributes:
-      seconds: between saves; saves cost what they cost by time, not by steps.
-      steps: between saves, if they are to be at fixed steps.
-      keep: how many of the last checkpoints to keep.
-    """
-
-    seconds: float = 60.0
-    steps: int | None = None
-    keep: int = 2
 
 
 class Watch(NamedTuple):
@@ -61,11 +52,15 @@ class Outcome(NamedTuple):
         may be another state than its last, also whether this one is it so far, as `"best"`.
       ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
         failed one the `"metric"` that was not finite at the step after.
+      parts: which versions and devices trained it, see `fdl.train.history`.
+      seconds: that the training of what is kept took, over all commands.
     """
 
     carry: Carry
     rows: list[dict[str, Any]]
     ends: list[dict[str, Any]]
+    parts: list[history.Part]
+    seconds: float
 
 
 def execute(
@@ -97,50 +92,17 @@ def execute(
     members = program.place(members)
     if directory is None:
         loop = _Loop(program, members, real, names, None, None, saving, watch)
-        loop.begin(program.init(members), 0, [])
-        return loop.run(schedule, asked=lambda: False)
-    checkpoints = _checkpoints(directory, keep=saving.keep, say=watch.say)
+        loop.begin(Restored(0, program.init(members), {}), [])
+        return loop.run(schedule, asked=never)
+    checkpoints = checkpoints_in(directory, keep=saving.keep, say=watch.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
-        restored = checkpoints.restore(program.abstract, None)
-        done, carry = restored or (0, program.init(members))
-        loop.begin(carry, done, _rows_until(done, directory / "metrics.jsonl"))
+        found, rows = left_off(checkpoints, program.abstract, directory, watch.say)
+        loop.begin(found or Restored(0, program.init(members), {}), rows)
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
         checkpoints.close()
-
-
-def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:
-    """The newest stored carry of a population at or before a step, and its step; else the first one.
-
-    Args:
-      program: the compiled functions.
-      members: placed on the devices.
-      directory: where `execute` left checkpoints, if anywhere.
-      until: the step.
-    """
-    found = None
-    if directory is not None:
-        checkpoints = _checkpoints(directory, keep=Saving().keep, say=lambda _: None)
-        try:
-            found = checkpoints.restore(program.abstract, until)
-        finally:
-            checkpoints.close()
-    return found or (0, program.init(members))
-
-
-def _checkpoints(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
-    """The checkpoints of a population's folder, on a disk or in a store."""
-    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
-    return open_(directory / "checkpoints", keep=keep, say=say)
-
-
-def _rows_until(done: int, path: Folder) -> list[dict[str, Any]]:
-    """The rows of the steps that need not be repeated; process 0 drops the others from the file."""
-    kept: list[dict[str, Any]] = []
-    agreed(lambda: kept.extend(folder.keep_rows(path, lambda row: row["step"] <= done)))
-    return kept if is_first() else folder.read_rows(path)
 
 
 class _Loop:
@@ -160,21 +122,31 @@ class _Loop:
         self.program, self.members, self.real, self.names = program, members, real, names
         self.directory, self.checkpoints, self.saving, self.watch = directory, checkpoints, saving, watch
 
-    def begin(self, carry: Carry, done: int, rows: list[dict[str, Any]]) -> None:
+    def begin(self, found: Restored, rows: list[dict[str, Any]]) -> None:
         """Sets where the loop starts."""
-        self.carry, self.done, self.rows = carry, done, rows
+        done = found.step
+        self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
+        self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
+        self.parts, self.here = found.about.get("parts", []), history.here()
+        if other := history.changed(self.parts, self.here):
+            self.watch.say(
+                f"from step {done:,} on with other versions ({'; '.join(other)}): it may round otherwise"
+            )
         self.unread: list[tuple[int, Pulse | Row]] = []
         self.call_steps = self.wanted_steps = 1
         self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
         self.live = True
+        self.owed = found.about.get("owed", False)  # the evaluation of the step where it is
+        self.unheard: OSError | None = None
 
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
+        self.asked = asked
         for border in schedule:
-            while self.done < border and self.live:
+            while (self.done < border or (self.owed and self.done == border)) and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
-                stop, save = self._agree(asked)
+                stop, save = self._agree()
                 if stop:
                     self._interrupt(stop)
                 if save:
@@ -182,19 +154,20 @@ class _Loop:
             if not self.live:
                 break
         self._read(leave=0)
-        outcome = Outcome(self.carry, self.rows, self._ends())
+        about = self._about()
+        outcome = Outcome(self.carry, self.rows, self._ends(), about["parts"], about["seconds"])
         if (
             self.checkpoints
             and self.done > self.saved_step
             and any(e["status"] != "failed" for e in outcome.ends)
         ):
-            self.checkpoints.save(self.done, self.carry)
+            self.checkpoints.save(self.done, self.carry, about)
         return outcome
 
-    def _agree(self, asked: Callable[[], bool]) -> tuple[list[int], bool]:
+    def _agree(self) -> tuple[list[int], bool]:
         """Which processes were asked to stop, and whether to save; of several processes, as the clock of the
         first says and the signals of all, so that all make the same calls."""
-        stop = heard(asked())
+        stop = heard(self.asked() or self.unheard is not None)
         stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
         return stop, save
 
@@ -203,12 +176,23 @@ class _Loop:
         return min(end, (self.done // every + 1) * every) if every and self.checkpoints else end
 
     def _call(self, end: int, *, evaluate_at: int) -> None:
-        self.carry, pulse = self.program.advance(self.members, self.carry, self.done, end)
-        self.unread.append((end - self.done, pulse))
-        self.done = end
-        if end == evaluate_at:
-            self.carry, row = self.program.evaluate(self.members, self.carry)
-            self.unread.append((0, row))
+        try:
+            if not self.owed:
+                start = self.done
+                self.carry, pulse = self.program.advance(self.members, self.carry, start, end, self.asked)
+                self.unread.append((end - start, pulse))
+                self.done = end
+            if self.done == evaluate_at:
+                self.owed = True
+                self.carry, row = self.program.evaluate(self.members, self.carry, self.asked)
+                self.unread.append((0, row))
+                self.owed = False
+        except Stalled as stall:
+            if several():  # the others wait for this one in the midst of a call, and cannot save
+                reason = "it was asked to stop while a reader hangs: the last checkpoint is what is saved"
+                leave(f"{reason}; the same command goes on from there", _INTERRUPTED)
+            if not self.owed:
+                self.carry, self.done = stall.carry, stall.step
         self._read(leave=1 if end < evaluate_at else 2)
 
     def _read(self, *, leave: int) -> None:
@@ -228,7 +212,12 @@ class _Loop:
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
-        self.watch.step(self.read_step, int(live.sum()))
+        try:
+            self.watch.step(self.read_step, int(live.sum()))
+        except (
+            OSError
+        ) as error:  # what cannot be shown, as on a terminal that has gone, is no reason not to save
+            self.unheard = error
 
     def _record(self, row: Row) -> None:
         fresh = [
@@ -239,8 +228,9 @@ class _Loop:
             for index in [int(index)]
         ]
         self.rows += fresh
+        self.sum.add(fresh)
         if self.directory and fresh and is_first():
-            folder.append_rows(self.directory / "metrics.jsonl", fresh)
+            append_rows(self.directory / ROWS, fresh)
 
     def _save_is_due(self) -> bool:
         if not self.checkpoints:
@@ -253,13 +243,22 @@ class _Loop:
     def _save(self) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
         if self.checkpoints and self.live and self.done > self.saved_step:
-            self.checkpoints.save(self.done, self.carry)
+            self.checkpoints.save(self.done, self.carry, self._about())
             self.saved_at, self.saved_step = time.monotonic(), self.done
+
+    def _about(self) -> dict[str, Any]:
+        """What is saved with a checkpoint: by which rows belong to it, and who trained it for how long."""
+        began, start = self.began
+        seconds = self.before + time.monotonic() - began if self.done > start else self.before
+        parts = history.extended(self.parts, start, self.done, self.here)
+        return {"rows": self.sum.told(), "owed": self.owed, "seconds": seconds, "parts": parts}
 
     def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:
             self._save()
             self.checkpoints.close()
+        if self.unheard and not self.asked():
+            raise self.unheard
         who = f"a signal to process {', '.join(map(str, asked))}: " if several() else ""
         raise Interrupted(f"{who}stopped at step {self.done}; the same command goes on from there")
 

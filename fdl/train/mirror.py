@@ -15,7 +15,8 @@ from typing import Any
 
 from fdl.bucket import Folder, download, objects, remove, remove_all, upload
 from fdl.parallel.hosts import agreed, is_first
-from fdl.train.checkpoint import SEAL, Checkpoints, move_aside, open_checkpoints
+from fdl.train.checkpoint import Checkpoints, move_aside, open_checkpoints
+from fdl.train.seal import SEAL
 
 STAGES = "fdl-checkpoints-"
 """How the names of the folders for temporary files begin."""
@@ -42,9 +43,9 @@ def open_mirrored(directory: Folder, *, keep: int, say: Callable[[str], None]) -
     copying = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="copies")
     copies: list[concurrent.futures.Future[None]] = []
 
-    def save(step: int, carry: Any) -> None:
+    def save(step: int, carry: Any, about: dict[str, Any]) -> None:
         agreed(lambda: [copied.result() for copied in copies])
-        local.save(step, carry)
+        local.save(step, carry, about)
         if is_first():
             copies[:] = [copying.submit(copy)]
 

@@ -15,11 +15,14 @@ from fdl.parallel.lift import Executable, in_turn
 from fdl.parallel.plan import Plan, split_over, whole_on
 from fdl.parallel.spread import assembled, put, readable
 from fdl.train import member as one
-from fdl.train.feed import Feed
+from fdl.train.feed import Feed, Stalled, never
 from fdl.train.member import Build, Carry, Member
 from fdl.train.parts import Parts, fetched, lifted, parts_of, ready
 from fdl.train.rows import Row
 from fdl.train.runtime import make_room
+
+Asked = Callable[[], bool]
+"""Whether a run is to stop."""
 
 
 class Pulse(NamedTuple):
@@ -43,8 +46,10 @@ class Program(NamedTuple):
       plan: how the members run.
       place: `place(members) -> members`, onto their devices.
       init: `init(members) -> carry`.
-      advance: `advance(members, carry, start, end) -> (carry, pulse)`; the steps from `start` to `end`.
-      evaluate: `evaluate(members, carry) -> (carry, rows)`.
+      advance: `advance(members, carry, start, end, asked) -> (carry, pulse)`; the steps `start` to `end`.
+        Where data comes from the host and does not come, and `asked()` (never, if not given) says that the
+        run is to stop, it raises `feed.Stalled` with the carry that there is.
+      evaluate: `evaluate(members, carry, asked) -> (carry, rows)`; likewise, and the carry is not given up.
       abstract: the carry's shapes, dtypes and shardings.
       compile_seconds: what compiling took.
       memory_bytes: peak memory of a step on one device, by the compiler's own analysis.
@@ -53,8 +58,8 @@ class Program(NamedTuple):
     plan: Plan
     place: Callable[[Member], Member]
     init: Callable[[Member], Carry]
-    advance: Callable[[Member, Carry, int, int], tuple[Carry, Pulse]]
-    evaluate: Callable[[Member, Carry], tuple[Carry, Row]]
+    advance: Callable[..., tuple[Carry, Pulse]]
+    evaluate: Callable[..., tuple[Carry, Row]]
     abstract: Carry
     compile_seconds: float
     memory_bytes: int
@@ -145,8 +150,8 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
 
     def connect(run: dict[str, Any]) -> tuple[Any, Any]:
         return (
-            lambda members, carry, _, end: run["advance"](carry, members, arrays, number(end)),
-            lambda members, carry: run["evaluate"](carry, members, arrays),
+            lambda members, carry, _, end, asked=never: run["advance"](carry, members, arrays, number(end)),
+            lambda members, carry, asked=never: run["evaluate"](carry, members, arrays),
         )
 
     return lowered, connect
@@ -208,20 +213,25 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     }
 
     def connect(run: dict[str, Any]) -> tuple[Any, Any]:
-        def advance(members: Member, carry: Carry, start: int, end: int) -> tuple[Carry, Pulse]:
+        def advance(
+            members: Member, carry: Carry, start: int, end: int, asked: Asked = never
+        ) -> tuple[Carry, Pulse]:
             for step in range(start, end):
-                fetched = feeds["train"].of(members.key, step) if "train" in feeds else ()
+                try:
+                    fetched = feeds["train"].of(members.key, step, asked) if "train" in feeds else ()
+                except Stalled:
+                    raise Stalled(step, carry) from None
                 carry = run["advance"](carry, members, fetched, given)
             return carry, run["pulse"](carry)
 
-        def evaluated(members: Member, carry: Carry, name: str, index: int) -> Any:
-            data = feeds[name].of(None, index) if name in feeds else given[name]
+        def evaluated(members: Member, carry: Carry, name: str, index: int, asked: Asked) -> Any:
+            data = feeds[name].of(None, index, asked) if name in feeds else given[name]
             return measures[name](carry, members, data, put(np.int32(index), whole))
 
-        def evaluate(members: Member, carry: Carry) -> tuple[Carry, Row]:
+        def evaluate(members: Member, carry: Carry, asked: Asked = never) -> tuple[Carry, Row]:
             sums = {}
             for name, count in batches.items():
-                parts = (evaluated(members, carry, name, index) for index in range(count))
+                parts = (evaluated(members, carry, name, index, asked) for index in range(count))
                 sums[name] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
             return close(carry, members, sums)
 

@@ -1,14 +1,20 @@
 """What a process needs once before its first compilation: cores as devices, and a compilation cache."""
 
+import contextlib
 import functools
 import logging
 import math
 import os
 import platform
-from collections.abc import Mapping
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
+from jax._src import compilation_cache
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.places import cache_folder
@@ -32,6 +38,7 @@ def prepare() -> None:
     """
     check_version(jax.__version__, jaxlib_version)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
+    warnings.showwarning = functools.partial(_show, warnings.showwarning)
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(programs_folder()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -42,6 +49,32 @@ def prepare() -> None:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # the devices are in use; a plan then has those that there are
             return
+
+
+def _show(show: Callable[..., None], message: Warning | str, *where: Any) -> None:
+    """Shows a warning, but JAX's of each program in the compilation cache that cannot be used only once."""
+    if not re.match(r"Error (reading|writing) persistent compilation cache entry", str(message)):
+        show(message, *where)
+        return
+    _say_unusable(jax.config.values["jax_compilation_cache_dir"], str(message).partition("': ")[2])
+
+
+@functools.cache
+def _say_unusable(cache: str, why: str) -> None:
+    """Said once a cause; what in the cache is no program is removed, or it would be met again."""
+    damaged = [path for path in Path(cache).glob("*-cache") if not _is_program(path)]
+    for path in damaged:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    removed = f"; {len(damaged)} damaged files are removed" if damaged else ""
+    print(f"programs in the cache {cache} cannot be used and are compiled ({why}){removed}", file=sys.stderr)
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        return bool(compilation_cache.decompress_executable(path.read_bytes()))
+    except Exception:  # of whichever library compresses
+        return False
 
 
 def check_version(jax_version: str, jaxlib_version: str) -> None:

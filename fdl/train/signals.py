@@ -1,9 +1,12 @@
-"""SIGTERM and Ctrl-C: finish the call, save, say how to go on."""
+"""SIGTERM, SIGHUP and Ctrl-C: finish the call, save, say how to go on."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a run to stop, but where it was ignored before, as under `nohup`."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -12,23 +15,23 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def caught() -> Iterator[Callable[[], bool]]:
-    """While it lasts, SIGTERM and SIGINT set a flag; gives `asked() -> bool`.
+    """While it lasts, `SIGNALS` set a flag; gives `asked() -> bool`.
 
     A second signal has its usual effect. Outside the main thread nothing is caught.
     """
     flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag.is_set
-        return
-    numbers = (int(signal.SIGINT), int(signal.SIGTERM))
-    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: object) -> None:
         del frame
         flag.set()
         signal.signal(number, before[number])
 
-    for number in numbers:
+    if threading.current_thread() is not threading.main_thread():
+        yield flag.is_set
+        return
+    before = {int(number): signal.getsignal(number) for number in SIGNALS}
+    before = {number: how for number, how in before.items() if how not in (None, signal.SIG_IGN)}
+    for number in before:
         signal.signal(number, handle)
     try:
         yield flag.is_set

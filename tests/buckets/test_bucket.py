@@ -10,7 +10,8 @@ import pytest
 from fdl import bucket
 from fdl.experiment import Best
 from fdl.train import Interrupted, Saving, Watch, fit
-from fdl.train.folder import append_rows, claim, keep_rows, read_json, read_rows
+from fdl.train.folder import held, identity_in
+from fdl.train.rows_file import append_rows, keep_rows, read
 from tests import toy
 
 
@@ -49,26 +50,31 @@ def test_a_bucket_that_does_not_exist_is_found_at_once(root):
 
 def test_rows_are_appended_and_dropped(root):
     path = bucket.folder(f"{root}/rows") / "metrics.jsonl"
-    assert read_rows(path) == [] and keep_rows(path, bool) == []
+    assert read(path).rows == [] and keep_rows(path, bool) == []
     rows = [{"member": member, "step": step} for step in range(12) for member in range(2)]
     for start in range(0, len(rows), 3):
         append_rows(path, rows[start : start + 3])
-    assert read_rows(path) == rows
+    assert read(path).rows == rows
     kept = [row for row in rows if row["step"] <= 4]
-    assert keep_rows(path, lambda row: row["step"] <= 4) == kept == read_rows(path)
+    assert keep_rows(path, lambda row: row["step"] <= 4) == kept == read(path).rows
     append_rows(path, rows[len(kept) :])
-    assert read_rows(path) == rows
+    assert read(path).rows == rows
 
 
 def test_a_folder_is_claimed_once_and_moved_aside(root):
     folder = bucket.folder(f"{root}/claims/one")
-    claim(folder, {"lr": 1})
-    claim(folder, {"lr": 1})
+
+    def claim(identity: dict, restart: bool = False) -> None:
+        with held(folder, identity, restart=restart):
+            assert identity_in(folder) == identity
+
+    claim({"lr": 1})
+    claim({"lr": 1})
     with pytest.raises(ValueError, match=rf"{root}/claims/one holds another run \(lr: 1 -> 2\)"):
-        claim(folder, {"lr": 2})
-    claim(folder, {"lr": 2}, restart=True)
-    claim(folder, {"lr": 3}, restart=True)
-    found = [read_json(folder.with_name(name) / "identity.json") for name in ("one.1", "one.2", "one")]
+        claim({"lr": 2})
+    claim({"lr": 2}, restart=True)
+    claim({"lr": 3}, restart=True)
+    found = [identity_in(folder.with_name(name)) for name in ("one.1", "one.2", "one")]
     assert found == [{"lr": 1}, {"lr": 2}, {"lr": 3}]
 
 

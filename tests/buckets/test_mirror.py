@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from fdl import bucket
-from fdl.train import Saving, checkpoint, fit, mirror
+from fdl.train import Saving, fit, mirror, seal
 from fdl.train.checkpoint import Checkpoints
 from tests import toy
 
@@ -49,9 +49,9 @@ def restored(checkpoints: Checkpoints) -> tuple[int, float]:
     """The step and the value that are read."""
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)  # noqa: E731
-    found = checkpoints.restore(jax.tree.map(shape, weights(0)), None)
+    found = checkpoints.restore(jax.tree.map(shape, weights(0)), None, lambda *_: None)
     assert found is not None
-    step, carry = found
+    step, carry, _ = found
     value = float(carry["weights"][-1])
     assert (carry["key"] == jax.random.key(int(value))).all()
     return step, value
@@ -60,8 +60,8 @@ def restored(checkpoints: Checkpoints) -> tuple[int, float]:
 def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     directory, store, said = bucket.folder(f"{root}/again/checkpoints"), bucket.store(epath.Path(root)), []
     with_two = mirror.open_mirrored(directory, keep=2, say=print)
-    with_two.save(15, weights(1))
-    with_two.save(20, weights(2))
+    with_two.save(15, weights(1), {})
+    with_two.save(20, weights(2), {})
     with_two.close()
     data = max(store.find(f"{directory}/20", detail=True).values(), key=lambda one: one["size"])
     store.pipe_file(data["name"], bytes(data["size"]))
@@ -70,7 +70,7 @@ def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     mended = mirror.open_mirrored(directory, keep=1, say=said.append)
     assert restored(mended) == (15, 1.0)
     assert f"{directory}/20" in said[0] and "going on from step 15" in said[0]
-    mended.save(20, weights(3))
+    mended.save(20, weights(3), {})
     mended.close()
     again = mirror.open_mirrored(directory, keep=1, say=said.append)
     assert restored(again) == (20, 3.0) and len(said) == 1
@@ -82,16 +82,16 @@ def test_a_damaged_copy_is_moved_aside_and_made_again(root):
 def test_what_could_not_be_sealed_takes_nothing_away(root, monkeypatch):
     directory = bucket.folder(f"{root}/full/checkpoints")
     opened = mirror.open_mirrored(directory, keep=1, say=print)
-    opened.save(1, weights(1))
+    opened.save(1, weights(1), {})
     while opened.busy():
         time.sleep(0.01)
 
     def full(path: Path, data: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
-    opened.save(2, weights(2))
-    with pytest.raises(OSError, match="no checksums"):
+    monkeypatch.setattr(seal, "write_sealed", full)
+    opened.save(2, weights(2), {})
+    with pytest.raises(OSError, match=r"cannot save to .*no space left"):
         opened.close()
     opened = mirror.open_mirrored(directory, keep=1, say=print)
     assert restored(opened) == (1, 1.0)

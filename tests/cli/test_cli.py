@@ -150,7 +150,12 @@ BAD = {
     "report does not restart": (["report", "FILE", "--restart"], ["--restart"]),
     "no sweep": (["sweep", "single.py"], ["SWEEP", "--grid"]),
     "unknown metric": (["run", "FILE", "--best", "test/los"], ["test/los", "test/loss"]),
-    "checkpoint interval": (["run", "FILE", "--checkpoint-steps", "0"], ["--checkpoint-steps", ">= 1"]),
+    "checkpoint interval": (
+        ["run", "FILE", "--checkpoint-steps", "0"],
+        ["--checkpoint-steps is 0", "1 or more"],
+    ),
+    "no seconds": (["run", "FILE", "--checkpoint-seconds", "nan"], ["--checkpoint-seconds is nan", "finite"]),
+    "no end": (["sweep", "FILE", "--checkpoint-seconds", "inf"], ["--checkpoint-seconds is inf", "finite"]),
     "nothing to report": (["report", "FILE"], ["no finished run"]),
     "no such folder": (["list", "absent"], ["absent", "not a folder"]),
     "traced control flow": (["run", "branch.py"], ["Config.lr", "fdl.static"]),

@@ -403,7 +403,7 @@ def test_a_file_that_kills_workers_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("fdl.data.workers._SCRIPT", deadly)
     put(tmp_path / "0.jpg", WHOLE)
     put(tmp_path / "bad.jpg", WHOLE)
-    with pytest.raises(ValueError, match=r"bad\.jpg: two worker processes ended .*status 3"):
+    with pytest.raises(OSError, match=r"bad\.jpg: two worker processes ended .*status 3"):
         decoding(SIZE, workers=1)([str(tmp_path / "0.jpg"), str(tmp_path / "bad.jpg")])
 
 

@@ -140,7 +140,7 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     carry = {"weights": jax.device_put(values, place), "key": jax.device_put(KEY, place)}
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=3, say=print)
     for step in (1, 2):
-        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry))
+        checkpoints.save(step, jax.tree.map(lambda leaf: leaf, carry), {})
     checkpoints.close()
     raw = np.asarray(values).tobytes()
     (path,) = [path for path in data_files(tmp_path, 2) if raw[:1000] in path.read_bytes()]
@@ -149,9 +149,11 @@ def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, dtype):
     path.write_bytes(whole)
     lines = []
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), carry)
-    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(abstract, None)
-    assert restored is not None and restored[0] == 1 and "checksum" in lines[0]
-    same(restored[1]["weights"], values)
+    restored = open_checkpoints(tmp_path / "checkpoints", keep=3, say=lines.append).restore(
+        abstract, None, lambda *_: None
+    )
+    assert restored is not None and restored.step == 1 and "checksum" in lines[0]
+    same(restored.carry["weights"], values)
 
 
 def restored_weights(directory: Path, step: int) -> jax.Array:
@@ -168,7 +170,7 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
     for step in steps_in(tmp_path):
         for path in data_files(tmp_path, step):
             path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no checkpoint can be read.*--restart"):
+    with pytest.raises(ValueError, match=r"no checkpoint can be used.*--restart"):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
 
 
@@ -197,7 +199,7 @@ def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_
     assert (tmp_path.parent / f"{tmp_path.name}.1").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     undisturbed = fit(experiment(Config(steps=400)), KEY)
 
@@ -216,6 +218,29 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     resumed = fit(experiment(Config(steps=400)), KEY, directory=tmp_path)
     same(resumed.state, undisturbed.state)
     assert resumed.rows == undisturbed.rows
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    """As SIGHUP is under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watch = Watch(step=lambda done, live: signal.raise_signal(signal.SIGHUP))
+        assert fit(experiment(Config()), KEY, directory=tmp_path, watch=watch).end["status"] == "finished"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_cannot_be_shown_does_not_keep_a_run_from_saving(tmp_path):
+    """The terminal is gone, or the reader of the output: the run ends, but all is saved."""
+
+    def gone(done: int, live: int) -> None:
+        if done >= 100:
+            raise BrokenPipeError("the reader has gone")
+
+    with pytest.raises(BrokenPipeError, match="the reader has gone"):
+        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, watch=Watch(step=gone))
+    assert steps_in(tmp_path)[-1] >= 100
 
 
 def test_outside_the_main_thread_a_run_works_too(tmp_path):
@@ -282,8 +307,18 @@ def test_a_save_does_not_hold_up_the_step(tmp_path):
     checkpoints = open_checkpoints(tmp_path / "checkpoints", keep=1, say=print)
     jax.block_until_ready(state)
     began = time.perf_counter()
-    checkpoints.save(2, state)
+    checkpoints.save(2, state, {})
     blocked = time.perf_counter() - began
     checkpoints.close()
     whole = time.perf_counter() - began
     assert blocked < whole / 2
+
+
+@pytest.mark.parametrize(
+    "saving",
+    [Saving(float("nan")), Saving(float("inf")), Saving(-1.0), Saving(steps=0), Saving(keep=0)],
+)
+def test_a_saving_that_would_never_come_is_refused_before_anything_is_written(tmp_path, saving):
+    with pytest.raises(ValueError, match=r"saving\.(seconds|steps|keep) is .*; expected"):
+        fit(experiment(Config()), KEY, directory=tmp_path / "new", saving=saving)
+    assert not (tmp_path / "new").exists()

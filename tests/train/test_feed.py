@@ -1,6 +1,12 @@
 """Data that stays on the host: the numbers of data in memory, read ahead, once for every seed."""
 
+import concurrent.futures
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -10,7 +16,8 @@ import pytest
 import fdl
 from fdl.data import Rows, on_host, sequential, shuffled
 from fdl.parallel.candidates import candidates
-from fdl.train import Saving, Watch, fit, scan
+from fdl.train import Interrupted, Saving, Watch, fit, scan
+from fdl.train import feed as feeds
 from fdl.train.feed import AHEAD, Feed
 from tests import toy
 
@@ -87,7 +94,7 @@ def test_batches_are_read_ahead_and_members_of_one_seed_share_a_read():
     feed = Feed(shuffled(rows, batch_size=8), whole, end=20)
     keys = jax.random.key(0), jax.random.key(1), jax.random.key(0)
     first = feed.of(jax.numpy.stack(keys), 0)
-    feed._pool.shutdown()  # waits for what was begun
+    concurrent.futures.wait([result for _, result in feed._queue])
     assert len(reads) == AHEAD * 2  # two seeds, this step and the next ones
     np.testing.assert_array_equal(first["row"][0], first["row"][2])
     assert (first["row"][0] != first["row"][1]).any()
@@ -116,6 +123,49 @@ def test_an_error_while_reading_ends_the_run_and_keeps_the_checkpoints(tmp_path:
     broken[0] = False
     resumed = fit(over(rows._replace(take=take)), KEY, directory=tmp_path)
     np.testing.assert_array_equal(resumed.state["weights"], fit(over(rows), KEY).state["weights"])
+
+
+@pytest.mark.parametrize(("size", "after"), [(toy.BATCH, 25), (32, 7), (32, 10)])
+def test_a_reader_that_hangs_does_not_keep_a_signal_from_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, after: int
+):
+    """It hangs while it trains, at the third evaluation and at the last one."""
+    monkeypatch.setattr(feeds, "PATIENCE_SECONDS", 0.1)
+    rows, go, seen = on_host(data()), threading.Event(), []
+
+    def take(index: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(len(index))
+        if seen.count(size) == after and not go.is_set():
+            threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            go.wait(60)
+        return rows.take(index)
+
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        fit(over(rows._replace(take=take)), KEY, directory=tmp_path)
+    go.set()
+    (saved,) = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    assert saved == {(8, 25): 24, (32, 7): 30, (32, 10): 40}[size, after]
+    for _ in range(2):
+        resumed = fit(over(rows), KEY, directory=tmp_path)
+        undisturbed = fit(over(rows), KEY)
+        np.testing.assert_array_equal(resumed.state["weights"], undisturbed.state["weights"])
+        assert resumed.rows == undisturbed.rows
+
+
+HANGS = """
+import threading
+from fdl.train.feed import Feed
+from tests.train.test_feed import KEY, data, on_host, shuffled, whole
+rows = on_host(data())
+feed = Feed(shuffled(rows._replace(take=lambda index: threading.Event().wait()), batch_size=8), whole, end=3)
+feed._submitted(0)
+print("ends")
+"""
+
+
+def test_a_reader_that_hangs_does_not_keep_the_program_from_ending():
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "ends\n"), done.stderr
 
 
 def test_a_scan_on_the_device_says_that_it_cannot_read_host_data():

@@ -36,3 +36,37 @@ def test_room_is_made_before_jax_begins_and_asked_for_after(when, given, populat
     command = [sys.executable, "-c", SCRIPT, when, str(population)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert answer in done.stdout
+
+
+CACHE = """
+import os, sys
+from pathlib import Path
+os.environ["FDL_CACHE"] = sys.argv[1]
+import jax
+from fdl.train.runtime import prepare
+prepare()
+functions = [jax.jit(lambda x, n=n: x * n + n) for n in range(5)]
+def run():
+    return [float(function(1.0)) for function in functions]
+first = run()
+kept = list(Path(sys.argv[1]).rglob("*-cache"))
+assert len(kept) >= 5, kept
+for path in kept:
+    path.write_bytes(path.read_bytes()[:-9] if sys.argv[2] == "cut" else b"")
+jax.clear_caches()
+assert run() == first
+import warnings
+warnings.warn("another")
+jax.clear_caches()
+assert run() == first
+"""
+
+
+@pytest.mark.parametrize("how", ["cut", "empty"])
+def test_programs_in_the_cache_that_cannot_be_used_are_said_once_and_made_again(tmp_path, how):
+    command = [sys.executable, "-c", CACHE, str(tmp_path), how]
+    done = subprocess.run(command, capture_output=True, text=True)
+    said, *others = done.stderr.splitlines()
+    assert done.returncode == 0 and "cannot be used and are compiled" in said, done.stderr
+    assert "damaged files are removed" in said and str(tmp_path) in said
+    assert len(others) == 1 and "another" in others[0]

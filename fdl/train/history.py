@@ -1,0 +1,77 @@
+"""Who trained a run: the library versions and the device of each part of its steps."""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fdl.serialization import differences
+from fdl.train.runtime import machine
+
+Part = dict[str, Any]
+"""Consecutive steps that one installation trained, JSON-able: `from` and `to` (updates done before and after
+them), `versions` by package, and `device`."""
+_NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+
+def here() -> dict[str, Any]:
+    """The versions of what decides a run's numbers, and the device, of this process."""
+    versions = {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in _NAMES}
+    return {"versions": versions, "device": machine()}
+
+
+def extended(parts: Sequence[Part], start: int, end: int, now: dict[str, Any]) -> list[Part]:
+    """The parts of a run that was at step `start` and that `now` (of `here`) has brought to step `end`."""
+    parts = list(parts)
+    if end <= start:
+        return parts
+    if parts and {name: parts[-1][name] for name in now} == now:
+        return [*parts[:-1], {**parts[-1], "to": end}]
+    return [*parts, {"from": start, "to": end, **now}]
+
+
+def changed(parts: Sequence[Part], now: dict[str, Any]) -> list[str]:
+    """How the versions that are to go on differ from those of the last part, a line each."""
+    return differences(parts[-1]["versions"], now["versions"]) if parts else []
+
+
+def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
+    """What a report says of runs: `versions` by package, and `device`; where they differ, of which steps.
+
+    Args:
+      units: of runs that were trained together how many they are, and their parts.
+    """
+    units = list(units)
+    names = dict.fromkeys(name for _, parts in units for part in parts for name in part["versions"])
+    versions = {
+        name: _of_steps(units, lambda part, n=name: part["versions"].get(n, "absent")) for name in names
+    }
+    return {"versions": versions, "device": _of_steps(units, lambda part: part["device"])}
+
+
+def _of_steps(units: list[tuple[int, Sequence[Part]]], value: Any) -> str:
+    found: dict[str, dict[tuple[int, int], int]] = {}
+    for runs, parts in units:
+        for part in _joined(parts, value):
+            ranges = found.setdefault(part[2], {})
+            ranges[part[:2]] = ranges.get(part[:2], 0) + runs
+    if len(found) < 2:
+        return "".join(found)
+    return ", ".join(
+        f"{text} ({'; '.join(_words(*one) for one in where.items())})" for text, where in found.items()
+    )
+
+
+def _joined(parts: Sequence[Part], value: Any) -> list[tuple[int, int, str]]:
+    """First and last steps and the value of parts, those of one value in a row as one."""
+    found: list[tuple[int, int, str]] = []
+    for part in parts:
+        if found and found[-1][2] == value(part):
+            found[-1] = (found[-1][0], part["to"], value(part))
+        else:
+            found.append((part["from"] + 1, part["to"], value(part)))
+    return found
+
+
+def _words(steps: tuple[int, int], runs: int) -> str:
+    return f"steps {steps[0]:,} to {steps[1]:,} of {runs} run{'s' if runs != 1 else ''}"

@@ -1,0 +1,76 @@
+"""Where a population's folder left off: its newest checkpoint, and the rows that belong to it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fdl.bucket import Folder, orbax_writes
+from fdl.parallel.hosts import agreed, is_first
+from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
+from fdl.train.member import Carry, Member
+from fdl.train.mirror import open_mirrored
+from fdl.train.program import Program
+from fdl.train.rows_file import Reading, Rows, keep_rows, lacking, read
+
+ROWS = "metrics.jsonl"
+"""The file, or in a bucket the folder, of the rows that a population measured."""
+
+
+def checkpoints_in(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
+    """The checkpoints of a population's folder, on a disk or in a store."""
+    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
+    return open_(directory / "checkpoints", keep=keep, say=say)
+
+
+def left_off(
+    checkpoints: Checkpoints, abstract: Carry, directory: Folder, say: Callable[[str], None]
+) -> tuple[Restored | None, Rows]:
+    """The newest checkpoint whose rows are all there, or None; and those rows, to which the file is cut.
+
+    Args:
+      checkpoints: those of the folder.
+      abstract: the carry's shapes, dtypes and shardings.
+      directory: the folder.
+      say: told of what is damaged, one line each.
+
+    Raises:
+      ValueError: there are checkpoints, but none can be used.
+      OSError: something cannot be read.
+    """
+    path = directory / ROWS
+    reading = read(path) if is_first() else Reading([], [])
+
+    def lost(about: Mapping[str, Any], step: int) -> str | None:
+        rows = [row for row in reading.rows if row["step"] <= _measured(about, step)]
+        return lacking(rows, about.get("rows"), path)
+
+    found = checkpoints.restore(abstract, None, lost)
+    last = _measured(found.about, found.step) if found else 0
+    for line in reading.faults:
+        say(f"{line}; left out: none of the rows up to step {last:,} is lost")
+    kept: Rows = []
+    agreed(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= last)))
+    return found, kept if is_first() else read(path).rows
+
+
+def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:
+    """The newest stored carry of a population at or before a step, and its step; else the first one.
+
+    Args:
+      program: the compiled functions.
+      members: placed on the devices.
+      directory: where `loop.execute` left checkpoints, if anywhere.
+      until: the step.
+    """
+    found = None
+    if directory is not None:
+        checkpoints = checkpoints_in(directory, keep=1, say=lambda _: None)
+        try:
+            found = checkpoints.restore(program.abstract, until, lambda *_: None)
+        finally:
+            checkpoints.close()
+    return (found.step, found.carry) if found else (0, program.init(members))
+
+
+def _measured(about: Mapping[str, Any], step: int) -> int:
+    """Up to which step a checkpoint's rows go: its own, but where the evaluation was still owed."""
+    return step - 1 if about.get("owed") else step
