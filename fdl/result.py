@@ -143,19 +143,22 @@ class Result:
         """A row per arm: its fields that vary, runs, failures, and for each metric of the last
         evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`), and of how
         many runs (`<metric> n`): those in which it is not missing."""
-        varying, last = self.varying, self.last()
-        failed = self.failures["arm"].value_counts()
         first = self.runs().drop_duplicates("arm")
-        rows = []
-        for arm in first["arm"]:
-            runs = last[last["arm"] == arm]
-            row = {"arm": arm, **dict.fromkeys(varying), "runs": len(runs), "failed": int(failed.get(arm, 0))}
-            for metric in self.metrics:
-                values = runs[metric].to_numpy(float)
-                row[metric], row[f"{metric} ±"] = mean_and_margin(values)
-                row[f"{metric} n"] = int(np.sum(~np.isnan(values)))
-            rows.append(row)
-        return pd.DataFrame(rows).assign(**{name: column(first[name].tolist()) for name in varying})
+        arms = first["arm"].tolist()
+        last = self.last()
+        failed = self.failures["arm"].value_counts()
+        told: dict[str, Any] = {"arm": arms}
+        told |= {name: column(first[name].tolist()) for name in self.varying}
+        runs = last["arm"].value_counts()
+        told |= {"runs": [int(runs.get(arm, 0)) for arm in arms]}
+        told |= {"failed": [int(failed.get(arm, 0)) for arm in arms]}
+        for metric in self.metrics:
+            each = dict(iter(last[metric].astype(float).groupby(last["arm"].to_numpy())))
+            values = [np.asarray(each.get(arm, ()), float) for arm in arms]
+            means = [mean_and_margin(one) for one in values]
+            told[metric], told[f"{metric} ±"] = ([pair[i] for pair in means] for i in range(2))
+            told[f"{metric} n"] = [int(np.sum(~np.isnan(one))) for one in values]
+        return pd.DataFrame(told)
 
 
 def check_metric(result: Result, metric: str) -> None:

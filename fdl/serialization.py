@@ -5,7 +5,7 @@ import importlib
 import itertools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fdl.configs import check_names, values
@@ -95,13 +95,25 @@ def _decode(value: Any, name: str) -> Any:
 
 def digest(data: Any) -> str:
     """16 hexadecimal digits that stand for JSON-able data; the same on every Python."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _hashed(_canonical(data))
 
 
 def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:
     """Stands for one run: its config, its seed and what its experiment means, as JSON-able data."""
-    return digest({"config": to_json(config), "seed": seed, "identity": essence(identity)})
+    return fingerprints(identity)(config, seed)
+
+
+def fingerprints(identity: Any) -> Callable[[Any, int], str]:
+    """The `fingerprint` of a config and a seed as a function: what all runs share is long, and written once."""
+    shared = _canonical(essence(identity))
+
+    def one(config: Any, seed: int) -> str:
+        # The very text of {"config": ..., "identity": ..., "seed": ...}.
+        return _hashed(
+            f'{{"config":{_canonical(to_json(config))},"identity":{shared},"seed":{_canonical(seed)}}}'
+        )
+
+    return one
 
 
 def essence(identity: Any) -> Any:
@@ -133,6 +145,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str =
         elif a != b:
             found.append(f"{prefix}{name}: {_first_difference(a, b)}")
     return found
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _told(value: Any) -> bool:

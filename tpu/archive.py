@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -11,21 +12,30 @@ LARGEST = 100_000_000
 """Bytes of code, unpacked. What is larger is data."""
 
 
+def listed(root: Path) -> list[str]:
+    """The files under `root` that git does not ignore, relative to it.
+
+    Raises:
+      ValueError: `root` is not a git repository.
+    """
+    asked = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=False,
+    )
+    if asked.returncode:
+        raise ValueError(f"{root} is not a git repository; the launcher copies what git does not ignore")
+    names = sorted({name for name in os.fsdecode(asked.stdout).split("\0") if name})
+    return [name for name in names if (root / name).is_file() or (root / name).is_symlink()]
+
+
 def pack(root: Path, target: Path) -> str:
     """Writes a `.tar.gz` of what git does not ignore under `root` to `target`; returns its SHA-256.
 
     Raises:
       ValueError: `root` is not a git repository, or holds data among the code.
     """
-    listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=False,
-    )
-    if listed.returncode:
-        raise ValueError(f"{root} is not a git repository; the launcher copies what git does not ignore")
-    names = sorted({name for name in listed.stdout.decode().split("\0") if name})
-    files = [name for name in names if (root / name).is_file() or (root / name).is_symlink()]
+    files = listed(root)
     sizes = {name: (root / name).lstat().st_size for name in files}
     if sum(sizes.values()) > LARGEST:
         name = max(files, key=sizes.__getitem__)

@@ -4,7 +4,7 @@ import json
 from enum import Enum
 from typing import Any, NamedTuple
 
-from tpu import gcloud
+from tpu import gcloud, slices
 from tpu.gcloud import Place
 from tpu.world import Output, World
 
@@ -26,11 +26,13 @@ class State(Enum):
 
 
 class Condition(NamedTuple):
-    """A state, the number of workers (where READY), and Google's words for it."""
+    """A state, the number of workers (where READY), Google's words for it, and what kind of slice it is."""
 
     state: State
     workers: int = 0
     reason: str = ""
+    accelerator: str = ""
+    """as v6e-16; empty where Google does not say"""
 
     def text(self) -> str:
         """For people."""
@@ -83,9 +85,15 @@ def describe(world: World, place: Place) -> Condition:
     if node.code != 0 and not _not_found(node):
         return Condition(State.UNKNOWN, reason=node.reason())
     try:
-        return condition(json.loads(queued.out), json.loads(node.out) if node.code == 0 else None)
-    except ValueError:
-        return Condition(State.UNKNOWN, reason="gcloud's answer is not JSON")
+        request, inside = json.loads(queued.out), json.loads(node.out) if node.code == 0 else None
+        return condition(request, inside)._replace(accelerator=_accelerator(request, inside))
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return Condition(State.UNKNOWN, reason="gcloud's answer cannot be understood")
+
+
+def _accelerator(queued: dict[str, Any], node: dict[str, Any] | None) -> str:
+    asked = queued.get("tpu", {}).get("nodeSpec") or [{}]
+    return str((node or asked[0].get("node", {})).get("acceleratorType", ""))
 
 
 def _complaint(queued: dict[str, Any]) -> list[str]:
@@ -95,7 +103,7 @@ def _complaint(queued: dict[str, Any]) -> list[str]:
 
 def _expected(accelerator: str, otherwise: int) -> int:
     try:
-        return gcloud.hosts(accelerator)
+        return slices.hosts(accelerator)
     except ValueError:  # a type that is newer than this file
         return max(otherwise, 1)
 

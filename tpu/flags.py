@@ -1,12 +1,9 @@
-"""The launcher's flags, and the fdl command behind them."""
+"""The launcher's flags."""
 
 import argparse
-import itertools
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from tpu.gcloud import RUNTIMES
+from tpu.slices import RUNTIMES
 from tpu.supervisor import Budgets
 
 COMMANDS = {
@@ -24,8 +21,6 @@ BUDGETS = {
     "crashes": "attempts in a row that may fail",
     "refusals": "requests in a row that may be refused",
 }
-TRAINING = ("run", "sweep")
-"""fdl's commands whose results would die with the slice, were they not in a bucket."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,26 +65,6 @@ def parser() -> Parser:
         if name == "logs":
             one.add_argument("--worker", type=int, help="only this one")
     return whole
-
-
-def checked_command(words: Sequence[str], root: Path) -> list[str]:
-    """The words to run on a worker for an fdl command.
-
-    Raises:
-      ValueError: there is none, its file is not under `root`, or its results would die with the slice.
-    """
-    if not words or words[0].startswith("-"):
-        raise ValueError("expected an fdl command after --, as -- sweep FILE --workdir gs://BUCKET/NAME")
-    if words[0] in TRAINING:
-        if len(words) < 2 or Path(words[1]).is_absolute() or not (root / words[1]).is_file():
-            raise ValueError(f"fdl {words[0]} needs an experiment's file, relative to {root}")
-        given = [word.partition("=")[2] for word in words if word.startswith("--workdir=")]
-        given += [after for word, after in itertools.pairwise(words) if word == "--workdir"]
-        if not given or not all(place.startswith("gs://") for place in given):
-            raise ValueError(
-                f"fdl {words[0]} needs --workdir gs://BUCKET/NAME: what is on a slice's disks dies with it"
-            )
-    return ["uv", "run", "--no-sync", "fdl", *words]
 
 
 def checked_budgets(flags: argparse.Namespace) -> Budgets:

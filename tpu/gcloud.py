@@ -6,21 +6,12 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tpu.slices import RUNTIMES, hosts
+
 TPUS = ("gcloud", "compute", "tpus")
 SSH_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "BatchMode=yes")
 """A worker that is gone is noticed within a minute, and nothing ever waits for a password."""
 
-RUNTIMES = {
-    "v2": "tpu-ubuntu2204-base",
-    "v3": "tpu-ubuntu2204-base",
-    "v4": "tpu-ubuntu2204-base",
-    "v5litepod": "v2-alpha-tpuv5-lite",
-    "v5p": "v2-alpha-tpuv5",
-    "v6e": "v2-alpha-tpuv6e",
-}
-"""The VM image of each generation."""
-COUNTS_CHIPS = ("v5litepod", "v6e")
-"""Generations whose names count chips; the others count cores, two to a chip."""
 PRICINGS = ("on-demand", "spot", "reserved")
 
 
@@ -59,37 +50,6 @@ def checked_request(accelerator: str, pricing: str, runtime: str | None) -> Requ
     if runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", runtime):
         raise ValueError(f"--runtime-version is {runtime!r}; expected a name as v2-alpha-tpuv6e")
     return Request(accelerator, pricing, runtime)
-
-
-def hosts(accelerator: str) -> int:
-    """How many VMs (workers) a slice has, as 4 for `v5litepod-16` and `v4-32`.
-
-    Raises:
-      ValueError: there is no such accelerator type.
-    """
-    generation, _, count = accelerator.partition("-")
-    if generation in ("tpu7x", "v7x"):
-        raise ValueError(f"{accelerator} is only to be had through Compute Engine or GKE: see tpu/README.md")
-    if generation == "v5e":
-        raise ValueError(
-            f"there is no accelerator type {accelerator!r}; that chip is called v5litepod-{count}"
-        )
-    if generation not in RUNTIMES or not count.isdecimal():
-        raise ValueError(
-            f"there is no accelerator type {accelerator!r}; expected GENERATION-N, as v6e-16, "
-            f"with one of {', '.join(RUNTIMES)}"
-        )
-    number = int(count)
-    if generation in COUNTS_CHIPS:
-        if number in (1, 4, 8):
-            return 1
-        whole, share = number >= 16 and number % 4 == 0, 4
-    else:
-        whole, share = number >= 8 and number % 8 == 0, 8
-    if not whole:
-        valid = "1, 4, 8 or 16, 32, 64, ..." if generation in COUNTS_CHIPS else "a multiple of 8"
-        raise ValueError(f"there is no {accelerator!r}; the number after {generation}- is {valid}")
-    return number // share
 
 
 def create(place: Place, request: Request) -> list[str]:

@@ -2,20 +2,25 @@
 
 import argparse
 import contextlib
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-from tpu import condition, gcloud, job, worker
-from tpu.archive import pack
+from tpu import condition, gcloud, job, slices, worker
+from tpu.archive import listed, pack
+from tpu.checks import check_extras, checked_command
 from tpu.condition import ASKING, Condition, State
-from tpu.flags import checked_budgets, checked_command, parser
+from tpu.flags import checked_budgets, parser
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
 from tpu.rehearsal import rehearsal
-from tpu.supervisor import POLL, Actions, Budgets, Clock, watch
+from tpu.supervisor import POLL, Actions, Budgets, Busy, Clock, watch
+from tpu.voice import write
 from tpu.worker import Code
 from tpu.world import World, each, real
 
@@ -31,31 +36,44 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     """Runs a command line; returns its exit code: fdl's own, 1, 2 for bad input, 75 where stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
+    outside = world or real()
+    place = None
     try:
         flags = parser().parse_args(words[:cut])
-        return _execute(flags, words[cut + 1 :], world or real(), root)
+        place = gcloud.checked_place(flags.name, flags.zone, flags.project)
+        if world is None and not flags.dry_run and shutil.which("gcloud") is None:
+            raise OSError("gcloud is not installed, or not on the PATH")
+        code, message = _execute(flags, place, words[cut + 1 :], outside, root), ""
     except KeyboardInterrupt:
-        return _end(
-            "stopped; the slice, if there is one, still runs and costs: see run, stop, delete", STOPPED
-        )
+        code, message = STOPPED, "stopped; nothing was asked for"
+        if place:
+            message = f"stopped; the slice, if there is one, still runs and costs; {_remove(place)}"
     except ValueError as error:
-        return _end(f"error: {error}", BAD_INPUT)
+        code, message = BAD_INPUT, f"error: {error}"
     except OSError as error:
-        return _end(f"error: {error}", FAILED)
+        code, message = FAILED, f"error: {error}"
+    with contextlib.suppress(KeyboardInterrupt):
+        outside.heard()
+    if message:
+        write(" ".join(message.split()), error=True)
+    return code
 
 
-def _execute(flags: argparse.Namespace, words: Sequence[str], world: World, root: Path) -> int:
-    place = gcloud.checked_place(flags.name, flags.zone, flags.project)
-    asks = flags.command in ("create", "watch", "up")
+def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], world: World, root: Path) -> int:
+    asks, runs = flags.command in ("create", "watch", "up"), flags.command in ("run", "watch", "up")
+    copies = flags.command in ("setup", "watch", "up")
     request = (
         gcloud.checked_request(flags.accelerator, flags.pricing, flags.runtime_version) if asks else None
     )
-    if flags.command in ("run", "watch", "up"):
-        words = checked_command(words, root)
-    elif words:
+    if words and not runs:
         raise ValueError(f"{flags.command} takes no fdl command; got {words[0]!r} after --")
+    files = frozenset(listed(root)) if runs or copies else frozenset()
+    if copies:
+        check_extras((*EXTRAS, *flags.extra), root, files)
+    if runs:
+        words = checked_command(words, root, files)
     if flags.dry_run:
-        workers = gcloud.hosts(request.accelerator) if request else 1
+        workers = slices.hosts(request.accelerator) if request else 1
         world = rehearsal(workers, exists=not asks, write=world.say)
     if request:
         if flags.command == "create":
@@ -63,6 +81,11 @@ def _execute(flags: argparse.Namespace, words: Sequence[str], world: World, root
         return _supervise(flags, world, place, request, words, root)
     if flags.command == "delete":
         return _delete(world, place)
+    return _on_slice(flags, world, place, words, root)
+
+
+def _on_slice(flags: argparse.Namespace, world: World, place: Place, words: Sequence[str], root: Path) -> int:
+    """What is done on the workers of a slice that is there: setup, run, stop, logs."""
     ready = condition.describe(world, place)
     if ready.state is not State.READY:
         raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, place)}")
@@ -87,7 +110,8 @@ def _supervise(
     command: Sequence[str],
     root: Path,
 ) -> int:
-    budgets = checked_budgets(flags)
+    budgets, price = checked_budgets(flags), slices.hourly(request.accelerator)
+    world.say(f"{request.accelerator}: {price}")
     with _packed(flags, root) as code:
 
         def attempt(workers: int) -> Outcome:
@@ -101,14 +125,18 @@ def _supervise(
         )
         try:
             ended = watch(actions, budgets, Clock(world.now, world.sleep), say=world.say)
-        except OSError as error:
+        except Busy:
+            raise
+        except Exception as error:  # a fault of the launcher's own leaves no slice behind either
             if flags.command == "up":
                 world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
-                _delete(world, place)
-            raise OSError(error) from None
-    if flags.command == "up":
-        return max(ended, _delete(world, place))
-    world.say(f"the slice {place.name} is still there, and costs: see delete")
+                _delete(world, place, request.accelerator)
+            elif isinstance(error, OSError):
+                raise OSError(f"{error}; the slice may still be there, and cost; {_remove(place)}") from None
+            raise
+        if flags.command == "up":
+            return max(ended, _delete(world, place, request.accelerator))
+    world.say(f"the slice {place.name} is still there, and costs: {price}; {_remove(place)}")
     return ended
 
 
@@ -122,16 +150,19 @@ def _attempt(world: World, place: Place, command: Sequence[str], workers: int) -
 def _create(world: World, place: Place, request: Request) -> int:
     """Asks once, as soon as there is no slice, and waits until it is ready."""
     told, asked, silent, most = "", False, 0, Budgets().silences
+    world.say(f"{request.accelerator}: {slices.hourly(request.accelerator)}")
     found = condition.describe(world, place)
     while found.state is not State.READY:
         if found.state in (State.REFUSED, State.DEAD):
-            raise OSError(f"the slice {place.name} is {found.text()}: delete it first")
+            raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {_remove(place)}")
         told = _tell(world, found, told)
         missing = found.state is State.ABSENT and asked
         silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
         if silent > most:
+            left = f"; it may yet come, and cost: {_remove(place)}" if asked else ""
             raise OSError(
-                f"gave up after {most} looks in a row with no answer or no slice; the last: {found.text()}"
+                f"gave up after {most} looks in a row with no answer or no slice; the last: "
+                f"{found.text()}{left}"
             )
         if found.state is State.ABSENT and not asked:
             refused, asked = _refusal(world, gcloud.create(place, request)), True
@@ -143,21 +174,33 @@ def _create(world: World, place: Place, request: Request) -> int:
     return 0
 
 
-def _delete(world: World, place: Place) -> int:
-    """Deletes, and waits until nothing is left that would cost."""
-    told = ""
+def _delete(world: World, place: Place, accelerator: str = "") -> int:
+    """Deletes, and waits until nothing is left that would cost.
+
+    Raises:
+      OSError: it is still there, or may be: with what it costs and the command that deletes it.
+    """
+    told, seen, last = "", False, ""
     for _ in range(DELETING):
         found = condition.describe(world, place)
+        accelerator = found.accelerator or accelerator
         if found.state is State.ABSENT:
-            world.say(f"the slice {place.name} is deleted")
+            there = f"the slice {place.name} is deleted"
+            world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
             return 0
+        seen = seen or found.state is not State.UNKNOWN
         if found.state is not State.LEAVING:
             refused = _refusal(world, gcloud.delete(place))
             if refused:
+                last = f"; the last refusal: {refused}"
                 world.say(f"deleting was refused: {refused}")
         told = _tell(world, found, told)
         world.sleep(POLL)
-    raise OSError(f"the slice {place.name} could not be deleted, and costs: look at the console")
+    price = slices.hourly(accelerator)
+    raise OSError(
+        f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
+        f"{_remove(place)}"
+    )
 
 
 def _logs(world: World, place: Place, workers: int, only: int | None) -> int:
@@ -180,19 +223,25 @@ def _logs(world: World, place: Place, workers: int, only: int | None) -> int:
 
 @contextlib.contextmanager
 def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
-    with tempfile.TemporaryDirectory(prefix="fdl-tpu-") as folder:
+    # Cleaning up may fail, and what comes after it is deleting.
+    with tempfile.TemporaryDirectory(prefix="fdl-tpu-", ignore_cleanup_errors=True) as folder:
         archive = Path(folder) / worker.CODE
         digest = pack(root, archive)
         yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
 
 
+def _command(verb: str, place: Place) -> str:
+    project = f" --project {place.project}" if place.project else ""
+    return f"python3 -m tpu.launch {verb} {place.name} --zone {place.zone}{project}"
+
+
+def _remove(place: Place) -> str:
+    return f"delete it: {_command('delete', place)}"
+
+
 def _remedy(state: State, place: Place) -> str:
     if state is State.ABSENT:
-        project = f" --project {place.project}" if place.project else ""
-        return (
-            f"create it first: python3 -m tpu.launch create {place.name} --zone {place.zone}{project} "
-            "--accelerator A"
-        )
+        return f"create it first: {_command('create', place)} --accelerator A"
     if state in (State.REFUSED, State.DEAD):
         return "it stays so: delete it and create it again, or see watch, which does both"
     return "wait, or see watch, which does"
@@ -217,10 +266,14 @@ def _tell(world: World, found: Condition, told: str) -> str:
     return text
 
 
-def _end(message: str, code: int) -> int:
-    print(" ".join(message.split()), file=sys.stderr)
-    return code
+def _stop(number: int, frame: object) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
+    # A closed terminal and a plain kill say, as Ctrl-C does, what is left.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, _stop)
     sys.exit(main())

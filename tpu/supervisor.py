@@ -20,6 +20,10 @@ HEALTHY = 1800.0
 """Seconds after which an attempt that ends is no part of a crash loop."""
 
 
+class Busy(ValueError):
+    """The slice runs another command: it is not ours to delete."""
+
+
 class Budgets(NamedTuple):
     """How many troubles of each kind are borne."""
 
@@ -89,7 +93,7 @@ def watch(actions: Actions, budgets: Budgets, clock: Clock, *, say: Callable[[st
     """Supervises until the command has finished; returns its exit code.
 
     Raises:
-      ValueError: the slice runs another command.
+      Busy: the slice runs another command.
       OSError: a budget is spent; the message says which, and the last reason.
     """
     memory, told = Memory(), ""
@@ -117,7 +121,7 @@ def watch(actions: Actions, budgets: Budgets, clock: Clock, *, say: Callable[[st
             if outcome.ending in (Ending.FINISHED, Ending.HOPELESS):
                 return outcome.code
             if outcome.ending is Ending.BUSY:
-                raise ValueError(outcome.reason)
+                raise Busy(outcome.reason)
             memory = failed(memory, outcome, clock.now() - began)
         if step.do is Do.GIVE_UP:
             raise OSError(step.reason)

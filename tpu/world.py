@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from tpu.voice import voice
+
 T = TypeVar("T")
-PRINTING = threading.Lock()
 
 
 class Output(NamedTuple):
-    """How a program ended: `code` is None where it took too long and was ended."""
+    """How a program ended: `code` is None where it took too long and was ended, or could not be started."""
 
     code: int | None
     out: bytes
@@ -26,9 +27,8 @@ class Output(NamedTuple):
         """Its last line of complaint."""
         lines = [line.strip() for line in self.error.splitlines() if line.strip()]
         marked = [line for line in lines if line.startswith("ERROR")]
-        if self.code is None:
-            return "no answer in time"
-        return (marked or lines or [f"exit code {self.code}"])[-1]
+        nothing = "no answer in time" if self.code is None else f"exit code {self.code}"
+        return (marked or lines or [nothing])[-1]
 
 
 class World(NamedTuple):
@@ -42,9 +42,11 @@ class World(NamedTuple):
     token: Callable[[], str]
     """a new word each time"""
     say: Callable[[str], None]
-    """prints a line"""
+    """prints a line; never raises, never waits for whoever reads it"""
     at_once: int = 16
     """connections at a time"""
+    heard: Callable[[], None] = lambda: None
+    """waits until all lines are printed, or cannot be"""
     stop: Callable[[], None] = lambda: None
     """ends what runs, and lets nothing begin"""
 
@@ -56,22 +58,13 @@ def real() -> World:
     def wait(seconds: float) -> None:
         stopped.wait(seconds)
 
-    return World(
-        partial(execute, stopped),
-        time.monotonic,
-        wait,
-        lambda: secrets.token_hex(4),
-        say,
-        stop=stopped.set,
-    )
+    say, heard = voice()
+    run, token = partial(execute, stopped), lambda: secrets.token_hex(4)
+    return World(run, time.monotonic, wait, token, say, heard=heard, stop=stopped.set)
 
 
 def execute(stopped: threading.Event, words: Sequence[str], seconds: float) -> Output:
-    """Runs a program without a shell, until `stopped` is set.
-
-    Raises:
-      OSError: there is no such program.
-    """
+    """Runs a program without a shell, until `stopped` is set."""
     try:
         process = subprocess.Popen(
             words,
@@ -81,7 +74,9 @@ def execute(stopped: threading.Event, words: Sequence[str], seconds: float) -> O
             start_new_session=True,  # so that a hung ssh ends with its gcloud
         )
     except FileNotFoundError:
-        raise OSError(f"{words[0]} is not installed, or not on the PATH") from None
+        return Output(None, b"", f"{words[0]} is not installed, or not on the PATH")
+    except OSError as error:  # this machine is out of memory, processes or files: it may pass
+        return Output(None, b"", f"{words[0]} cannot be started: {error}")
     until = time.monotonic() + seconds
     try:
         while True:
@@ -95,12 +90,6 @@ def execute(stopped: threading.Event, words: Sequence[str], seconds: float) -> O
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-def say(line: str) -> None:
-    """Prints a line, whole."""
-    with PRINTING:
-        print(line, flush=True)
 
 
 def each(world: World, function: Callable[[int], T], workers: Iterable[int]) -> list[T]:

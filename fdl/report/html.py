@@ -13,8 +13,9 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fdl import formats
 from fdl.cells import text
-from fdl.report import figures, formats, tables
+from fdl.report import figures, tables
 from fdl.report.figures import Drawing
 from fdl.report.terminal import ICONS
 from fdl.result import Result

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fdl.cells import identity, text, texts
-from fdl.report import formats
+from fdl import formats
 from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST

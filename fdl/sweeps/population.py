@@ -10,7 +10,8 @@ A unit's folder holds:
 Beside the folders is `decided.json` while the units of one decision are being written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from fdl.bucket import Folder, remove
 from fdl.experiment import Experiment
 from fdl.parallel.hosts import agreed, is_first, several
 from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
-from fdl.serialization import digest, fingerprint, from_json, to_json
+from fdl.serialization import digest, fingerprints, from_json, to_json
 from fdl.sweeps.space import Trial
 from fdl.train.choose import Work, choose, compile_for
 from fdl.train.folder import check_same, read_sealed, write_sealed
@@ -80,6 +81,7 @@ class Group(NamedTuple):
       folder: the sweep's folder of units, or `None` to keep all in memory.
       identity: what decides the runs' numbers beside config and seed, part of every fingerprint; empty where
         all is kept in memory.
+      fingerprint: of a trial, computed once; where there is an identity.
     """
 
     build: Build
@@ -87,6 +89,7 @@ class Group(NamedTuple):
     trials: list[Trial]
     folder: Folder | None
     identity: Mapping[str, Any]
+    fingerprint: Callable[[Trial], str] | None = None
 
 
 def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None) -> list[Group]:
@@ -106,7 +109,10 @@ def identified(group: Group, program: Mapping[str, Any]) -> Group:
     """
     config = group.trials[0].config
     structure = agreed(lambda: of_structure(group.build, config, seen=program["seen"]))
-    return group._replace(identity={"program": program, "structure": structure})
+    identity = {"program": program, "structure": structure}
+    told = fingerprints(identity)
+    once = functools.cache(lambda trial: told(trial.config, trial.seed))
+    return group._replace(identity=identity, fingerprint=once)
 
 
 def work_of(group: Group, trials: Sequence[Trial]) -> Work:
@@ -303,4 +309,5 @@ def _folder(group: Group, unit: Unit) -> Folder:
 
 
 def _fingerprint(group: Group, trial: Trial) -> str:
-    return fingerprint(trial.config, seed=trial.seed, identity=group.identity)
+    assert group.fingerprint is not None
+    return group.fingerprint(trial)

@@ -204,22 +204,27 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
 def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
     """The tidy result of a sweep's trials, those that were trained in its order."""
     units = {
-        (t.config, t.seed): (unit, index) for unit in trained for index, t in enumerate(unit.unit.trials)
+        (t.config, t.seed): (place, index)
+        for place, unit in enumerate(trained)
+        for index, t in enumerate(unit.unit.trials)
     }
+    measured: dict[tuple[int, int], list[dict[str, Any]]] = {}  # by the unit's place and the member
+    for place, unit in enumerate(trained):
+        for row in unit.rows:
+            measured.setdefault((place, row["member"]), []).append(row)
     rows, failures = [], []
     for trial in space.trials:
         if (trial.config, trial.seed) not in units:
             continue
-        unit, index = units[trial.config, trial.seed]
+        place, index = units[trial.config, trial.seed]
         shown = {name: cell(value) for name, value in values(trial.config).items()}
         run = {"arm": trial.arm, **shown, "seed": trial.seed}
-        end = unit.ends[index]
+        end = trained[place].ends[index]
         if end["status"] == "failed":
             failures.append({**run, "step": end["step"], "metric": end["metric"]})
-        for row in unit.rows:
-            if row["member"] == index:
-                metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
-                rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
+        for row in measured.get((place, index), ()):
+            metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
+            rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])

@@ -67,12 +67,15 @@ READY = Output(0, json.dumps(node("READY")).encode(), "a warning")
     ("answers", "expected"),
     [
         ([MISSING], Condition(State.ABSENT)),
-        ([ACTIVE, READY], Condition(State.READY, 4, "READY")),
+        ([ACTIVE, READY], Condition(State.READY, 4, "READY", "v5litepod-16")),
         ([ACTIVE, MISSING], Condition(State.MAKING, 0, "ACTIVE, but without VMs")),
         ([DENIED], Condition(State.UNKNOWN, 0, "ERROR: (gcloud.x.describe) PERMISSION_DENIED: no")),
         ([ACTIVE, DENIED], Condition(State.UNKNOWN, 0, "ERROR: (gcloud.x.describe) PERMISSION_DENIED: no")),
         ([Output(None, b"", "")], Condition(State.UNKNOWN, 0, "no answer in time")),
-        ([Output(0, b"<html>", ""), READY], Condition(State.UNKNOWN, 0, "gcloud's answer is not JSON")),
+        *(
+            ([Output(0, odd, ""), READY], Condition(State.UNKNOWN, 0, "gcloud's answer cannot be understood"))
+            for odd in (b"<html>", b"[]", b"null", b'{"state": []}', b"\xff")
+        ),
     ],
 )
 def test_no_answer_is_never_taken_for_absent(answers, expected):

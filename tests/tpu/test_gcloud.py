@@ -79,34 +79,6 @@ def test_the_users_words_come_out_of_a_shell_as_they_went_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "workers"),
-    [
-        ("v2-8", 1), ("v3-32", 4), ("v4-8", 1), ("v4-4096", 512), ("v5p-16", 2), ("v5litepod-1", 1),
-        ("v5litepod-8", 1), ("v5litepod-16", 4), ("v5litepod-256", 64), ("v6e-4", 1), ("v6e-64", 16),
-    ],
-)  # fmt: skip
-def test_workers_of_a_slice(accelerator, workers):
-    assert gcloud.hosts(accelerator) == workers
-
-
-@pytest.mark.parametrize(
-    ("accelerator", "complaint"),
-    [
-        ("v5e-16", "that chip is called v5litepod-16"),
-        ("tpu7x-16", "Compute Engine or GKE"),
-        ("v9-8", "one of v2, v3, v4, v5litepod, v5p, v6e"),
-        ("v4", "expected GENERATION-N"),
-        ("v4-12", "a multiple of 8"),
-        ("v6e-2", "1, 4, 8 or 16"),
-        ("v4-8; rm", "expected GENERATION-N"),
-    ],
-)
-def test_accelerators_that_do_not_exist(accelerator, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        gcloud.hosts(accelerator)
-
-
-@pytest.mark.parametrize(
     ("name", "zone", "project", "flag"),
     [
         ("Sweep", "us-east5-b", None, "NAME"),

@@ -17,10 +17,14 @@ from tpu import archive, launch
 from tpu.world import Output, World, each, execute, real
 
 WHERE = ["sweep-1", "--zone", "us-east5-b"]
+DELETE = "delete it: python3 -m tpu.launch delete sweep-1 --zone us-east5-b"
 CREATE = ["create", *WHERE, "--accelerator", "v4-8"]
 SWEEP = ["--", "sweep", "experiments/one.py", "--workdir", "gs://runs/it's; rm -rf ~"]
 
 
+PROJECT = """[project]
+optional-dependencies = {tpu = [], gs = [], text = []}
+"""
 ABSENT, SILENT = Output(1, b"", "ERROR: NOT_FOUND"), Output(1, b"", "ERROR: no network")
 READY, LEAVING, SUSPENDED = (
     Output(0, b'{"state": {"state": "%s"}}' % state, "") for state in (b"ACTIVE", b"DELETING", b"SUSPENDED")
@@ -50,6 +54,7 @@ def root(tmp_path: Path) -> Path:
     """A repository with one experiment."""
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/one.py").write_text("print(1)\n")
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
     subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", tmp_path], check=True)
     return tmp_path
 
@@ -87,7 +92,7 @@ def test_the_extras_of_the_workers_are_the_projects():
         (["run", *WHERE, "--", "run", "experiments/one.py"], "needs --workdir gs://BUCKET/NAME"),
         (
             ["run", *WHERE, "--", "run", "experiments/one.py", "--workdir=runs"],
-            "needs --workdir gs://BUCKET/NAME",
+            "--workdir is 'runs'; expected gs://BUCKET/NAME",
         ),
     ],
 )
@@ -194,7 +199,7 @@ def test_create_that_is_refused_once_the_old_slice_is_gone(root, capsys):
     ("conditions", "last", "created"),
     [
         ([SILENT] * 21, "unknown (ERROR: no network)", 0),
-        ([ABSENT] * 22, "absent", 1),
+        ([ABSENT] * 22, f"absent; it may yet come, and cost: {DELETE}", 1),
     ],
 )
 def test_create_gives_up_where_there_is_no_answer_or_no_slice(conditions, last, created, root, capsys):
@@ -259,8 +264,8 @@ def test_the_same_code_is_the_same_archive(root, tmp_path):
     assert archive.pack(root, second) == digest
     assert first.read_bytes() == second.read_bytes()
     with tarfile.open(first) as tar:
-        assert tar.getnames() == [".gitignore", "experiments/one.py", "link", "ä b;c.sh"]
-        assert [info.mode for info in tar if info.isfile()] == [0o644, 0o644, 0o755]
+        assert tar.getnames() == [".gitignore", "experiments/one.py", "link", "pyproject.toml", "ä b;c.sh"]
+        assert [info.mode for info in tar if info.isfile()] == [0o644, 0o644, 0o644, 0o755]
         assert tar.getmember("link").linkname == "experiments/one.py"
     (root / "experiments/one.py").write_text("print(2)\n")
     assert archive.pack(root, second) != digest

@@ -34,6 +34,7 @@ def repository(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
     (root / "experiments").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("stand_in.py"), root / "experiments")
+    (root / "pyproject.toml").write_text("[project]\noptional-dependencies = {tpu = [], gs = []}\n")
     subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", root], check=True)
     return root
 

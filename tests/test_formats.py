@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fdl.report import formats
+from fdl import formats
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,12 @@ from fdl.report import formats
         (-1.5, 0.25, "−1.50 ± 0.25"),
         (1234.5, 67.8, "1234 ± 68"),
         (0.5, 0.0, "0.5000 ± 0.0000"),
+        (0.000142, 0.0, "0.0001420 ± 0.0000000"),
+        (0.0, 0.0, "0.0000 ± 0.0000"),
+        (0.000142, 0.31, "0.00014 ± 0.31"),
+        (-0.000142, 0.31, "−0.00014 ± 0.31"),
+        (1.42e-5, 0.31, "1.4e−05 ± 0.31"),
+        (0.0, 0.31, "0.00 ± 0.31"),
         (0.5, 3.21e-9, "0.500000 ± 3.2e−09"),
         (1.234e-7, 2.1e-8, "1.23e−07 ± 2.1e−08"),
         (3.21e9, 1.1e9, "3.21e+09 ± 1.1e+09"),
@@ -34,6 +40,7 @@ def test_estimate_is_rounded_no_further_than_it_says():
         shown = [part.replace("−", "-") for part in formats.estimate(mean, margin).split(" ± ")]
         unit = 10.0 ** -len(shown[1].partition(".")[2])
         assert abs(float(shown[0]) - mean) <= unit / 2 * 1.0000001
+        assert float(shown[0]) != 0
         assert abs(float(shown[1]) - margin) <= unit / 2 * 1.0000001
         assert unit <= margin / 9  # two digits of the margin
 
@@ -73,6 +80,15 @@ def test_seconds(seconds: float, expected: str):
 )
 def test_memory(size: float, expected: str):
     assert formats.memory(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.000142, "+0.00014"), (-0.000142, "−0.00014"), (0.0, "+0.00"), (0.004, "+0.0040"), (0.006, "+0.01")],
+)
+def test_what_is_not_zero_is_not_shown_as_zero(value: float, expected: str):
+    assert formats.fixed(value, 0.3, sign=True) == expected
+    assert formats.interval(value, 1.0, 0.3) == f"[{expected.removeprefix('+')}, 1.00]"
 
 
 def test_an_interval_shares_the_digits_of_its_difference():

@@ -25,15 +25,25 @@ def estimate(mean: float, margin: float) -> str:
     size = max(abs(mean), margin)
     if size and not 1e-4 <= size < 1e6:
         return _minus(f"{mean:.2e} ± {margin:.1e}")
+    if margin == 0:  # all runs alike: the digits are the mean's
+        shown = number(mean)
+        return f"{shown} ± {0:.{len(shown.partition('.')[2])}f}" if mean else "0.0000 ± 0.0000"
     shown = number(margin, digits=2) if 0 < margin < 1e-5 else f"{margin:.{decimals(margin)}f}"
-    return _minus(f"{mean:.{decimals(margin)}f} ± {shown}")
+    return f"{fixed(mean, margin)} ± {_minus(shown)}"
 
 
 def fixed(value: float, spread: float, *, sign: bool = False) -> str:
-    """`value` to the decimal of the second significant digit of `spread`; `sign` shows a plus."""
+    """`value` to the decimal of the second significant digit of `spread`; `sign` shows a plus.
+
+    What would be rounded to zero, and is not, is shown to two digits of its own: which side of zero the end of
+    an interval lies on is what a verdict rests on.
+    """
     if not (math.isfinite(value) and math.isfinite(spread)):
         return number(value)
-    return _minus(f"{value:{'+' if sign else ''}.{decimals(spread)}f}")
+    shown = f"{value:{'+' if sign else ''}.{decimals(spread)}f}"
+    if value and not float(shown):
+        return f"{'+' if sign and value > 0 else ''}{number(value, digits=2)}"
+    return _minus(shown)
 
 
 def interval(low: float, high: float, spread: float) -> str:

@@ -1,0 +1,81 @@
+"""Slices: the kinds that are sold, their sizes and what they cost."""
+
+import re
+
+RUNTIMES = {
+    "v2": "tpu-ubuntu2204-base",
+    "v3": "tpu-ubuntu2204-base",
+    "v4": "tpu-ubuntu2204-base",
+    "v5litepod": "v2-alpha-tpuv5-lite",
+    "v5p": "v2-alpha-tpuv5",
+    "v6e": "v2-alpha-tpuv6e",
+}
+"""The VM image of each generation."""
+COUNTS_CHIPS = ("v5litepod", "v6e")
+"""Generations whose names count chips; the others count cores, two to a chip."""
+
+
+def _cubes(most: int) -> tuple[int, ...]:
+    """Sizes in cores of v4 and v5p: parts of a cube of 64 chips, or up to `most` cubes in a box.
+
+    At most 64 cubes are joined in a row, so that no larger prime number of them is a box.
+    """
+    boxes = [count for count in range(1, most + 1) if count not in (67, 71, 73, 79, 83, 89)]
+    return (8, 16, 32, 64, *(128 * count for count in boxes))
+
+
+SIZES = {
+    "v2": (8, 32, 128, 256, 512),
+    "v3": (8, 32, 64, 128, 256, 512, 1024, 2048),
+    "v4": _cubes(32),
+    "v5litepod": (1, 4, 8, 16, 32, 64, 128, 256),
+    "v5p": _cubes(96),
+    "v6e": (1, 4, 8, 16, 32, 64, 128, 256),
+}
+"""What is sold of each generation, by the pages of cloud.google.com/tpu/docs for it."""
+LIST_PRICES = {"v2": 1.125, "v3": 2.0, "v4": 3.22, "v5litepod": 1.2, "v5p": 4.2, "v6e": 2.7}
+"""Google's list price in 2025 of a chip and hour, on demand, in the cheapest region of the US, in dollars."""
+
+
+def hosts(accelerator: str) -> int:
+    """How many VMs (workers) a slice has, as 4 for `v5litepod-16` and `v4-32`.
+
+    Raises:
+      ValueError: no such slice is sold.
+    """
+    generation, _, count = accelerator.partition("-")
+    if generation in ("tpu7x", "v7x"):
+        raise ValueError(f"{accelerator} is only to be had through Compute Engine or GKE: see tpu/README.md")
+    if generation == "v5e":
+        raise ValueError(
+            f"there is no accelerator type {accelerator!r}; that chip is called v5litepod-{count}"
+        )
+    if generation not in RUNTIMES or not re.fullmatch(r"[1-9][0-9]*", count):
+        raise ValueError(
+            f"there is no accelerator type {accelerator!r}; expected GENERATION-N, as v6e-16, "
+            f"with one of {', '.join(RUNTIMES)}"
+        )
+    sizes = SIZES[generation]
+    if int(count) not in sizes:
+        shown = ", ".join(map(str, sizes[:8])) + (f", ... {sizes[-1]}" if len(sizes) > 8 else "")
+        raise ValueError(f"there is no {accelerator!r}; the number after {generation}- is one of {shown}")
+    return 1 if generation in COUNTS_CHIPS and int(count) == 8 else max(1, chips(accelerator) // 4)
+
+
+def chips(accelerator: str) -> int:
+    """How many chips a slice has, as 16 for `v6e-16` and 8 for `v4-16`."""
+    generation, _, count = accelerator.partition("-")
+    return int(count) if generation in COUNTS_CHIPS else int(count) // 2
+
+
+def hourly(accelerator: str) -> str:
+    """What a slice costs, for people; empty for a kind that this file does not know."""
+    try:
+        hosts(accelerator)
+    except ValueError:
+        return ""
+    price = LIST_PRICES[accelerator.partition("-")[0]] * chips(accelerator)
+    return (
+        f"{chips(accelerator)} chips, ${price:,.2f} an hour at the list price of 2025 "
+        "(on demand, US; see cloud.google.com/tpu/pricing for yours)"
+    )
