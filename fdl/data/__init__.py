@@ -59,6 +59,7 @@ from fdl.data.mixing import mixup as mixup
 from fdl.data.mixing import random_erasing as random_erasing
 from fdl.data.number_names import numbers as numbers
 from fdl.data.number_names import numbers_by_length as numbers_by_length
+from fdl.data.partition import split_groups as split_groups
 from fdl.data.partition import split_rows as split_rows
 from fdl.data.permutation import permute as permute
 from fdl.data.pictures import faces as faces
