@@ -28,7 +28,8 @@ def text(
     vocabulary is learned from train alone.
 
     Args:
-      source: a file, as a `pathlib.Path`; or the text itself, as a `str`.
+      source: a file, as a `pathlib.Path`; or the text itself, as a `str`. A byte-order mark
+        at its start is no part of it.
       length: T, tokens in a window.
       vocabulary: made of the train part, such as `characters`, `utf8` or
         `functools.partial(train_bpe, size=4096)`; or one that exists already.
@@ -50,7 +51,7 @@ def text(
             f"validation is {validation} and test is {test}; expected both above 0, together below 1"
         )
     given = isinstance(source, str)
-    content = source if given else read_text(source)
+    content = source.removeprefix("\ufeff") if given else read_text(source)
     name = "the text given (a file is given as a pathlib.Path)" if given else str(source)
     last = len(content) - int(test * len(content))
     middle = last - int(validation * len(content))

@@ -177,10 +177,10 @@ def test_pickles_are_refused_by_name(name, tmp_path, monkeypatch):
 def test_pickles_in_an_npz_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, {"x": np.array([Harmful()])}, CONFIG, ".npz")
-    told("is no npz file of plain arrays", path, path)
+    told("x.npy is an array of objects; expected an NPZ archive", path, path)
     for content in (pickle.dumps(Harmful()), path.read_bytes()[:80], b""):
         path.write_bytes(content)
-        told("is no npz file of plain arrays", path, path)
+        told("x.npy is an array of objects; expected an NPZ archive", path, path)
     assert not (tmp_path / "harmed").exists()
 
 
