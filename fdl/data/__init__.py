@@ -4,7 +4,7 @@ from fdl.data import synthetic as synthetic
 from fdl.data.arrays import sequential as sequential
 from fdl.data.arrays import shuffled as shuffled
 from fdl.data.audio import clips as clips
-from fdl.data.audio import read_npz as read_npz
+from fdl.data.audio import resample as resample
 from fdl.data.audio import spoken_digits as spoken_digits
 from fdl.data.audio import wav_folder as wav_folder
 from fdl.data.augment import by_image as by_image
@@ -57,8 +57,10 @@ from fdl.data.mixing import cutmix as cutmix
 from fdl.data.mixing import cutout as cutout
 from fdl.data.mixing import mixup as mixup
 from fdl.data.mixing import random_erasing as random_erasing
+from fdl.data.npz import read_npz as read_npz
 from fdl.data.number_names import numbers as numbers
 from fdl.data.number_names import numbers_by_length as numbers_by_length
+from fdl.data.partition import split_groups as split_groups
 from fdl.data.partition import split_rows as split_rows
 from fdl.data.permutation import permute as permute
 from fdl.data.pictures import faces as faces

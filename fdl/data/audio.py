@@ -1,49 +1,22 @@
 """Recorded sound as arrays: clips of one length, spoken digits, folders of WAV files."""
 
 import itertools
-import zipfile
-import zlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from fdl.data.catalog import spoken_digits_file
+from fdl.data.npz import read_npz
 from fdl.data.partition import split_rows
 from fdl.data.splits import Splits
 from fdl.data.wav import read_wav
 
+_STEPS = 50_000  # of a rate in units of the common divisor: the filter has 20 places for each
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
-    """Reads arrays of an NPZ archive by name; pickled objects are refused, not run.
-
-    Args:
-      path: the file.
-      *names: which arrays to read.
-
-    Raises:
-      ValueError: not an NPZ archive, damaged, without one of the arrays, or an array of objects.
-      OSError: the file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:  # not left to np.load, which forgets to close a damaged one
-            begin = file.read(4)
-            if begin != b"PK\x03\x04":
-                raise ValueError(f"byte 0: it begins with {begin!r}, not with b'PK\\x03\\x04'")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                missing = [name for name in names if name not in archive.files]
-                if missing:
-                    raise ValueError(f"no array {missing[0]!r} among {archive.files}")
-                return {name: archive[name] for name in names}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path}: {reason}; expected an NPZ archive with the arrays {list(names)}, none of objects"
-        ) from error
 
 
 def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
@@ -113,16 +86,23 @@ def spoken_digits(path: str | Path | None = None, *, length: int = 8000) -> Spli
     return Splits(*parts, prepare=scale_clips, classes=_WORDS)
 
 
-def wav_folder(folder: str | Path, *, length: int) -> Splits:
+def wav_folder(
+    folder: str | Path, *, length: int, channel: int | Literal["mean"] | None = None, rate: int | None = None
+) -> Splits:
     """A folder with one sub-folder of WAV files for each class: `folder/class/file.wav`.
 
     Classes are the sub-folders' names in sorted order. All files must have one channel and the same
-    rate. The files, numbered in sorted order, class by class, are split by the rule of
-    `partition.split_rows`: three, one and one fifths. Names that begin with a dot are left out.
+    rate, unless `channel` and `rate` say what becomes of others. The files, numbered in sorted order, class
+    by class, are split by the rule of `partition.split_rows`: three, one and one fifths. Names that begin
+    with a dot are left out.
 
     Args:
       folder: where the classes are.
       length: L, samples of a clip.
+      channel: of files with several, which is taken, from 0, or "mean" for the mean of all; a file with
+        several is an error if None.
+      rate: samples a second, to which the files of other rates are resampled (see `resample`); files of
+        different rates are an error if None.
 
     Returns:
       Parts with `x`, int16 `[N, L]` (samples of other widths are rounded to 16 bits), which `prepare`
@@ -137,13 +117,37 @@ def wav_folder(folder: str | Path, *, length: int) -> Splits:
     if not classes:
         raise ValueError(f"{folder}: no sub-folders; expected one for each class, with WAV files in it")
     files = [file for name in classes for file in _wav_files(folder / name)]
-    arrays = clips(_mono(files), length=length)
+    arrays = clips(_waves(files, channel, rate), length=length)
     arrays["y"] = np.array([classes.index(file.parent.name) for file in files], np.int32)
     if len(files) < 3:
         raise ValueError(f"{folder}: {len(files)} WAV files; expected at least 3, one for each part")
     rows = split_rows(arrays["y"], len(files))
     parts = ({name: array[part] for name, array in arrays.items()} for part in rows)
     return Splits(*parts, prepare=scale_clips, classes=tuple(classes))
+
+
+def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
+    """A wave at another rate, by SciPy's polyphase filter (`scipy.signal.resample_poly`, Kaiser window).
+
+    Args:
+      wave: float `[L]`.
+      rate: its samples a second.
+      to: those of the result.
+
+    Returns:
+      float32 `[ceil(L * to / rate)]`; frequencies above half the lower rate are filtered out.
+
+    Raises:
+      ValueError: a rate below 1, or rates whose ratio needs a filter of more than a million places.
+    """
+    from scipy.signal import resample_poly
+
+    if min(rate, to) < 1:
+        raise ValueError(f"the rates are {rate} and {to}; expected at least 1 sample a second")
+    common = math.gcd(rate, to)
+    if max(rate, to) // common > _STEPS:
+        raise ValueError(f"{rate} and {to} samples a second have no common divisor that is large enough")
+    return resample_poly(wave.astype(np.float64), to // common, rate // common).astype(np.float32)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -159,20 +163,41 @@ def _wav_files(folder: Path) -> list[Path]:
     return files
 
 
-def _mono(files: Sequence[Path]) -> list[np.ndarray]:
+def _waves(
+    files: Sequence[Path], channel: int | Literal["mean"] | None, rate: int | None
+) -> list[np.ndarray]:
     """The files' waves as int16, all of one channel and one rate."""
-    first, waves = None, []
+    first, waves = rate, []
     for file in files:
-        rate, samples = read_wav(file)
-        first = rate if first is None else first
-        if samples.ndim != 1 or rate != first:
-            channels = 1 if samples.ndim == 1 else samples.shape[1]
+        own, samples = read_wav(file)
+        samples = _one_channel(file, samples, channel)
+        first = own if first is None else first
+        if own != first and rate is None:
             raise ValueError(
-                f"{file}: {channels} channels at {rate} Hz; expected 1 channel at {first} Hz, the rate of "
-                f"{files[0].name}; convert it"
+                f"{file}: {own} Hz; expected {first} Hz, the rate of {files[0].name}; convert it, or pass "
+                f"rate={first} to have it resampled"
             )
+        if own != first:
+            try:
+                samples = resample(samples, rate=own, to=first)
+            except ValueError as error:
+                raise ValueError(f"{file}: {error}; convert it first") from None
         waves.append(to_int16(samples))
     return waves
+
+
+def _one_channel(file: Path, samples: np.ndarray, channel: int | Literal["mean"] | None) -> np.ndarray:
+    if samples.ndim == 1:
+        return samples
+    count = samples.shape[1]
+    if channel == "mean":
+        return samples.mean(axis=1)
+    if channel is None or not 0 <= channel < count:
+        raise ValueError(
+            f"{file}: {count} channels, and channel is {channel}; expected 1 channel: convert it, or pass "
+            f"channel=0 to {count - 1} for one of them or channel='mean'"
+        )
+    return samples[:, channel]
 
 
 def _check_recordings(path: str | Path, data: dict[str, np.ndarray]) -> None:

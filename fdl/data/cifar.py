@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.data.regular import content_of
+
 _PIXELS = 3 * 32 * 32
 
 
@@ -58,7 +60,7 @@ def _read(paths: Sequence[str | Path], classes: dict[str, int]) -> dict[str, np.
 
 def _rows(path: str | Path, classes: dict[str, int]) -> np.ndarray:
     """One file's bytes `[N, labels + pixels]`, checked."""
-    content = Path(path).read_bytes()
+    content = content_of(path)
     width = len(classes) + _PIXELS
     if not content or len(content) % width:
         raise ValueError(

@@ -1,7 +1,9 @@
 """Tables as columns of numbers or texts that remember where in the file each cell stands."""
 
 import csv
+import gzip
 import io
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl.data.corpus import read_text
+from fdl.data.corpus import decoded
+from fdl.data.regular import content_of
 
-_MISSING = {"", "na", "n/a", "nan", "null", "none"}
-_LARGEST = float(np.finfo(np.float32).max)
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
+"""What stands between the cells, by the ending of a file's name."""
 
 
 class Columns(NamedTuple):
@@ -21,7 +24,7 @@ class Columns(NamedTuple):
     Attributes:
       path: the file.
       cells: by column, `[N]`: numbers (NaN where missing), or an object array of str (`""` where missing).
-      place: `place(row) -> "line 7"`, where a row stands in the file.
+      place: `place(row) -> "t.csv: line 7"`, the file of a row and where it stands there.
       size: N.
     """
 
@@ -30,34 +33,106 @@ class Columns(NamedTuple):
     place: Callable[[int], str]
     size: int
 
+    def taken(self, rows: np.ndarray) -> "Columns":
+        """Some of the rows, by number `[n]`."""
+        kept = {name: cells[rows] for name, cells in self.cells.items()}
+        return Columns(self.path, kept, lambda row: self.place(int(rows[row])), len(rows))
 
-def read_csv(path: Path, *, drop: Collection[str] = ()) -> Columns:
-    """A comma-separated file (RFC 4180) in UTF-8 whose first line names the columns.
 
-    Blank lines are skipped, and blanks around a cell are not part of it. All cells stay text.
+def read_table(path: Path, *, separator: str | None = None, drop: Collection[str] = ()) -> Columns:
+    """The columns of a `.csv`, `.tsv` or `.parquet` file, also `.csv.gz` and `.tsv.gz`, in any case.
+
+    Args:
+      path: the file.
+      separator: what stands between cells; by the file's name if None.
+      drop: columns that are left out.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: another ending, or a file that is malformed, as `read_csv` and `read_parquet` say.
+    """
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        if separator is not None:
+            raise ValueError(f"separator is {separator!r} but {path} is a Parquet file, which has none")
+        return read_parquet(path, drop=drop)
+    own = next((mark for end, mark in SEPARATORS.items() if name.endswith(end)), None)
+    if own is None:
+        raise ValueError(f"{path} ends in {path.suffix!r}; expected .tsv, .csv.gz, .tsv.gz, .csv or .parquet")
+    return read_csv(path, separator=own if separator is None else separator, drop=drop)
+
+
+def read_csv(path: Path, *, separator: str = ",", drop: Collection[str] = ()) -> Columns:
+    """A comma-separated file (RFC 4180), or with another mark, in UTF-8, whose first line names the columns.
+
+    Blank lines are skipped, and blanks around a cell are not part of it. All cells stay text. A name that
+    ends in `.gz` is that of a file that gzip compressed.
+
+    Rows are cut by the standard library's `csv`, as pandas fills a row that was cut short with missing cells,
+    and so cannot tell it from a whole one.
 
     Raises:
       OSError: the file cannot be read.
       ValueError: it is empty, not UTF-8, has a row with too few or too many cells, badly
         quoted, or its names are missing or repeated, or lack one of `drop`.
     """
-    rows, lines = _csv_rows(path)
+    if len(separator) != 1 or separator in '"\r\n' or separator.isalnum():
+        raise ValueError(f"separator is {separator!r}; expected one mark, such as ',', ';' or a tab")
+    rows, lines = _csv_rows(path, separator)
     if not rows:
         raise ValueError(f"{path} is empty; expected a line of column names, then rows")
+    hint = _other_separator(rows[0], separator)
+    if len(rows[0]) == 1 and hint:
+        raise ValueError(f"{path}: line {lines[0]} has no {separator!r}{hint}")
     names = _names(path, rows.pop(0), drop)
     for row, line in zip(rows, lines[1:], strict=True):
         if len(row) != len(names):
             raise ValueError(
-                f"{path}: line {line} has {len(row)} cells; expected {len(names)}, as in line {lines[0]}"
+                f"{path}: line {line} has {len(row)} cells; expected {len(names)}, as in line "
+                f"{lines[0]}{hint}"
             )
     kept = {
         name: _texts([row[place] for row in rows]) for place, name in enumerate(names) if name not in drop
     }
-    return Columns(path, kept, lambda row: f"line {lines[row + 1]}", len(rows))
+    return Columns(path, kept, lambda row: f"{path}: line {lines[row + 1]}", len(rows))
+
+
+def joined(tables: Sequence[Columns]) -> Columns:
+    """The rows of several files, one after another.
+
+    Raises:
+      ValueError: files whose columns are not the same, or not of the same kind.
+    """
+    first, *others = tables
+    for other in others:
+        if different := sorted(set(first.cells) ^ set(other.cells)):
+            lacking = other.path if different[0] in first.cells else first.path
+            raise ValueError(
+                f"{lacking} has no column {different[0]!r}, but the other files have; expected the same "
+                "columns in all, so add it or name it in `drop`"
+            )
+    kept = {}
+    for name in first.cells:
+        columns = [table.cells[name] for table in tables]
+        if len({column.dtype == object for column in columns}) > 1:
+            raise ValueError(
+                f"{first.path}: column {name!r} is one of texts in some files and of numbers in others; "
+                "convert it, or name it in `drop`"
+            )
+        kept[name] = np.concatenate(columns)
+    ends = np.cumsum([table.size for table in tables])
+
+    def place(row: int) -> str:
+        number = int(np.searchsorted(ends, row, side="right"))
+        return tables[number].place(row - int(ends[number]) + tables[number].size)
+
+    return Columns(first.path, kept, place, int(ends[-1]))
 
 
 def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
-    """A Parquet file of numbers, booleans and strings; booleans become "False" and "True".
+    """A Parquet file of numbers, booleans, strings, and dates and times, which become texts (ISO 8601).
+
+    Booleans become "False" and "True".
 
     Raises:
       OSError: the file cannot be read.
@@ -67,7 +142,7 @@ def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
     import pyarrow as pa
     from pyarrow import parquet
 
-    content = path.read_bytes()
+    content = content_of(path)
     try:
         table = parquet.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
@@ -75,39 +150,7 @@ def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
         raise ValueError(f"{path} is not a whole Parquet file ({reason}); write or fetch it again") from None
     names = _names(path, table.column_names, drop)
     kept = {name: _arrow(path, name, table[name]) for name in names if name not in drop}
-    return Columns(path, kept, lambda row: f"row {row} (counted from 0)", table.num_rows)
-
-
-def numeric(cells: np.ndarray) -> bool:
-    """Whether a column is one of numbers: it has some, and at least half of what is not missing are."""
-    if cells.dtype != object:
-        return True
-    present = [cell for cell in cells if cell.lower() not in _MISSING]
-    found = sum(_number(cell) is not None for cell in present)
-    return found > 0 and len(present) <= 2 * found
-
-
-def numbers(table: Columns, name: str) -> np.ndarray:
-    """A column as float64 `[N]`.
-
-    Raises:
-      ValueError: a cell is missing, no number, or beyond float32; it names the place.
-    """
-    cells = table.cells[name]
-    parsed = [_number(cell) for cell in cells] if cells.dtype == object else cells
-    values = np.array(parsed, np.float64)  # None becomes NaN
-    bad = ~(np.abs(values) <= _LARGEST)
-    if bad.any():
-        row = int(np.argmax(bad))
-        cell = cells[row] if cells.dtype == object else values[row]
-        if str(cell).lower() in _MISSING:
-            problem = "the value is missing; fill it in or leave the row out"
-        elif np.isnan(values[row]):
-            problem = f"{cell!r} is not a number; mend it, or name the column in `categorical`"
-        else:
-            problem = f"{cell} is beyond float32; expected a finite number"
-        raise ValueError(f"{table.path}: {table.place(row)}, column {name!r}: {problem}")
-    return values
+    return Columns(path, kept, lambda row: f"{path}: row {row} (counted from 0)", table.num_rows)
 
 
 def check_names(path: Path, wanted: Iterable[str], known: Collection[str]) -> None:
@@ -120,9 +163,18 @@ def check_names(path: Path, wanted: Iterable[str], known: Collection[str]) -> No
             )
 
 
-def _csv_rows(path: Path) -> tuple[list[list[str]], list[int]]:
+def _csv_rows(path: Path, separator: str) -> tuple[list[list[str]], list[int]]:
     """The rows that are not blank, and the line on which each starts."""
-    reader = csv.reader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""), strict=True)
+    content = content_of(path)
+    if path.suffix.lower() == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is not a whole gzip file ({error}); write or fetch it again") from None
+    text = decoded(path, content)
+    if "\0" in text:
+        raise ValueError(f"{path} has zero bytes, as of UTF-16 or of no text; expected text in UTF-8")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     rows, lines, line = [], [], 1
     try:
         for row in reader:
@@ -131,8 +183,17 @@ def _csv_rows(path: Path) -> tuple[list[list[str]], list[int]]:
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}: line {line}: {error}; expected comma-separated values") from None
+        raise ValueError(f"{path}: line {line}: {error}; expected cells with {separator!r} between") from None
     return rows, lines
+
+
+def _other_separator(names: Sequence[str], separator: str) -> str:
+    """What to say where the first line has more of another mark than of the one that it is cut at."""
+    marks = {mark: sum(name.count(mark) for name in names) for mark in ";\t|,"}
+    found = max(marks, key=lambda mark: marks[mark])
+    if marks[found] < len(names):
+        return ""
+    return f" (it was cut at {separator!r} but has {marks[found]} {found!r}); pass separator={found!r}"
 
 
 def _names(path: Path, names: Sequence[str], drop: Collection[str]) -> Sequence[str]:
@@ -159,18 +220,13 @@ def _arrow(path: Path, name: str, column: Any) -> np.ndarray:
         return column.cast(pa.float64()).to_numpy()
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _texts(["" if cell is None else str(cell) for cell in column.to_pylist()])
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _texts(["" if cell is None else cell.isoformat() for cell in column.to_pylist()])
     raise ValueError(
-        f"{path}: column {name!r} is {kind}; expected numbers, booleans or strings; "
+        f"{path}: column {name!r} is {kind}; expected numbers, booleans, strings or dates; "
         "convert it, or name it in `drop`"
     )
 
 
 def _texts(cells: Sequence[str]) -> np.ndarray:
     return np.array(cells, object)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None

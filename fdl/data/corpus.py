@@ -1,9 +1,11 @@
 """Text as a data set: cut in three, encoded, in windows."""
 
+import codecs
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from fdl.data.regular import content_of
 from fdl.data.sliding import windows
 from fdl.data.splits import Part, Splits
 from fdl.data.vocabulary import Vocabulary, characters
@@ -26,7 +28,8 @@ def text(
     vocabulary is learned from train alone.
 
     Args:
-      source: a file, as a `pathlib.Path`; or the text itself, as a `str`.
+      source: a file, as a `pathlib.Path`; or the text itself, as a `str`. A byte-order mark
+        at its start is no part of it.
       length: T, tokens in a window.
       vocabulary: made of the train part, such as `characters`, `utf8` or
         `functools.partial(train_bpe, size=4096)`; or one that exists already.
@@ -48,7 +51,7 @@ def text(
             f"validation is {validation} and test is {test}; expected both above 0, together below 1"
         )
     given = isinstance(source, str)
-    content = source if given else read_text(source)
+    content = source.removeprefix("\ufeff") if given else read_text(source)
     name = "the text given (a file is given as a pathlib.Path)" if given else str(source)
     last = len(content) - int(test * len(content))
     middle = last - int(validation * len(content))
@@ -70,19 +73,29 @@ def text(
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A text file, which must be UTF-8; line ends stay as they are.
+    """A text file, which must be UTF-8; line ends stay as they are, a byte-order mark at its start goes.
 
     Raises:
       OSError: the file cannot be read.
+      ValueError: it is empty, not UTF-8, or no regular file.
+    """
+    return decoded(Path(path), content_of(path))
+
+
+def decoded(path: Path, content: bytes) -> str:
+    """The content of a file as text.
+
+    Raises:
       ValueError: it is empty, or not UTF-8.
     """
-    content = Path(path).read_bytes()
-    if not content:
+    # Editors of Windows write the mark (U+FEFF) to say that a file is UTF-8; it is no character of the text.
+    start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    if len(content) == start:
         raise ValueError(f"{path} is empty; expected text in UTF-8")
     try:
-        return content.decode()
+        return str(memoryview(content)[start:], "utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x} ({error.reason}); "
-            "convert it to UTF-8 first"
+            f"{path} is not UTF-8: byte {start + error.start} is 0x{content[start + error.start]:02x} "
+            f"({error.reason}); convert it to UTF-8 first"
         ) from None

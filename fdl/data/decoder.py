@@ -10,8 +10,11 @@ This file is a script, and imports nothing but the standard library and Pillow: 
 of a second and holds no memory of the program that started it.
 """
 
+import io
 import json
+import os
 import signal
+import stat
 import struct
 import sys
 import warnings
@@ -30,11 +33,20 @@ def decode(path: str, size: int) -> bytes:
     """
     from PIL import Image, ImageOps
 
-    with Image.open(path, formats=("JPEG", "PNG")) as image:
+    with _opened(path) as file, Image.open(file, formats=("JPEG", "PNG")) as image:
         ImageOps.exif_transpose(image, in_place=True)
         eight = image.point(lambda value: value * (1 / 256)).convert("L") if image.mode[0] == "I" else image
         fitted = ImageOps.fit(eight.convert("RGB"), (size, size), method=Image.Resampling.BILINEAR)
     return fitted.tobytes()
+
+
+def _opened(path: str) -> io.BufferedReader:
+    """A regular file; at a FIFO, which waits for a writer, reading might never end."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is a FIFO, socket or device, not a regular file")
+    return file
 
 
 def answer(path: str, size: int) -> tuple[bytes, bytes]:

@@ -9,6 +9,8 @@ from typing import IO
 
 import numpy as np
 
+from fdl.data.regular import opened
+
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CHUNK = 2**20
 _Bytes = IO[bytes] | gzip.GzipFile
@@ -33,7 +35,7 @@ def read_idx(path: str | Path) -> np.ndarray:
       OSError: the file cannot be read.
     """
     path = Path(path)
-    with path.open("rb") as raw:
+    with opened(path) as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not compressed:

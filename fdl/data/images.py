@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import identity
+from fdl.data.image_files import SUFFIXES, image_files
 from fdl.data.splits import Rows, Splits
 from fdl.data.workers import Decode, decoding
 
@@ -20,11 +19,6 @@ DEVIATION = (0.229, 0.224, 0.225)
 """What `standardise_colours` then divides by: ImageNet's standard deviation."""
 
 _PARTS = ("train", "validation", "test")
-_SUFFIXES = {".jpg", ".jpeg", ".png"}
-_OTHER_IMAGES = {".avif", ".bmp", ".gif", ".heic", ".jp2", ".jxl", ".tif", ".tiff", ".webp"}
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_READERS = 16  # threads that look into files: a network disk answers many at once
-_SHARE = 256  # files that one of them looks into at a time
 
 
 def image_folder(
@@ -46,8 +40,9 @@ def image_folder(
 
     The classes are the names of train's folders, sorted. Files may lie deeper inside a class; links to
     folders in there are not followed. Ignored are names that begin with a dot, files outside all
-    classes, and files with another suffix than .jpg, .jpeg or .png in either case; but a picture of
-    another format is an error, as it would be missed. Every file's first bytes are looked at here. It
+    classes, and files with another suffix than .jpg, .jpeg, .jpe, .jif, .jfif or .png in either case; but a
+    picture of another format, by its suffix or its first bytes, or one whose name has no such suffix, is an
+    error, as it would be missed. Every file's first bytes are looked at here. An image
     is decoded in a worker process when a batch needs it: turned, converted to RGB, resized and cropped
     as `fdl.data.decoder.decode` says.
 
@@ -126,34 +121,14 @@ def _listed(
     for name in classes:
         if name not in label_of:
             raise ValueError(f"{root / name}: no such class in train; expected one of {sorted(label_of)}")
-        files = sorted(_files(root / name))
+        files = image_files(root / name)
         if not files:
             raise ValueError(
-                f"{root / name}: no images; expected .jpg, .jpeg or .png files, or no such folder"
+                f"{root / name}: no images; expected files in {', '.join(SUFFIXES)}, or no such folder"
             )
         paths += files
         labels += [label_of[name]] * len(files)
-    _check(paths)
     return known or classes, paths, np.array(labels, np.int32)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """The image files by name, at any depth."""
-    for where, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if name[0] != "."]
-        for name in folders:
-            if Path(name).suffix.lower() in _SUFFIXES:
-                raise OSError(f"{os.path.join(where, name)}: is a folder; expected an image, or another name")
-        for name in files:
-            suffix = Path(name).suffix.lower()
-            if name[0] != "." and suffix in _OTHER_IMAGES:
-                raise ValueError(f"{os.path.join(where, name)}: expected JPEG or PNG; convert or remove it")
-            if name[0] != "." and suffix in _SUFFIXES:
-                yield os.path.join(where, name)
-
-
-def _raise(error: OSError) -> None:
-    raise OSError(f"{error.filename}: cannot be read ({error.strerror})")
 
 
 def _split(
@@ -183,29 +158,3 @@ def _name(root: Path, path: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"{path!r}: the name is not UTF-8, by which files are split; rename it") from None
     return name
-
-
-def _check(paths: list[str]) -> None:
-    """Looks at the first bytes of every file; raises for the first that is no JPEG or PNG."""
-    shares = [paths[start : start + _SHARE] for start in range(0, len(paths), _SHARE)]
-    with ThreadPoolExecutor(_READERS) as readers:
-        for problem in readers.map(_problem, shares):
-            if problem is not None:
-                readers.shutdown(cancel_futures=True)
-                raise problem
-
-
-def _problem(paths: list[str]) -> Exception | None:
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                start = file.read(len(_MAGIC[1]))
-        except OSError as error:
-            return OSError(f"{path}: cannot be read ({error.strerror}); mend or remove it")
-        if not start:
-            return ValueError(
-                f"{path}: the file is empty; expected a JPEG or PNG image; replace or remove it"
-            )
-        if not start.startswith(_MAGIC):
-            return ValueError(f"{path}: begins with {start!r}, which is no JPEG or PNG; replace or remove it")
-    return None

@@ -35,3 +35,29 @@ def split_rows(labels: np.ndarray | None, size: int) -> tuple[np.ndarray, np.nda
     held_out = -(-size // 5)
     part = np.arange(size) * held_out % size // held_out
     return np.sort(order[part >= 2]), np.sort(order[part == 1]), np.sort(order[part == 0])
+
+
+def split_groups(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of the train, validation and test parts, all rows of a group in the same part.
+
+    The groups, numbered in the order of their names, are split by `split_rows`; so parts have three, one and
+    one fifths of the groups, whatever the sizes of these.
+
+    Args:
+      groups: the name of each row's group, texts or integers `[N]`.
+
+    Returns:
+      The row numbers of train, validation and test, each in ascending order.
+
+    Raises:
+      ValueError: fewer than 3 groups.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < 3:
+        raise ValueError(f"there are {len(names)} groups; expected at least 3, one for each part")
+    train, validation, test = split_rows(None, len(names))
+    return _members(group, train), _members(group, validation), _members(group, test)
+
+
+def _members(group: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.isin(group, chosen))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fdl import identity
+from fdl.data.regular import opened
 from fdl.data.splits import SOON_READ, Rows
 
 _OPENERS = 16
@@ -132,7 +133,7 @@ def _open(file: Path) -> Any:
         from grain.sources import ArrayRecordDataSource
     except ImportError:
         raise ValueError("ArrayRecord files need the extra 'stream': pip install fdl[stream]") from None
-    with file.open("rb"):  # an OSError that names the file; the library's errors do not say what is wrong
+    with opened(file):  # an OSError that names the file; the library's errors do not say what is wrong
         pass
     try:
         return ArrayRecordDataSource(str(file))

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
 from fdl.data.atomic import write_atomically
+from fdl.data.regular import opened
 from fdl.data.splits import Part, Rows
 
 _LIMIT = 2**31
@@ -69,7 +70,8 @@ def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray
       ValueError: another type, an empty file, one that is no whole number of tokens, or an `.npy`.
     """
     kind, path = _width(dtype), Path(path)
-    size = path.stat().st_size
+    with opened(path) as file:
+        begin, size = file.read(6), os.fstat(file.fileno()).st_size
     if size == 0:
         raise ValueError(f"{path} is empty; expected {kind.name} tokens, as write_tokens writes them")
     if size % kind.itemsize:
@@ -77,11 +79,8 @@ def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray
             f"{path} has {size} bytes, not a multiple of {kind.itemsize}, the size of a {kind.name} token; "
             "it was cut short or has another dtype"
         )
-    with path.open("rb") as file:
-        if file.read(6) == b"\x93NUMPY":
-            raise ValueError(
-                f"{path} is a NumPy .npy file, not flat tokens; use np.load(path, mmap_mode='r')"
-            )
+    if begin == b"\x93NUMPY":
+        raise ValueError(f"{path} is a NumPy .npy file, not flat tokens; use np.load(path, mmap_mode='r')")
     return np.memmap(path, dtype=kind, mode="r")
 
 

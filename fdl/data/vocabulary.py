@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fdl.data.atomic import write_atomically
+from fdl.data.regular import content_of
 
 _BYTES = 256
 
@@ -127,8 +128,7 @@ def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
       ValueError: it is no such file, or the extra `text` is missing.
     """
     library = _tokenizers()
-    with open(path, "rb") as file:
-        content = file.read()
+    content = content_of(path)
     try:
         tokenizer = library.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more precise

@@ -6,8 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fdl.data.regular import content_of
+
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _DTYPES = {(_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 32): "<i4", (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8"}
+
+
+_CONTAINERS = (b"RIFF", b"RF64", b"BW64")
+_UNKNOWN = 0xFFFFFFFF
 
 
 class _Format(NamedTuple):
@@ -21,7 +27,9 @@ def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
     """Reads a WAV file: PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, `WAVE_FORMAT_EXTENSIBLE` too.
 
     The container is that of "Multimedia Programming Interface and Data Specifications 1.0" (IBM and
-    Microsoft 1991). Unknown chunks are skipped.
+    Microsoft 1991), or RF64 (EBU Tech 3306), for more than 4 GB. Unknown chunks are skipped. A size of
+    0xFFFFFFFF is that of a program that could not know it, such as one that writes to a pipe: the sound then
+    goes to the end of the file. Bytes after the last whole frame are left out.
 
     Args:
       path: the file.
@@ -34,21 +42,25 @@ def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
       ValueError: not such a file, cut short, without samples, or with samples that are not finite.
       OSError: the file cannot be read.
     """
-    content = Path(path).read_bytes()
-    if len(content) < 12 or content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+    content = content_of(path)
+    if len(content) < 12 or content[:4] not in _CONTAINERS or content[8:12] != b"WAVE":
         raise ValueError(
             f"{path}: byte 0: {len(content)} bytes that begin with {content[:12]!r}; expected a WAV file, "
-            "which begins with b'RIFF', its size and b'WAVE'"
+            "which begins with b'RIFF' (or b'RF64'), its size and b'WAVE'"
         )
-    form, position = None, 12
+    form, sound, position = None, _UNKNOWN, 12
     while position + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, position)
         body = position + 8
+        if name == b"data" and size == _UNKNOWN:
+            size = len(content) - body if sound == _UNKNOWN else sound
         if body + size > len(content):
             raise ValueError(
                 f"{path}: byte {position}: the chunk {name!r} says it has {size} bytes, but "
                 f"{len(content) - body} are left; the file was cut short or never finished: copy it again"
             )
+        if name == b"ds64" and content[:4] != b"RIFF" and size >= 24:
+            sound = struct.unpack_from("<Q", content, body + 8)[0]
         if name == b"fmt ":
             form = _format(path, content[body : body + size], position)
         if name == b"data":
@@ -84,11 +96,12 @@ def _format(path: str | Path, chunk: bytes, position: int) -> _Format:
 def _samples(path: str | Path, chunk: bytes, form: _Format, position: int) -> np.ndarray:
     """The data chunk as float32 `[L]` or `[L, C]`."""
     frame = form.channels * form.bits // 8
-    if not chunk or len(chunk) % frame:
+    if len(chunk) < frame:
         raise ValueError(
-            f"{path}: byte {position}: a data chunk of {len(chunk)} bytes; expected a positive multiple of "
-            f"{frame}, the bytes of a frame"
+            f"{path}: byte {position}: a data chunk of {len(chunk)} bytes; expected at least {frame}, the "
+            "bytes of a frame"
         )
+    chunk = chunk[: len(chunk) // frame * frame]
     if form.bits == 24:
         wide = np.zeros((len(chunk) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(chunk, np.uint8).reshape(-1, 3)

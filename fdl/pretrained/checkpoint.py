@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl.data.regular import content_of
 from fdl.pretrained.weights import read_weights
 
 
@@ -58,7 +59,7 @@ def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | 
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+    content = content_of(path)
     try:
         config = json.loads(content)
     except (ValueError, RecursionError) as error:

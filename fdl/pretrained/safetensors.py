@@ -48,12 +48,25 @@ def parse_safetensors(content: np.ndarray, path: str | os.PathLike[str]) -> dict
             )
         end = last
         if start + end <= len(content):
-            tensors[name] = content[start + first : start + end].view(dtype).reshape(shape)
+            tensors[name] = _tensor(content[start + first : start + end], name, dtype, shape, path)
     if start + end != len(content):
         raise ValueError(
             f"{path} has {len(content)} bytes; expected {start + end}, by its header: fetch the file again"
         )
     return tensors
+
+
+def _tensor(
+    content: np.ndarray, name: str, dtype: np.dtype, shape: tuple[int, ...], path: str | os.PathLike[str]
+) -> np.ndarray:
+    if dtype == np.bool and content.size and content.max() > 1:
+        raise ValueError(f"{path}: {name} has truth values other than 0 and 1: fetch the file again")
+    try:
+        return content.view(dtype).reshape(shape)
+    except (ValueError, OverflowError) as error:  # as of more dimensions than NumPy has
+        raise ValueError(
+            f"{path}: {name} has shape {str(shape)[:80]}, which NumPy refuses ({error})"
+        ) from None
 
 
 def _header(content: np.ndarray, path: str | os.PathLike[str]) -> tuple[int, dict[str, Any]]:
@@ -80,7 +93,7 @@ def _start_of(item: tuple[str, Any]) -> tuple[int, int]:
     try:
         first, last = item[1]["data_offsets"]
         return int(first), int(last)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return (-1, -1)
 
 
@@ -97,7 +110,7 @@ def _checked(
             f"{path}: the header's entry of {name} is {str(entry)[:80]}; expected dtype, shape and "
             "data_offsets: fetch the file again"
         )
-    if code not in _DTYPES:
+    if not isinstance(code, str) or code not in _DTYPES:
         raise ValueError(
             f"{path}: {name} has dtype {code!r}; expected one of {', '.join(_DTYPES)}: "
             "convert the file to float32 first"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fdl.data.regular import content_of
+
 
 def tokenized(
     texts: Sequence[str], tokenizer: str | os.PathLike[str], *, length: int, padding: int = 0
@@ -28,8 +30,7 @@ def tokenized(
         import tokenizers
     except ImportError:
         raise ValueError("a tokenizer.json needs the extra 'text': pip install fdl[text]") from None
-    with open(tokenizer, "rb") as file:
-        content = file.read()
+    content = content_of(tokenizer)
     try:
         made = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more precise

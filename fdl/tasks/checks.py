@@ -1,5 +1,7 @@
 """Checks of data against a model before anything is compiled."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -42,7 +44,7 @@ def check_targets(model: nn.Module, splits: Splits) -> None:
         y = row_of(split)["y"]
         if not np.issubdtype(y.dtype, np.floating):
             raise ValueError(f"{name} targets are {y.dtype}; expected floats: use y.astype(numpy.float32)")
-        if y.shape != (outputs,) and (y.shape, outputs) != ((), 1):
+        if math.prod(y.shape) != outputs:
             raise ValueError(
                 f"{name} targets have shape {[size_of(split), *y.shape]}; expected [N, {outputs}], "
                 f"as the model has {outputs} outputs: change the outputs or the targets"

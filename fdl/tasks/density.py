@@ -40,7 +40,7 @@ def conditional_density(
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to densities, as `MixtureDensity`.
-      splits: `"x"` `[N, ...]` and `"y"` float `[N, T]`.
+      splits: `"x"` `[N, ...]` and `"y"` float `[N, T]`, or another shape of T numbers a row.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -58,7 +58,7 @@ def conditional_density(
     check_densities(model, splits, log_likelihood)
 
     def loss(densities: Any, targets: jax.Array) -> jax.Array:
-        return -log_likelihood(densities, targets)
+        return -log_likelihood(densities, targets.reshape(len(targets), -1))
 
     def measures(densities: Any, targets: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": loss(densities, targets)}
@@ -83,7 +83,7 @@ def check_densities(
     for name, split in parts(splits).items():
         y = row_of(split)["y"]
         shape = [size_of(split), *y.shape]
-        if not np.issubdtype(y.dtype, np.floating) or len(y.shape) != 1 or y.shape != wanted:
+        if not np.issubdtype(y.dtype, np.floating) or y.shape != wanted:
             raise ValueError(
                 f"{name} targets are {y.dtype}{shape}; expected floats [N, T], T as in train: reshape them"
             )
@@ -92,7 +92,7 @@ def check_densities(
     init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
     densities = jax.eval_shape(init, jax.random.key(0))
     try:
-        shape = jax.eval_shape(log_likelihood, densities, row["y"]).shape
+        shape = jax.eval_shape(lambda d, y: log_likelihood(d, y.reshape(1, -1)), densities, row["y"]).shape
     except (TypeError, ValueError) as error:
         shape = str(error).splitlines()[0]
     if shape != (1,):

@@ -39,7 +39,7 @@ def multilabel(
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, K]`.
-      splits: `"x"` `[N, ...]` and `"y"` float `[N, K]`, 1 where a label holds, else 0.
+      splits: `"x"` `[N, ...]` and `"y"` float `[N, K]` (or `[N]` where K = 1), 1 where a label holds, else 0.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -72,11 +72,11 @@ def multilabel(
 def label_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Cross-entropy of sigmoid(logits) `[B, K]` against labels `[B, K]` of 0 and 1, the mean over labels;
     `[B]`, in nats. As PyTorch's `binary_cross_entropy_with_logits` of each row."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels.reshape(logits.shape)), axis=-1)
 
 
 def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
-    right = (logits > 0) == (labels > 0.5)
+    right = (logits > 0) == (labels.reshape(logits.shape) > 0.5)
     return {
         "loss": label_cross_entropy(logits, labels),
         "accuracy": jnp.mean(right, axis=-1),

@@ -104,7 +104,8 @@ def regression(
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to predictions `[B, K]`.
-      splits: `"x"` float `[N, ...]` and `"y"` float `[N, K]`, or `[N]` where K = 1.
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N, K]`, or another shape of K numbers a row, as
+        `[N]` where K = 1, or the `[N, H, C]` of `fdl.data.series`.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from fdl.data.audio import clips, read_npz, spoken_digits, to_int16, wav_folder
-from fdl.data.wav import read_wav
+from fdl.data.audio import clips, resample, spoken_digits, to_int16, wav_folder
+from fdl.data.npz import read_npz
+from fdl.data.wav import _UNKNOWN, read_wav
 
 RANDOM = np.random.default_rng(0)
 
@@ -91,6 +92,34 @@ def test_extensible_format(tmp_path):
     np.testing.assert_array_equal(read_wav(path)[1] * 2**23, [2**23 - 1, -(2**23), 1])
 
 
+def rf64(size, chunk):
+    lengths = struct.pack("<4sIQQQI", b"ds64", 28, 2**33, size, 10, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + lengths + fmt(bits=8) + chunk
+
+
+UNUSUAL = {
+    "of unknown length": (riff(fmt(bits=8), b"data\xff\xff\xff\xff\x80\x00\xff"), [0, -128, 127]),
+    "of unknown length, cut within a frame": (
+        riff(fmt(bits=16), b"data\xff\xff\xff\xff" + struct.pack("<2h", 256, -512) + b"x"),
+        [1, -2],
+    ),
+    "with a partial last frame": (
+        riff(fmt(bits=16), chunk(b"data", struct.pack("<2h", 256, -512) + b"x")),
+        [1, -2],
+    ),
+    "RF64": (rf64(3, chunk=b"data\xff\xff\xff\xff\x80\x00\xffLIST"), [0, -128, 127]),
+    "RF64 whose data has its size": (rf64(9, chunk=chunk(b"data", b"\x80\x00\xff")), [0, -128, 127]),
+    "RF64 of unknown length": (rf64(_UNKNOWN, chunk=b"data\xff\xff\xff\xff\x80\x00"), [0, -128]),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_files_have_the_samples_that_are_there(tmp_path, name):
+    content, samples = UNUSUAL[name]
+    (tmp_path / "a.wav").write_bytes(content)
+    np.testing.assert_array_equal(read_wav(tmp_path / "a.wav")[1] * 128, samples)
+
+
 SOUND = chunk(b"data", bytes(20))
 MALFORMED = {
     "zero bytes": (b"", r"byte 0: 0 bytes that begin with b''; expected a WAV file"),
@@ -102,10 +131,7 @@ MALFORMED = {
         riff(fmt(), SOUND)[:-6],
         r"byte 36: the chunk b'data' says it has 20 bytes, but 14 are left",
     ),
-    "unfinished": (
-        riff(fmt(), b"data\xff\xff\xff\xff" + bytes(20)),
-        r"byte 36: .*has 4294967295 bytes, but 20",
-    ),
+    "cut RF64": (rf64(20, chunk=b"data\xff\xff\xff\xff" + bytes(14)), r"byte 72: .*has 20 bytes, but 14"),
     "cut fmt": (riff(fmt())[:30], r"byte 12: the chunk b'fmt ' says it has 16 bytes, but 10 are left"),
     "small fmt": (riff(chunk(b"fmt ", bytes(14)), SOUND), r"byte 12: a fmt chunk of 14 bytes"),
     "no fmt": (riff(SOUND), r"byte 12: a data chunk before the fmt chunk"),
@@ -117,7 +143,7 @@ MALFORMED = {
     "compressed": (riff(fmt(tag=7, bits=8), SOUND), r"byte 12: samples of 8 bits in format 7"),
     "half floats": (riff(fmt(tag=3, bits=16), SOUND), r"byte 12: samples of 16 bits in format 3"),
     "no samples": (riff(fmt(), chunk(b"data", b"")), r"byte 36: a data chunk of 0 bytes"),
-    "half a frame": (riff(fmt(channels=3), SOUND), r"byte 36: a data chunk of 20 bytes; .*multiple of 6"),
+    "half a frame": (riff(fmt(channels=30), SOUND), r"byte 36: a data chunk of 20 bytes; .*at least 60"),
     "not a number": (
         riff(fmt(tag=3, bits=32), chunk(b"data", struct.pack("<3f", 0, 1, np.nan))),
         r"byte 36: sample 2 of the data chunk is nan",
@@ -300,8 +326,8 @@ def spoil_channels(folder):
 
 MALFORMED_FOLDERS = {
     "an empty class": (lambda folder: (folder / "c").mkdir(), "c: a class without .wav files"),
-    "a file of another rate": (spoil_rate, r"9\.wav: 1 channels at 16000 Hz; expected 1 channel at 8000 Hz"),
-    "a file of two channels": (spoil_channels, r"9\.wav: 2 channels at 8000 Hz"),
+    "a file of another rate": (spoil_rate, r"9\.wav: 16000 Hz; expected 8000 Hz.*rate=8000"),
+    "a file of two channels": (spoil_channels, r"9\.wav: 2 channels, .*channel='mean'"),
     "an empty file": (lambda folder: (folder / "a" / "0.wav").write_bytes(b""), r"0\.wav: byte 0"),
 }
 
@@ -347,3 +373,26 @@ def test_the_free_spoken_digit_dataset():
     wave = data["wav"][data["offset"][row] : data["offset"][row + 1]]
     place = int((data["index"][:row] < 5).sum())
     np.testing.assert_array_equal(parts(found)["test"]["x"][place][: len(wave)], wave[:8000])
+
+
+def test_channels_and_rates_by_declaration(tmp_path):
+    folder = folder_of(tmp_path, ("a", "b"))
+    seconds = np.arange(1600) / 16000
+    left, right = (np.sin(2 * np.pi * pitch * seconds) for pitch in (440, 1000))
+    samples = np.rint(np.stack([left, right], axis=1) * 2**14).astype(np.int16)
+    wavfile.write(folder / "b" / "9.wav", 16000, samples)
+    choices: list = [(0, left), (1, right), ("mean", (left + right) / 2)]
+    for channel, expected in choices:
+        found = wav_folder(folder, length=800, channel=channel, rate=8000)
+        every = np.concatenate([part["x"] for part in parts(found).values()])
+        lengths = np.concatenate([part["length"] for part in parts(found).values()])
+        assert sorted(lengths) == [3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 800]
+        wave = every[np.argmax(lengths)].astype(float)
+        # The pitches lie far below half of either rate, so the wave is that of every other sample; but at the
+        # ends, where the filter sees the silence around the sound.
+        np.testing.assert_allclose(wave[50:-50], expected[::2][50:-50] * 2**14, atol=60)
+    with pytest.raises(ValueError, match=r"9\.wav: 2 channels, and channel is 2"):
+        wav_folder(folder, length=5, channel=2, rate=8000)
+    with pytest.raises(ValueError, match="rates are 8000 and 0"):
+        wav_folder(folder, length=5, channel=0, rate=0)
+    np.testing.assert_allclose(resample(np.ones(300), rate=3, to=2)[50:150], 1, atol=1e-3)

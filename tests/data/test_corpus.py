@@ -220,6 +220,20 @@ def test_a_vocabulary_that_exists_already():
     assert text(POEM, length=8, vocabulary=known).classes == known.symbols
 
 
+@pytest.mark.parametrize("given", (True, False))
+def test_a_byte_order_mark_is_no_token(tmp_path, given):
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + b"abcab" * 40)
+    source = "\ufeff" + "abcab" * 40 if given else tmp_path / "t.txt"
+    splits = text(source, length=2)
+    assert splits.classes == ("a", "b", "c") and np.asarray(splits.train["x"])[0].tolist() == [0, 1]
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbfabc\xff")
+    with pytest.raises(ValueError, match="byte 6 is 0xff"):
+        read_text(tmp_path / "t.txt")
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(ValueError, match="is empty"):
+        read_text(tmp_path / "t.txt")
+
+
 def test_line_ends_are_kept(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"a\r\nb\n")
     assert read_text(tmp_path / "t.txt") == "a\r\nb\n"

@@ -259,6 +259,14 @@ LISTED = {
     "a GIF called png": ("cat/x.png", b"GIF89a....", ValueError, "no JPEG or PNG"),
     "shorter than a magic number": ("cat/x.png", b"\x89PNG", ValueError, "no JPEG or PNG"),
     "another format": ("cat/x.webp", b"RIFF", ValueError, "expected JPEG or PNG"),
+    "a bitmap": ("cat/x.PPM", b"P6 1 1 255 abc", ValueError, "expected JPEG or PNG"),
+    "a picture of another name": ("cat/x.dat", encoded(picture(9, 9)), ValueError, "does not end in"),
+    "a picture without a suffix": ("cat/x", encoded(picture(9, 9), "PNG"), ValueError, "does not end in"),
+    "an unknown picture": ("cat/deep/x", encoded(picture(9, 9), "GIF"), ValueError, "as an image does"),
+    "a TIFF": ("cat/x.dat", encoded(picture(9, 9), "TIFF"), ValueError, "as an image does"),
+    "a BMP": ("cat/x.dat", encoded(picture(9, 9), "BMP"), ValueError, "as an image does"),
+    "a WebP": ("cat/x.dat", encoded(picture(9, 9), "WEBP"), ValueError, "as an image does"),
+    "a PPM": ("cat/x.dat", encoded(picture(9, 9), "PPM"), ValueError, "as an image does"),
     "a folder called jpg": ("cat/x.jpg/", None, OSError, "is a folder"),
     "a broken link": ("cat/x.jpg", "nowhere", OSError, "cannot be read"),
     "an empty class": ("cow/", None, ValueError, "no images"),
@@ -283,6 +291,23 @@ def test_errors_before_training(tmp_path, case):
     assert "\n" not in told and str(tmp_path / name.split("/")[0]) in told.replace(
         f"{tmp_path} has", str(path)
     )
+
+
+@pytest.mark.parametrize("name", ("a.JFIF", "b.jpe", "c.jif"))
+def test_other_names_of_jpeg(tmp_path, name):
+    folder_of(tmp_path, each=5)
+    put(tmp_path / "cat" / name, encoded(picture(9, 9)))
+    assert sum(part.size for part in loaded(tmp_path).values()) == 11
+
+
+def test_a_fifo_never_hangs(tmp_path):
+    folder_of(tmp_path, each=5)
+    os.mkfifo(tmp_path / "cat" / "pipe")  # not called an image, so it is ignored
+    assert sum(part.size for part in loaded(tmp_path).values()) == 10
+    os.mkfifo(tmp_path / "cat" / "x.png")
+    for read in (lambda: loaded(tmp_path), lambda: one_row(tmp_path / "cat" / "x.png")):
+        with pytest.raises(ValueError, match=r"x\.png.* FIFO"):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def expected_features(frame, train):
 def test_features_and_targets_are_those_of_pandas(tmp_path, suffix, target):
     path = write(FRAME, tmp_path / f"t{suffix}")
     drop = ("row", *(OTHERS - {target}))
-    splits = table(path, target=target, categorical=["code"], drop=drop, regression=target == "cost")
+    splits = table(
+        path, target=target, categorical=["code"], drop=drop, regression=target == "cost", missing="impute"
+    )
     values = FRAME[target].to_numpy()
     classes, labels = np.unique(values, return_inverse=True)
     rows = split_rows(None if target == "cost" else labels, 97)
@@ -122,7 +124,7 @@ def test_parquet_types(tmp_path):
             "y": [True, False, False] * 4,
         }
     )
-    splits = table(write(frame, tmp_path / "t.parquet"), target="y")
+    splits = table(write(frame, tmp_path / "t.parquet"), target="y", missing="impute")
     assert splits.classes == ("False", "True")
     rows = split_rows(frame["y"].to_numpy(), 12)
     for part, index in zip(parts(splits).values(), rows, strict=True):
@@ -163,7 +165,7 @@ CSV = "a,b,y\n1,u,0\n2,v,1\n3,u,0\n4,v,1\n5,u,0\n6,v,1\n"
         pytest.param(CSV.replace("u,0", "u,1"), ("'y'", "'1'", "2 classes"), id="one class"),
         pytest.param(CSV.replace("3,u,0", "3,u,"), ("line 4", "'y'", "missing"), id="missing label"),
         pytest.param(CSV.replace("3,u,0", "3,u,.5"), ("line 4", "'y'", "regression=True"), id="quantity"),
-        pytest.param("y\n" + "0\n1\n" * 4, ("no column but the target",), id="no features"),
+        pytest.param("y\n" + "0\n1\n" * 4, ("no column but y",), id="no features"),
         pytest.param(CSV.replace("u", "").replace("v", ""), ("'b'", "no value"), id="empty column"),
     ),
 )
@@ -208,7 +210,7 @@ def test_arguments_that_do_not_fit_the_file(tmp_path, arguments, words):
 
 def test_too_many_categories(tmp_path):
     frame = pd.DataFrame({"name": [f"n{number}" for number in range(2000)], "y": np.arange(2000) % 2})
-    complaint(write(frame, tmp_path / "t.csv"), ("'name'", "1200", "drop"))
+    complaint(write(frame, tmp_path / "t.csv"), ("'name'", "1200", "drop"), categorical=["name"])
 
 
 @pytest.mark.parametrize("name", ("missing.csv", "missing.parquet", "folder.csv", "folder.parquet"))
@@ -296,5 +298,5 @@ def test_rows_that_cannot_be_split(labels, size):
 
 def test_data_sets_leave_nothing_behind(tmp_path):
     write(FRAME, tmp_path / "t.csv")
-    table(tmp_path / "t.csv", target="kind")
+    table(tmp_path / "t.csv", target="kind", missing="impute")
     assert os.listdir(tmp_path) == ["t.csv"]

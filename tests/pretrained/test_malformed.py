@@ -145,6 +145,9 @@ BYTES_CASES = {
     "deep": ((200_000).to_bytes(8, "little") + b"[" * 200_000, "its header is not JSON"),
     "pickle inside": (pickle.dumps({"x": [1.0]}, protocol=2), "is no safetensors file"),
     "unknown dtype": (entry(dtype="F4"), "has dtype 'F4'; expected one of F64, F32"),
+    "list of dtypes": (entry(dtype=["F32"]), r"has dtype \['F32'\]; expected one of F64"),
+    "endless offsets": (entry(data_offsets=[0, float("inf")]), "expected dtype, shape and data_offsets"),
+    "65 dimensions": (entry(shape=[13, 8, *[1] * 63]), r"has shape \(13, 8, 1.*which NumPy refuses"),
     "shape": (entry(shape=[13, 9]), rf"{FIRST} has bytes 0 to 416; expected 0 to 468"),
     "negative": (entry(shape=[-13, -8]), "expected dtype, shape and data_offsets"),
     "offsets": (entry(data_offsets=[4, 420]), rf"{FIRST} has bytes 4 to 420; expected 0 to 416"),
@@ -177,10 +180,10 @@ def test_pickles_are_refused_by_name(name, tmp_path, monkeypatch):
 def test_pickles_in_an_npz_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, {"x": np.array([Harmful()])}, CONFIG, ".npz")
-    told("is no npz file of plain arrays", path, path)
+    told("x.npy is an array of objects; expected an NPZ archive", path, path)
     for content in (pickle.dumps(Harmful()), path.read_bytes()[:80], b""):
         path.write_bytes(content)
-        told("is no npz file of plain arrays", path, path)
+        told("expected an NPZ archive", path, path)
     assert not (tmp_path / "harmed").exists()
 
 
