@@ -23,6 +23,7 @@ from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
+from fdl.train.check import built
 from fdl.train.runtime import prepare
 from fdl.train.text import duration
 
@@ -65,7 +66,7 @@ def execute(command: str, words: Sequence[str]) -> int:
 
 def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
     """What the file says, but with another state of each run as its result."""
-    return experiment(config)._replace(best=best)
+    return built(experiment, config)._replace(best=best)
 
 
 def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl import tree
 from fdl.bucket import Folder
 from fdl.configs import traced_fields, values
 from fdl.experiment import Experiment
@@ -15,15 +16,15 @@ from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.sweeps.population import Group, groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
+from fdl.train.check import check
 from fdl.train.choose import plans_for
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, experiment_of, init
-from fdl.train.rows import metric_names
+from fdl.train.member import Build, Carry, Member, advance_once, arrays_of, evaluate, experiment_of, init
+from fdl.train.rows import Row
 from fdl.train.runtime import make_room_for
+from fdl.train.told import HIDDEN, told
 
 RESERVED = ("arm", "seed", "step", "status", "best")
 """The result's own columns."""
-HIDDEN = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
-"""What JAX raises where a traced value is asked for as a number or as an array of NumPy's."""
 
 
 def checked_groups(
@@ -54,12 +55,9 @@ def checked_groups(
             raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
     groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
     for group in groups:
-        steps, every = group.experiment.steps, group.experiment.evaluate_every
-        if steps < 1 or every < 1:
-            raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
-        metric_names(group.experiment)
-        with named_fields(group):
-            _trace(group, group.trials[0].config)
+        names = check(group.experiment)
+        with told("experiment(config), traced,"), named_fields(group):
+            _check_twice(group, names, _trace(group, group.trials[0].config))
         _check_layout(group, members, mesh, strategy)
     return [identified(group, program) if program else group for group in groups]
 
@@ -92,16 +90,34 @@ def named_fields(group: Group) -> Iterator[None]:
         ) from error
 
 
-def _trace(group: Group, config: Any) -> None:
+def _check_twice(group: Group, names: tuple[str, ...], found: tuple[Carry, Row]) -> None:
+    """Whether the experiment of traced values is that of the first trial, in everything that is static.
+
+    Raises:
+      ValueError: it is not.
+    """
+    state = jax.eval_shape(group.experiment.learner.init, jax.random.key(0))
+    wrong = tree.difference(found[0].state, state, name="state")
+    if not wrong and set(found[1].metrics) != set(names):
+        wrong = f"metrics are {', '.join(found[1].metrics)}, expected {', '.join(names)}"
+    if wrong:
+        raise ValueError(f"experiment(config) is another one the second time, so it is not pure: {wrong}")
+
+
+def _trace(group: Group, config: Any) -> tuple[Carry, Row]:
     """Traces a run's start, step and evaluation; compiles nothing."""
 
     def whole(traced: Any, arrays: Any) -> Any:
         run = Member(traced, jax.random.key(0), jnp.bool_(True))
         experiment = experiment_of(group.build, run)
+        for name in ("steps", "evaluate_every"):
+            again, before = getattr(experiment, name), getattr(group.experiment, name)
+            if again != before:
+                raise ValueError(f"experiment(config).{name} is {again} the second time, {before} the first")
         build = lambda _: experiment  # noqa: E731
         return evaluate(build, run, arrays, advance_once(build, run, arrays, init(build, run)))
 
-    jax.eval_shape(whole, config, arrays_of(group.experiment))
+    return jax.eval_shape(whole, config, arrays_of(group.experiment))
 
 
 def _traceable(group: Group, config: Any, name: str) -> bool:

@@ -12,13 +12,13 @@ from fdl.experiment import Experiment, State
 from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.parallel.spread import host_copy
+from fdl.train.check import check, check_key
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
 from fdl.train.loop import Saving, Watch, execute, restored
 from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
-from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for, prepare
 
 
@@ -66,12 +66,13 @@ def fit(
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory is none, holds another run (of other code, data or key) or is in use, or the
-        mesh does not fit the devices or the batches.
+      ValueError: the experiment or the key is none (see `fdl.check`), the directory is none, holds another
+        run (of other code, data or key) or is in use, or the mesh does not fit the devices or the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
-    names = metric_names(experiment)
+    names = check(experiment)
+    check_key(key)
     with _opened(experiment, key, directory, restart, mesh, strategy, watch) as (place, program, members):
         outcome = execute(
             program,
@@ -111,6 +112,8 @@ def state_at(
     Raises:
       ValueError: a step out of range, or as `fit`.
     """
+    check(experiment)
+    check_key(key)
     if not 0 <= step <= experiment.steps:
         raise ValueError(f"step is {step}; expected one from 0 to the run's {experiment.steps}")
     with _opened(experiment, key, directory, False, mesh, strategy, Watch()) as (place, program, members):
