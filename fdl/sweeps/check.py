@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 
 from fdl import tree
 from fdl.bucket import Folder
-from fdl.configs import traced_fields, values
+from fdl.configs import is_config, traced_fields
 from fdl.experiment import Experiment
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Strategy, check_mesh
+from fdl.serialization import to_json
 from fdl.sweeps.population import Group, groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
 from fdl.train.check import check
@@ -23,8 +25,8 @@ from fdl.train.rows import Row
 from fdl.train.runtime import make_room_for
 from fdl.train.told import HIDDEN, told
 
-RESERVED = ("arm", "seed", "step", "status", "best")
-"""The result's own columns."""
+RESERVED = ("arm", "seed", "step", "status", "best", "metric", "runs", "failed", "metrics")
+"""The columns of a result, of its failures and its table, and what an arm has in `--json`."""
 
 
 def checked_groups(
@@ -46,13 +48,9 @@ def checked_groups(
     """
     if members is not None and members < 1:
         raise ValueError(f"members is {members}; expected 1 or more in a program")
-    if not space.trials:
-        raise ValueError("the sweep has no trials")
+    check_space(space, kept=directory is not None)
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
-    for name in values(space.trials[0].config):
-        if name in RESERVED or "/" in name:
-            raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
     groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
     for group in groups:
         names = check(group.experiment)
@@ -60,6 +58,37 @@ def checked_groups(
             _check_twice(group, names, _trace(group, group.trials[0].config))
         _check_layout(group, members, mesh, strategy)
     return [identified(group, program) if program else group for group in groups]
+
+
+def check_fields(config: Any) -> None:
+    """Raises `ValueError` if a field of a config, or of its class, is called as a column of a result."""
+    for field in dataclasses.fields(config):
+        if field.name in RESERVED:
+            raise ValueError(f"a config field cannot be called {field.name!r}: results have such a column")
+
+
+def check_space(space: Any, *, kept: bool = False) -> None:
+    """Whether trials can be run.
+
+    Args:
+      space: the trials.
+      kept: whether their results are written, for which every value needs a form that can be read back.
+
+    Raises:
+      ValueError: no sweep, one without trials, a config that is none, a field or a value that cannot be kept.
+    """
+    if not isinstance(space, Sweep):
+        raise ValueError(
+            f"the sweep is a {type(space).__name__}; expected an fdl.Sweep, as fdl.grid(Config())"
+        )
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    config = space.trials[0].config
+    if not is_config(type(config)):
+        raise ValueError(f"a trial's config is {config!r}; expected one of a class under @fdl.config")
+    check_fields(config)
+    for trial in space.trials if kept else ():
+        to_json(trial.config)
 
 
 def _check_layout(

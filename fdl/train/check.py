@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import tree
+from fdl.bucket import Folder, in_bucket
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
 from fdl.metrics import Mean
 from fdl.train.rows import best_of, metric_names
@@ -61,6 +62,17 @@ def built(build: Callable[[Any], Experiment], config: Any) -> Experiment:
         experiment = build(config)
     _expect("experiment(config)", experiment, Experiment, "return one, as tasks.classification(...) makes it")
     return experiment
+
+
+def check_place(directory: Folder | None) -> None:
+    """Raises `ValueError` if what is to be a folder, or one above it, is a file; looks at no bucket."""
+    if directory is None or in_bucket(directory):
+        return
+    for place in (directory, *directory.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"{place} is a file; expected a folder, or a name that is not taken")
+            return
 
 
 def check_key(key: Any) -> None:

@@ -12,7 +12,7 @@ from fdl.experiment import Experiment, State
 from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.parallel.spread import host_copy
-from fdl.train.check import check, check_key
+from fdl.train.check import check, check_key, check_place
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
@@ -141,6 +141,7 @@ def _opened(
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
+    check_place(place)
     identity = agreed(lambda: _identity(experiment, key)) if place else {}
     with held(place, identity, restart=restart, say=watch.say):
         work = Work(

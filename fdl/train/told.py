@@ -56,10 +56,19 @@ def told(what: str, *, hidden: bool = True) -> Iterator[None]:
         ) from error
 
 
+def is_ours(error: Exception) -> bool:
+    """Whether fdl itself raised an error."""
+    return _OURS in Path(_raised_in(error)).parents
+
+
 def _says_enough(error: ValueError) -> bool:
     """Whether fdl or a user's own `raise` made the message, not a library's."""
-    file = traceback.extract_tb(error.__traceback__)[-1].filename
-    return _OURS in Path(file).parents or not installed(file)
+    return is_ours(error) or not installed(_raised_in(error))
+
+
+def _raised_in(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename if frames else ""
 
 
 def _place(error: Exception) -> str:
