@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fdl.sweeps import sweep as sweep
     from fdl.sweeps import uniform as uniform
     from fdl.sweeps import zip_ as zip_
+    from fdl.train.check import check as check
 
 _HOME = {
     "config": "fdl.configs",
@@ -64,6 +65,7 @@ _HOME = {
     "sweep": "fdl.sweeps",
     "uniform": "fdl.sweeps",
     "zip_": "fdl.sweeps",
+    "check": "fdl.train.check",
 }
 
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

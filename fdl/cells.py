@@ -4,6 +4,8 @@ To pandas 1, 1.0 and True are one value, and None is none at all: it leaves out 
 `clip=None`, or makes the whole numbers beside it floats. Here they are values like others.
 """
 
+import dataclasses
+import enum
 import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +19,13 @@ Identity = tuple[str, Any]
 
 
 def cell(value: Any) -> Any:
-    """A config value as a table holds it: functions by their short name, tuples as text."""
+    """A config value as a table holds it: functions and enums by their short name, tuples and dataclasses as
+    text."""
+    if isinstance(value, enum.Enum):
+        return value.name
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = (f"{f.name}={cell(getattr(value, f.name))}" for f in dataclasses.fields(value))
+        return f"{type(value).__name__}({', '.join(given)})"
     if isinstance(value, tuple):
         return str(tuple(cell(item) for item in value))
     if isinstance(value, functools.partial):

@@ -6,6 +6,8 @@ the tree's structure: each of its values is a program of its own.
 
 import dataclasses
 import difflib
+import functools
+import itertools
 import math
 import numbers
 import typing
@@ -54,6 +56,7 @@ def config(cls: type[T]) -> type[T]:
     out of the bounds declared by `static`/`traced`). Inside a compiled function the traced fields
     hold tracers. Configs are equal if their values are, of the same types: 1, 1.0 and True are not.
     """
+    _check_class(cls)
     wrapped = dataclasses.dataclass(frozen=True)(cls)
     initialize = wrapped.__init__
 
@@ -100,14 +103,58 @@ def is_config(cls: Any) -> bool:
 
 def traced_fields(cls: Any) -> tuple[str, ...]:
     """The names of a config class's traced fields, in the order of declaration."""
-    hints = typing.get_type_hints(cls)
-    fields = dataclasses.fields(cls)
+    hints, fields = typing.get_type_hints(cls), dataclasses.fields(cls)
     return tuple(f.name for f in fields if f.metadata.get("traced", hints[f.name] is float))
 
 
 def values(config: Any) -> dict[str, Any]:
     """The fields of a config and their values, by name, in the order of declaration."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def leaves(config: Any) -> dict[str, Any]:
+    """As `values`, but with the fields of dataclasses inside by path, as `"net.depth"`, in their place."""
+    found = {}
+    for name, value in values(config).items():
+        inner = leaves(value) if dataclasses.is_dataclass(value) else None
+        found |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return found
+
+
+def at(config: Any, path: str) -> Any:
+    """The value of a field, also of one in a dataclass inside: `"net.depth"`."""
+    return functools.reduce(getattr, path.split("."), config)
+
+
+def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A config with other values of some fields, which may lie in dataclasses inside: `{"net.depth": 3}`.
+
+    Raises:
+      ValueError: an unknown field, or a value that it does not take.
+    """
+    given: dict[str, Any] = {}
+    inside: dict[str, dict[str, Any]] = {}
+    check_paths(config, changes)
+    for path, value in changes.items():
+        first, _, rest = path.partition(".")
+        if rest:
+            inside.setdefault(first, {})[rest] = value
+        else:
+            given[first] = value
+    for name, more in inside.items():
+        given[name] = replaced(given.get(name, getattr(config, name)), more)
+    return dataclasses.replace(config, **given)
+
+
+def check_paths(config: Any, paths: Iterable[str]) -> None:
+    """Raises `ValueError` for the first of `paths`, as `"lr"` or `"net.depth"`, that is no field."""
+    for path in paths:
+        owner = config
+        for name in path.split("."):
+            if not dataclasses.is_dataclass(owner):
+                raise ValueError(f"{type(config).__name__}.{path}: {owner!r} has no field {name!r}")
+            check_names(type(owner), [name])
+            owner = getattr(owner, name)
 
 
 def check_names(cls: Any, names: Iterable[str]) -> None:
@@ -123,7 +170,26 @@ def check_names(cls: Any, names: Iterable[str]) -> None:
 def _typed(value: Any) -> Any:
     """A value with its type, and the items of a tuple with theirs: what Python calls equal, as 1 and True,
     may be other programs."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value), tuple(_typed(one) for one in values(value).values())
     return type(value), tuple(map(_typed, value)) if isinstance(value, tuple) else value
+
+
+def _check_class(cls: type) -> None:
+    """Raises `ValueError` for annotations that are none, and for what looks like a field but is not."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as error:
+        raise ValueError(f"an annotation of {cls.__name__} cannot be read: {error}") from None
+    for name, hint in hints.items():
+        if not (callable(hint) or typing.get_origin(hint) or hint is Any):
+            raise ValueError(f"{cls.__name__}.{name} is annotated with {hint!r}; expected a type, as int")
+    for name, value in vars(cls).items():
+        value = value.default if isinstance(value, dataclasses.Field) else value
+        plain = isinstance(value, bool | int | float | str | tuple)
+        if plain and name not in hints and not name.startswith("_"):
+            kind = type(value).__name__
+            raise ValueError(f"{cls.__name__}.{name} has no type; write {name}: {kind} = ...")
 
 
 def _validate(config: Any) -> None:
@@ -133,9 +199,12 @@ def _validate(config: Any) -> None:
         if isinstance(value, jax.Array):  # a tracer or a computed leaf: checked when it was made
             continue
         annotation = hints[field.name]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            _validate(value)
         value = _plain(value, annotation)
         object.__setattr__(config, field.name, value)
-        problem = _problem(value, annotation, field.metadata)
+        traced = field.metadata.get("traced", annotation is float)
+        problem = _problem(value, annotation, field.metadata) or _unfit(value, traced=traced)
         if problem:
             name = f"{type(config).__name__}.{field.name}"
             raise ValueError(f"{name} is {value!r} ({type(value).__name__}); expected {problem}")
@@ -150,6 +219,25 @@ def _plain(value: Any, annotation: Any) -> Any:
     return value
 
 
+def _parts(value: Any) -> Iterable[Any]:
+    """A value, or the items of a tuple and of those in it."""
+    return itertools.chain.from_iterable(map(_parts, value)) if isinstance(value, tuple) else (value,)
+
+
+def _unfit(value: Any, *, traced: bool) -> str | None:
+    """What a traced field expects instead of `value`, or None: programs get its values as float32."""
+    if not traced or value is None:
+        return None
+    if not isinstance(value, numbers.Real):
+        return "a number, as the field is traced"
+    size, limits = abs(float(value)), np.finfo(np.float32)
+    if size and not float(limits.tiny) <= size <= float(limits.max):
+        return f"0 or a size from {limits.tiny:.3g} to {limits.max:.3g}, as traced fields are float32"
+    if isinstance(value, int) and int(np.float32(value)) != value:
+        return "a whole number that float32 holds, as the field is traced: up to 16777216, or fdl.static"
+    return None
+
+
 def _problem(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str | None:
     """What was expected instead of `value`, or None."""
     shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
@@ -159,8 +247,12 @@ def _problem(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str | 
         typeguard.check_type(value, annotation)
     except typeguard.TypeCheckError:
         return shown
-    if isinstance(value, float) and not math.isfinite(value):
+    if any(isinstance(part, float) and not math.isfinite(part) for part in _parts(value)):
         return f"a finite {shown}"
+    if any(isinstance(part, int) and not -(2**63) <= part < 2**63 for part in _parts(value)):
+        return f"{shown} of 64 bits"
+    if dataclasses.is_dataclass(value) and not type(value).__dataclass_params__.frozen:  # pyright: ignore
+        return "a frozen dataclass, as of @dataclasses.dataclass(frozen=True)"
     try:
         hash(value)
     except TypeError:

@@ -35,8 +35,8 @@ def estimate(mean: float, margin: float) -> str:
 def fixed(value: float, spread: float, *, sign: bool = False) -> str:
     """`value` to the decimal of the second significant digit of `spread`; `sign` shows a plus.
 
-    What would be rounded to zero, and is not, is shown to two digits of its own: which side of zero the end of
-    an interval lies on is what a verdict rests on.
+    What would be rounded to zero, and is not, is shown to two digits of its own: which side of zero the
+    end of an interval lies on is what a verdict rests on.
     """
     if not (math.isfinite(value) and math.isfinite(spread)):
         return number(value)

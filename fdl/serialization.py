@@ -1,5 +1,7 @@
 """Configs as JSON, and fingerprints that say whether two runs are the same run."""
 
+import dataclasses
+import enum
 import hashlib
 import importlib
 import itertools
@@ -15,7 +17,7 @@ PUBLIC = ("jax.nn", "jax.numpy", "jax.nn.initializers", "flax.linen", "optax")
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A config as a JSON-able dictionary; functions by qualified name.
+    """A config as a JSON-able dictionary; functions, enums and dataclasses by qualified name.
 
     Raises:
       ValueError: a value has no name or form that another process could read back, as a lambda.
@@ -67,6 +69,11 @@ def find(qualified: str) -> Any:
 
 
 def _encode(value: Any, name: str) -> Any:
+    if isinstance(value, enum.Enum):
+        return {"enum": function_name(type(value)), "name": value.name}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = {key: _encode(one, f"{name}.{key}") for key, one in values(value).items()}
+        return {"dataclass": function_name(type(value)), "fields": inner}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple):
@@ -78,7 +85,7 @@ def _encode(value: Any, name: str) -> Any:
             raise ValueError(f"field {name!r}: {error}") from None
     raise ValueError(
         f"field {name!r} is {value!r} ({type(value).__name__}), which has no JSON form; "
-        "use numbers, strings, booleans, None, functions and tuples of them"
+        "use numbers, strings, booleans, None, enums, functions, tuples and dataclasses of them"
     )
 
 
@@ -86,10 +93,15 @@ def _decode(value: Any, name: str) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item, name) for item in value)
     if isinstance(value, Mapping):
-        found = find(str(value.get("function")))
-        if found is None:
-            raise ValueError(f"field {name!r}: there is no function {value.get('function')!r}")
-        return found
+        kind = next((kind for kind in ("enum", "dataclass") if kind in value), "function")
+        found = find(str(value.get(kind)))
+        if found is None or (kind == "enum" and value["name"] not in found.__members__):
+            raise ValueError(
+                f"field {name!r}: there is no {kind} {value.get(kind)!r} {value.get('name', '')}"
+            )
+        if kind == "enum":
+            return found[value["name"]]
+        return from_json(found, value["fields"]) if kind == "dataclass" else found
     return value
 
 
@@ -104,7 +116,7 @@ def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:
 
 
 def fingerprints(identity: Any) -> Callable[[Any, int], str]:
-    """The `fingerprint` of a config and a seed as a function: what all runs share is long, and written once."""
+    """The `fingerprint` of a config and a seed as a function: what all runs share is long, written once."""
     shared = _canonical(essence(identity))
 
     def one(config: Any, seed: int) -> str:

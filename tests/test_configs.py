@@ -1,6 +1,8 @@
 import dataclasses
+import enum
+import json
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 
 import fdl
+from fdl.cells import cell
 from fdl.configs import traced_fields
+from fdl.serialization import from_json, to_json
 from tests.toy import Config as Toy
 
 
@@ -100,3 +104,66 @@ def test_configs_are_frozen_values():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().lr = 2.0  # pyright: ignore[reportAttributeAccessIssue]
     assert Config() == Config() and hash(Config()) == hash(Config()) and Toy() != Config()
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    depth: int = 1
+    gain: float = 2.0
+
+
+@fdl.config
+class Rich:
+    net: Net = Net()
+    colour: Colour = Colour.RED
+    kinds: tuple[Any, ...] = (1, Colour.BLUE)
+    size: float = 1.0
+    count: int = fdl.traced(1)
+    number: int = 0
+
+
+def test_enums_and_dataclasses_have_a_form_that_is_read_back():
+    config = Rich(net=Net(3, 0.5), colour=Colour.BLUE, kinds=(Net(), (Colour.RED, None)))
+    again = from_json(Rich, json.loads(json.dumps(to_json(config))))
+    assert again == config and hash(again) == hash(config)
+    assert cell(config.net) == "Net(depth=3, gain=0.5)" and cell(config.colour) == "BLUE"
+    with pytest.raises(ValueError, match=r"there is no enum .*Colour' GREEN"):
+        from_json(Rich, {"colour": {"enum": f"{__name__}.Colour", "name": "GREEN"}})
+
+
+def test_values_in_a_dataclass_are_told_apart_and_checked():
+    assert Rich(net=Net(gain=1)) == Rich(net=Net(gain=1.0))  # as declared, both are floats
+    assert Rich(kinds=(Net(1),)) != Rich(kinds=(Net(True),))
+    for net, words in {Net(2.5): "Net.depth is 2.5", Net(gain=float("nan")): "Net.gain is nan"}.items():  # pyright: ignore
+        with pytest.raises(ValueError, match=words):
+            Rich(net=net)
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"number": 10**20}, "int of 64 bits"),
+    ({"kinds": (10**20,)}, "of 64 bits"),
+    ({"kinds": (1, (float("nan"),))}, "a finite"),
+    ({"size": 1e39}, "float32"),
+    ({"size": -1e-46}, "float32"),
+    ({"count": 2**24 + 1}, "up to 16777216, or fdl.static"),
+])  # fmt: skip
+def test_numbers_that_no_program_or_table_holds_are_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        Rich(**values)
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ({"__annotations__": {"lr": "flaot"}, "lr": 0.1}, "annotation of Bad.*flaot"),
+    ({"__annotations__": {"lr": 0.1}, "lr": 0.1}, "Bad.lr is annotated with 0.1; expected a type"),
+    ({"lr": 0.1}, "Bad.lr has no type; write lr: float"),
+    ({"lr": fdl.static(3)}, "Bad.lr has no type; write lr: int"),
+    ({"__annotations__": {"lr": str}, "lr": fdl.traced("a")}, "Bad.lr is 'a'.*a number"),
+])  # fmt: skip
+def test_a_class_that_is_no_config_is_refused(body, words):
+    with pytest.raises(ValueError, match=words):
+        fdl.config(type("Bad", (), body))()

@@ -12,7 +12,18 @@ import fdl
 
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
-    ("bucket", "cells", "experiment", "configs", "formats", "serialization", "identity", "rng", "shards", "tree"),
+    (
+        "bucket",
+        "cells",
+        "experiment",
+        "configs",
+        "formats",
+        "serialization",
+        "identity",
+        "rng",
+        "shards",
+        "tree",
+    ),
     ("optim", "losses", "metrics"),
     ("models", "data"),
     ("tasks", "parallel"),

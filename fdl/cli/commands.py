@@ -14,15 +14,17 @@ from fdl import report
 from fdl.bucket import Folder, folder
 from fdl.cli import reports, topology
 from fdl.cli.display import PLAIN, shown
-from fdl.cli.file import ExperimentFile, load
+from fdl.cli.file import ExperimentFile, judged, load
 from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat
 from fdl.cli.trials import is_judged, space_of
+from fdl.configs import replaced
 from fdl.experiment import Best, Experiment
 from fdl.parallel import ending, hosts
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
+from fdl.train.check import built
 from fdl.train.runtime import prepare
 from fdl.train.text import duration
 
@@ -65,13 +67,13 @@ def execute(command: str, words: Sequence[str]) -> int:
 
 def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
     """What the file says, but with another state of each run as its result."""
-    return experiment(config)._replace(best=best)
+    return built(experiment, config)._replace(best=best)
 
 
 def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")
-    config = file.config(**changed)
+    config = replaced(file.config(), changed)
     space = Sweep((Trial("run", config, options.seed),))
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = folder(options.workdir or Path("runs") / file.name / mark)
@@ -103,7 +105,13 @@ def _train(
             saving=saving,
             restart=options.restart,
             progress=progress,
+            claim=_claim_of(file, space),
         )
+
+
+def _claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] | None:
+    """The file's claim about some trials: of others than its own it may not find what it compares."""
+    return functools.partial(judged, file.claim) if file.claim and is_judged(file.sweep, space) else None
 
 
 def _finish(
@@ -118,8 +126,11 @@ def _finish(
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
     result = dataclasses.replace(result, meta={**result.meta, **about})
-    # A claim is about the file's own sweep; of another one it may not find what it compares.
-    verdict = file.claim(result) if file.claim and is_judged(file.sweep, space) else None
+    claim, problem, verdict = _claim_of(file, space), None, None
+    try:
+        verdict = claim(result) if claim else None
+    except ValueError as error:  # what was measured is reported all the same
+        problem = error
     own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
     place = reports.place(directory, space, own=own)
     report.write(result, verdict, place)
@@ -131,6 +142,8 @@ def _finish(
             f"after step {failure['step']}",
             **PLAIN,
         )
+    if problem:
+        raise problem
     if options.json:
         print(json.dumps(_summary(result, verdict, directory, place)))
     return FAILED if len(result.failures) else 0
@@ -161,7 +174,12 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
         if getattr(options, name):
             raise ValueError(f"--{name} needs --topology, as --topology v5e:2x2")
     programs = forecast(
-        file.experiment, space, members=options.members, mesh=options.sizes(), strategy=options.strategy
+        file.experiment,
+        space,
+        members=options.members,
+        mesh=options.sizes(),
+        strategy=options.strategy,
+        claim=_claim_of(file, space),
     )
     table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
     for number, program in enumerate(programs, 1):

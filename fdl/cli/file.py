@@ -16,6 +16,8 @@ from fdl.identity import installed
 from fdl.result import Result
 from fdl.stats import Verdict
 from fdl.sweeps import Sweep
+from fdl.sweeps.check import check_fields, check_space
+from fdl.train.told import told
 
 
 class ExperimentFile(NamedTuple):
@@ -60,10 +62,11 @@ def load(path: Path) -> ExperimentFile:
     sys.modules[name] = module  # so that its functions are found by name
     try:
         source = path.read_text(encoding="utf-8")
-        with _beside(path.parent.resolve()):
-            spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ValueError(f"{path} line {error.lineno}: {error.msg}") from None
+        with _beside(path.parent.resolve()), told(str(path)):
+            try:
+                spec.loader.exec_module(module)
+            except SyntaxError as error:
+                raise ValueError(f"{error.filename or path} line {error.lineno}: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     return _contents(module, path, source)
@@ -86,16 +89,47 @@ def _beside(folder: Path) -> Iterator[None]:
             sys.modules[name].__dict__["__beside__"] = str(folder)
 
 
+def _check_sweep(sweep: Any, path: Path, config: type) -> None:
+    try:
+        check_space(sweep, kept=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: SWEEP: {error}") from error
+    if not isinstance(sweep.trials[0].config, config):
+        raise ValueError(f"{path}: SWEEP has configs of {type(sweep.trials[0].config)}; expected Config's")
+
+
+def judged(claim: Callable[[Result], Verdict], result: Result) -> Verdict:
+    """What a claim says of a result.
+
+    Raises:
+      ValueError: it fails, or says nothing.
+    """
+    with told("claim(result)"):
+        verdict = claim(result)
+    if not isinstance(verdict, Verdict):
+        raise ValueError(
+            f"claim(result) is a {type(verdict).__name__}; expected a verdict, as fdl.compare(...).verdict"
+        )
+    return verdict
+
+
 def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     config: Any = getattr(module, "Config", None)
     experiment: Any = getattr(module, "experiment", None)
     if config is None or not is_config(config):
         raise ValueError(f"{path} has no config; write `@fdl.config` above a `class Config:` with its fields")
-    required = [f.name for f in dataclasses.fields(config) if f.default is dataclasses.MISSING]
+    fields = dataclasses.fields(config)
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
     if required:
         raise ValueError(f"{path}: the config field {required[0]!r} has no default; give it one")
     if experiment is None:
         raise ValueError(f"{path} has no function `experiment`; write `def experiment(config: Config): ...`")
+    check_fields(config)
     question, _, detail = (module.__doc__ or path.stem).strip().partition("\n")
     sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
+    for what, value in (("experiment", experiment), ("claim", claim)):
+        if value is not None and not callable(value):
+            raise ValueError(f"{path}: {what} is {value!r}; expected a function")
+    if sweep is not None:
+        _check_sweep(sweep, path, config)
     return ExperimentFile(path.stem, question, detail.strip(), source, config, experiment, sweep, claim)

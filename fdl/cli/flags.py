@@ -3,12 +3,13 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import re
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen
 import jax
@@ -16,12 +17,13 @@ import optax
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from fdl.configs import values
+from fdl.cli.fields import changed_in, columns_in, fields_type, grid_type
 from fdl.experiment import Best
 from fdl.parallel.hosts import Seat, seat_of
 from fdl.parallel.plan import Strategy, parse_mesh
 from fdl.serialization import find, function_name
 from fdl.train.saving import Saving, check_saving
+from fdl.train.text import short
 
 LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
 """Under these names a flag finds functions, besides by full name: `--activation nn.tanh`."""
@@ -160,37 +162,35 @@ def parse(
     Args:
       command: how help calls it, as `fdl run experiments/first.py`.
       options: the command's dataclass of options.
-      config: the experiment's config class; each field is a flag, and `--grid.<field>` takes several
-        values where the command sweeps.
+      config: the experiment's config class; each field is a flag (see `fdl.cli.fields`), and `--grid.<field>`
+        takes several values where the command sweeps.
       words: the command line's words after the file.
 
     Returns:
-      The options; the fields that were given; the grid's values by field.
+      The options; the fields that were given; the grid's values by field. Fields of dataclasses inside go by
+      their path, as `"net.depth"`.
 
     Raises:
       ValueError: a flag that does not exist, or a value that does not fit; one line.
     """
-    hints = typing.get_type_hints(config)
-    sweeps = options is not RunOptions
-    grid_type = dataclasses.make_dataclass(
-        "Grid", [(name, tuple[hint, ...], dataclasses.field(default=())) for name, hint in hints.items()]
-    )
+    config()  # bad defaults are said before anything of the words
+    sweeps, given = options is not RunOptions, fields_type(config, option_names())
     parts: list[Any] = [
         ("options", tyro.conf.OmitArgPrefixes[options], dataclasses.field(default_factory=options)),
-        ("fields", tyro.conf.OmitArgPrefixes[config], dataclasses.field(default_factory=config)),
+        ("fields", Annotated[given, tyro.conf.arg(name="")], dataclasses.field(default_factory=given)),
     ]
     if sweeps:
-        parts.append(("grid", grid_type, dataclasses.field(default_factory=grid_type)))
-    everything = dataclasses.make_dataclass("Flags", parts)
-    parsed = _parse(everything, words, prog=command)
-    written = {word.partition("=")[0].replace("-", "_") for word in words}
-    changed = {
-        name: value
-        for name, value in values(parsed.fields).items()
-        if {f"__{name}", f"__no_{name}"} & written
-    }
-    columns = {k: v for k, v in vars(parsed.grid).items() if v} if sweeps else {}
-    return parsed.options, changed, columns
+        grid = grid_type(config)
+        parts.append(("grid", grid, dataclasses.field(default_factory=grid)))
+    read = functools.partial(_parse, prog=command)
+    parsed = read(dataclasses.make_dataclass("Flags", parts), words)
+    changed = changed_in(words, parsed.fields, config, option_names())
+    return parsed.options, changed, columns_in(words, parsed.grid, config, read) if sweeps else {}
+
+
+def option_names() -> set[str]:
+    """The names of the options of all commands."""
+    return {field.name for options in OPTIONS.values() for field in dataclasses.fields(options)}
 
 
 def seat(words: Sequence[str]) -> Seat | None:
@@ -223,6 +223,13 @@ def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:
         if not end.code:
             raise
         raise ValueError(_first_sentences(complaint.getvalue())) from None
+    except (
+        AssertionError,
+        TypeError,
+        argparse.ArgumentError,
+        tyro.constructors.UnsupportedTypeAnnotationError,
+    ) as e:
+        raise ValueError(f"the fields of the config cannot be flags: {short(e)}") from e
     finally:
         if columns is None:
             os.environ.pop("COLUMNS", None)

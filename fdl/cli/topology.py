@@ -13,6 +13,7 @@ from fdl.cli.display import PLAIN
 from fdl.cli.file import ExperimentFile
 from fdl.cli.flags import PlanOptions
 from fdl.cli.outlook import Outlook, data_of, lines, runs
+from fdl.configs import replaced
 from fdl.parallel.chips import Slice, parse_slice
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Plan, check_mesh, parse_mesh
@@ -75,7 +76,7 @@ def plan_for(path: Path, file: ExperimentFile, options: PlanOptions, space: Swee
 
 def single(file: ExperimentFile, changed: dict, seeds: int | None) -> Sweep:
     """The one run of a file without a sweep, or that of several seeds."""
-    return Sweep((Trial("run", file.config(**changed), 0),)).with_seeds(seeds or 1)
+    return Sweep((Trial("run", replaced(file.config(), changed), 0),)).with_seeds(seeds or 1)
 
 
 def _plan(group: Group, options: PlanOptions, part: Slice) -> Plan:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from fdl.cells import identity
 from fdl.cli.flags import function_text
+from fdl.configs import at
 from fdl.sweeps import Sweep, grid
 
 
@@ -24,7 +26,9 @@ def space_of(
     if sweep is None:
         raise ValueError("the file has no SWEEP; give it one, or values to try: --grid.<field> VALUE VALUE")
     for name, value in changed.items():
-        there = list(dict.fromkeys(getattr(trial.config, name) for trial in sweep.trials))
+        there = list(
+            {identity(at(trial.config, name)): at(trial.config, name) for trial in sweep.trials}.values()
+        )
         if len(there) > 1:
             flag, shown = name.replace("_", "-"), ", ".join(map(_word, there[:5]))
             raise ValueError(

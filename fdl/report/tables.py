@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fdl.cells import identity, text, texts
 from fdl import formats
+from fdl.cells import identity, text, texts
 from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST

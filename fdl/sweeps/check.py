@@ -2,28 +2,31 @@
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from fdl import tree
 from fdl.bucket import Folder
-from fdl.configs import traced_fields, values
+from fdl.configs import is_config, traced_fields
 from fdl.experiment import Experiment
 from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Strategy, check_mesh
+from fdl.serialization import to_json
 from fdl.sweeps.population import Group, groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
+from fdl.train.check import check
 from fdl.train.choose import plans_for
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, experiment_of, init
-from fdl.train.rows import metric_names
+from fdl.train.member import Build, Carry, Member, advance_once, arrays_of, evaluate, experiment_of, init
+from fdl.train.rows import Row
 from fdl.train.runtime import make_room_for
+from fdl.train.told import HIDDEN, told
 
-RESERVED = ("arm", "seed", "step", "status", "best")
-"""The result's own columns."""
-HIDDEN = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
-"""What JAX raises where a traced value is asked for as a number or as an array of NumPy's."""
+RESERVED = ("arm", "seed", "step", "status", "best", "metric", "runs", "failed", "metrics")
+"""The columns of a result, of its failures and its table, and what an arm has in `--json`."""
 
 
 def checked_groups(
@@ -45,23 +48,47 @@ def checked_groups(
     """
     if members is not None and members < 1:
         raise ValueError(f"members is {members}; expected 1 or more in a program")
-    if not space.trials:
-        raise ValueError("the sweep has no trials")
+    check_space(space, kept=directory is not None)
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
-    for name in values(space.trials[0].config):
-        if name in RESERVED or "/" in name:
-            raise ValueError(f"a config field cannot be called {name!r}: results have such a column")
     groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
     for group in groups:
-        steps, every = group.experiment.steps, group.experiment.evaluate_every
-        if steps < 1 or every < 1:
-            raise ValueError(f"steps is {steps}, evaluate_every {every}; expected 1 or more of both")
-        metric_names(group.experiment)
-        with named_fields(group):
-            _trace(group, group.trials[0].config)
+        names = check(group.experiment)
+        with told("experiment(config), traced,"), named_fields(group):
+            _check_twice(group, names, _trace(group, group.trials[0].config))
         _check_layout(group, members, mesh, strategy)
     return [identified(group, program) if program else group for group in groups]
+
+
+def check_fields(config: Any) -> None:
+    """Raises `ValueError` if a field of a config, or of its class, is called as a column of a result."""
+    for field in dataclasses.fields(config):
+        if field.name in RESERVED:
+            raise ValueError(f"a config field cannot be called {field.name!r}: results have such a column")
+
+
+def check_space(space: Any, *, kept: bool = False) -> None:
+    """Whether trials can be run.
+
+    Args:
+      space: the trials.
+      kept: whether their results are written, for which every value needs a form that can be read back.
+
+    Raises:
+      ValueError: no sweep, one without trials, a config that is none, a field or a value that cannot be kept.
+    """
+    if not isinstance(space, Sweep):
+        raise ValueError(
+            f"the sweep is a {type(space).__name__}; expected an fdl.Sweep, as fdl.grid(Config())"
+        )
+    if not space.trials:
+        raise ValueError("the sweep has no trials")
+    config = space.trials[0].config
+    if not is_config(type(config)):
+        raise ValueError(f"a trial's config is {config!r}; expected one of a class under @fdl.config")
+    check_fields(config)
+    for trial in space.trials if kept else ():
+        to_json(trial.config)
 
 
 def _check_layout(
@@ -92,16 +119,34 @@ def named_fields(group: Group) -> Iterator[None]:
         ) from error
 
 
-def _trace(group: Group, config: Any) -> None:
+def _check_twice(group: Group, names: tuple[str, ...], found: tuple[Carry, Row]) -> None:
+    """Whether the experiment of traced values is that of the first trial, in everything that is static.
+
+    Raises:
+      ValueError: it is not.
+    """
+    state = jax.eval_shape(group.experiment.learner.init, jax.random.key(0))
+    wrong = tree.difference(found[0].state, state, name="state")
+    if not wrong and set(found[1].metrics) != set(names):
+        wrong = f"metrics are {', '.join(found[1].metrics)}, expected {', '.join(names)}"
+    if wrong:
+        raise ValueError(f"experiment(config) is another one the second time, so it is not pure: {wrong}")
+
+
+def _trace(group: Group, config: Any) -> tuple[Carry, Row]:
     """Traces a run's start, step and evaluation; compiles nothing."""
 
     def whole(traced: Any, arrays: Any) -> Any:
         run = Member(traced, jax.random.key(0), jnp.bool_(True))
         experiment = experiment_of(group.build, run)
+        for name in ("steps", "evaluate_every"):
+            again, before = getattr(experiment, name), getattr(group.experiment, name)
+            if again != before:
+                raise ValueError(f"experiment(config).{name} is {again} the second time, {before} the first")
         build = lambda _: experiment  # noqa: E731
         return evaluate(build, run, arrays, advance_once(build, run, arrays, init(build, run)))
 
-    jax.eval_shape(whole, config, arrays_of(group.experiment))
+    return jax.eval_shape(whole, config, arrays_of(group.experiment))
 
 
 def _traceable(group: Group, config: Any, name: str) -> bool:

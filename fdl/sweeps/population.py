@@ -23,6 +23,7 @@ from fdl.parallel.hosts import agreed, is_first, several
 from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprints, from_json, to_json
 from fdl.sweeps.space import Trial
+from fdl.train.check import built
 from fdl.train.choose import Work, choose, compile_for
 from fdl.train.folder import check_same, read_sealed, write_sealed
 from fdl.train.history import Part
@@ -97,7 +98,7 @@ def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None) -
     found: dict[Any, list[Trial]] = {}
     for trial in trials:
         found.setdefault(jax.tree.structure(trial.config), []).append(trial)
-    return [Group(build, build(same[0].config), same, folder, {}) for same in found.values()]
+    return [Group(build, built(build, same[0].config), same, folder, {}) for same in found.values()]
 
 
 def identified(group: Group, program: Mapping[str, Any]) -> Group:

@@ -1,6 +1,7 @@
 """Sweeps from Python: trials in, one tidy result out."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from fdl.experiment import Experiment
 from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result
-from fdl.sweeps.check import checked_groups, named_fields
+from fdl.sweeps.check import check_space, checked_groups, named_fields
 from fdl.sweeps.population import (
     Group,
     Trained,
@@ -26,7 +27,9 @@ from fdl.sweeps.population import (
     train,
     work_of,
 )
+from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
+from fdl.train.check import check_place
 from fdl.train.choose import choose
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
@@ -82,6 +85,7 @@ def sweep(
     saving: Saving = Saving(),  # noqa: B008
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
+    claim: Callable[[Result], Any] | None = None,
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
 
@@ -98,20 +102,26 @@ def sweep(
       saving: when to save.
       restart: move what the directory holds aside and begin anew; nothing is deleted.
       progress: told of the progress.
+      claim: what will be asked of the result: it is called before anything is trained, on made-up numbers.
 
     Raises:
-      ValueError: a bad config, a traced value that decides Python control flow (it names the field), a
-        mesh that does not fit, or a directory that holds something else or is in use.
+      ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
+        flow (it names the field), a mesh that does not fit, a claim about a metric that is not there, or a
+        directory that is none, holds something else or is in use.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     check_saving(saving)
+    check_space(space, kept=bool(workdir))
     prepare()
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
+    check_place(directory)
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
     program = program_of(experiment, space) if directory else None
     groups = checked_groups(experiment, space, directory, program=program, **wanted)
+    if claim:
+        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
     about = {**(identity or {}), **(program or {})}
     with held(directory, about, restart=restart, say=progress.say):
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
@@ -136,6 +146,7 @@ def forecast(
     members: int | None = None,
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
+    claim: Callable[[Result], Any] | None = None,
 ) -> list[Forecast]:
     """What a sweep would run, a program each; compiles and measures, but trains nothing.
 
@@ -145,14 +156,18 @@ def forecast(
       members: members in a program, if the user decides.
       mesh: the sizes of the mesh's axes, if the user decides.
       strategy: who splits the rows of a batch.
+      claim: as for `sweep`.
 
     Raises:
       ValueError: as `sweep`.
     """
+    check_space(space)
     prepare()
     wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
-    found = []
-    for group in checked_groups(experiment, space, None, **wanted):
+    found, groups = [], checked_groups(experiment, space, None, **wanted)
+    if claim:
+        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
+    for group in groups:
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = choose(work, **wanted)
@@ -175,10 +190,9 @@ def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[st
     """What all runs of a sweep share and a directory is claimed by; see `fdl.train.identity.of_program`.
 
     Raises:
-      ValueError: the sweep has no trials.
+      ValueError: the sweep has no trials, or is none.
     """
-    if not space.trials:
-        raise ValueError("the sweep has no trials")
+    check_space(space)
     return agreed(lambda: of_program(experiment, type(space.trials[0].config)))
 
 

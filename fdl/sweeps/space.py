@@ -1,17 +1,19 @@
 """Sweeps: lists of configs times seeds, made by pure functions."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import operator
 import random
 import re
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fdl.cells import Identity, identity, texts
-from fdl.configs import check_names
+from fdl.cells import Identity, identity, text, texts
+from fdl.configs import at, check_names, check_paths, leaves, replaced
 from fdl.configs import values as values_of
 
 SEEDS = 2**32
@@ -33,8 +35,12 @@ class Sweep:
     trials: tuple[Trial, ...]
 
     def __post_init__(self) -> None:
+        if not all(isinstance(trial, Trial) for trial in self.trials):
+            raise ValueError(
+                "a sweep's trials are of fdl.Trial(arm, config, seed); make them by fdl.grid(...)"
+            )
         trials = tuple(trial._replace(seed=_checked_seed(trial.seed)) for trial in self.trials)
-        first = {trial.config: trial.arm for trial in reversed(trials)}  # one name a config
+        first = _told_apart({trial.config: trial.arm for trial in reversed(trials)})  # one name a config
         trials = tuple(dict.fromkeys(Trial(first[t.config], t.config, t.seed) for t in trials))
         object.__setattr__(self, "trials", trials)
         if len({type(trial.config) for trial in trials}) > 1:
@@ -64,11 +70,9 @@ class Sweep:
         """
         trials = []
         for trial in self.trials:
-            check_names(type(trial.config), fields)
-            config = dataclasses.replace(trial.config, **fields)
-            arm = trial.arm
+            config, arm = replaced(trial.config, fields), trial.arm
             for name in fields:
-                arm = _retold(arm, name, getattr(trial.config, name), getattr(config, name))
+                arm = _retold(arm, name, trial.config, config)
             trials.append(Trial(arm, config, trial.seed))
         return Sweep(tuple(trials))
 
@@ -85,7 +89,7 @@ def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
     Args:
       config: the values of all other fields.
       seeds: how many (0 to n - 1), or which.
-      **fields: the values of each field.
+      **fields: the values of each field; of one in a dataclass inside as `**{"net.depth": (1, 2)}`.
 
     Raises:
       ValueError: an unknown field, or a value that it does not take.
@@ -121,13 +125,12 @@ def sample(
     """
     if n < 1:
         raise ValueError(f"n is {n}; expected 1 or more configs")
-    check_names(type(config), fields)
-    hints = typing.get_type_hints(type(config))
+    check_paths(config, fields)
     columns = {}
     for name, distribution in fields.items():
         stream = random.Random(f"{draw_seed}/{name}")
         drawn = [distribution.draw(stream.random()) for _ in range(n)]
-        columns[name] = [round(v) if hints[name] is int and isinstance(v, float) else v for v in drawn]
+        columns[name] = [round(v) if _is_whole(config, name) and isinstance(v, float) else v for v in drawn]
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
@@ -178,29 +181,56 @@ def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping
 
 
 def _columns(config: Any, fields: Mapping[str, Iterable[Any]]) -> dict[str, Sequence[Any]]:
-    check_names(type(config), fields)
+    check_paths(config, fields)
     for name, values in fields.items():
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise ValueError(f"the values of {name!r} are {values!r}; expected a tuple or list of values")
     return {name: tuple(values) for name, values in fields.items()}
 
 
+def _is_whole(config: Any, path: str) -> bool:
+    """Whether a field is declared as `int`."""
+    *above, name = path.split(".")
+    return typing.get_type_hints(type(functools.reduce(getattr, above, config)))[name] is int
+
+
 def _arms(
     config: Any, columns: Mapping[str, Sequence[Any]], rows: Iterable[Sequence[Any]]
 ) -> list[tuple[str, Any]]:
-    configs = [dataclasses.replace(config, **dict(zip(columns, row, strict=True))) for row in rows]
-    shown = {field: texts(getattr(changed, field) for changed in configs) for field in columns}
+    configs = [replaced(config, dict(zip(columns, row, strict=True))) for row in rows]
+    shown = {field: texts(at(changed, field) for changed in configs) for field in columns}
     names = (" ".join(f"{field}={shown[field][i]}" for field in columns) for i in range(len(configs)))
     return [(name or "base", changed) for name, changed in zip(names, configs, strict=True)]
 
 
-def _retold(arm: str, name: str, old: Any, new: Any) -> str:
-    """An arm's name when a field gets another value."""
-    if old == new:
+def _retold(arm: str, path: str, old: Any, new: Any) -> str:
+    """An arm's name when a field, or one in a dataclass inside, gets another value."""
+    if identity(at(old, path)) == identity(at(new, path)):
         return arm
-    was, now = (f"{name}={texts([value])[0]}" for value in (old, new))
-    retold = re.sub(rf"(?<!\S){re.escape(was)}(?!\S)", lambda _: now, arm)
-    return f"{arm} {now}" if retold == arm else retold
+    for name in (path, path.partition(".")[0]):
+        before, now = at(old, name), f"{name}={text(at(new, name))}"
+        for was in (text(before), repr(before)):
+            retold = _renamed(arm, f"{name}={was}", now)
+            if retold != arm:
+                return retold
+    return f"{arm} {path}={text(at(new, path))}"
+
+
+def _renamed(arm: str, was: str, now: str) -> str:
+    return re.sub(rf"(?<!\S){re.escape(was)}(?!\S)", lambda _: now, arm)
+
+
+def _told_apart(arms: Mapping[Any, str]) -> dict[Any, str]:
+    """Each config's name, with its floats in full where those of several look the same in 6 digits."""
+    count = Counter(arms.values())
+    return {config: _in_full(arm, config) if count[arm] > 1 else arm for config, arm in arms.items()}
+
+
+def _in_full(arm: str, config: Any) -> str:
+    for name, value in leaves(config).items():
+        if isinstance(value, float):
+            arm = _renamed(arm, f"{name}={text(value)}", f"{name}={value!r}")
+    return arm
 
 
 def _sweep(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:
@@ -232,7 +262,7 @@ def _check_names_of_values(configs: Iterable[Any]) -> None:
     for config in configs:
         for field, value in values_of(config).items():
             other = known.setdefault((field, identity(value)), value)
-            if other != value:
+            if type(other) is not type(value) or other != value:
                 raise ValueError(
                     f"two values of {field!r} are both called {identity(value)[1]!r}: {other!r} and "
                     f"{value!r}; give one another name, as a `def` of its own"

@@ -12,6 +12,7 @@ from fdl.experiment import Experiment, State
 from fdl.parallel.hosts import agreed
 from fdl.parallel.plan import Strategy, check_mesh
 from fdl.parallel.spread import host_copy
+from fdl.train.check import check, check_key, check_place
 from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
@@ -19,7 +20,6 @@ from fdl.train.loop import Watch, execute
 from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
 from fdl.train.resume import restored
-from fdl.train.rows import metric_names
 from fdl.train.runtime import make_room_for, prepare
 from fdl.train.saving import Saving, check_saving
 
@@ -68,13 +68,14 @@ def fit(
       watch: told of the progress.
 
     Raises:
-      ValueError: the directory is none, holds another run (of other code, data or key) or is in use, or the
-        mesh does not fit the devices or the batches.
+      ValueError: the experiment or the key is none (see `fdl.check`), the directory is none, holds another
+        run (of other code, data or key) or is in use, or the mesh does not fit the devices or the batches.
       Interrupted: SIGTERM or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     check_saving(saving)
-    names = metric_names(experiment)
+    names = check(experiment)
+    check_key(key)
     with _opened(experiment, key, directory, restart, mesh, strategy, watch) as (place, program, members):
         outcome = execute(
             program,
@@ -114,6 +115,8 @@ def state_at(
     Raises:
       ValueError: a step out of range, or as `fit`.
     """
+    check(experiment)
+    check_key(key)
     if not 0 <= step <= experiment.steps:
         raise ValueError(f"step is {step}; expected one from 0 to the run's {experiment.steps}")
     with _opened(experiment, key, directory, False, mesh, strategy, Watch()) as (place, program, members):
@@ -141,6 +144,7 @@ def _opened(
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
+    check_place(place)
     identity = agreed(lambda: _identity(experiment, key)) if place else {}
     with held(place, identity, restart=restart, say=watch.say):
         work = Work(

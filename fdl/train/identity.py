@@ -53,7 +53,7 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
         lowered for the compiler stands for it.
     """
     config = _with_defaults(config)
-    own = meaning({name: value for name, value in values(config).items() if callable(value)})
+    own = meaning({name: value for name, value in values(config).items() if _has_code(value)})
     experiment = build(config)
     data = {split: _data(source) for split, source in sources_of(experiment).items()}
     found = meaning({**data, "experiment": experiment})
@@ -70,6 +70,13 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
         "evaluate_every": experiment.evaluate_every,
         **lowered,
     }
+
+
+def _has_code(value: Any) -> bool:
+    """Whether a value of a field is a function, or may have one in it."""
+    if isinstance(value, tuple):
+        return any(map(_has_code, value))
+    return callable(value) or dataclasses.is_dataclass(value)
 
 
 def of_experiment(experiment: Experiment) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from fdl import rng, tree
 from fdl.experiment import Experiment, Source, State
 from fdl.metrics import Mean
+from fdl.train.check import check, check_key
 from fdl.train.rows import Kept, Row, best_of, first_lost, keep, mean_of, step_metrics
 
 Build = Callable[[Any], Experiment]
@@ -174,8 +175,10 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
       not valid.
 
     Raises:
-      ValueError: the data of a source stays on the host.
+      ValueError: the experiment or the key is none (`fdl.check`), or the data of a source stays on the host.
     """
+    check(experiment)
+    check_key(key)
     on_host = [split for split, source in sources_of(experiment).items() if source.fetch]
     if on_host:
         raise ValueError(f"the data of {on_host} stays on the host; use `fit`, or arrays in memory")
@@ -206,6 +209,7 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
         batch = experiment.train.batch(inputs, carry.step, data_key)
         key = jax.random.fold_in(step_key, carry.step)
         state, metrics = experiment.learner.step(carry.state, batch, key)
+        _check_again(state, metrics, carry)
         given = {f"train/{name}": metrics[name] for name in sorted(carry.sums)}
         lost, live = first_lost(given, experiment.learner.required), is_live(carry)
         means = {name: mean_of(metrics[name]) for name in carry.sums}
@@ -221,6 +225,18 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
         )
 
     return step
+
+
+def _check_again(state: State, metrics: Mapping[str, Any], carry: Carry) -> None:
+    """Costs nothing: it is asked while a step is traced.
+
+    Raises:
+      ValueError: a step gives another state or other metrics than when it was looked at: it is not pure.
+    """
+    wrong = tree.difference(state, carry.state, name="state")
+    if wrong or sorted(metrics) != sorted(carry.sums):
+        wrong = wrong or f"metrics are {', '.join(sorted(metrics))}, expected {', '.join(sorted(carry.sums))}"
+        raise ValueError(f"learner.step gives something else the second time, so it is not pure: {wrong}")
 
 
 def _settled(after: Carry) -> Carry:

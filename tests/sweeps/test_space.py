@@ -1,5 +1,6 @@
 """Sweeps are lists of trials."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -112,6 +113,59 @@ def test_one_config_has_one_name():
 def test_bad_spaces_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_names_of_arms_never_collide_by_rounding():
+    space = sample(Config(), n=1000, lr=uniform(0.1, 0.9)) + sample(
+        Config(), n=1000, draw_seed=1, lr=uniform(0.1, 0.9)
+    )
+    assert len(set(arms(space))) == len({trial.config for trial in space.trials}) == 2000
+    near = grid(Config(), lr=(0.1234561,)) + grid(Config(), lr=(0.1234562,))
+    assert arms(near) == ["lr=0.1234561", "lr=0.1234562"]
+    assert arms(near.with_fields(lr=0.5)) == ["lr=0.5"]
+    assert arms(grid(Config(), lr=(0.1234561,))) == ["lr=0.123456"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    depth: int = 1
+    gain: float = 2.0
+
+
+@fdl.config
+class Nested:
+    net: Net = Net()
+    lr: float = 0.1
+
+
+def test_fields_of_a_dataclass_inside_are_set_by_path():
+    space = grid(Nested(), **{"net.depth": (1, 2)}, seeds=1)
+    assert arms(space) == ["net.depth=1", "net.depth=2"]
+    assert [trial.config.net for trial in space.trials] == [Net(1), Net(2)]
+    other = space.with_fields(**{"net.gain": 3, "lr": 0.2})
+    assert [trial.config for trial in other.trials] == [Nested(Net(1, 3.0), 0.2), Nested(Net(2, 3.0), 0.2)]
+    assert arms(other) == ["net.depth=1 net.gain=3 lr=0.2", "net.depth=2 net.gain=3 lr=0.2"]
+    whole = grid(Nested(), net=(Net(1), Net(2)))
+    assert arms(whole) == ["net=Net(depth=1, gain=2.0)", "net=Net(depth=2, gain=2.0)"]
+    assert arms(whole.with_fields(**{"net.gain": 3})) == [
+        "net=Net(depth=1, gain=3.0)",
+        "net=Net(depth=2, gain=3.0)",
+    ]
+    assert len({jax.tree.structure(trial.config) for trial in space.trials}) == 2, "each is its own program"
+    drawn = sample(Nested(), n=3, seeds=1, draw_seed=0, **{"net.depth": uniform(2, 9)})
+    assert {type(trial.config.net.depth) for trial in drawn.trials} == {int}
+    for path, words in {
+        "net.dept": "did you mean 'depth'",
+        "lr.x": "has no field 'x'",
+        "nets.a": "did you mean",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            grid(Nested(), **{path: (1,)})
+
+
+def test_a_value_that_python_calls_equal_is_a_change():
+    one = grid(Mixed(), clip=(1,)).with_fields(clip=True)
+    assert arms(one) == ["clip=True"] and one.trials[0].config.clip is True
 
 
 @fdl.config
