@@ -117,7 +117,8 @@ def test_the_models_own_losses_are_added():
     )
     gradient = jax.jit(jax.grad(own))(state.params)
     close(b.params, jax.tree.map(lambda p, g: p - 0.1 * 2.0 * g, a.params, gradient))
-    close(first, second)
+    del first["update_norm"], second["update_norm"]
+    close(first, second)  # what is reported is of the data alone
     kernel = gradient["transformer"]["layers"]["feed_forward"]["router"]["kernel"]
     assert np.abs(kernel).max() > 1e-4
 
