@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdl.bucket import Folder, in_bucket, move, put
+from fdl.bucket import Folder, get, in_bucket, move, put
 from fdl.parallel.hosts import agreed
 from fdl.serialization import differences, digest
 
@@ -43,11 +43,11 @@ def read_json(path: Folder) -> Any:
 
     Raises:
       ValueError: the file is not JSON.
+      OSError: it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        content = get(path)
+        return None if content is None else json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error})") from None
 
@@ -82,7 +82,7 @@ def read_sealed(path: Folder, *, mend: str, of: str = "") -> dict[str, Any] | No
         return None
     found = data.pop("digest", None) if isinstance(data, dict) else None
     if found is None or found != digest([path.name, of, data]):
-        raise ValueError(f"{path} is damaged (it is not what was written there); {mend}")
+        raise ValueError(f"{path} is damaged (not what this version of fdl wrote there); {mend}")
     return data
 
 
