@@ -75,6 +75,18 @@ def put(path: Folder, content: bytes) -> None:
         store(path).pipe_file(str(path), content)
 
 
+def get(path: Folder) -> bytes | None:
+    """The content of an object or a file, or None if there is none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    if not in_bucket(path):
+        return path.read_bytes() if path.exists() else None
+    with _answers(path):
+        return store(path).cat_file(str(path)) if store(path).exists(str(path)) else None
+
+
 def read_all(path: Folder) -> dict[str, bytes]:
     """The objects under a folder by their names, in order; fetched together."""
     with _answers(path):

@@ -5,12 +5,13 @@ of other trials (`--seeds`, `--grid`, a field's flag, an earlier `SWEEP`) are in
 runs themselves are shared.
 """
 
+import itertools
 from typing import Any
 
 from fdl.bucket import Folder, in_bucket, move
 from fdl.serialization import digest, to_json
 from fdl.sweeps import Sweep
-from fdl.train.folder import read_json, write_json
+from fdl.train.folder import read_sealed, write_sealed
 
 _FILES = ("report.html", "results.parquet", "failures.parquet", "figures", "trials.json")
 
@@ -27,13 +28,22 @@ def place(directory: Folder, space: Sweep, *, own: bool) -> Folder:
       OSError: the directory cannot be written.
     """
     told = _told(space)
-    before = read_json(directory / "trials.json")
+    before = _before(directory)
     taken = before is not None and before["mark"] != told["mark"]
     folder = directory / "reports" / told["mark"] if taken and not own else directory
     if before and taken and own:
         _move(directory, directory / "reports" / before["mark"])
-    write_json(folder / "trials.json", told)
+    write_sealed(folder / "trials.json", told)
     return folder
+
+
+def _before(directory: Folder) -> dict[str, Any] | None:
+    """Of which trials the report in a directory is; where that is damaged, of none that are known."""
+    try:
+        return read_sealed(directory / "trials.json", mend="")
+    except ValueError:
+        names = (f"unknown-{number}" for number in itertools.count(1))
+        return {"mark": next(name for name in names if not (directory / "reports" / name).exists())}
 
 
 def _told(space: Sweep) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def stored_units(group: Group) -> list[Unit]:
     named = {digest([to_json(trial.config), trial.seed]) for trial in group.trials}
     cls, units = type(group.trials[0].config), []
     for name in agreed(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
-        data = agreed(lambda name=name: read_sealed(folder / name / "unit.json", mend=_LOST))
+        data = agreed(lambda name=name: read_sealed(folder / name / "unit.json", of=name, mend=_LOST))
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
@@ -231,7 +231,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
 def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
     """A finished unit's `done.json`, and what is wrong with it or with the rows that it stands for."""
     try:
-        done = read_sealed(folder / "done.json", mend="with it how its runs ended")
+        done = read_sealed(folder / "done.json", of=folder.name, mend="with it how its runs ended")
     except ValueError as error:
         return None, str(error)
     return done, lacking(read(folder / ROWS).rows, done["rows"], folder / ROWS) if done else None
@@ -263,7 +263,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         cost["best"] = best.metric
     if directory and is_first():
         done = {"ends": outcome.ends, "cost": cost, "parts": outcome.parts, "rows": Sum(outcome.rows).told()}
-        write_sealed(directory / "done.json", done)
+        write_sealed(directory / "done.json", done, of=directory.name)
     return Trained(unit, outcome.rows, outcome.ends, cost, outcome.parts)
 
 
@@ -299,7 +299,7 @@ def _complete(folder: Folder) -> None:
     mend = "what was decided and not begun is lost: remove that file, and it is decided again"
     units = read_sealed(folder / _DECIDED, mend=mend)
     for name, told in (units or {}).items():
-        write_sealed(folder / name / "unit.json", told)
+        write_sealed(folder / name / "unit.json", told, of=name)
     if units is not None:
         remove(folder / _DECIDED)
 

@@ -108,7 +108,7 @@ def sweep(
       ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
         flow (it names the field), a mesh that does not fit, a claim about a metric that is not there, or a
         directory that is none, holds something else or is in use.
-      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     check_saving(saving)

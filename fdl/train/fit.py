@@ -70,7 +70,7 @@ def fit(
     Raises:
       ValueError: the experiment or the key is none (see `fdl.check`), the directory is none, holds another
         run (of other code, data or key) or is in use, or the mesh does not fit the devices or the batches.
-      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     check_saving(saving)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdl.bucket import Folder, in_bucket, move, put
+from fdl.bucket import Folder, get, in_bucket, move, put
 from fdl.parallel.hosts import agreed
 from fdl.serialization import differences, digest
 
@@ -43,26 +43,33 @@ def read_json(path: Folder) -> Any:
 
     Raises:
       ValueError: the file is not JSON.
+      OSError: it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        content = get(path)
+        return None if content is None else json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error})") from None
 
 
-def write_sealed(path: Folder, data: Mapping[str, Any]) -> None:
-    """`write_json` with a digest of all, by which `read_sealed` knows whether it is what was written."""
-    write_json(path, {**data, "digest": digest(dict(data))})
+def write_sealed(path: Folder, data: Mapping[str, Any], *, of: str = "") -> None:
+    """`write_json` with a digest of all, by which `read_sealed` knows whether it is what was written.
+
+    Args:
+      path: the file; its name is part of the digest.
+      data: what it is to hold.
+      of: what it belongs to, which is part of the digest too.
+    """
+    write_json(path, {**data, "digest": digest([path.name, of, dict(data)])})
 
 
-def read_sealed(path: Folder, *, mend: str) -> dict[str, Any] | None:
+def read_sealed(path: Folder, *, mend: str, of: str = "") -> dict[str, Any] | None:
     """What `write_sealed` wrote, without the digest, or None if there is no such file.
 
     Args:
       path: the file.
       mend: what is lost with it, and how to mend that.
+      of: as it was written.
 
     Raises:
       ValueError: the file is not what was written; it says `mend`.
@@ -74,8 +81,8 @@ def read_sealed(path: Folder, *, mend: str) -> dict[str, Any] | None:
     if data is None and not path.exists():
         return None
     found = data.pop("digest", None) if isinstance(data, dict) else None
-    if found is None or found != digest(data):
-        raise ValueError(f"{path} is damaged (it is not what was written); {mend}")
+    if found is None or found != digest([path.name, of, data]):
+        raise ValueError(f"{path} is damaged (not what this version of fdl wrote there); {mend}")
     return data
 
 

@@ -85,7 +85,7 @@ def execute(
       watch: told of the progress.
 
     Raises:
-      Interrupted: SIGTERM or SIGINT came, and all is saved.
+      Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """
     real = np.asarray(members.live)

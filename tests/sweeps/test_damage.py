@@ -88,11 +88,11 @@ def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decid
 ):
     written, real = [], population.write_sealed
 
-    def killed(path: Path, data: dict) -> None:
+    def killed(path: Path, data: dict, *, of: str = "") -> None:
         if path.name == "unit.json" and len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        real(path, data)
+        real(path, data, of=of)
 
     monkeypatch.setattr(population, "write_sealed", killed)
     with pytest.raises(KeyboardInterrupt):
