@@ -29,6 +29,13 @@ class Column(NamedTuple):
     cells: tuple[str, ...]
     number: bool = True
 
+    @property
+    def kind(self) -> str:
+        """How the page lays it out: `number`, `long` where a text needs more than a line, or neither."""
+        if self.number:
+            return "number"
+        return "long" if max(map(len, self.cells), default=0) > 28 else ""
+
 
 def results(result: Result) -> tuple[Column, ...]:
     """A row per arm: what sets it apart, its runs, and for every metric at the last evaluation the
