@@ -17,6 +17,11 @@ def number(value: float, *, digits: int = 4) -> str:
     return _minus(f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}")
 
 
+def plain(value: float) -> str:
+    """A round number as it is, as `0.001`, `10` or `1e−06`."""
+    return _minus(f"{value:g}")
+
+
 def estimate(mean: float, margin: float) -> str:
     """A mean and its margin, as `0.9342 ± 0.0051`: two significant digits of the margin, and the
     mean to the same decimal. The mean alone where the margin is NaN."""

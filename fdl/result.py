@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from fdl.cells import cell, column, identities, identity, listed, named
+from fdl import formats
+from fdl.cells import cell, column, identities, identity, listed, named, texts
 
 Better = Literal["higher", "lower"]
 JUDGES = 5
@@ -159,6 +160,15 @@ class Result:
             told[metric], told[f"{metric} ±"] = ([pair[i] for pair in means] for i in range(2))
             told[f"{metric} n"] = [int(np.sum(~np.isnan(one))) for one in values]
         return pd.DataFrame(told)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row per arm, each metric of the last evaluation as mean ± margin."""
+        table = self.table()
+        shown = {name: texts(table[name]) for name in ("arm", *self.varying, "runs", "failed")}
+        for metric in self.metrics:
+            pairs = zip(table[metric], table[f"{metric} ±"], strict=True)
+            shown[metric] = [formats.estimate(*pair) for pair in pairs]
+        return pd.DataFrame(shown).to_html(index=False, border=0, escape=True)
 
 
 def check_metric(result: Result, metric: str) -> None:

@@ -1,6 +1,7 @@
 """Results select and choose by the values themselves, and the seeds that chose do not judge."""
 
 import dataclasses
+import xml.etree.ElementTree
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fdl import formats
 from fdl.cells import cell, column, identities, text, texts
 from fdl.report import tables
 from fdl.result import JUDGES, Result
@@ -240,3 +242,25 @@ def test_arms_that_are_alike_are_seldom_called_better(candidates, hopeless):
         verdict = compare(best, metric=METRIC, arms="opt", baseline=0).verdict
         wrong += verdict.status == "SUPPORTED"
     assert wrong <= 0.05 * experiments
+
+
+def test_a_notebook_shows_a_row_per_arm():
+    result = make([{"x": "<b>"}, {"x": "y"}], np.array([[0.5, 0.7], [0.000142, 0.6]]), failed=[(0, 1)])
+    page = xml.etree.ElementTree.fromstring(result._repr_html_())
+    rows = [[cell.text for cell in row] for row in page.iter("tr")]
+    assert rows[0] == ["arm", "x", "runs", "failed", METRIC, BY]
+    for shown, (_, row) in zip(rows[1:], result.table().iterrows(), strict=True):
+        told = [formats.estimate(row[name], row[f"{name} ±"]) for name in (METRIC, BY)]
+        assert shown == [row["arm"], row["x"], str(row["runs"]), str(row["failed"]), *told]
+
+
+def test_a_table_is_that_of_each_arm_alone():
+    values = np.random.default_rng(0).normal(size=(5, 4))
+    values[2] = np.nan
+    result = make([{"x": i} for i in range(5)], values, failed=[(1, 0), *((4, seed) for seed in range(4))])
+    table = result.table()
+    for arm in range(5):
+        alone = result.where(x=arm).table()
+        pd.testing.assert_frame_equal(
+            table[table["x"] == arm].drop(columns="x").reset_index(drop=True), alone, check_dtype=False
+        )

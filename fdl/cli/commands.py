@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from fdl import report
+from fdl import formats, report
 from fdl.bucket import Folder, folder
 from fdl.cli import reports, topology
 from fdl.cli.display import PLAIN, shown
@@ -46,8 +47,9 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command != "plan" and (best := options.result()):
         file = file._replace(experiment=functools.partial(_with_result, file.experiment, best))
     console = Console(stderr=options.json, quiet=not hosts.is_first())
+    made = reports.made([command, *words])
     if command == "run":
-        return _run(file, options, changed, console)
+        return _run(file, options, changed, made, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
         space = topology.single(file, changed, options.seeds)
     else:
@@ -62,7 +64,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         result = _train(file, options, space, directory, {"kind": "sweep"}, console)
     else:
         result = stored(file.experiment, space, workdir=directory)
-    return _finish(file, options, result, space, directory, console)
+    return _finish(file, options, result, space, directory, made, console)
 
 
 def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
@@ -70,7 +72,13 @@ def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: An
     return built(experiment, config)._replace(best=best)
 
 
-def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], console: Console) -> int:
+def _run(
+    file: ExperimentFile,
+    options: RunOptions,
+    changed: dict[str, Any],
+    made: dict[str, str],
+    console: Console,
+) -> int:
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")
     config = replaced(file.config(), changed)
@@ -79,7 +87,7 @@ def _run(file: ExperimentFile, options: RunOptions, changed: dict[str, Any], con
     directory = folder(options.workdir or Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
     result = _train(file, options, space, directory, identity, console)
-    return _finish(file._replace(sweep=None), options, result, space, directory, console)
+    return _finish(file._replace(sweep=None), options, result, space, directory, made, console)
 
 
 def _train(
@@ -120,12 +128,13 @@ def _finish(
     result: Result,
     space: Sweep,
     directory: Folder,
+    made: dict[str, str],
     console: Console,
 ) -> int:
     if not hosts.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
-    result = dataclasses.replace(result, meta={**result.meta, **about})
+    result = dataclasses.replace(result, meta={**result.meta, **about, **made})
     claim, problem, verdict = _claim_of(file, space), None, None
     try:
         verdict = claim(result) if claim else None
@@ -181,13 +190,13 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
         strategy=options.strategy,
         claim=_claim_of(file, space),
     )
-    table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=file.question)
+    table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=Text(file.question))
     for number, program in enumerate(programs, 1):
         table.add_row(
-            f"{number}: {', '.join(program.arms)}",
+            Text(f"{number}: {', '.join(program.arms)}"),  # a [ in a name is no markup
             str(program.trials),
-            str(program.plan),
-            f"{program.memory_bytes / 1e6:.1f}",
+            Text(str(program.plan)),
+            formats.number(program.memory_bytes / 1e6, digits=3),
             duration(program.compile_seconds),
             duration(program.train_seconds),
         )

@@ -2,8 +2,9 @@
 
 import ast
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 USAGE = "usage: fdl list [--json] [FOLDER]   (default: experiments)"
@@ -30,19 +31,36 @@ def listing(words: Sequence[str]) -> int:
     if as_json:
         print(json.dumps(found))
     else:
-        for path, text in found.items():
-            print(f"{path:{width}}  {text}")
+        return _printed(f"{path:{width}}  {text}" for path, text in found.items())
+    return 0
+
+
+def _printed(lines: Iterable[str]) -> int:
+    """Prints; returns the exit code: 1 where the reader has gone, as in `fdl list | head`."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        for line in lines:  # a file's name may be of bytes that are no text
+            print(line.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
 def question(path: Path) -> str | None:
     """The first line of an experiment's docstring; `None` if the file defines no experiment."""
     try:
-        module = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+            return "(cannot be read: not a file)"
+        module = ast.parse(path.read_bytes())
+        docstring = ast.get_docstring(module)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"(cannot be read: {type(error).__name__})"
     defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    targets = (target for node in module.body if isinstance(node, ast.Assign) for target in node.targets)
+    defined |= {target.id for target in targets if isinstance(target, ast.Name)}
     imports = (node.names for node in module.body if isinstance(node, ast.ImportFrom))
     if "experiment" not in defined | {alias.asname or alias.name for names in imports for alias in names}:
         return None
-    return (ast.get_docstring(module) or "(no question)").splitlines()[0]
+    return (docstring or "(no question)").splitlines()[0]

@@ -5,7 +5,12 @@ of other trials (`--seeds`, `--grid`, a field's flag, an earlier `SWEEP`) are in
 runs themselves are shared.
 """
 
+import datetime
 import itertools
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fdl.bucket import Folder, in_bucket, move
@@ -44,6 +49,37 @@ def _before(directory: Folder) -> dict[str, Any] | None:
     except ValueError:
         names = (f"unknown-{number}" for number in itertools.count(1))
         return {"mark": next(name for name in names if not (directory / "reports" / name).exists())}
+
+
+def made(words: Sequence[str]) -> dict[str, str]:
+    """When a report is made, by which command, and from which commit of the repository that holds the file.
+
+    Args:
+      words: the command, as `["sweep", "experiments/first.py"]`.
+    """
+    told = {"date": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
+    told["command"] = shlex.join(["fdl", *words])
+    if commit := _commit(Path(words[1])):
+        told["commit"] = commit
+    return told
+
+
+def _commit(file: Path) -> str:
+    """The commit that a file belongs to, and whether anything beside it is not committed; empty where
+    there is no repository or no git."""
+
+    def git(*asked: str) -> str:
+        command = ["git", "-C", str(file.resolve().parent), *asked]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        known = git("ls-files", "--", file.resolve().name)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ""
+    notes = [*(["with changes that are not committed"] if changed else [])]
+    notes += [] if known else [f"{file.name} is not in it"]
+    return ", ".join([commit, *notes])
 
 
 def _told(space: Sweep) -> dict[str, Any]:

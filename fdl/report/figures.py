@@ -2,19 +2,21 @@
 
 import math
 import textwrap
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from fdl.cells import texts
-from fdl.report import tables
+from fdl import formats
+from fdl.report import tables, words
+from fdl.report.layout import MOST, Layout, extremes, layout
 from fdl.result import Result, check_metric, mean_and_margin
 
 # Every colour keeps a contrast of 3:1 to white and to near-black: one figure serves both themes.
@@ -60,22 +62,6 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-class _Layout(NamedTuple):
-    """Which arms share a panel and which a colour: labels by arm, in the order of the sweep.
-
-    Attributes:
-      panel: the panel of each arm.
-      hue: the colour of each arm.
-      title: the heading of the legend.
-      backdrop: whether each panel also shows all other arms faintly.
-    """
-
-    panel: dict[str, str]
-    hue: dict[str, str]
-    title: str
-    backdrop: bool = False
-
-
 class Drawing(NamedTuple):
     """A figure, what it is called, and what it shows in words."""
 
@@ -92,10 +78,10 @@ def draw(result: Result) -> list[Drawing]:
     several = last.duplicated("arm").any()
     drawings = []
     for metric in tables.main_metrics(result) if len(last) else ():
-        alt = f"Learning curves: the mean of {metric} over seeds by step, for each arm."
+        alt = words.of_curves(result, metric)
         drawings.append(Drawing(metric, "curves", learning_curves(result, metric), alt))
         if several:
-            alt = f"Box plots: {metric} of every seed at the last evaluation, by arm."
+            alt = words.of_distribution(result, metric)
             drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
     return drawings
 
@@ -103,65 +89,73 @@ def draw(result: Result) -> list[Drawing]:
 def learning_curves(result: Result, metric: str) -> Figure:
     """The mean of `metric` over seeds by step, with bands of its 95 % t-interval.
 
-    Failed runs are left out. Two crossed fields become panels and colours; otherwise up to eight
-    arms share one panel, and more get a panel each, over the means of the others.
+    Failed runs are left out. How many arms share a panel, and which, says `fdl.report.layout.layout`.
 
     Raises:
       ValueError: no such metric.
     """
     check_metric(result, metric)
-    layout = _layout(result)
-    panels = list(dict.fromkeys(layout.panel.values()))
-    frame = result.frame[(result.frame["status"] != "failed") & result.frame[metric].notna()]
-    frame = frame.assign(panel=frame["arm"].map(layout.panel), hue=frame["arm"].map(layout.hue))
+    plan = layout(result, metric)
+    panels = list(dict.fromkeys(plan.panel.values()))
+    frame = result.frame[
+        (result.frame["status"] != "failed") & np.isfinite(result.frame[metric].astype(float))
+    ]
+    frame = frame.assign(panel=frame["arm"].map(plan.panel), hue=frame["arm"].map(plan.hue))
     means = frame.pivot_table(index="step", columns="arm", values=metric)
-    across = min(len(panels), 4 if layout.backdrop else 3)
+    each = plan.backdrop and len(panels) > 1
+    across = min(len(panels), 4 if each else 3)
     down = math.ceil(len(panels) / across)
-    height = 3.2 if down == 1 else 0.4 + (1.6 if layout.backdrop else 2.6) * down
+    height = 3.2 if down == 1 else 0.4 + (1.6 if each else 2.6) * down
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(NARROW if len(panels) == 1 else WIDE, height), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
         for index, (axis, name) in enumerate(zip(axes, panels, strict=False)):
-            if layout.backdrop and not means.empty:
-                axis.plot(means.index, means, color=FAINT, linewidth=0.7)
-            _curves(axis, frame[frame["panel"] == name], metric, layout)
+            if plan.backdrop and not means.empty:
+                _backdrop(axis, means)
+            _curves(axis, frame[(frame["panel"] == name) & frame["hue"].notna()], metric, plan)
             lowest = index + across >= len(panels)
-            title = textwrap.fill(name, 84 // across)
-            axis.set(title=title, xlabel="step" if lowest else "", ylabel="" if index % across else metric)
+            title = textwrap.fill(words.short(name, 120), 84 // across)
+            label = "" if index % across else words.short(metric, 40)
+            axis.set(title=title, xlabel="step" if lowest else "", ylabel=label)
             axis.tick_params(labelbottom=lowest)
         for axis in axes[len(panels) :]:
             axis.remove()
-        _log_scale(axes[0].set_yscale, frame[metric])
-        _legend(figure, layout)
+        _scale(axes[0], "y", frame[metric])
+        _legend(figure, plan)
     return figure
 
 
 def distribution(result: Result, metric: str) -> Figure:
-    """The last `metric` of every run that did not fail: a box per arm over a point per seed.
+    """The last `metric` of every run that did not fail: a box per arm over a point per seed. Of more than
+    24 arms that share no other figure, those with the twelve highest and the twelve lowest means.
 
     Raises:
       ValueError: no such metric.
     """
     check_metric(result, metric)
-    layout = _layout(result)
-    arms = list(layout.hue)
+    plan, colours = layout(result, metric), _colours(layout(result, metric))
+    arms, note = list(plan.panel), ""
+    if len(plan.hue) < len(arms):
+        arms, note = extremes(result, metric, MOST), f", {MOST} highest and lowest of {len(arms)} arms"
     last = result.last()
-    last = last[last[metric].notna()]
+    last = last[np.isfinite(last[metric].astype(float)) & last["arm"].isin(arms)]
+    groups = dict(iter(last.groupby("arm")[metric]))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(NARROW, 0.8 + 0.34 * len(arms)), layout="constrained")
         axis = figure.subplots()
-        for place, (arm, hue) in enumerate(layout.hue.items()):
-            values = last.loc[last["arm"] == arm, metric].to_numpy(float)
-            colour = _colours(layout)[hue]
+        for place, arm in enumerate(arms):
+            values = np.asarray(groups.get(arm, ()), float)
+            colour = colours.get(plan.hue.get(arm, ""), PALETTE[0] if not note else PALETTE[-1])
             if values.size > 1:
                 _box(axis, values, place, colour)
             # Multiples of the golden ratio spread points evenly and always in the same way.
             offsets = (np.arange(values.size) * 0.618034 % 1 - 0.5) * 0.4
             axis.scatter(values, place + offsets, s=14, color=colour, alpha=0.6, linewidths=0)
-        axis.set(xlabel=f"{metric}, last evaluation", ylabel="", ylim=(len(arms) - 0.5, -0.5))
-        axis.set_yticks(range(len(arms)), [textwrap.fill(arm, 32) for arm in arms])
+        xlabel = f"{words.short(metric, 40)}, last evaluation{note}"
+        axis.set(xlabel=xlabel, ylabel="", ylim=(len(arms) - 0.5, -0.5))
+        axis.set_yticks(range(len(arms)), [textwrap.fill(words.short(arm, 90), 32) for arm in arms])
         axis.grid(False, axis="y")
-        _log_scale(axis.set_xscale, last[metric])
+        _scale(axis, "x", last[metric])
     return figure
 
 
@@ -171,35 +165,25 @@ def _box(axis: Axes, values: np.ndarray, place: int, colour: str) -> None:
     axis.boxplot([values], positions=[place], orientation="horizontal", widths=0.6, showfliers=False, **lines)
 
 
-def _layout(result: Result) -> _Layout:
-    fields = result.varying
-    first = result.frame.drop_duplicates("arm").set_index("arm")
-    labels = {field: dict(zip(first.index, texts(first[field]), strict=True)) for field in fields}
-    counts = {field: len(set(labels[field].values())) for field in fields}
-    arms = {str(arm): str(arm) for arm in first.index}
-    if len(fields) == 2 and len(arms) == math.prod(counts.values()):
-        hue = min(reversed(fields), key=lambda field: counts[field])
-        panel = fields[0] if hue == fields[1] else fields[1]
-        if counts[hue] <= len(PALETTE) and counts[panel] <= 12:
-            return _Layout(_titled(panel, labels[panel]), labels[hue], hue)
-    one = len(fields) == 1
-    if len(arms) <= len(PALETTE):
-        hues = labels[fields[0]] if one else arms
-        return _Layout(dict.fromkeys(arms, ""), hues, fields[0] if one else "")
-    panels = _titled(fields[0], labels[fields[0]]) if one else arms
-    return _Layout(panels, dict.fromkeys(arms, ""), "", backdrop=True)
+def _colours(plan: Layout) -> dict[str, str]:
+    return dict(zip(dict.fromkeys(plan.hue.values()), PALETTE, strict=False))
 
 
-def _titled(field: str, labels: dict[str, str]) -> dict[str, str]:
-    return {arm: f"{field} = {label}" for arm, label in labels.items()}
+def _backdrop(axis: Axes, means: pd.DataFrame) -> None:
+    """All arms' means `[step, arm]`: a faint curve each or, of many, their range and its middle half."""
+    if means.shape[1] <= MOST:
+        # One line with gaps: a panel an arm, each with a line an arm, would be a slow figure.
+        heights = np.pad(means.to_numpy(float), ((0, 1), (0, 0)), constant_values=np.nan)
+        steps = np.pad(means.index.to_numpy(float), (0, 1), constant_values=np.nan)
+        axis.plot(np.tile(steps, means.shape[1]), heights.T.ravel(), color=FAINT, linewidth=0.7)
+        return
+    for low, high in ((0.0, 1.0), (0.25, 0.75)):
+        ends = means.quantile([low, high], axis=1)
+        axis.fill_between(means.index, ends.loc[low], ends.loc[high], color=FAINT, alpha=0.5, linewidth=0)
 
 
-def _colours(layout: _Layout) -> dict[str, str]:
-    return dict(zip(dict.fromkeys(layout.hue.values()), PALETTE, strict=False))
-
-
-def _curves(axis: Axes, frame: pd.DataFrame, metric: str, layout: _Layout) -> None:
-    colours = _colours(layout)
+def _curves(axis: Axes, frame: pd.DataFrame, metric: str, plan: Layout) -> None:
+    colours = _colours(plan)
     single = frame["step"].nunique() == 1
     if not frame.empty:
         sns.lineplot(
@@ -207,6 +191,8 @@ def _curves(axis: Axes, frame: pd.DataFrame, metric: str, layout: _Layout) -> No
             x="step",
             y=metric,
             hue="hue",
+            hue_order=list(colours),
+            style_order=list(colours),
             palette=colours,
             style="hue",
             dashes=dict(zip(colours, DASHES, strict=False)),
@@ -224,9 +210,9 @@ def _interval(values: pd.Series) -> tuple[float, float]:
     return mean - margin, mean + margin
 
 
-def _legend(figure: Figure, layout: _Layout) -> None:
+def _legend(figure: Figure, plan: Layout) -> None:
     """A legend above the panels, for which the figure grows."""
-    colours = _colours(layout)
+    colours = {words.short(name, 48): colour for name, colour in _colours(plan).items()}
     if len(colours) < 2:
         return
     width, height = figure.get_size_inches()
@@ -238,12 +224,18 @@ def _legend(figure: Figure, layout: _Layout) -> None:
         if dash:
             line.set_dashes(dash)
     place: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "alignment": "left"}
-    legend = figure.legend(lines, [""] * len(lines), title=layout.title, ncols=columns, **place)
+    legend = figure.legend(lines, [""] * len(lines), title=plan.title, ncols=columns, **place)
     for text, label in zip(legend.get_texts(), colours, strict=True):
         text.set_text(label)  # given as a label, a name with a leading underscore would be skipped
 
 
-def _log_scale(set_scale: Callable[[str], None], values: pd.Series) -> None:
+def _scale(axis: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
     """A logarithmic scale where positive values span more than three decades."""
-    if len(values) and values.min() > 0 and values.max() > 1e3 * values.min():
-        set_scale("log")
+    if not (len(values) and values.min() > 0 and values.max() > 1e3 * values.min()):
+        return
+    axis.set(**{f"{side}scale": "log"})
+    for one in axis.figure.axes:  # those that share it have a formatter of their own
+        ruler: Axis = getattr(one, f"{side}axis")
+        # Matplotlib's own writes powers as formulas, which are off: a $ in a name is a dollar sign.
+        ruler.set_major_formatter(FuncFormatter(lambda value, _: formats.plain(value)))
+        ruler.set_minor_formatter(NullFormatter())

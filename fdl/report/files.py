@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fdl.bucket import Folder, in_bucket, put
 from fdl.cells import identities
 from fdl.report import figures, html
 from fdl.result import Result
+from fdl.serialization import digest
 from fdl.stats import Verdict
 
 _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
@@ -32,11 +34,24 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     _replace(directory / "results.parquet", _parquet(result.frame))
     _replace(directory / "failures.parquet", _parquet(result.failures))
     drawings = figures.draw(result)
+    taken: dict[str, str] = {}
     for drawing in drawings:
+        name = _file_name(drawing.metric)
+        if taken.setdefault(name, drawing.metric) != drawing.metric:  # as test/a-b and test/a/b
+            name = _marked(name, drawing.metric)
         for suffix in ("png", "svg"):
-            name = f"{drawing.metric.replace('/', '-')}-{drawing.kind}.{suffix}"
-            _replace(folder / name, _image(drawing.figure, suffix))
+            _replace(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
     _replace(directory / "report.html", html.render(result, verdict, drawings).encode())
+
+
+def _file_name(metric: str) -> str:
+    """A metric's name as that of a file; with a mark where it is long or of letters that no file has."""
+    name = metric.replace("/", "-")
+    return name if re.fullmatch(r"\w[\w .,+=()-]{0,100}", name, re.ASCII) else _marked(name, metric)
+
+
+def _marked(name: str, metric: str) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:60]}-{digest(metric)[:8]}"
 
 
 def _replace(path: Folder, content: bytes) -> None:

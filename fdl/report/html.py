@@ -29,6 +29,10 @@ svg { --ink: #24292f; --faint: #d3d8de; }
 """
 
 
+_MADE = {"date": "Reported", "command": "Command", "commit": "Commit"}
+"""What the page says of its own making, by its name in `Result.meta`."""
+
+
 class _Picture(NamedTuple):
     """A figure as a page holds it.
 
@@ -76,6 +80,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         arm_configs=tables.arm_configs(meta.get("configs", {})),
         versions=meta.get("versions", {}),
         device=meta.get("device", ""),
+        made={text: meta[name] for name, text in _MADE.items() if meta.get(name)},
         source=meta.get("source", ""),
     )
 

@@ -29,6 +29,13 @@ class Column(NamedTuple):
     cells: tuple[str, ...]
     number: bool = True
 
+    @property
+    def kind(self) -> str:
+        """How the page lays it out: `number`, `long` where a text needs more than a line, or neither."""
+        if self.number:
+            return "number"
+        return "long" if max(map(len, self.cells), default=0) > 28 else ""
+
 
 def results(result: Result) -> tuple[Column, ...]:
     """A row per arm: what sets it apart, its runs, and for every metric at the last evaluation the
@@ -92,6 +99,7 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         _column("arm", [row.arm for row in rows]),
         _column("baseline", [row.baseline for row in rows]),
         _column("metric", [row.metric for row in rows]),
+        _column("says", [row.status.lower() for row in rows]),  # early: where a wide table is cut, not here
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
         _column("failed", [row.failed for row in rows]),
@@ -109,7 +117,6 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         Column("effect size", each(lambda row, _: formats.number(row.effect_size, digits=3))),
         Column("detectable", each(lambda row, _: formats.number(row.smallest_detectable, digits=2))),
         Column("seeds needed", each(lambda row, _: f"{'≥ ' * (row.seeds_needed >= MOST)}{row.seeds_needed}")),
-        _column("says", [row.status.lower() for row in rows]),
     ]
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
     left_out = {*shared, *(["says"] if len(rows) == 1 else [])}

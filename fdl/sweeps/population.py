@@ -7,7 +7,7 @@ A unit's folder holds:
     checkpoints/       see `fdl.train.checkpoint`
     done.json          how every member ended, what it cost, and which rows there are; written last
 
-Beside the folders is `decided.json` while the units of one decision are being written.
+Beside the folders is the file of `fdl.sweeps.decided` while the units of one decision are being written.
 """
 
 import functools
@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.bucket import Folder, remove
+from fdl.bucket import Folder
 from fdl.experiment import Experiment
 from fdl.parallel.hosts import agreed, is_first, several
 from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprints, from_json, to_json
+from fdl.sweeps import decided
 from fdl.sweeps.space import Trial
 from fdl.train.check import built
 from fdl.train.choose import Work, choose, compile_for
@@ -36,7 +37,6 @@ from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum, lacking, read
 from fdl.train.saving import Saving
 
-_DECIDED = "decided.json"
 _LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"
 
 
@@ -146,7 +146,7 @@ def train(
     """
     programs: dict[Plan, Program] = {}
     if group.folder:
-        agreed(lambda: _complete(group.folder))
+        agreed(lambda: decided.complete(group.folder))
     stored = stored_units(group)
     known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
@@ -159,7 +159,7 @@ def train(
         parts = (missing[start : start + size] for start in range(0, len(missing), size))
         new = [Unit(part, choice.plan, choice.reason) for part in parts]
         if group.folder and is_first():
-            _store(group.folder, {_folder(group, unit).name: _told(group, unit) for unit in new})
+            decided.store(group.folder, {_folder(group, unit).name: _told(group, unit) for unit in new})
         stored = stored + new
     before = 0
     for unit in stored:
@@ -285,23 +285,6 @@ def _told(group: Group, unit: Unit) -> dict[str, Any]:
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],
     }
-
-
-def _store(folder: Folder, units: Mapping[str, Any]) -> None:
-    """Writes the `unit.json` of several units, by their folders' names, all or none: a sweep that is killed
-    in between would decide on another plan for those that are missing."""
-    write_sealed(folder / _DECIDED, units)
-    _complete(folder)
-
-
-def _complete(folder: Folder) -> None:
-    """Ends what `_store` began, if a crash came in between."""
-    mend = "what was decided and not begun is lost: remove that file, and it is decided again"
-    units = read_sealed(folder / _DECIDED, mend=mend)
-    for name, told in (units or {}).items():
-        write_sealed(folder / name / "unit.json", told, of=name)
-    if units is not None:
-        remove(folder / _DECIDED)
 
 
 def _folder(group: Group, unit: Unit) -> Folder:

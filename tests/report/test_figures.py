@@ -10,7 +10,9 @@ import pytest
 import scipy.stats
 from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 
+from fdl import formats
 from fdl.report import figures
+from fdl.report.words import of_curves, of_distribution
 from fdl.result import Result
 from tests.report.examples import crossed, example, lost, many, single
 
@@ -64,9 +66,11 @@ def test_many_arms_have_a_panel_each_over_all_others():
         f"full - part {i}" for i in range(20)
     ]
     for index, axis in enumerate(figure.axes):
-        *behind, front = axis.lines
-        assert len(behind) == 20
-        assert {line.get_color() for line in behind} == {figures.FAINT}
+        behind, front = axis.lines
+        assert behind.get_color() == figures.FAINT
+        assert (
+            np.isnan(np.asarray(behind.get_ydata(), float)).sum() == 20
+        )  # a curve with a gap after it, each
         np.testing.assert_allclose(
             np.asarray(front.get_ydata()), finished(many(), f"full - part {index}").mean(0)
         )
@@ -85,6 +89,63 @@ def test_values_over_decades_are_on_a_logarithmic_scale(factor: float, scale: st
     result = dataclasses.replace(result, frame=result.frame.assign(**{METRIC: scaled}))
     assert figures.learning_curves(result, METRIC).axes[0].get_yscale() == scale
     assert figures.distribution(result, METRIC).axes[0].get_xscale() == scale
+
+
+@pytest.mark.parametrize("arms", [3, 100])
+def test_a_logarithmic_scale_has_numbers_for_labels(arms: int):
+    result = example({f"lr={i}": {"lr": i} for i in range(arms)}, seeds=3)
+    first = result.frame["arm"] == "lr=1"
+    scaled = result.frame[METRIC].where(~first, result.frame[METRIC] * 1e-6)
+    result = dataclasses.replace(result, frame=result.frame.assign(**{METRIC: scaled}))
+    for figure, side in (
+        (figures.learning_curves(result, METRIC), "y"),
+        (figures.distribution(result, METRIC), "x"),
+    ):
+        figure.canvas.draw()
+        labels = [text.get_text() for text in getattr(figure.axes[0], f"get_{side}ticklabels")()]
+        assert labels and all(float(label.replace("−", "-")) > 0 for label in labels)
+
+
+def test_a_figure_of_many_arms_costs_what_one_of_few_does():
+    """Of more than 24 arms only the highest and the lowest have a curve and a row of their own."""
+    for count in (30, 300):
+        values = np.random.default_rng(count).permutation(count) / count
+        result = example({f"lr={i}": {"lr": i, "depth": i % 7} for i in range(count)}, seeds=2)
+        fixed = result.frame["arm"].map(dict(zip(dict.fromkeys(result.frame["arm"]), values, strict=True)))
+        result = dataclasses.replace(result, frame=result.frame.assign(**{METRIC: fixed}))
+        order = [f"lr={i}" for i in np.argsort(-values)]
+        curves, ends = figures.learning_curves(result, METRIC), figures.distribution(result, METRIC)
+        assert [len(axis.lines) for axis in curves.axes] == [8]
+        assert [text.get_text() for text in curves.legends[0].get_texts()] == order[:4] + order[-4:]
+        assert curves.legends[0].get_title().get_text() == f"highest and lowest of {count} arms"
+        rows = [label.get_text() for label in ends.axes[0].get_yticklabels()]
+        assert rows == order[:12] + order[-12:]
+        assert f"24 highest and lowest of {count} arms" in ends.axes[0].get_xlabel()
+        last = [float(np.asarray(line.get_ydata())[-1]) for line in curves.axes[0].lines]
+        np.testing.assert_allclose(last, sorted(values, reverse=True)[:4] + sorted(values, reverse=True)[-4:])
+
+
+def test_infinite_values_are_left_out():
+    result = example(RATES, seeds=3)
+    frame = result.frame.copy()
+    frame.loc[frame["seed"] == 1, METRIC] = np.inf
+    result = dataclasses.replace(result, frame=frame)
+    for figure in (figures.learning_curves(result, METRIC), figures.distribution(result, METRIC)):
+        figure.savefig(io.BytesIO())
+        assert np.all(np.isfinite(figure.axes[0].axis()))
+
+
+def test_what_a_figure_shows_is_told_in_words():
+    result = example(RATES, seeds=3)
+    table = result.table().set_index("arm")
+    curves, ends = (words(result, METRIC) for words in (of_curves, of_distribution))
+    assert "4 evaluations to step 40" in curves and "3 runs" in ends
+    for arm, row in table.iterrows():
+        assert f"{arm}: {formats.estimate(row[METRIC], row[f'{METRIC} ±'])}" in curves
+        values = finished(result, str(arm))[:, -1]
+        shown = [formats.number(value) for value in (np.median(values), values.min(), values.max())]
+        assert f"{arm}: {shown[0]} ({shown[1]} to {shown[2]}, 3 runs)" in ends
+    assert "; 8 arms lie between." in of_curves(many(), METRIC)
 
 
 def test_a_distribution_shows_every_seed():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,21 @@ def test_tables_come_back_as_they_were(result, tmp_path: Path):
     )
     failures = pd.read_parquet(tmp_path / "failures.parquet")
     pd.testing.assert_frame_equal(failures, result.failures.reset_index(drop=True), check_dtype=False)
+
+
+def test_any_name_of_a_metric_can_be_reported(tmp_path: Path):
+    names = ("test/a/b", "test/a-b", f"test/{'long' * 75}\0\\:*$x^")
+    result = example({"x=1": {"x": 1}, "x=2": {"x": 2}}, seeds=1)
+    frame = result.frame.drop(columns=list(result.metrics))
+    frame = frame.assign(**dict.fromkeys(names, 0.5))
+    result = dataclasses.replace(result, frame=frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(result, None, tmp_path)
+    pictures = [name for name in files(tmp_path) if name.endswith(".svg")]
+    assert len(pictures) == len(names)
+    assert all(len(name) < 120 for name in pictures)
+    assert "figures/test-a-b-curves.svg" in pictures
 
 
 def test_a_field_of_mixed_types_comes_back_as_text(tmp_path: Path):

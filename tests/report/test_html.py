@@ -73,6 +73,27 @@ def test_the_page_can_be_read_without_seeing_it(name: str):
     assert "SUPPORTED" in page.text
 
 
+def test_the_page_says_when_how_and_from_what_it_was_made():
+    made = {"date": "2026-11-26 19:00 UTC", "command": "fdl run 'a <b>.py'", "commit": "0a1b, with changes"}
+    page = html.render(dataclasses.replace(single(), meta=made), None, [])
+    text = Page(page).text
+    for line in (
+        "Reported: 2026-11-26 19:00 UTC",
+        "Command: fdl run 'a <b>.py'",
+        "Commit: 0a1b, with changes",
+    ):
+        assert line in text
+    assert "Command:" not in Page(example_page("single")).text
+
+
+def test_the_pictures_alternative_texts_have_the_tables_numbers():
+    result = crossed()
+    texts = [image["alt"] for image in Page(example_page("crossed")).having("img")]
+    shown = {column.name: column.cells for column in tables.results(result)}
+    for cell in shown["test/accuracy"]:
+        assert f": {cell}" in texts[0]
+
+
 def test_every_section_is_there():
     page = Page(example_page("crossed"))
     for text in (

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, grid, population, stored, sweep
+from fdl.sweeps import Progress, decided, grid, stored, sweep
 from fdl.train import Saving, choose, history
 from fdl.train.folder import write_json
 from tests.toy import Config, experiment
@@ -86,7 +86,7 @@ def test_a_damaged_unit_is_one_line_and_mended_as_it_says(finished, here, text):
 def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decided(
     finished, tmp_path, monkeypatch
 ):
-    written, real = [], population.write_sealed
+    written, real = [], decided.write_sealed
 
     def killed(path: Path, data: dict, *, of: str = "") -> None:
         if path.name == "unit.json" and len(written) == 2:
@@ -94,7 +94,7 @@ def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decid
         written.append(path)
         real(path, data, of=of)
 
-    monkeypatch.setattr(population, "write_sealed", killed)
+    monkeypatch.setattr(decided, "write_sealed", killed)
     with pytest.raises(KeyboardInterrupt):
         sweep(experiment, SPACE, workdir=tmp_path, members=2, saving=OFTEN)
     assert len(units(tmp_path)) == 1

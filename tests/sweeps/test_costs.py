@@ -1,0 +1,62 @@
+"""What reading a sweep costs: each trial and each row is looked at once."""
+
+from typing import Any
+
+import pytest
+
+from fdl import serialization
+from fdl.parallel.plan import Plan
+from fdl.serialization import digest, essence, fingerprint, to_json
+from fdl.sweeps import grid, population, program_of
+from fdl.sweeps.population import Trained, Unit, groups_of, identified
+from fdl.sweeps.run import assemble
+from tests.toy import Config, experiment
+
+SPACE = grid(Config(), lr=(0.01, 0.02, 0.05), seeds=4)
+
+
+def test_a_fingerprint_is_computed_once_a_trial(tmp_path, monkeypatch):
+    program = program_of(experiment, SPACE)
+    (group,) = [identified(one, program) for one in groups_of(experiment, SPACE.trials, folder=tmp_path)]
+    asked = []
+
+    def counted(config: Any) -> dict[str, Any]:
+        asked.append(config)
+        return to_json(config)
+
+    monkeypatch.setattr(serialization, "to_json", counted)
+    unit = Unit(group.trials, Plan(12, "vmap", "scan"), "")
+    for _ in range(3):
+        population.stored_units(group)
+        population.read_unit(group, unit)
+    assert len(asked) == len(SPACE.trials)
+
+
+@pytest.mark.parametrize("identity", [None, {}, {"b": 1, "a": {"versions": {}, "digest": "é", "x": [1.5]}}])
+def test_a_fingerprint_is_the_digest_of_all_that_decides_a_run(identity):
+    whole = {"config": to_json(Config()), "seed": 3, "identity": essence(identity)}
+    assert fingerprint(Config(), seed=3, identity=identity) == digest(whole)
+
+
+def test_rows_are_read_once_however_many_trials_there_are():
+    class Rows(list):
+        read = 0
+
+        def __iter__(self):
+            for row in super().__iter__():
+                Rows.read += 1
+                yield row
+
+    trials = list(SPACE.trials)
+    rows = Rows(
+        {"member": member, "step": step, "test/loss": member + step / 100}
+        for step in (10, 20)
+        for member in range(len(trials))
+    )
+    ends = [{"status": "finished"} for _ in trials]
+    empty = {} if "parts" not in Trained._fields else {"parts": []}
+    result = assemble(SPACE, [Trained(Unit(trials, None, ""), rows, ends, {}, **empty)], seconds=1.0)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert Rows.read == len(rows)
+    assert result.frame["step"].tolist() == [10, 20] * len(trials)
+    expected = [member + step / 100 for member in range(len(trials)) for step in (10, 20)]
+    assert result.frame["test/loss"].tolist() == expected
