@@ -71,7 +71,8 @@ JUNK = [
     "99999999999999999999", "[/b]", "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds",
     "--mesh", "data=0", "data=2", "--members", "--keep", "--best", "test/loss", "--better", "--config.keep",
     "--no-skip",
-    "--net", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "=", "--strategy", "pmap",
+    "--net", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "=", "--strategy",
+    "pmap",
 ]  # fmt: skip
 PIECES = [
     "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x", "Config",
