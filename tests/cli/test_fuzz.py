@@ -68,7 +68,7 @@ VALUES: dict[str, list[tuple[list[str], Any]]] = {
 JUNK = [
     "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "0", "2.5", "None",
     "é",
-    "99999999999999999999", "[/b]", "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds",
+    "9" * 20, "[/b]", "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds",
     "--mesh", "data=0", "data=2", "--members", "--keep", "--best", "test/loss", "--better", "--config.keep",
     "--no-skip",
     "--net", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "=", "--strategy",
