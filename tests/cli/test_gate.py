@@ -126,7 +126,8 @@ def test_a_plan_is_refused_as_the_sweep_is(refused):
 def test_a_claim_that_only_numbers_decide_is_not_refused_beforehand(tmp_path, monkeypatch, capsys):
     """It fails on the made-up numbers and on the true ones; what was trained is reported all the same."""
     monkeypatch.chdir(tmp_path)
-    Path("file.py").write_text(HEAD + CLAIM + "    assert result.frame['test/loss'].max() < -1")
+    text = HEAD + CLAIM.replace("(0.01, 0.05), seeds=5", "(0.05,), seeds=1")
+    Path("file.py").write_text(text + "    assert result.frame['test/loss'].max() < -1")
     assert main(["sweep", "file.py"]) == 2
     out, error = capsys.readouterr()
     assert "claim(result) fails at line 6 of file.py: AssertionError" in error and "test/loss" in out
