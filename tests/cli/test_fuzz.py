@@ -66,10 +66,10 @@ VALUES: dict[str, list[tuple[list[str], Any]]] = {
     "skip": [([], True)],
 }
 JUNK: list[str] = [
-    "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "2.5", "é", "9" * 20, "[/b]",
+    "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "2.5", "é",
     "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds", "--mesh", "data=0", "data=2", "=",
     "--members", "--keep", "--best", "test/loss", "--better", "--config.keep", "--no-skip", "--net", "--strategy",
-    "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "pmap",
+    "9" * 20, "[/b]", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb", "--lr=", "pmap",
 ]  # fmt: skip
 PIECES = [
     "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x", "Config",
@@ -150,7 +150,7 @@ def test_flags_that_are_damaged_are_refused_in_one_line(outcome, seed):
 def test_files_that_are_damaged_are_refused_in_one_line(outcome, seed):
     draw, refused = random.Random(seed), 0
     for _ in range(10):
-        lines: list[str] = FILE.split("\n")
+        lines = list(map(str, FILE.split("\n")))
         place = draw.randrange(3, len(lines))
         kind = draw.choice(("less", "twice", "other", "other", "other"))
         if kind == "less":
