@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdl.cells import Identity, identity, text, texts
-from fdl.configs import at, check_names, check_paths, leaves, replaced
+from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
 
 SEEDS = 2**32
@@ -35,10 +35,15 @@ class Sweep:
     trials: tuple[Trial, ...]
 
     def __post_init__(self) -> None:
-        if not all(isinstance(trial, Trial) for trial in self.trials):
-            raise ValueError(
-                "a sweep's trials are of fdl.Trial(arm, config, seed); make them by fdl.grid(...)"
-            )
+        for trial in self.trials:
+            if not isinstance(trial, Trial):
+                raise ValueError(
+                    f"a sweep has {trial!r}; expected fdl.Trial(arm, config, seed), as of fdl.grid"
+                )
+            if not is_config(type(trial.config)):
+                raise ValueError(
+                    f"a trial's config is {trial.config!r}; expected one of @fdl.config's classes"
+                )
         trials = tuple(trial._replace(seed=_checked_seed(trial.seed)) for trial in self.trials)
         first = _told_apart({trial.config: trial.arm for trial in reversed(trials)})  # one name a config
         trials = tuple(dict.fromkeys(Trial(first[t.config], t.config, t.seed) for t in trials))

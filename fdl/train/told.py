@@ -73,7 +73,10 @@ def _raised_in(error: Exception) -> str:
 
 def _place(error: Exception) -> str:
     """Where in a user's file: ` at line 7 of first.py`; empty where no such file took part."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not installed(f.filename)]
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [
+        f for f in frames if not installed(f.filename) and f.filename != "<string>"
+    ]  # a dataclass's own
     return f" at line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else ""
 
 
