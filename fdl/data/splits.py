@@ -48,6 +48,8 @@ class Splits(NamedTuple):
       prepare: `prepare(batch) -> batch`, pure: what is done on the device to every batch of every
         part, such as scaling bytes to floats; or None.
       classes: the names of the labels 0, 1, ...; `()` where they have none.
+      sampling: weights `[N]` by which train's rows are drawn with replacement (see `weighted`); each row
+        comes once an epoch if None.
     """
 
     train: Any  # a `Part`; so typed, one must not cast before every look at an array
@@ -55,6 +57,33 @@ class Splits(NamedTuple):
     test: Any
     prepare: Callable[[Any], Any] | None = None
     classes: tuple[str, ...] = ()
+    sampling: np.ndarray | None = None
+
+
+def select_columns(splits: Splits, *names: str) -> Splits:
+    """The data set with some of its columns.
+
+    Raises:
+      ValueError: a column that a part has not.
+    """
+    return splits._replace(**{name: _selected(name, part, names) for name, part in parts(splits).items()})
+
+
+def _selected(title: str, part: Part, names: tuple[str, ...]) -> Part:
+    for name in names:
+        if name not in row_of(part):
+            raise ValueError(f"{title} has no column {name!r}; it has {', '.join(row_of(part))}")
+    if not isinstance(part, Rows):
+        return {name: part[name] for name in names}
+
+    def take(index: np.ndarray) -> dict[str, np.ndarray]:
+        rows = part.take(index)
+        return {name: rows[name] for name in names}
+
+    memory = {name: one for name, one in part.memory.items() if name in names}
+    own = part.take if part.identity is None else part.identity
+    row = {name: part.row[name] for name in names}
+    return part._replace(row=row, take=take, memory=memory, identity=[own, list(names)])
 
 
 def parts(splits: Splits) -> dict[str, Part]:

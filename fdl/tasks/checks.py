@@ -25,7 +25,7 @@ def check_labels(model: nn.Module, splits: Splits) -> Splits:
     Raises:
       ValueError: labels that are not, here or, of those that are not in memory, when they are read.
     """
-    classes = _outputs(model, splits)
+    classes = count_outputs(model, splits)
     for name, split in parts(splits).items():
         row = row_of(split)["y"]
         if not np.issubdtype(row.dtype, np.integer) or row.shape:
@@ -39,7 +39,7 @@ def check_labels(model: nn.Module, splits: Splits) -> Splits:
 
 def check_targets(model: nn.Module, splits: Splits) -> None:
     """Raises `ValueError` unless every row has as many float targets as the model has outputs."""
-    outputs = _outputs(model, splits)
+    outputs = count_outputs(model, splits)
     for name, split in parts(splits).items():
         y = row_of(split)["y"]
         if not np.issubdtype(y.dtype, np.floating):
@@ -51,8 +51,8 @@ def check_targets(model: nn.Module, splits: Splits) -> None:
             )
 
 
-def _outputs(model: nn.Module, splits: Splits) -> int:
-    """How many outputs the model gives a row, after a check of the rows themselves."""
+def count_outputs(model: nn.Module, splits: Splits) -> int:
+    """How many outputs the model gives a row, after a check of the rows themselves; errors as above."""
     row = row_of(splits.train)["x"].shape
     for name, split in parts(splits).items():
         x, y = (split.size,) * 2 if isinstance(split, Rows) else (len(split["x"]), len(split["y"]))
