@@ -49,8 +49,9 @@ def classification(
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, C]`.
-      splits: `"x"` float `[N, ...]`, `"y"` integers `[N]` from 0 to C - 1, and, where rows count
-        unequally, `"sample_weight"` float `[N]`, see `fdl.tasks.columns.row_weights`.
+      splits: `"x"` float `[N, ...]` (or a dictionary of inputs, which the model gets as such), `"y"` integers
+        `[N]` from 0 to C - 1, and, where rows count unequally, `"sample_weight"` float `[N]`, see
+        `fdl.tasks.columns.row_weights`.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -171,7 +172,7 @@ def row_learner(
 
     def init(key: jax.Array) -> Any:
         # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
-        return model.init(key, jnp.zeros(row.shape, row.dtype), train=False)
+        return model.init(key, jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), row), train=False)
 
     def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]

@@ -3,13 +3,14 @@
 import functools
 import warnings
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from fdl import data, models, tasks
+from fdl import data, models, tasks, train
 from fdl.data import Splits
 from fdl.models.mixture_density import MixtureDensity
 
@@ -104,7 +105,7 @@ def step_of(part, **options):
 def test_class_weights_are_pytorchs_weighted_mean():
     part, weights = part_of(X, Y), (1.0, 0.0, 2.5)
     (after, metrics), (_, plain) = step_of(part, class_weight=weights), step_of(part)
-    same, _ = step_of(part | {"sample_weight": np.float32(weights)[Y]})
+    same, _ = step_of(part | {"sample_weight": np.asarray(weights, np.float32)[Y]})
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, same.params
     )
@@ -188,3 +189,51 @@ def test_selected_rows_of_a_host():
     rows = data.on_host(part_of(X, Y, z=Y))
     chosen = data.select_columns(Splits(rows, rows, rows), "x").train
     assert list(chosen.row) == ["x"] and list(chosen.take(np.arange(2))) == ["x"]
+
+
+class Two(nn.Module):
+    """A model of two inputs."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3)(jnp.concatenate([x["image"].reshape(len(x["image"]), -1), x["table"]], axis=1))
+
+
+@pytest.mark.parametrize("place", ("device", "host"))
+def test_x_may_be_a_dictionary_of_inputs(place):
+    joined = np.concatenate([IMAGES.reshape(N, -1), X], axis=1)
+    several = part_of({"image": IMAGES, "table": X}, Y, sample_weight=WEIGHTS)
+    one = part_of(joined, Y, sample_weight=WEIGHTS)
+    found = []
+    for model, part in ((Two(), several), (MLP((), 3), one)):
+        rows = data.on_host(part) if place == "host" else part
+        splits = Splits(rows, rows, rows)
+        task = tasks.classification(model, splits, optax.sgd(0.1), steps=3, batch_size=4, accumulate=2)
+        if place == "device":
+            batch = jax.jit(task.train.batch)(task.train.arrays, jnp.int32(1), jax.random.key(2))
+            assert jax.tree.leaves(batch["x"])[0].shape[0] == 4
+            task = task._replace(learner=task.learner._replace(init=zeros(task.learner)))
+            rows = jax.jit(functools.partial(train.scan, task))(jax.random.key(0))[1]
+            found.append([np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(rows)])
+        else:
+            assert task.train.fetch is not None
+            words = np.array([1, 2], np.uint32)
+            taken = task.train.fetch(0, words, slice(1, 3))["x"]
+            found.append(np.concatenate([a.reshape(2, -1) for a in jax.tree.leaves(taken)], axis=1))
+            assert jax.tree.map(lambda a: a.shape[1:], taken) == jax.tree.map(
+                lambda a: a.shape[1:], task.train.arrays["x"]
+            )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *found)
+
+
+def test_inputs_of_a_dictionary_that_do_not_fit():
+    part = part_of({"image": IMAGES, "table": X[:5]}, Y)
+    with pytest.raises(ValueError, match="5 rows of x and 8 of y"):
+        tasks.classification(Two(), Splits(part, part, part), optax.sgd(0.1), steps=1)
+    with pytest.raises(ValueError, match="'x/table' has 5"):
+        data.shuffled(part, batch_size=2)
+
+
+def zeros(learner):
+    """The learner from parameters that are all 0, the same for any model."""
+    return lambda key: jax.tree.map(jnp.zeros_like, learner.init(key))
