@@ -123,7 +123,9 @@ def _show(name: str, out: Path | None, rows: int) -> int:
     if isinstance(loaded, dict):
         loaded = _alone(loaded)
     for title, part in parts(loaded).items():
-        columns = ", ".join(f"{key} {one.dtype}{list(one.shape)}" for key, one in row_of(part).items())
+        forms: Any = jax.tree_util.tree_leaves_with_path(row_of(part))
+        named = {"/".join(str(key.key) for key in path): one for path, one in forms}
+        columns = ", ".join(f"{key} {one.dtype}{list(one.shape)}" for key, one in named.items())
         print(f"{title}: {size_of(part):,} rows of {columns}")
     if loaded.classes:
         print(f"classes: {', '.join(map(repr, loaded.classes[:12]))}{' ...' if loaded.classes[12:] else ''}")

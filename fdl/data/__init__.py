@@ -79,6 +79,7 @@ from fdl.data.splits import Part as Part
 from fdl.data.splits import Rows as Rows
 from fdl.data.splits import Splits as Splits
 from fdl.data.splits import on_host as on_host
+from fdl.data.splits import select_columns as select_columns
 from fdl.data.tabular import table as table
 from fdl.data.time_series import co2 as co2
 from fdl.data.time_series import series as series
@@ -90,3 +91,5 @@ from fdl.data.vocabulary import train_bpe as train_bpe
 from fdl.data.vocabulary import utf8 as utf8
 from fdl.data.vocabulary import write_bpe as write_bpe
 from fdl.data.wav import read_wav as read_wav
+from fdl.data.weighted import balanced as balanced
+from fdl.data.weighted import weighted as weighted

@@ -113,7 +113,8 @@ def _identity(rows: Rows) -> Any:
 
 
 def _batch_shapes(rows: Rows, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    return {name: jax.ShapeDtypeStruct((batch_size, *one.shape), one.dtype) for name, one in rows.row.items()}
+    form = lambda one: jax.ShapeDtypeStruct((batch_size, *one.shape), one.dtype)  # noqa: E731
+    return jax.tree.map(form, dict(rows.row))
 
 
 def _checked(part: Part, batch_size: int) -> tuple[dict[str, np.ndarray] | Rows, int]:
@@ -124,16 +125,25 @@ def _checked(part: Part, batch_size: int) -> tuple[dict[str, np.ndarray] | Rows,
         if not 1 <= part.size < _LIMIT:
             raise ValueError(f"there are {part.size} rows; expected 1 to 2**31 - 1")
         return part, part.size
-    arrays = {name: np.asarray(array) for name, array in part.items()}
-    if not arrays:
+    arrays = {name: _arrays(array) for name, array in part.items()}
+    if not jax.tree.leaves(arrays):
         raise ValueError("arrays is empty; give at least one array [N, ...] by name")
-    (reference, size), *others = ((name, _length(name, array)) for name, array in arrays.items())
+    leaves: Any = jax.tree_util.tree_leaves_with_path(arrays)
+    named = {"/".join(str(key.key) for key in path): array for path, array in leaves}
+    (reference, size), *others = ((name, _length(name, array)) for name, array in named.items())
     for name, length in others:
         if length != size:
             raise ValueError(
                 f"{reference!r} has {size} rows but {name!r} has {length}; expected as many in each"
             )
     return arrays, size
+
+
+def _arrays(array: Any) -> Any:
+    """An array, or a dictionary of arrays."""
+    if isinstance(array, Mapping):
+        return {name: _arrays(one) for name, one in array.items()}
+    return np.asarray(array)
 
 
 def _length(name: str, array: np.ndarray) -> int:
@@ -143,9 +153,7 @@ def _length(name: str, array: np.ndarray) -> int:
 
 
 def _rows(arrays: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
-    return {
-        name: jnp.asarray(array).at[index].get(mode="promise_in_bounds") for name, array in arrays.items()
-    }
+    return jax.tree.map(lambda one: jnp.asarray(one).at[index].get(mode="promise_in_bounds"), dict(arrays))
 
 
 def _divide_product(step: jax.Array, factor: int, size: int) -> tuple[jax.Array, jax.Array]:

@@ -8,6 +8,7 @@ import jax
 from fdl import rng
 from fdl.data.arrays import sequential, shuffled
 from fdl.data.splits import Splits, size_of
+from fdl.data.weighted import weighted
 from fdl.experiment import Batch, Source
 
 _EVALUATION_BATCH = 512
@@ -28,9 +29,12 @@ def sources(
         its key is new at every step.
 
     Raises:
-      ValueError: as for `shuffled` and `sequential`.
+      ValueError: as for `shuffled`, `weighted` and `sequential`.
     """
-    train = shuffled(splits.train, batch_size=batch_size)
+    if splits.sampling is None:
+        train = shuffled(splits.train, batch_size=batch_size)
+    else:
+        train = weighted(splits.train, splits.sampling, batch_size=batch_size)
     if augment is not None:
         train = _augmented(train, augment)
     evaluation = {

@@ -34,8 +34,9 @@ class Rows(NamedTuple):
     identity: Any = None
 
 
-Part = Mapping[str, np.ndarray] | Rows
-"""Rows by name: arrays `[N, ...]` in memory, or `Rows`."""
+Part = Mapping[str, Any] | Rows
+"""Rows by name: arrays `[N, ...]` in memory, or `Rows`. Instead of an array there may be a dictionary of
+them, such as an `x` of several inputs, which a model then gets as such."""
 
 
 class Splits(NamedTuple):
@@ -48,6 +49,8 @@ class Splits(NamedTuple):
       prepare: `prepare(batch) -> batch`, pure: what is done on the device to every batch of every
         part, such as scaling bytes to floats; or None.
       classes: the names of the labels 0, 1, ...; `()` where they have none.
+      sampling: weights `[N]` by which train's rows are drawn with replacement (see `weighted`); each row
+        comes once an epoch if None.
     """
 
     train: Any  # a `Part`; so typed, one must not cast before every look at an array
@@ -55,6 +58,33 @@ class Splits(NamedTuple):
     test: Any
     prepare: Callable[[Any], Any] | None = None
     classes: tuple[str, ...] = ()
+    sampling: np.ndarray | None = None
+
+
+def select_columns(splits: Splits, *names: str) -> Splits:
+    """The data set with some of its columns.
+
+    Raises:
+      ValueError: a column that a part has not.
+    """
+    return splits._replace(**{name: _selected(name, part, names) for name, part in parts(splits).items()})
+
+
+def _selected(title: str, part: Part, names: tuple[str, ...]) -> Part:
+    for name in names:
+        if name not in row_of(part):
+            raise ValueError(f"{title} has no column {name!r}; it has {', '.join(row_of(part))}")
+    if not isinstance(part, Rows):
+        return {name: part[name] for name in names}
+
+    def take(index: np.ndarray) -> dict[str, np.ndarray]:
+        rows = part.take(index)
+        return {name: rows[name] for name in names}
+
+    memory = {name: one for name, one in part.memory.items() if name in names}
+    own = part.take if part.identity is None else part.identity
+    row = {name: part.row[name] for name in names}
+    return part._replace(row=row, take=take, memory=memory, identity=[own, list(names)])
 
 
 def parts(splits: Splits) -> dict[str, Part]:
@@ -62,22 +92,33 @@ def parts(splits: Splits) -> dict[str, Part]:
     return {"train": splits.train, "validation": splits.validation, "test": splits.test}
 
 
-def row_of(part: Part) -> dict[str, jax.ShapeDtypeStruct]:
+def row_of(part: Part) -> dict[str, Any]:
     """Shape and dtype of one row's arrays, by name."""
     if isinstance(part, Rows):
         return dict(part.row)
-    return {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in part.items()}
+    return {name: jax.tree.map(_row_form, array) for name, array in part.items()}
 
 
-def prepared_row(splits: Splits) -> dict[str, jax.ShapeDtypeStruct]:
+def _row_form(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
+
+
+def prepared_row(splits: Splits) -> dict[str, Any]:
     """Shape and dtype of a batch of one row, `[1, ...]` by name, as models get it."""
-    row = {k: jax.ShapeDtypeStruct((1, *v.shape), v.dtype) for k, v in row_of(splits.train).items()}
+    one = lambda form: jax.ShapeDtypeStruct((1, *form.shape), form.dtype)  # noqa: E731
+    row = jax.tree.map(one, row_of(splits.train))
     return row if splits.prepare is None else dict(jax.eval_shape(splits.prepare, row))
 
 
 def size_of(part: Part) -> int:
     """How many rows a part has."""
-    return part.size if isinstance(part, Rows) else len(next(iter(part.values())))
+    return part.size if isinstance(part, Rows) else len(jax.tree.leaves(dict(part))[0])
+
+
+def lengths(arrays: Mapping[str, Any]) -> dict[str, int]:
+    """How many rows each array has, by name; of a dictionary of arrays, as `x/image`."""
+    leaves: Any = jax.tree_util.tree_leaves_with_path(dict(arrays))
+    return {"/".join(str(key.key) for key in path): len(array) for path, array in leaves}
 
 
 def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
@@ -86,7 +127,8 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
     Raises:
       ValueError: no arrays, or lengths that disagree.
     """
-    sizes = {name: len(array) for name, array in arrays.items()}
+    arrays = dict(arrays)
+    sizes = lengths(arrays)
     if len(set(sizes.values())) != 1:
         raise ValueError(
             f"the arrays have {sizes} rows; expected at least one array, and as many rows in each"
@@ -94,11 +136,12 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
     return Rows(
         size=next(iter(sizes.values())),
         row=row_of(arrays),
-        take=lambda index: {name: np.asarray(np.take(one, index, axis=0)) for name, one in arrays.items()},
+        take=lambda index: jax.tree.map(lambda one: np.asarray(np.take(one, index, axis=0)), arrays),
         memory={
             name: array
             for name, array in arrays.items()
-            if not isinstance(array, np.memmap) or array.nbytes <= SOON_READ
+            if isinstance(array, np.ndarray)
+            and (not isinstance(array, np.memmap) or array.nbytes <= SOON_READ)
         },
         identity=dict(arrays),
     )

@@ -93,9 +93,11 @@ def _handed_on(splits: Splits) -> set[str]:
     row = row_of(splits.train)
     if splits.prepare is None:
         return set(row)
-    one = {name: jax.ShapeDtypeStruct((1, *form.shape), form.dtype) for name, form in row.items()}
+    one = jax.tree.map(lambda form: jax.ShapeDtypeStruct((1, *form.shape), form.dtype), row)
     traced, made = jax.make_jaxpr(splits.prepare, return_shape=True)(one)
-    origin: dict[int, str] = {id(v): name for v, name in zip(traced.jaxpr.invars, sorted(one), strict=True)}
+    into: Any = jax.tree_util.tree_leaves_with_path(one)
+    names = [path[0].key for path, _ in into]
+    origin: dict[int, str] = {id(v): name for v, name in zip(traced.jaxpr.invars, names, strict=True)}
     for step in traced.jaxpr.eqns:
         if step.primitive.name == "convert_element_type" and id(step.invars[0]) in origin:
             origin[id(step.outvars[0])] = origin[id(step.invars[0])]

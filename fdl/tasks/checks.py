@@ -1,6 +1,7 @@
 """Checks of data against a model before anything is compiled."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.data import Rows, Splits
-from fdl.data.splits import parts, prepared_row, row_of, size_of
+from fdl.data.splits import lengths, parts, prepared_row, row_of, size_of
 from fdl.data.verified import outside, verified
 
 
@@ -25,7 +26,7 @@ def check_labels(model: nn.Module, splits: Splits) -> Splits:
     Raises:
       ValueError: labels that are not, here or, of those that are not in memory, when they are read.
     """
-    classes = _outputs(model, splits)
+    classes = count_outputs(model, splits)
     for name, split in parts(splits).items():
         row = row_of(split)["y"]
         if not np.issubdtype(row.dtype, np.integer) or row.shape:
@@ -39,7 +40,7 @@ def check_labels(model: nn.Module, splits: Splits) -> Splits:
 
 def check_targets(model: nn.Module, splits: Splits) -> None:
     """Raises `ValueError` unless every row has as many float targets as the model has outputs."""
-    outputs = _outputs(model, splits)
+    outputs = count_outputs(model, splits)
     for name, split in parts(splits).items():
         y = row_of(split)["y"]
         if not np.issubdtype(y.dtype, np.floating):
@@ -51,20 +52,26 @@ def check_targets(model: nn.Module, splits: Splits) -> None:
             )
 
 
-def _outputs(model: nn.Module, splits: Splits) -> int:
-    """How many outputs the model gives a row, after a check of the rows themselves."""
-    row = row_of(splits.train)["x"].shape
+def count_outputs(model: nn.Module, splits: Splits) -> int:
+    """How many outputs the model gives a row, after a check of the rows themselves; errors as above."""
+    row = _shapes(row_of(splits.train)["x"])
     for name, split in parts(splits).items():
-        x, y = (split.size,) * 2 if isinstance(split, Rows) else (len(split["x"]), len(split["y"]))
-        if x != y or x == 0:
-            raise ValueError(f"{name} has {x} rows of x and {y} of y; expected as many, at least one")
-        shape = row_of(split)["x"].shape
+        if not isinstance(split, Rows):
+            y = len(split["y"])
+            for x in lengths({"x": split["x"]}).values():
+                if x != y or x == 0:
+                    raise ValueError(f"{name} has {x} rows of x and {y} of y; expected as many, at least one")
+        shape = _shapes(row_of(split)["x"])
         if shape != row:
-            raise ValueError(f"{name} x has rows of shape {list(shape)}; expected {list(row)}, as in train")
-    one = prepared_row(splits)["x"]
-    x = jnp.zeros(one.shape, one.dtype)
+            raise ValueError(f"{name} x has rows of shape {shape}; expected {row}, as in train")
+    x = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), prepared_row(splits)["x"])
     init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
     shape = jax.eval_shape(init, jax.random.key(0)).shape
     if len(shape) != 2:
         raise ValueError(f"the model's outputs for one row have shape {list(shape)}; expected [1, outputs]")
     return shape[1]
+
+
+def _shapes(row: Any) -> Any:
+    """The shape of x, or, of several inputs, those by name."""
+    return jax.tree.map(lambda one: list(one.shape), row)

@@ -18,6 +18,7 @@ from fdl.data.splits import Rows, parts, prepared_row, row_of
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.losses import is_class
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -72,6 +73,7 @@ def ctc(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", "length", WEIGHT),
     )
 
 
@@ -104,11 +106,11 @@ def ctc_learner(
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, lengths, state = apply(variables, batch, True, rngs=rngs, mutable=mutable)
-        loss = metrics.mean(ctc_loss(logits, lengths, batch["y"]))
+        loss = metrics.mean(ctc_loss(logits, lengths, batch["y"]), row_weights(batch))
         return loss, ({"loss": loss}, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        y, weight = batch["y"], batch["weight"]
+        y, weight = batch["y"], jnp.asarray(row_weights(batch))
         logits, lengths, _ = apply(variables, batch, False, mutable=[])
         labels = best_path(logits, lengths)
         edits = edit_distance(labels, y)

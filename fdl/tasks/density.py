@@ -13,6 +13,7 @@ from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.experiment import Experiment, Stopper
 from fdl.models import mixture_density
+from fdl.tasks.columns import WEIGHT
 from fdl.tasks.gradient import experiment_over
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
@@ -72,6 +73,7 @@ def conditional_density(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 

@@ -17,6 +17,7 @@ from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Source, Stopper
 from fdl.models.detector import Maps
 from fdl.tasks.boxes import Detections, Targets, decode, targets
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
 Number = float | jax.Array
@@ -84,6 +85,7 @@ def detection(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "boxes", "labels", WEIGHT),
     )
 
 
@@ -125,11 +127,13 @@ def detection_learner(
         maps, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         rows = measures(maps, batch)
         value = rows["heat"] + size_weight * rows["size"] + offset_weight * rows["offset"]
-        means = {name: metrics.mean(values) for name, values in rows.items()}
-        return metrics.mean(value), (means, state)
+        weight = row_weights(batch)
+        means = {name: metrics.mean(values, weight) for name, values in rows.items()}
+        return metrics.mean(value, weight), (means, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         maps: Any = model.apply(variables, batch["x"], train=False)
+        batch = {**batch, "weight": row_weights(batch)}
         means = {name: metrics.mean(rows, batch["weight"]) for name, rows in measures(maps, batch).items()}
         cell = batch["x"].shape[1] // maps.heat.shape[1]
         found = decode(maps, cell=cell, count=batch["labels"].shape[1])

@@ -13,6 +13,7 @@ from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
 from fdl.tasks.checks import check_labels
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
 _TEACHER = "teacher"
@@ -82,6 +83,7 @@ def distillation(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 
@@ -129,8 +131,9 @@ def distillation_learner(
         taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))
         rows = measures(logits, taught, batch["y"])
         soft = softened_divergence(logits, taught, temperature=temperature)
-        value = metrics.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft)
-        means = {name: metrics.mean(values) for name, values in rows.items()}
+        weight = row_weights(batch)
+        value = metrics.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft, weight)
+        means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return value, (means, {**state, _TEACHER: theirs})
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
@@ -138,7 +141,7 @@ def distillation_learner(
         logits = jnp.asarray(model.apply(own, batch["x"], train=False))
         taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))
         rows = measures(logits, taught, batch["y"])
-        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+        return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from fdl.optim.evaluation import evaluation_params
 from fdl.optim.frozen import kept, unmoved
 from fdl.tasks.accumulation import Loss, Passed, Variables, check_accumulate, passed
 from fdl.tasks.checks import check_counts
+from fdl.tasks.columns import checked_columns
 
 Evaluate = Callable[[Variables, Batch], Mapping[str, Mean]]
 """`evaluate(variables, batch) -> metrics`, as in `fdl.Learner`."""
@@ -216,6 +217,7 @@ def experiment_over(
     augment: Augmentation | None = None,
     accumulate: int = 1,
     stop: Stopper | None = None,
+    columns: Sequence[str] = ("x", "y"),
 ) -> Experiment:
     """Trains on a data set's first part and evaluates on the others.
 
@@ -228,13 +230,16 @@ def experiment_over(
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which the learner passes a batch.
       stop: early stopping, or None.
+      columns: those that the learner reads; others are an error or said, see `checked_columns`.
 
     Raises:
-      ValueError: a count below 1, or batches that do not divide into the micro-batches.
+      ValueError: a count below 1, batches that do not divide into the micro-batches, or weights of rows that
+        the learner does not read.
     """
     if evaluate_every is None:
         evaluate_every = max(1, steps // 10)
     check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
     check_accumulate(batch_size, accumulate)
+    splits = checked_columns(splits, columns, augment)
     train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
     return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

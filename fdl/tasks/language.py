@@ -14,6 +14,7 @@ from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
 Number = float | jax.Array
@@ -64,6 +65,7 @@ def language_modelling(
         evaluate_every=evaluate_every,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", "mask", WEIGHT),
     )
 
 
@@ -114,7 +116,7 @@ def language_learner(
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         logits, _ = model.apply(variables, batch["x"], train=False, mutable=[])
-        counts = _counts(batch) * batch["weight"][:, None]
+        counts = _counts(batch)
         return {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
@@ -127,8 +129,10 @@ def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
 
 
 def _counts(batch: Mapping[str, jax.Array]) -> jax.Array:
-    """How much each place counts, float32 `[B, T]`."""
-    return batch["mask"].astype(jnp.float32) if "mask" in batch else jnp.ones(batch["y"].shape)
+    """How much each place counts, float32 `[B, T]`: its mask times the weight of its row."""
+    counts = batch["mask"].astype(jnp.float32) if "mask" in batch else jnp.ones(batch["y"].shape)
+    weight = row_weights(batch)
+    return counts if weight is None else counts * weight[:, None]
 
 
 def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> tuple[Splits, int]:

@@ -13,6 +13,7 @@ from fdl import rng, shards
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.columns import WEIGHT
 from fdl.tasks.gradient import experiment_over
 from fdl.tasks.language import check_texts, language_learner
 
@@ -89,6 +90,7 @@ def masked_language_modelling(
         evaluate_every=evaluate_every,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", WEIGHT),
     )
 
 
@@ -128,14 +130,18 @@ def masked_language_learner(
 
     def step(state: Any, batch: Any, key: jax.Array) -> tuple[Any, Mapping[str, Any]]:
         hidden = hide(shards.gathered(batch["x"]), rng.stream(key, "hide"), **options)
-        return plain.step(state, shards.own_rows(hidden), key)
+        return plain.step(state, {**shards.own_rows(hidden), **_weights(batch)}, key)
 
     def evaluate(state: Any, batch: Any) -> Mapping[str, Any]:
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(0), _digest(row)))(batch["x"])
         hidden = jax.vmap(lambda row, key: hide(row, key, **options))(batch["x"], keys)
-        return plain.evaluate(state, {**hidden, "weight": batch["weight"]})
+        return plain.evaluate(state, {**hidden, **_weights(batch)})
 
     return plain._replace(step=step, evaluate=evaluate)
+
+
+def _weights(batch: Any) -> dict[str, jax.Array]:
+    return {name: batch[name] for name in ("weight", WEIGHT) if name in batch}
 
 
 def hide(

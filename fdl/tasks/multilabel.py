@@ -12,6 +12,7 @@ from fdl.data import Augmentation, Splits
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Stopper
 from fdl.tasks.checks import check_targets
+from fdl.tasks.columns import WEIGHT
 from fdl.tasks.gradient import experiment_over
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
@@ -66,6 +67,7 @@ def multilabel(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 

@@ -13,6 +13,7 @@ from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
 
@@ -61,6 +62,7 @@ def segmentation(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 
@@ -83,18 +85,23 @@ def segmentation_learner(
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
-        means = _pixel_means(logits, batch["y"], jnp.ones(len(logits)))
+        means = _pixel_means(logits, batch["y"], _weights(batch))
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
         return means["loss"], (means, state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
         logits = jnp.asarray(model.apply(variables, batch["x"], train=False))
         y = batch["y"]
-        weight = (y >= 0) * batch["weight"][:, None, None]
+        weight = (y >= 0) * _weights(batch)[:, None, None]
         iou = metrics.overlap(jnp.argmax(logits, axis=-1), y, weight, classes=classes)
-        return {**_pixel_means(logits, y, batch["weight"]), "mean_iou": iou}
+        return {**_pixel_means(logits, y, _weights(batch)), "mean_iou": iou}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+
+
+def _weights(batch: Any) -> jax.Array:
+    weight = row_weights(batch)
+    return jnp.ones(len(batch["y"])) if weight is None else weight
 
 
 def _pixel_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str, metrics.Mean]:

@@ -16,6 +16,7 @@ from fdl.data.sentences import END, PAD
 from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner, Stopper
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
 from fdl.tasks.gradient import experiment_over, gradient_learner
 
@@ -73,6 +74,7 @@ def sequence_to_sequence(
         evaluate_every=evaluate_every,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 
@@ -103,13 +105,14 @@ def sequence_learner(
         rngs = {"dropout": rng.stream(key, "dropout")}
         before = shifted(batch["y"])
         logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
-        ones = jnp.ones(len(batch["y"]))
+        weight = row_weights(batch)
+        ones = jnp.ones(len(batch["y"])) if weight is None else weight
         smooth = losses.cross_entropy(_rows(logits), batch["y"].ravel(), label_smoothing=label_smoothing)
         loss = metrics.mean(smooth, _real(batch["y"], ones))
         return loss, (_token_means(logits, batch["y"], ones), state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        y, weight = batch["y"], batch["weight"]
+        y, weight = batch["y"], jnp.asarray(row_weights(batch))
         logits = jnp.asarray(model.apply(variables, batch["x"], shifted(y), train=False))
         match = metrics.mean(matches(variables, batch["x"], y).astype(logits.dtype), weight)
         return {**_token_means(logits, y, weight), "exact_match": match}

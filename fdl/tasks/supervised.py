@@ -1,6 +1,6 @@
 """Supervised learning: a model's outputs compared with targets, row by row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +12,8 @@ from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner, Stopper
-from fdl.tasks.checks import check_labels, check_targets
+from fdl.tasks.checks import check_labels, check_targets, count_outputs
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import Penalty, experiment_over, gradient_learner
 
 Number = float | jax.Array
@@ -33,6 +34,7 @@ def classification(
     evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     label_smoothing: Number = 0.0,
+    class_weight: Sequence[Number] | jax.Array | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
@@ -41,18 +43,23 @@ def classification(
     """Learning to give each row one of C classes, by cross-entropy.
 
     What is minimised is the batch's mean cross-entropy with smoothed labels, plus `l1` and `l2`
-    times the penalties. The metrics leave smoothing and penalties out, so that arms which differ in
-    them stay comparable: `loss` is the mean cross-entropy in nats, `accuracy` a share from 0 to 1.
+    times the penalties. The metrics leave smoothing, class weights and penalties out, so that arms which
+    differ in them stay comparable: `loss` is the mean cross-entropy in nats, `accuracy` a share from 0 to 1.
+    All means are weighted by `sample_weight`, where a part has it.
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, C]`.
-      splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1.
+      splits: `"x"` float `[N, ...]` (or a dictionary of inputs, which the model gets as such), `"y"` integers
+        `[N]` from 0 to C - 1, and, where rows count unequally, `"sample_weight"` float `[N]`, see
+        `fdl.tasks.columns.row_weights`.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
       evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: what a row of each class counts in what is minimised, `[C]`, at least 0: the weighted mean
+        of PyTorch's `CrossEntropyLoss(weight=...)`; a mixed label counts the mean of its classes.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
@@ -69,7 +76,10 @@ def classification(
     def measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
-    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
+    weigh = None if class_weight is None else class_weights(class_weight, count_outputs(model, splits))
+    learner = row_learner(
+        model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate, weigh=weigh
+    )
     return experiment_over(
         learner,
         splits,
@@ -79,6 +89,7 @@ def classification(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 
@@ -105,7 +116,8 @@ def regression(
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to predictions `[B, K]`.
       splits: `"x"` float `[N, ...]` and `"y"` float `[N, K]`, or another shape of K numbers a row, as
-        `[N]` where K = 1, or the `[N, H, C]` of `fdl.data.series`.
+        `[N]` where K = 1, or the `[N, H, C]` of `fdl.data.series`; and, where rows count
+        unequally, `"sample_weight"` float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
       steps: updates in a run.
       batch_size: rows in a training batch.
@@ -138,6 +150,7 @@ def regression(
         augment=augment,
         accumulate=accumulate,
         stop=stop,
+        columns=("x", "y", WEIGHT),
     )
 
 
@@ -151,25 +164,30 @@ def row_learner(
     l1: Number,
     l2: Number,
     accumulate: int = 1,
+    weigh: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Learner:
-    """The three functions; of `splits` only the shape of a row matters."""
+    """The three functions; of `splits` only the shape of a row matters. `weigh(targets)`, `[B]`, is what rows
+    count in the loss that is minimised, but not in metrics."""
     row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> Any:
         # Parameters depend on shapes alone, so one row of zeros makes them at the least cost.
-        return model.init(key, jnp.zeros(row.shape, row.dtype), train=False)
+        return model.init(key, jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), row), train=False)
 
     def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
         outputs, model_state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
-        means = {name: metrics.mean(rows) for name, rows in measures(outputs, batch["y"]).items()}
-        return metrics.mean(loss(outputs, batch["y"])), (means, model_state)
+        weight = row_weights(batch)
+        means = {name: metrics.mean(rows, weight) for name, rows in measures(outputs, batch["y"]).items()}
+        if weigh is not None:
+            weight = weigh(batch["y"]) if weight is None else weight * weigh(batch["y"])
+        return metrics.mean(loss(outputs, batch["y"]), weight), (means, model_state)
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         outputs, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         rows = measures(outputs, batch["y"])
-        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+        return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
     penalty = _penalty(l1=l1, l2=l2)
     return gradient_learner(init, objective, evaluate, optimizer, penalty=penalty, accumulate=accumulate)
