@@ -33,8 +33,9 @@ SIZES = {
     "v6e": (1, 4, 8, 16, 32, 64, 128, 256),
 }
 """What is sold of each generation, by the pages of cloud.google.com/tpu/docs for it."""
-LIST_PRICES = {"v2": 1.125, "v3": 2.0, "v4": 3.22, "v5litepod": 1.2, "v5p": 4.2, "v6e": 2.7}
-"""Google's list price in 2025 of a chip and hour, on demand, in the cheapest region of the US, in dollars."""
+LIST_PRICES = {"v4": 3.22, "v5litepod": 1.2, "v5p": 4.2, "v6e": 2.7}
+"""Google's list price in 2025 of a chip and hour, on demand, in the cheapest region of the US, in dollars.
+A chip of v2 and v3 costs more in a larger slice: those are looked up."""
 
 
 def hosts(accelerator: str) -> int:
@@ -74,7 +75,10 @@ def hourly(accelerator: str) -> str:
         hosts(accelerator)
     except ValueError:
         return ""
-    price = LIST_PRICES[accelerator.partition("-")[0]] * chips(accelerator)
+    each = LIST_PRICES.get(accelerator.partition("-")[0])
+    if each is None:
+        return f"{chips(accelerator)} chips, at the price that cloud.google.com/tpu/pricing says"
+    price = each * chips(accelerator)
     return (
         f"{chips(accelerator)} chips, ${price:,.2f} an hour at the list price of 2025 "
         "(on demand, US; see cloud.google.com/tpu/pricing for yours)"

@@ -50,6 +50,7 @@ def test_accelerators_that_do_not_exist(accelerator, complaint):
         ("v6e-16", "16 chips, $43.20 an hour at the list price of 2025"),
         ("v4-16", "8 chips, $25.76 an hour"),
         ("v5p-12288", "6144 chips, $25,804.80 an hour"),
+        ("v3-32", "16 chips, at the price that cloud.google.com/tpu/pricing says"),
         ("v99-8", ""),
         ("", ""),
     ],
