@@ -74,8 +74,8 @@ JUNK: list[str] = [
     "a\tb", "--lr=", "pmap", "=",
 ]  # fmt: skip
 PIECES = [
-    "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x", "Config",
-    "Config()", "nowhere", "toy", "int", "True", "seed", "2**31", "...", "raise", "@", "(", "1 / 0",
+    "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x",
+    "Config", "Config()", "nowhere", "toy", "int", "True", "seed", "2**31", "...", "raise", "@", "(", "1 / 0",
 ]  # fmt: skip
 
 
