@@ -69,8 +69,9 @@ JUNK: list[str] = [
     "", "-", "--", "---", "x", "nan", "inf", "-inf", "1e400", "1e39", "1e-60", "-1", "2.5", "é",
     "--lr", "--grid.lr", "--grid.widths", "--grid.keep", "--seed", "--seeds", "--mesh", "data=0", "data=2",
     "--members", "--keep", "--best", "test/loss", "--better", "--config.keep", "--no-skip", "--net",
-    "--strategy", "9" * 20, "[/b]", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py", "a\tb",
-    "--lr=", "pmap", "=",
+    "--strategy",
+    "9" * 20, "[/b]", "--net.depth", "--checkpoint-seconds", "--workdir", "file.py",
+    "a\tb", "--lr=", "pmap", "=",
 ]  # fmt: skip
 PIECES = [
     "None", "0", "-1", "2.5", "1e400", "float('nan')", "10**20", "'x'", "()", "[1]", "{}", "lambda x: x",
