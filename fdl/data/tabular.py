@@ -80,7 +80,7 @@ def table(
       na_values: the texts, in any case, that mean that a cell is missing.
       drop: columns to leave out, such as row identifiers.
       group: a column of names, such as patients, all rows of one of which are in the same part; no feature.
-      weight: a column of each row's weight, at least 0; no feature, see `fdl.tasks.row_weights`.
+      weight: a column of each row's weight, at least 0; no feature, see `fdl.tasks.columns`.
       regression: the target is a quantity and not a class.
       separator: what stands between cells, as ";"; a comma, or a tab in `.tsv`, if None.
       decimal: what stands before decimals, "." or ",".
