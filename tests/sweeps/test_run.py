@@ -1,26 +1,19 @@
 """Sweeps: what is trained, once, and what its directory holds."""
 
 import dataclasses
-import functools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import fdl
-from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, forecast, grid, program_of, stored, sweep, zip_
-from fdl.train import Saving, choose, early_stopping
-from tests.driver import in_use
-from tests.toy import Config, arrays, experiment
+from fdl.sweeps import Progress, grid, stored, sweep, zip_
+from fdl.train import choose, early_stopping
+from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
@@ -118,73 +111,6 @@ def test_more_seeds_and_arms_train_only_those(tmp_path):
     assert fresh == rates | {(0.1, 1, seed) for seed in range(5)}
 
 
-@pytest.mark.parametrize("members", [1, 2, 5])
-def test_members_in_a_program_can_be_given(tmp_path, members):
-    whole = sweep(experiment, SPACE)
-    parts = sweep(experiment, SPACE, members=members, workdir=tmp_path)
-    units = [json.loads(path.read_text()) for path in tmp_path.glob("units/*/unit.json")]
-    assert all(len(unit["members"]) <= members for unit in units)
-    assert sum(len(unit["members"]) for unit in units) == 12
-    np.testing.assert_allclose(parts.frame["test/loss"], whole.frame["test/loss"], rtol=2e-5)
-
-
-def test_a_program_that_does_not_fit_gets_fewer_members(plans, monkeypatch):
-    from fdl.train import choose
-
-    monkeypatch.setattr(choose, "candidates", lambda count, *_, **__: [choose.Plan(count, "vmap", "scan", 1)])
-    (whole,) = forecast(experiment, grid(Config(), lr=(0.01, 0.05), seeds=8))
-    assert whole.plan.members == 16
-    monkeypatch.setattr(choose, "device_memory", lambda: int(whole.memory_bytes * 0.9))
-    (less,) = forecast(experiment, grid(Config(), lr=(0.01, 0.051), seeds=8))
-    assert 1 <= less.plan.members < 16 and less.memory_bytes <= 0.8 * 0.9 * whole.memory_bytes
-
-
-def test_the_plan_is_remembered_and_the_stored_one_is_used(plans, tmp_path, monkeypatch):
-    from fdl.train import choose
-
-    sweep(experiment, SPACE, workdir=tmp_path)
-    assert len(list((plans / "plans").iterdir())) == 2
-    monkeypatch.setattr(choose, "_seconds_per_step", lambda *_: pytest.fail("measured again"))
-    sweep(experiment, SPACE, workdir=tmp_path / "other")
-    for unit in tmp_path.glob("units/*"):
-        (unit / "done.json").unlink()
-    for plan in (plans / "plans").iterdir():
-        plan.unlink()
-    sweep(experiment, SPACE, workdir=tmp_path)  # resumes with the stored plan: measures nothing
-
-
-def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
-    if len(jax.devices()) < 2:
-        pytest.skip("needs 2 devices to begin with")
-    space = grid(Config(), lr=(0.01, 0.05), seeds=3)
-    undisturbed = sweep(experiment, space)
-
-    class Stop(Exception):
-        pass
-
-    def crash(done, total, live):
-        if done >= total // 2:
-            raise Stop
-
-    with pytest.raises(Stop):
-        sweep(experiment, space, workdir=tmp_path, saving=Saving(steps=5), progress=Progress(step=crash))
-    assert not list(tmp_path.glob("units/*/done.json")) and list(tmp_path.glob("units/*/checkpoints/*0"))
-    code = f"""
-from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, grid, sweep
-from tests.toy import Config, arrays, experiment
-space = grid(Config(), lr=(0.01, 0.05), seeds=3)
-result = sweep(experiment, space, workdir={str(tmp_path)!r}, progress=Progress(say=print))
-result.frame.to_parquet({str(tmp_path / "frame.parquet")!r})
-"""
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert out.returncode == 0, out.stderr
-    assert "begun on 2 devices, going on with 1" in out.stdout
-    frame = pd.read_parquet(tmp_path / "frame.parquet")
-    np.testing.assert_allclose(frame["test/loss"], undisturbed.frame["test/loss"], rtol=1e-5)
-
-
 def test_failed_members_are_listed_and_sink_no_other():
     space = grid(Config(link=jax.numpy.positive), lr=(0.001, 1e30), seeds=3)
     result = sweep(experiment, space)
@@ -209,75 +135,6 @@ def test_early_stopping_ends_each_member_by_itself():
         lr = float(rows["lr"].iloc[0])
         alone = fdl.train.fit(build(Config(lr=lr)), jax.random.key(seed))
         assert [row["step"] for row in alone.rows] == rows["step"].tolist(), arm
-
-
-@pytest.mark.parametrize(("field", "build"), [
-    ("lr", lambda c: experiment(c, every=5 if c.lr > 0 else 10)),
-    ("noise", lambda c: experiment(c, every=int(c.noise * 1000))),
-    ("lr", lambda c: experiment(c)._replace(steps=int(c.lr * 1000))),
-])  # fmt: skip
-def test_a_traced_value_in_python_control_flow_names_the_field(field, build):
-    with pytest.raises(ValueError, match=rf"Config\.{field}:.*static"):
-        sweep(build, SPACE)
-
-
-def test_a_traced_value_in_the_step_names_the_field():
-    def build(config):
-        good = experiment(config)
-
-        def step(state, batch, key):
-            return good.learner.step(state, batch, key) if config.noise < 1 else (state, {"loss": 0.0})
-
-        return good._replace(learner=good.learner._replace(step=step))
-
-    with pytest.raises(ValueError, match=r"Config\.noise:.*fdl\.static"):
-        sweep(build, SPACE)
-
-
-def test_a_field_that_is_a_column_is_refused():
-    @fdl.config
-    class Bad:
-        seed: int = 0
-
-    with pytest.raises(ValueError, match="'seed'"):
-        sweep(lambda config: experiment(Config()), grid(Bad()))
-
-
-LABELS = arrays()
-
-
-def test_a_directory_of_another_experiment_is_refused(tmp_path):
-    one = grid(Config(steps=5), seeds=1)
-    first = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
-    with pytest.raises(ValueError, match=r"every: 5 -> 4\).*--restart"):
-        sweep(functools.partial(experiment, every=4), one, workdir=tmp_path)
-    again = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
-    pd.testing.assert_frame_equal(first.frame, again.frame, check_exact=True)
-
-
-def test_other_data_under_the_same_code_is_refused(tmp_path):
-    one = grid(Config(steps=5), seeds=1)
-    path = tmp_path / "labels.npy"
-    np.save(path, LABELS["y"])
-
-    def build(config):
-        built = experiment(config)
-        return built._replace(train=built.train._replace(arrays={**LABELS, "y": np.load(path)}))
-
-    sweep(build, one, workdir=tmp_path / "here")
-    np.save(path, LABELS["y"][::-1])
-    with pytest.raises(ValueError, match=r"data\.train\.arrays\.y: 'float32\[96\] \w+' -> 'float32\[96\]"):
-        sweep(build, one, workdir=tmp_path / "here")
-    moved = sweep(build, one, workdir=tmp_path / "here", restart=True)
-    assert (tmp_path / "here.1" / "identity.json").exists() and len(moved.last()) == 1
-
-
-def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
-    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
-        sweep(experiment, SPACE, workdir=tmp_path)
-    with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
-        sweep(experiment, SPACE, workdir=tmp_path, restart=True)
-    assert len(sweep(experiment, SPACE, workdir=tmp_path).last()) == 12
 
 
 def test_stored_reads_and_trains_nothing(tmp_path, compiled):
@@ -346,83 +203,6 @@ def test_results_select_by_column():
         result.where(lr=7)
 
 
-def test_forecast_trains_nothing():
-    programs = forecast(experiment, SPACE)
-    assert [program.trials for program in programs] == [6, 6]
-    assert all(program.memory_bytes > 0 and program.train_seconds > 0 for program in programs)
-
-
 def test_configs_that_differ_only_in_traced_fields_share_a_program():
     assert len({jax.tree.structure(t.config) for t in SPACE.trials}) == 2
     assert dataclasses.replace(Config(), lr=0.3) in {t.config for t in grid(Config(), lr=(0.3,)).trials}
-
-
-def test_a_step_may_call_back_to_python_whatever_the_plan(plans):
-    def build(config):
-        one = experiment(config)
-
-        def step(state, batch, key):
-            state, metrics = one.learner.step(state, batch, key)
-            shape = jax.ShapeDtypeStruct((), jnp.float32)
-            double = jax.pure_callback(lambda x: 2 * x, shape, metrics["loss"], vmap_method="sequential")
-            return state, {**metrics, "double": double}
-
-        return one._replace(learner=one.learner._replace(step=step))
-
-    result = sweep(build, grid(Config(steps=10), lr=(0.01, 0.02)))
-    assert "2 devices" in result.meta["programs"][0]["plan"]
-    np.testing.assert_allclose(result.last()["train/double"], 2 * result.last()["train/loss"], rtol=1e-6)
-
-
-def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
-    compile_for = choose.compile_for
-    lines = []
-
-    def refusing(work, plan):
-        if plan.population > 1:
-            raise NotImplementedError("not on several devices\n" + "jaxpr\n" * 1000)
-        return compile_for(work, plan)
-
-    monkeypatch.setattr(choose, "compile_for", refusing)
-    monkeypatch.setattr(
-        choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2), Plan(2, "map", "scan")]
-    )
-    space = grid(Config(steps=10), lr=(0.01, 0.02))
-    assert len(sweep(experiment, space, progress=Progress(lines.append)).last()) == 2
-    assert any("cannot be compiled (not on several devices): 2 members" in line for line in lines)
-    monkeypatch.setattr(choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2)])
-    with pytest.raises(ValueError, match=r"compiles under no plan: not on several devices$"):
-        sweep(experiment, grid(Config(steps=11), lr=(0.01, 0.02)))
-
-
-def with_data(change):
-    """The toy with another array of inputs, made by `change(config)`."""
-
-    def build(config):
-        one = experiment(config)
-        return one._replace(train=one.train._replace(arrays={**one.train.arrays, "x": change(config)}))
-
-    return build
-
-
-def test_data_may_be_made_by_jax_and_loaded_once(plans):
-    loads, calls = [], []
-
-    @functools.cache
-    def load(power):
-        loads.append(power)
-        return np.asarray(jax.jit(jax.random.normal, static_argnums=1)(jax.random.key(power), (96, 5)))
-
-    def made(config):
-        calls.append(config)
-        return load(config.power)
-
-    sweep(with_data(made), grid(Config(steps=10), lr=(0.01, 0.02)))
-    assert loads == [1] and len(calls) <= 8
-
-
-def test_a_traced_field_that_goes_to_numpy_is_one_line():
-    with pytest.raises(
-        ValueError, match=r"Config.noise: a traced value .* goes to NumPy; declare it `fdl.static"
-    ):
-        sweep(with_data(lambda config: np.full((96, 5), np.asarray(config.noise))), grid(Config(), seeds=2))
