@@ -1,7 +1,9 @@
 """Tests keep compiled programs and measured plans in a folder of their own."""
 
 import os
+import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,16 @@ def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of measured plans."""
     monkeypatch.setenv("FDL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """No signal is ignored, here and in processes that begin, as SIGHUP would be in tests under `nohup`."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def pytest_configure() -> None:

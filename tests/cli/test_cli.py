@@ -205,6 +205,7 @@ def test_a_failed_run_is_exit_code_three(file):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupted_run_saves_and_goes_on(file, number):
     words = [sys.executable, "-m", "fdl", "run", str(file), "--steps", "20000000", "--workdir", "here"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -216,7 +217,7 @@ def test_an_interrupted_run_saves_and_goes_on(file, number):
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(number)
-        _, error = process.communicate()
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 75
     assert "the same command goes on" in error and "Traceback" not in error
     assert [path for path in folder.glob("*/checkpoints/*") if path.name.isdigit()]

@@ -34,6 +34,7 @@ def saved(directory: Path) -> list[Path]:
     return [path.parent for path in directory.glob("units/*/checkpoints/*/checksums.json")]
 
 
+@pytest.mark.usefixtures("heeded")
 def test_a_terminal_that_goes_away_ends_a_run_with_all_saved(tmp_path):
     (tmp_path / "toys.py").write_text(
         '"""Does it learn?"""\nfrom tests import toy\nConfig = toy.Config\n'

@@ -200,6 +200,7 @@ def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.usefixtures("heeded")
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     undisturbed = fit(experiment(Config(steps=400)), KEY)
 
