@@ -95,7 +95,7 @@ def test_a_data_set_goes_into_its_task(name):
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), train.arrays)
     batch = jax.eval_shape(train.batch, shapes, jnp.int32(0), key)
     after, metrics = jax.eval_shape(learner.step, state, batch, key)
-    assert after == state and all(value.shape == () for value in metrics.values())
+    assert after == state and all(leaf.shape == () for leaf in jax.tree.leaves(metrics))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), test.arrays)
     found = jax.eval_shape(learner.evaluate, state, jax.eval_shape(test.batch, shapes, jnp.int32(0), key))
     assert "loss" in found
