@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fdl.data.regular import content_of
+from fdl.pretrained.sharded import INDEX
 from fdl.pretrained.weights import read_weights
 
 
@@ -16,7 +17,7 @@ class Checkpoint(NamedTuple):
     """What is published.
 
     Attributes:
-      path: the file of weights.
+      path: the file of weights, or the index of its shards.
       config: hyper-parameters by Hugging Face's names.
       tensors: the weights by Hugging Face's names.
     """
@@ -30,7 +31,8 @@ def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | 
     """Reads weights and their `config.json`.
 
     Args:
-      path: the file of weights, or a folder that has them as `model.safetensors` or `model.npz`.
+      path: the file of weights, or a folder that has them as `model.safetensors`, as its shards with
+        `model.safetensors.index.json`, or as `model.npz`.
       family: Hugging Face's `model_type`, as `"bert"`.
       sha256: see `read_weights`.
 
@@ -40,11 +42,11 @@ def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | 
     """
     path = Path(path)
     if path.is_dir():
-        names = ("model.safetensors", "model.npz")
+        names = ("model.safetensors", INDEX, "model.npz")
         found = next((path / name for name in names if (path / name).exists()), None)
         if found is None:
             raise FileNotFoundError(
-                f"{path} has neither {' nor '.join(names)}; give the folder of one model, or the file itself"
+                f"{path} has none of {', '.join(names)}; give the folder of one model, or the file itself"
             )
         path = found
     elif not path.exists():

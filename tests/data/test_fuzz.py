@@ -52,6 +52,11 @@ def tensors():
     return len(text).to_bytes(8, "little") + text + np.arange(6, dtype=np.float32).tobytes() + b"\1\0\1\0"
 
 
+def read_shards(path):
+    (path.parent / "a.safetensors").write_bytes(tensors())
+    return read_weights(path)
+
+
 PICTURE = Image.fromarray(RNG.integers(0, 256, (12, 10, 3), np.uint8))
 FRAME = pd.DataFrame(
     {"a": RNG.normal(size=40), "b": ["u", "v"] * 20, "c": np.arange(40), "y": np.arange(40) % 2}
@@ -141,6 +146,10 @@ READERS = {
     "tokens.bin": (lambda: np.arange(40, dtype="<u2").tobytes(), read_tokens),
     "bpe.json": (lambda: data.train_bpe("abc abd abe " * 9, size=264).definition.encode(), read_bpe),
     "a.safetensors": (tensors, arrays(read_weights)),
+    "a.safetensors.index.json": (
+        lambda: json.dumps({"weight_map": {"a": "a.safetensors", "b": "a.safetensors"}}).encode(),
+        arrays(read_shards),
+    ),
 }
 
 

@@ -199,6 +199,14 @@ def test_what_published_files_have_without_use_is_left_out(name, extra, tmp_path
     assert_same(case.load(path)[1], before)
 
 
+def test_shards_give_the_same(tmp_path):
+    case = CASES["gpt2"]
+    module = saved(case, tmp_path)
+    module.save_pretrained(tmp_path / "shards", max_shard_size="4KB")
+    assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
+    assert_same(case.load(tmp_path / "shards")[1], case.load(tmp_path)[1])
+
+
 def test_an_npz_gives_the_same(tmp_path):
     case = CASES["basic resnet"]
     saved(case, tmp_path)
