@@ -56,6 +56,7 @@ def gpt2(
     width: int = 768,
     layers: int = 12,
     heads: int = 12,
+    tied: bool = True,
     dropout: float | jax.Array = 0.0,
     **options: Any,
 ) -> LanguageModel:
@@ -67,6 +68,7 @@ def gpt2(
       width: entries of an embedding.
       layers: how many.
       heads: of the attention of each layer.
+      tied: whether the logits are products with the embeddings.
       dropout: rate of embeddings, attention weights and branches.
       **options: attributes of the `Transformer`.
     """
@@ -83,7 +85,7 @@ def gpt2(
         "mask": causal,
         "dropout": dropout,
     }
-    return LanguageModel(vocabulary, width, Transformer(layers, **(given | options)))
+    return LanguageModel(vocabulary, width, Transformer(layers, **(given | options)), tied)
 
 
 def llama(

@@ -31,6 +31,10 @@ class Positions(NamedTuple):
     limit: int | None = None
 
 
+Rates = Callable[[np.ndarray], np.ndarray]
+"""Angles a position of the pairs of a head's entries, float64 `[D / 2]`, to others."""
+
+
 def learned(limit: int, *, initializer: nn.initializers.Initializer | None = None) -> Positions:
     """A vector for each of `limit` positions, added to the inputs (Devlin et al. 2019, BERT, sec. 3).
 
@@ -64,21 +68,47 @@ def sinusoidal(*, base: float = 10000.0) -> Positions:
     return Positions(embed=embed)
 
 
-def rotary(*, base: float = 10000.0) -> Positions:
+def rotary(*, base: float = 10000.0, rates: Rates = lambda rates: rates) -> Positions:
     """Queries and keys turned by angles that grow with the position, so that scores see distances.
 
     Su et al. 2021, RoFormer, sec. 3.2: at position p, the pair of entries i and i + D / 2 (the paper's
     are 2i and 2i + 1; this order is Llama's) is turned by p / base^(2i / D). The width D of a head must
-    be even.
+    be even. `rates` changes these angles a position, `base^(-2i / D)`, as `slower` does.
     """
 
     def rotate(heads: jax.Array, positions: jax.Array) -> jax.Array:
-        angles = _angles(positions, heads.shape[-1], base)[:, None, :]
+        angles = _angles(positions, heads.shape[-1], base, rates)[:, None, :]
         sin, cos = jnp.sin(angles).astype(heads.dtype), jnp.cos(angles).astype(heads.dtype)
         a, b = jnp.split(heads, 2, axis=-1)
         return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
     return Positions(rotate=rotate)
+
+
+def slower(factor: float, length: int, *, low: float = 1.0, high: float = 4.0) -> Rates:
+    """Rotations for texts longer than those trained on: the slow pairs turn slower still.
+
+    Llama 3.1's (Grattafiori et al. 2024, The Llama 3 Herd of Models; the formula is in the authors' code):
+    a pair that turns `high` times or more within `length` keeps its rate, one that turns `low` times or less
+    has it divided by `factor`, and between them the weights of both are linear in the number of turns.
+
+    Args:
+      factor: by which the slowest rates are divided.
+      length: of the texts first trained on.
+      low: turns of a pair.
+      high: turns of a pair.
+
+    Raises:
+      ValueError: `low` is not below `high`.
+    """
+    if not low < high:
+        raise ValueError(f"low is {low} and high {high}; expected low below high")
+
+    def changed(rates: np.ndarray) -> np.ndarray:
+        kept = np.clip((length * rates / (2 * np.pi) - low) / (high - low), 0, 1)
+        return rates * (kept + (1 - kept) / factor)
+
+    return changed
 
 
 def relative(
@@ -125,9 +155,9 @@ def relative_bucket(
     return first + jnp.asarray(table)[jnp.clip(-offset, 0, distance)]
 
 
-def _angles(positions: jax.Array, width: int, base: float) -> jax.Array:
+def _angles(positions: jax.Array, width: int, base: float, change: Rates = lambda rates: rates) -> jax.Array:
     """float32 `[T, width / 2]`."""
     if width % 2:
         raise ValueError(f"the width is {width}; expected an even one: positions are angles of pairs")
     rates = base ** (-np.arange(0, width, 2, dtype=np.float64) / width)
-    return positions[:, None].astype(jnp.float32) * jnp.asarray(rates, jnp.float32)
+    return positions[:, None].astype(jnp.float32) * jnp.asarray(change(rates), jnp.float32)

@@ -81,7 +81,17 @@ def count(checkpoint: Checkpoint, field: str) -> int:
     return value
 
 
-def number(checkpoint: Checkpoint, field: str, *, default: float) -> float:
+def flag(checkpoint: Checkpoint, field: str, *, default: bool) -> bool:
+    """A hyper-parameter that is true or false; the default if it is missing, `ValueError` for others."""
+    value = checkpoint.config.get(field, default)
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: {field} is {value!r}; expected true or false"
+        )
+    return value
+
+
+def number(checkpoint: Checkpoint, field: str, *, default: float | None = None) -> float:
     """A hyper-parameter above 0; the default if it is missing, `ValueError` if it is no such number."""
     value = checkpoint.config.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

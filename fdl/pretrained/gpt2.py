@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.models.language_model import LanguageModel, gpt2
-from fdl.pretrained.checkpoint import count, read_checkpoint, require
+from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
 from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Convert, Names, embedding, norm, same
+from fdl.pretrained.names import Convert, Names, dense, embedding, norm, same
 
 _MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
 _COPIES = {"lm_head.weight": "transformer.wte.weight"}
@@ -32,21 +32,23 @@ def load_gpt2(
     """
     checkpoint = read_checkpoint(path, "gpt2", sha256=sha256)
     width, layers = count(checkpoint, "n_embd"), count(checkpoint, "n_layer")
-    require(checkpoint, activation_function="gelu_new", layer_norm_epsilon=1e-5, tie_word_embeddings=True)
+    require(checkpoint, activation_function="gelu_new", layer_norm_epsilon=1e-5)
     require(checkpoint, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)
     if checkpoint.config.get("n_inner") is not None:
         require(checkpoint, n_inner=4 * width)
+    tied = flag(checkpoint, "tie_word_embeddings", default=True)
     model = gpt2(
         count(checkpoint, "vocab_size"),
         length=count(checkpoint, "n_positions"),
         width=width,
         layers=layers,
         heads=count(checkpoint, "n_head"),
+        tied=tied,
         dropout=dropout,
     )
-    checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES)
+    checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
     text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
-    return model, fit(checkpoint, model, text, {"params": gpt2_names(layers)}, ignored=_MASKS)
+    return model, fit(checkpoint, model, text, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS)
 
 
 def _prefixed(name: str) -> str:
@@ -54,13 +56,15 @@ def _prefixed(name: str) -> str:
     return f"transformer.{name}" if name.startswith(("wte.", "wpe.", "h.", "ln_f.")) else name
 
 
-def gpt2_names(layers: int) -> Names:
-    """Of a tied `LanguageModel`, from GPT2LMHeadModel, whose kernels are `[in, out]` as ours."""
+def gpt2_names(layers: int, *, tied: bool = True) -> Names:
+    """Of a `LanguageModel`, from GPT2LMHeadModel, whose kernels are `[in, out]` as ours."""
     out = (
         embedding("tokens", "transformer.wte.weight")
         | embedding("transformer/positions", "transformer.wpe.weight")
         | norm("transformer/LayerNorm_0", "transformer.ln_f")
     )
+    if not tied:
+        out |= dense("head", "lm_head", bias=False)
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"transformer.h.{i}"
         for number, name in enumerate(("query", "key", "value")):

@@ -23,6 +23,11 @@ BERT = {"vocab_size": 13, "hidden_size": 16, "num_hidden_layers": 2, "num_attent
 BERT |= {"intermediate_size": 24, "max_position_embeddings": 8}
 GPT = {"vocab_size": 13, "n_positions": 8, "n_embd": 16, "n_layer": 2, "n_head": 4}
 GPT |= {"bos_token_id": 0, "eos_token_id": 0}
+LLAMA = {"vocab_size": 13, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+LLAMA |= {"num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 0.03}
+# Within 5 places, one pair of a head's entries turns often, the other seldom.
+ROPE = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 0.04}
+ROPE |= {"high_freq_factor": 0.9, "original_max_position_embeddings": 5}
 VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
 VIT |= {"image_size": 8, "patch_size": 4, "num_labels": 3}
 RESNET = {"embedding_size": 4, "depths": [1, 2], "num_labels": 3}
@@ -44,7 +49,7 @@ MASKED = {"input_ids": PADDED, "attention_mask": (PADDED != 0).astype(np.int64)}
 TEXT = {"input_ids": TOKENS}
 PIXELS, MORE_PIXELS = ({"pixel_values": np.moveaxis(x, -1, 1)} for x in (IMAGES, LARGER))
 HIDDEN = "last_hidden_state"
-load_bert, load_resnet = pretrained.load_bert, pretrained.load_resnet
+load_bert, load_llama, load_resnet = pretrained.load_bert, pretrained.load_llama, pretrained.load_resnet
 CASES = {
     "bert": Case(load_bert, "BertModel", "BertConfig", BERT, (PADDED,), MASKED, output=HIDDEN),
     "bert of a larger file": Case(
@@ -57,6 +62,23 @@ CASES = {
     "gpt2": Case(pretrained.load_gpt2, "GPT2LMHeadModel", "GPT2Config", GPT, (TOKENS,), TEXT),
     "gpt2 without a head": Case(
         pretrained.load_gpt2, "GPT2Model", "GPT2Config", GPT, (TOKENS,), TEXT, "GPT2LMHeadModel"
+    ),
+    "untied gpt2": Case(
+        pretrained.load_gpt2,
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        GPT | {"tie_word_embeddings": False},
+        (TOKENS,),
+        TEXT,
+    ),
+    "llama": Case(load_llama, "LlamaForCausalLM", "LlamaConfig", LLAMA, (TOKENS,), TEXT),
+    "tied llama of longer texts": Case(
+        load_llama,
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        LLAMA | {"tie_word_embeddings": True, "rope_parameters": ROPE},
+        (TOKENS,),
+        TEXT,
     ),
     "vit": Case(pretrained.load_vit, "ViTForImageClassification", "ViTConfig", VIT, (IMAGES,), PIXELS),
     "vit of another epsilon": Case(
@@ -157,9 +179,10 @@ NEWER_VIT = {
         ("masked", {"cls.predictions.bias": "cls.predictions.decoder.bias"}),
         ("vit", NEWER_VIT),
         ("gpt2", {"transformer.": ""}),
+        ("tied llama of longer texts", {"model.": ""}),
         ("t5", {"shared.": "decoder.embed_tokens."}),
     ],
-    ids=["gamma and beta", "bias of the decoder", "projections", "without prefix", "embeddings"],
+    ids=["gamma and beta", "bias of the decoder", "projections", "without prefix", "llama", "embeddings"],
 )
 def test_names_of_other_versions_mean_the_same(name, changes, tmp_path):
     case = CASES[name]
@@ -181,6 +204,7 @@ def test_names_of_other_versions_mean_the_same(name, changes, tmp_path):
     ("name", "extra"),
     [
         ("gpt2", "h.1.attn.bias"),
+        ("llama", "model.layers.1.self_attn.rotary_emb.inv_freq"),
         ("t5", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
         ("vit", "vit.pooler.dense.weight"),
         ("masked", "cls.seq_relationship.weight"),
@@ -197,6 +221,43 @@ def test_what_published_files_have_without_use_is_left_out(name, extra, tmp_path
         json.loads((tmp_path / "config.json").read_text()),
     )
     assert_same(case.load(path)[1], before)
+
+
+def test_older_fields_of_rotations_mean_the_same(tmp_path):
+    case = CASES["tied llama of longer texts"]
+    saved(case, tmp_path)
+    new, variables = case.load(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
+    path.write_text(json.dumps(config))
+    old = case.load(tmp_path)[0]
+    value = new.apply(variables, TOKENS)
+    np.testing.assert_array_equal(old.apply(variables, TOKENS), value)
+    path.write_text(json.dumps(config | {"rope_scaling": None}))
+    plain = case.load(tmp_path)[0].apply(variables, TOKENS)
+    assert np.abs(plain - value).max() > 0.01  # what is compared with Transformers does make a difference
+
+
+ROPE_CASES = {
+    "unknown": ({"rope_type": "yarn", "rope_theta": 1e4}, "rope_type is 'yarn'; expected 'default'"),
+    "incomplete": (ROPE | {"factor": None}, "factor is None; expected a number above 0"),
+    "crossed": (
+        ROPE | {"low_freq_factor": 3.0},
+        r"json: low_freq_factor is 3\.0 and high_freq_factor 0\.9; expected the first below",
+    ),
+    "partial": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5; expected 1.0"),
+    "a list": ([1], r"rope_parameters are '\[1\]'; expected an object"),
+}
+
+
+@pytest.mark.parametrize(("rope", "message"), ROPE_CASES.values(), ids=ROPE_CASES)
+def test_rotations_that_are_not_ours_are_told(rope, message, tmp_path):
+    config = LLAMA | {"rope_parameters": rope}
+    write(tmp_path, {}, config)
+    with pytest.raises(ValueError, match=message):
+        load_llama(tmp_path)
 
 
 def test_shards_give_the_same(tmp_path):
