@@ -83,6 +83,7 @@ from fdl.models.positions import learned as learned
 from fdl.models.positions import relative as relative
 from fdl.models.positions import rotary as rotary
 from fdl.models.positions import sinusoidal as sinusoidal
+from fdl.models.positions import slower as slower
 from fdl.models.precision import MixedPrecision as MixedPrecision
 from fdl.models.recurrent import Recurrent as Recurrent
 from fdl.models.recurrent import RecurrentNet as RecurrentNet
@@ -106,6 +107,7 @@ from fdl.models.text_encoder import MaskedLanguageModel as MaskedLanguageModel
 from fdl.models.text_encoder import TextClassifier as TextClassifier
 from fdl.models.text_encoder import TextEncoder as TextEncoder
 from fdl.models.text_encoder import bert as bert
+from fdl.models.text_encoder import roberta as roberta
 from fdl.models.transformer import FeedForward as FeedForward
 from fdl.models.transformer import Transformer as Transformer
 from fdl.models.unet import UNet as UNet

@@ -12,7 +12,8 @@ from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, named
 from fdl.models.dropout import Dropout
 from fdl.models.embedding import Embed
-from fdl.models.positions import learned
+from fdl.models.norms import layer_norm
+from fdl.models.positions import Positions, learned
 from fdl.models.transformer import FeedForward, Norm, Transformer, fine_layer_norm
 
 _normal = functools.partial(nn.initializers.truncated_normal, 0.02)
@@ -31,6 +32,8 @@ class TextEncoder(nn.Module):
       segments: how many kinds of segments there are; 0: they are not told apart.
       padding: the token that is no text, which no place sees; None: all are text.
       initializer: makes the initialiser of the embeddings.
+      places: rows of a table of positions that count text alone (RoBERTa's): the first token that is no
+        padding has row `padding + 1`, all padding row `padding`; 0: positions are the transformer's.
     """
 
     vocabulary: int
@@ -39,6 +42,7 @@ class TextEncoder(nn.Module):
     segments: int = 0
     padding: int | None = None
     initializer: Initializer = _normal
+    places: int = 0
 
     def setup(self) -> None:
         """The token embeddings, of which `attend` too makes use."""
@@ -47,13 +51,33 @@ class TextEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, *, segments: jax.Array | None = None) -> jax.Array:
-        """Vectors `[B, T, E]` of tokens `x` `[B, T]` in `segments` `[B, T]`, all 0 if None."""
+        """Vectors `[B, T, E]` of tokens `x` `[B, T]` in `segments` `[B, T]`, all 0 if None.
+
+        Raises:
+          ValueError: more tokens than positions.
+        """
         y = self.tokens(x)
+        if self.places:
+            y = y + self._positions(x)
         if self.segments:
             table = named(self.initializer(), None, "embed")
             embed = Embed(self.segments, self.width, embedding_init=table, name="segment")
             y = y + embed(jnp.zeros_like(x) if segments is None else segments)
         return self.transformer(y, train, valid=None if self.padding is None else self.valid(x))
+
+    def _positions(self, x: jax.Array) -> jax.Array:
+        """Vectors `[B, T, E]` of the positions of tokens `[B, T]`, of which only text is counted."""
+        if self.padding is None or self.padding < 0:
+            raise ValueError(
+                f"positions of text alone need a padding token from 0; padding is {self.padding}"
+            )
+        limit = self.places - self.padding - 1
+        if x.shape[1] > limit:
+            raise ValueError(f"there are {x.shape[1]} places and positions for only {limit}")
+        valid = self.valid(x)
+        table = named(self.initializer(), None, "embed")
+        embed = Embed(self.places, self.width, embedding_init=table, name="positions")
+        return embed(self.padding + jnp.cumsum(valid, axis=1, dtype=jnp.int32) * valid)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Products of vectors `[B, T, E]` with the token embeddings, `[B, T, V]`."""
@@ -171,3 +195,28 @@ def bert(
         "dropout": dropout,
     }
     return TextEncoder(vocabulary, width, Transformer(layers, **(given | options)), segments, padding)
+
+
+def roberta(
+    vocabulary: int = 50265,
+    *,
+    length: int = 512,
+    segments: int = 1,
+    padding: int = 1,
+    **options: Any,
+) -> TextEncoder:
+    """Liu et al. 2019, RoBERTa: BERT's encoder; by default the base model.
+
+    As in the authors' code (fairseq), positions count text alone and begin after the padding's, and the
+    norms' epsilon is 1e-5.
+
+    Args:
+      vocabulary: how many tokens there are.
+      length: the longest text.
+      segments: kinds of segments; with the one of RoBERTa, its vector is added to all tokens.
+      padding: the token that is no text.
+      **options: as `bert`'s.
+    """
+    given: dict[str, Any] = {"positions": Positions(), "norm": layer_norm, "first_norm": layer_norm}
+    encoder = bert(vocabulary, segments=segments, padding=padding, **(given | options))
+    return encoder.clone(places=padding + 1 + length)

@@ -3,9 +3,13 @@
 from fdl.pretrained.bert import load_bert as load_bert
 from fdl.pretrained.bert import load_masked_bert as load_masked_bert
 from fdl.pretrained.bert import load_pooled_bert as load_pooled_bert
+from fdl.pretrained.distilbert import load_distilbert as load_distilbert
+from fdl.pretrained.distilbert import load_masked_distilbert as load_masked_distilbert
 from fdl.pretrained.gpt2 import load_gpt2 as load_gpt2
 from fdl.pretrained.llama import load_llama as load_llama
 from fdl.pretrained.resnet import load_resnet as load_resnet
+from fdl.pretrained.roberta import load_masked_roberta as load_masked_roberta
+from fdl.pretrained.roberta import load_roberta as load_roberta
 from fdl.pretrained.t5 import load_t5 as load_t5
 from fdl.pretrained.tokens import tokenized as tokenized
 from fdl.pretrained.vit import load_vit as load_vit

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEncoder, bert, first_token
-from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
+from fdl.pretrained.checkpoint import Checkpoint, count, padding, read_checkpoint, require
 from fdl.pretrained.fit import fit, renamed, untied
 from fdl.pretrained.names import Names, dense, embedding, norm, same
 
@@ -89,7 +89,7 @@ def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
         heads=count(checkpoint, "num_attention_heads"),
         hidden=count(checkpoint, "intermediate_size"),
         segments=count(checkpoint, "type_vocab_size"),
-        padding=checkpoint.config.get("pad_token_id", 0),
+        padding=padding(checkpoint, default=0),
         dropout=dropout,
     )
 

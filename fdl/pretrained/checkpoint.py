@@ -81,6 +81,16 @@ def count(checkpoint: Checkpoint, field: str) -> int:
     return value
 
 
+def padding(checkpoint: Checkpoint, *, default: int) -> int | None:
+    """The token that is no text, or None if there is none; `ValueError` if it is no token."""
+    value = checkpoint.config.get("pad_token_id", default)
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: pad_token_id is {value!r}; expected an integer from 0"
+        )
+    return value
+
+
 def flag(checkpoint: Checkpoint, field: str, *, default: bool) -> bool:
     """A hyper-parameter that is true or false; the default if it is missing, `ValueError` for others."""
     value = checkpoint.config.get(field, default)

@@ -83,8 +83,8 @@ def _positions(checkpoint: Checkpoint) -> Positions:
     low, high = number(rope, "low_freq_factor"), number(rope, "high_freq_factor")
     if not low < high:
         raise ValueError(
-            f"{checkpoint.path.parent / 'config.json'}: low_freq_factor is {low} and high_freq_factor {high}; "
-            "expected the first below the second: fetch it again"
+            f"{checkpoint.path.parent / 'config.json'}: low_freq_factor is {low} and high_freq_factor "
+            f"{high}; expected the first below the second: fetch it again"
         )
     return rotary(base=base, rates=slower(number(rope, "factor"), length, low=low, high=high))
 

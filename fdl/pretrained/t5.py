@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.encoder_decoder import EncoderDecoder, t5
-from fdl.pretrained.checkpoint import count, read_checkpoint, require
+from fdl.pretrained.checkpoint import count, padding, read_checkpoint, require
 from fdl.pretrained.fit import fit, untied
 from fdl.pretrained.names import Names, dense, embedding, norm
 
@@ -49,7 +49,7 @@ def load_t5(
         heads=count(checkpoint, "num_heads"),
         head_width=count(checkpoint, "d_kv"),
         hidden=count(checkpoint, "d_ff"),
-        padding=checkpoint.config.get("pad_token_id", 0),
+        padding=padding(checkpoint, default=0),
         dropout=dropout,
     )
     text = jax.ShapeDtypeStruct((1, 1), jnp.int32)

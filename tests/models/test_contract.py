@@ -53,6 +53,7 @@ MODELS = {
     "sequence to sequence": Case(models.Seq2Seq(5, 4, 6), (TEXT[:, :3], TEXT[:, 3:] % 4), (3, 3, 4)),
     "GPT-2": Case(models.gpt2(13, length=8, **SMALL), (TEXT,), (3, 6, 13)),
     "Llama": Case(models.llama(13, shared=2, **SMALL), (TEXT,), (3, 6, 13)),
+    "RoBERTa": Case(models.roberta(13, length=6, **SMALL), (TEXT,), (3, 6, 16)),
     "BERT": Case(models.MaskedLanguageModel(models.bert(13, length=8, **SMALL)), (TEXT,), (3, 6, 13)),
     "T5": Case(models.t5(13, width=16, layers=1, heads=2, head_width=8, hidden=24), (TEXT, TEXT), (3, 6, 13)),
     "ViT": Case(models.vision_transformer(3, size=8, patch=4, **SMALL), image(8, 8, 3), (2, 3)),
@@ -136,6 +137,7 @@ COUNTS = [
     ("ResNet-50", models.resnet50(), (PIXELS,), 25_557_032),
     ("ViT-B/16", models.vision_transformer(1000), (PIXELS,), 86_567_656),
     ("GPT-2, 124 M", models.gpt2(), (TOKENS,), 124_439_808),
+    ("RoBERTa-base", models.TextClassifier(models.roberta(), 0, first_token), (TOKENS,), 124_645_632),
     ("BERT-base", models.TextClassifier(models.bert(), 0, first_token), (TOKENS,), 109_482_240),
     ("T5-small", models.t5(), (TOKENS, TOKENS), 60_506_624),
 ]

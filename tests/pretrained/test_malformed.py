@@ -193,6 +193,7 @@ CONFIG_CASES = {
     "no number": (CONFIG | {"vocab_size": "13"}, "vocab_size is '13'; expected an integer from 1"),
     "activation": (CONFIG | {"hidden_act": "relu"}, "hidden_act is 'relu'; expected 'gelu', which is all"),
     "heads": (CONFIG | {"num_attention_heads": 3}, "a width of 8 does not divide into 3 heads"),
+    "padding": (CONFIG | {"pad_token_id": 1.5}, r"pad_token_id is 1\.5; expected an integer from 0"),
     "more layers": (CONFIG | {"num_hidden_layers": 2}, "16 missing"),
     "list": ([], "config.json is a JSON list; expected an object"),
 }

@@ -1,0 +1,104 @@
+"""DistilBERT's published weights: the encoder, and its logits of masked tokens."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fdl.models.text_encoder import MaskedLanguageModel, TextEncoder, bert
+from fdl.pretrained.checkpoint import Checkpoint, count, padding, read_checkpoint, require
+from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.names import Names, dense, embedding, norm, same
+
+_BUFFERS = (r"distilbert\.embeddings\.position_ids",)
+_HEADS = (r"(vocab_\w+|pre_classifier|classifier|qa_outputs)\..*",)
+_COPIES = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
+_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+
+
+def load_distilbert(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[TextEncoder, dict[str, Any]]:
+    """A DistilBERT encoder and its variables `{"params": ...}`; the weights of heads are left out.
+
+    It is BERT's without segments (Sanh et al. 2019, DistilBERT, sec. 3). As part of another model they are
+    what belongs there: of a `TextClassifier`, `{"encoder": params}`.
+
+    Args:
+      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
+      sha256: of the file of weights, in hexadecimal, or None: not checked.
+      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged or of another model; all differences are told.
+    """
+    checkpoint = _read(path, sha256)
+    model = _encoder(checkpoint, dropout)
+    names = {"params": distilbert_names(count(checkpoint, "n_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+
+
+def load_masked_distilbert(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[MaskedLanguageModel, dict[str, Any]]:
+    """As `load_distilbert`, with the logits of masked tokens."""
+    checkpoint = _read(path, sha256)
+    model = MaskedLanguageModel(_encoder(checkpoint, dropout))
+    names = {"params": masked_distilbert_names(count(checkpoint, "n_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=_BUFFERS)
+
+
+def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
+    return untied(renamed(read_checkpoint(path, "distilbert", sha256=sha256), _prefixed), _COPIES)
+
+
+def _prefixed(name: str) -> str:
+    """The name that DistilBertForMaskedLM has for what DistilBertModel calls without a prefix."""
+    return f"distilbert.{name}" if name.startswith(("embeddings.", "transformer.")) else name
+
+
+def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
+    # Whether positions began as waves makes no difference: the file has their table either way.
+    require(checkpoint, activation="gelu", tie_word_embeddings=True)
+    return bert(
+        count(checkpoint, "vocab_size"),
+        length=count(checkpoint, "max_position_embeddings"),
+        width=count(checkpoint, "dim"),
+        layers=count(checkpoint, "n_layers"),
+        heads=count(checkpoint, "n_heads"),
+        hidden=count(checkpoint, "hidden_dim"),
+        segments=0,
+        padding=padding(checkpoint, default=0),
+        dropout=dropout,
+    )
+
+
+def distilbert_names(layers: int, *, ours: str = "") -> Names:
+    """Of a `TextEncoder` without segments, from DistilBertModel; `ours` is what our paths begin with."""
+    inner, theirs = f"{ours}transformer", "distilbert.embeddings"
+    out = (
+        embedding(f"{ours}tokens", f"{theirs}.word_embeddings.weight")
+        | embedding(f"{inner}/positions", f"{theirs}.position_embeddings.weight")
+        | norm(f"{inner}/LayerNorm_0", f"{theirs}.LayerNorm")
+    )
+    for i in range(layers):
+        a, b = f"{inner}/layer_{i}", f"distilbert.transformer.layer.{i}"
+        for name, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "out")):
+            out |= dense(f"{a}/attention/{name}", f"{b}.attention.{letter}_lin")
+        out |= dense(f"{a}/feed_forward/up", f"{b}.ffn.lin1")
+        out |= dense(f"{a}/feed_forward/down", f"{b}.ffn.lin2")
+        out |= norm(f"{a}/LayerNorm_0", f"{b}.sa_layer_norm")
+        out |= norm(f"{a}/LayerNorm_1", f"{b}.output_layer_norm")
+    return out
+
+
+def masked_distilbert_names(layers: int) -> Names:
+    """Of a `MaskedLanguageModel`, from DistilBertForMaskedLM."""
+    return (
+        distilbert_names(layers, ours="encoder/")
+        | dense("transform", "vocab_transform")
+        | norm("LayerNorm_0", "vocab_layer_norm")
+        | {"bias": ("vocab_projector.bias", same)}
+    )

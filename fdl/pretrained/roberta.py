@@ -1,0 +1,111 @@
+"""RoBERTa's published weights: the encoder, and its logits of masked tokens."""
+
+import functools
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fdl.models.norms import layer_norm
+from fdl.models.text_encoder import MaskedLanguageModel, TextEncoder, roberta
+from fdl.models.transformer import Norm
+from fdl.pretrained.bert import bert_names
+from fdl.pretrained.checkpoint import Checkpoint, count, number, padding, read_checkpoint, require
+from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.names import Names, dense, norm, same
+
+_BUFFERS = (r"roberta\.embeddings\.(position_ids|token_type_ids)", r"roberta\.pooler\..*")
+_HEADS = (r"(lm_head|classifier|qa_outputs)\..*",)
+_COPIES = {
+    "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+    "lm_head.decoder.bias": "lm_head.bias",
+}
+_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+
+
+def load_roberta(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[TextEncoder, dict[str, Any]]:
+    """A RoBERTa encoder and its variables `{"params": ...}`; the weights of pooler and heads are left out.
+
+    As part of another model they are what belongs there: of a `TextClassifier`, `{"encoder": params}`. Its
+    padding is token 1: give it to `tokenized`.
+
+    Args:
+      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
+      sha256: of the file of weights, in hexadecimal, or None: not checked.
+      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: a file is damaged or of another model; all differences are told.
+    """
+    checkpoint = _read(path, sha256)
+    model = _encoder(checkpoint, dropout)
+    names = {"params": roberta_names(count(checkpoint, "num_hidden_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+
+
+def load_masked_roberta(
+    path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
+) -> tuple[MaskedLanguageModel, dict[str, Any]]:
+    """As `load_roberta`, with the logits of masked tokens."""
+    checkpoint = _read(path, sha256)
+    model = MaskedLanguageModel(_encoder(checkpoint, dropout), norm=_norm(checkpoint))
+    names = {"params": masked_roberta_names(count(checkpoint, "num_hidden_layers"))}
+    return model, fit(checkpoint, model, _TEXT, names, ignored=_BUFFERS)
+
+
+def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
+    return untied(renamed(read_checkpoint(path, "roberta", sha256=sha256), _prefixed), _COPIES)
+
+
+def _prefixed(name: str) -> str:
+    """The name that RobertaForMaskedLM has for what RobertaModel calls without a prefix."""
+    return f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def _norm(checkpoint: Checkpoint) -> Norm:
+    return functools.partial(layer_norm, epsilon=number(checkpoint, "layer_norm_eps", default=1e-12))
+
+
+def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
+    require(checkpoint, hidden_act="gelu", position_embedding_type="absolute")
+    require(checkpoint, is_decoder=False, tie_word_embeddings=True)
+    pad, rows = padding(checkpoint, default=1), count(checkpoint, "max_position_embeddings")
+    if pad is None or rows < pad + 2:
+        raise ValueError(
+            f"{checkpoint.path.parent / 'config.json'}: pad_token_id is {pad} and max_position_embeddings "
+            f"{rows}; expected a token, and rows for positions after it: fetch the file again"
+        )
+    return roberta(
+        count(checkpoint, "vocab_size"),
+        length=rows - pad - 1,
+        width=count(checkpoint, "hidden_size"),
+        layers=count(checkpoint, "num_hidden_layers"),
+        heads=count(checkpoint, "num_attention_heads"),
+        hidden=count(checkpoint, "intermediate_size"),
+        segments=count(checkpoint, "type_vocab_size"),
+        padding=pad,
+        dropout=dropout,
+        norm=_norm(checkpoint),
+        first_norm=_norm(checkpoint),
+    )
+
+
+def roberta_names(layers: int, *, ours: str = "") -> Names:
+    """Of a `TextEncoder` with `places`, from RobertaModel; `ours` is what our paths begin with."""
+    out = bert_names(layers, prefix="roberta.", ours=ours)
+    out[f"{ours}positions/embedding"] = out.pop(f"{ours}transformer/positions/embedding")
+    return out
+
+
+def masked_roberta_names(layers: int) -> Names:
+    """Of a `MaskedLanguageModel`, from RobertaForMaskedLM."""
+    return (
+        roberta_names(layers, ours="encoder/")
+        | dense("transform", "lm_head.dense")
+        | norm("LayerNorm_0", "lm_head.layer_norm")
+        | {"bias": ("lm_head.bias", same)}
+    )
