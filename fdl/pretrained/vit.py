@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.models.norms import layer_norm
+from fdl.models.positions import learned
 from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
 from fdl.pretrained.fit import fit, outputs_of, renamed
 from fdl.pretrained.names import Names, dense, norm, same
 
+_TABLE = "transformer/positions/embedding"
 _POOLER = r"vit\.pooler\..*"
 _HEAD = r"classifier\..*"
 _OLDER = (
@@ -30,6 +32,7 @@ def load_vit(
     path: str | os.PathLike[str],
     *,
     outputs: int | None = None,
+    size: int | tuple[int, int] | None = None,
     sha256: str | None = None,
     dropout: float | jax.Array = 0.0,
 ) -> tuple[ViT, dict[str, Any]]:
@@ -39,6 +42,9 @@ def load_vit(
       path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
       outputs: of a new head, which the variables then lack: `fdl.tasks.fine_tuning.warm_start` starts it
         fresh. None: the published head.
+      size: of the images, or their height and width, each a multiple of the patch's. Where it is not the
+        published size, the positions are interpolated (Dosovitskiy et al. 2021, sec. 3.2) as Transformers'
+        `interpolate_pos_encoding` does: bicubically. None: the published size.
       sha256: of the file of weights, in hexadecimal, or None: not checked.
       dropout: as `fdl.models.vision_transformer`'s, in place of the published ones.
 
@@ -47,25 +53,42 @@ def load_vit(
       ValueError: a file is damaged or of another model; all differences are told.
     """
     checkpoint = renamed(read_checkpoint(path, "vit", sha256=sha256), _today)
-    layers, size = count(checkpoint, "num_hidden_layers"), count(checkpoint, "image_size")
+    layers, patch = count(checkpoint, "num_hidden_layers"), count(checkpoint, "patch_size")
+    side = count(checkpoint, "image_size") // patch
+    height, width = _sizes(size, count(checkpoint, "image_size"), patch)
+    places = height // patch, width // patch
     require(checkpoint, hidden_act="gelu", qkv_bias=True)
     epsilon = number(checkpoint, "layer_norm_eps", default=1e-12)
     model = vision_transformer(
         outputs_of(checkpoint, "classifier.bias") if outputs is None else outputs,
-        size=size,
-        patch=count(checkpoint, "patch_size"),
+        patch=patch,
         width=count(checkpoint, "hidden_size"),
         layers=layers,
         heads=count(checkpoint, "num_attention_heads"),
         hidden=count(checkpoint, "intermediate_size"),
         dropout=dropout,
+        positions=learned(1 + places[0] * places[1]),
         norm=functools.partial(layer_norm, epsilon=epsilon),
     )
     names, ignored = vit_names(layers), (_POOLER,)
+    if places != (side, side):
+        table, (name, convert) = _TABLE, names[_TABLE]
+        names[table] = (name, lambda array: interpolated(convert(array), side, *places))
     if outputs is not None:
         names, ignored = {k: v for k, v in names.items() if not k.startswith("head/")}, (_POOLER, _HEAD)
-    image = (jax.ShapeDtypeStruct((1, size, size, count(checkpoint, "num_channels")), jnp.float32),)
+    image = (jax.ShapeDtypeStruct((1, height, width, count(checkpoint, "num_channels")), jnp.float32),)
     return model, fit(checkpoint, model, image, {"params": names}, ignored=ignored)
+
+
+def _sizes(size: int | tuple[int, int] | None, published: int, patch: int) -> tuple[int, int]:
+    """Height and width of images."""
+    if size is None:
+        return published, published
+    sides = np.ravel(size)
+    whole = sides.dtype.kind == "i" and len(sides) in (1, 2)
+    if not whole or (sides < 1).any() or (sides % patch).any():
+        raise ValueError(f"size is {size}; expected multiples of the patch's size, {patch}, one or two")
+    return int(sides[0]), int(sides[-1])
 
 
 def _today(name: str) -> str:
@@ -84,7 +107,7 @@ def vit_names(layers: int) -> Names:
     out["patches/kernel"] = (f"{patch}.weight", _patches)
     out["patches/bias"] = (f"{patch}.bias", same)
     out["first"] = ("vit.embeddings.cls_token", lambda array: array[0, 0])
-    out["transformer/positions/embedding"] = ("vit.embeddings.position_embeddings", lambda array: array[0])
+    out[_TABLE] = ("vit.embeddings.position_embeddings", lambda array: array[0])
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"vit.layers.{i}"
         for ours, theirs in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
@@ -93,6 +116,38 @@ def vit_names(layers: int) -> Names:
         out |= norm(f"{a}/LayerNorm_0", f"{b}.layernorm_before")
         out |= norm(f"{a}/LayerNorm_1", f"{b}.layernorm_after")
     return out
+
+
+def interpolated(table: np.ndarray, side: int, height: int, width: int) -> np.ndarray:
+    """The positions `[1 + side side, E]` of a square of patches as those `[1 + height width, E]` of others.
+
+    The first, of no patch, stays; the others are a picture that is resized bicubically.
+
+    Raises:
+      ValueError: a table of another length.
+    """
+    table = table.astype(np.float32)
+    picture = table[1:].reshape(side, side, -1)
+    rows, columns = _bicubic(side, height), _bicubic(side, width)
+    resized = np.einsum("hi,wj,ije->hwe", rows, columns, picture.astype(np.float64), optimize=True)
+    return np.concatenate([table[:1], resized.reshape(height * width, -1).astype(np.float32)])
+
+
+def _bicubic(old: int, new: int) -> np.ndarray:
+    """Weights `[new, old]` of resizing along one axis, as PyTorch's `interpolate`.
+
+    Keys 1981, Cubic Convolution Interpolation, eq. 4 is of a = -1/2, JAX's too; PyTorch's has a = -3/4.
+    Pixels beyond the edge are those at the edge, and shrinking does not average (`antialias=False`).
+    """
+    a = -0.75
+    where = (np.arange(new) + 0.5) * old / new - 0.5
+    first, weights = np.floor(where).astype(int), np.zeros((new, old))
+    for offset in range(-1, 3):
+        d = np.abs(where - (first + offset))
+        near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+        far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+        np.add.at(weights, (np.arange(new), np.clip(first + offset, 0, old - 1)), np.where(d <= 1, near, far))
+    return weights
 
 
 def _patches(array: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fdl import pretrained
+from fdl.models import roberta
 from tests.pretrained.files import write
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference")
@@ -21,6 +22,9 @@ IMAGES = np.random.default_rng(7).normal(size=(2, 8, 8, 3)).astype(np.float32)
 LARGER = np.random.default_rng(7).normal(size=(2, 40, 33, 3)).astype(np.float32)
 BERT = {"vocab_size": 13, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
 BERT |= {"intermediate_size": 24, "max_position_embeddings": 8}
+ROBERTA = BERT | {"type_vocab_size": 1, "layer_norm_eps": 0.02}
+DISTIL = {"vocab_size": 13, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 24}
+DISTIL |= {"max_position_embeddings": 8}
 GPT = {"vocab_size": 13, "n_positions": 8, "n_embd": 16, "n_layer": 2, "n_head": 4}
 GPT |= {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA = {"vocab_size": 13, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -47,6 +51,9 @@ class Case(NamedTuple):
 
 MASKED = {"input_ids": PADDED, "attention_mask": (PADDED != 0).astype(np.int64)}
 TEXT = {"input_ids": TOKENS}
+# RoBERTa's padding, 1, also before and between text: its positions count text alone.
+SPARSE = np.array([[5, 2, 9, 1, 1, 4], [1, 3, 8, 2, 6, 1]])
+MASKED_SPARSE = {"input_ids": SPARSE, "attention_mask": (SPARSE != 1).astype(np.int64)}
 PIXELS, MORE_PIXELS = ({"pixel_values": np.moveaxis(x, -1, 1)} for x in (IMAGES, LARGER))
 HIDDEN = "last_hidden_state"
 load_bert, load_llama, load_resnet = pretrained.load_bert, pretrained.load_llama, pretrained.load_resnet
@@ -59,6 +66,42 @@ CASES = {
         pretrained.load_pooled_bert, "BertModel", "BertConfig", BERT, (PADDED,), MASKED, "", "pooler_output"
     ),
     "masked": Case(pretrained.load_masked_bert, "BertForMaskedLM", "BertConfig", BERT, (PADDED,), MASKED),
+    "roberta": Case(
+        pretrained.load_roberta,
+        "RobertaModel",
+        "RobertaConfig",
+        ROBERTA,
+        (SPARSE,),
+        MASKED_SPARSE,
+        "",
+        HIDDEN,
+    ),
+    "masked roberta": Case(
+        pretrained.load_masked_roberta,
+        "RobertaForMaskedLM",
+        "RobertaConfig",
+        ROBERTA,
+        (SPARSE,),
+        MASKED_SPARSE,
+    ),
+    "distilbert": Case(
+        pretrained.load_distilbert,
+        "DistilBertModel",
+        "DistilBertConfig",
+        DISTIL,
+        (PADDED,),
+        MASKED,
+        "",
+        HIDDEN,
+    ),
+    "masked distilbert": Case(
+        pretrained.load_masked_distilbert,
+        "DistilBertForMaskedLM",
+        "DistilBertConfig",
+        DISTIL,
+        (PADDED,),
+        MASKED,
+    ),
     "gpt2": Case(pretrained.load_gpt2, "GPT2LMHeadModel", "GPT2Config", GPT, (TOKENS,), TEXT),
     "gpt2 without a head": Case(
         pretrained.load_gpt2, "GPT2Model", "GPT2Config", GPT, (TOKENS,), TEXT, "GPT2LMHeadModel"
@@ -207,6 +250,8 @@ def test_names_of_other_versions_mean_the_same(name, changes, tmp_path):
         ("llama", "model.layers.1.self_attn.rotary_emb.inv_freq"),
         ("t5", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
         ("vit", "vit.pooler.dense.weight"),
+        ("roberta", "lm_head.dense.weight"),
+        ("distilbert", "pre_classifier.weight"),
         ("masked", "cls.seq_relationship.weight"),
     ],
 )
@@ -221,6 +266,31 @@ def test_what_published_files_have_without_use_is_left_out(name, extra, tmp_path
         json.loads((tmp_path / "config.json").read_text()),
     )
     assert_same(case.load(path)[1], before)
+
+
+@pytest.mark.parametrize("size", [16, 12, 4, (8, 12), (20, 4)], ids=str)
+def test_a_vit_at_another_resolution_agrees(size, tmp_path):
+    module = saved(CASES["vit"]._replace(options=VIT | {"image_size": 12}), tmp_path)  # 3 x 3 positions
+    height, width = (size, size) if isinstance(size, int) else size
+    images = np.random.default_rng(7).normal(size=(2, height, width, 3)).astype(np.float32)
+    with torch.no_grad():
+        given = torch.tensor(np.moveaxis(images, -1, 1))
+        expected = module(given, interpolate_pos_encoding=True).logits.numpy()
+    model, variables = pretrained.load_vit(tmp_path, size=size)
+    value = jax.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_positions_of_the_published_size_stay_bit_for_bit(tmp_path):
+    saved(CASES["vit"], tmp_path)
+    assert_same(pretrained.load_vit(tmp_path, size=8)[1], pretrained.load_vit(tmp_path)[1])
+
+
+@pytest.mark.parametrize("size", [10, 0, (8, 6), -4, 8.5, (8, 8, 8)], ids=str)
+def test_a_size_of_no_whole_patches_is_told(size, tmp_path):
+    saved(CASES["vit"], tmp_path)
+    with pytest.raises(ValueError, match=r"size is .*; expected multiples of the patch's size, 4"):
+        pretrained.load_vit(tmp_path, size=size)
 
 
 def test_older_fields_of_rotations_mean_the_same(tmp_path):
@@ -306,3 +376,22 @@ def test_files_are_read_as_the_reference_reads_them(tmp_path):
     found = pretrained.read_weights(path)
     assert {name: array.dtype for name, array in found.items()} == {n: a.dtype for n, a in tensors.items()}
     assert_same(found, tensors)
+
+
+def test_a_text_longer_than_the_positions_of_roberta_is_told():
+    model = roberta(13, length=5, width=8, layers=1, heads=2)
+    with pytest.raises(ValueError, match="there are 6 places and positions for only 5"):
+        jax.eval_shape(model.init, jax.random.key(0), SPARSE)
+
+
+PAD_CASES = {
+    "none": ({"pad_token_id": None}, "pad_token_id is None and max_position_embeddings 8; expected a token"),
+    "no rows": ({"pad_token_id": 7}, "pad_token_id is 7 and max_position_embeddings 8"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), PAD_CASES.values(), ids=PAD_CASES)
+def test_a_roberta_without_room_for_positions_is_told(changes, message, tmp_path):
+    write(tmp_path, {}, ROBERTA | changes)
+    with pytest.raises(ValueError, match=message):
+        pretrained.load_roberta(tmp_path)
