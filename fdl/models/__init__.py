@@ -57,6 +57,7 @@ from fdl.models.language_model import gpt2 as gpt2
 from fdl.models.language_model import llama as llama
 from fdl.models.linear_recurrence import LRU as LRU
 from fdl.models.linear_recurrence import LinearRecurrentNet as LinearRecurrentNet
+from fdl.models.lora import LoRA as LoRA
 from fdl.models.mixture_density import MixtureDensity as MixtureDensity
 from fdl.models.mlp import MLP as MLP
 from fdl.models.mobile import MobileNet as MobileNet

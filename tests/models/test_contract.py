@@ -53,6 +53,9 @@ MODELS = {
     "sequence to sequence": Case(models.Seq2Seq(5, 4, 6), (TEXT[:, :3], TEXT[:, 3:] % 4), (3, 3, 4)),
     "GPT-2": Case(models.gpt2(13, length=8, **SMALL), (TEXT,), (3, 6, 13)),
     "Llama": Case(models.llama(13, shared=2, **SMALL), (TEXT,), (3, 6, 13)),
+    "LoRA": Case(
+        models.LoRA(models.MLP((4,), 3), 2, chosen=lambda path: path[-1] == "kernel"), image(4), (2, 3)
+    ),
     "RoBERTa": Case(models.roberta(13, length=6, **SMALL), (TEXT,), (3, 6, 16)),
     "BERT": Case(models.MaskedLanguageModel(models.bert(13, length=8, **SMALL)), (TEXT,), (3, 6, 13)),
     "T5": Case(models.t5(13, width=16, layers=1, heads=2, head_width=8, hidden=24), (TEXT, TEXT), (3, 6, 13)),
