@@ -14,7 +14,7 @@ from fdl.models.positions import learned
 from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
 from fdl.pretrained.fit import fit, outputs_of, renamed
-from fdl.pretrained.names import Names, dense, norm, same
+from fdl.pretrained.names import Convert, Names, dense, norm, same
 
 _TABLE = "transformer/positions/embedding"
 _POOLER = r"vit\.pooler\..*"
@@ -53,27 +53,27 @@ def load_vit(
       ValueError: a file is damaged or of another model; all differences are told.
     """
     checkpoint = renamed(read_checkpoint(path, "vit", sha256=sha256), _today)
+    logits = outputs_of(checkpoint, "classifier.bias") if outputs is None else outputs
     layers, patch = count(checkpoint, "num_hidden_layers"), count(checkpoint, "patch_size")
-    side = count(checkpoint, "image_size") // patch
-    height, width = _sizes(size, count(checkpoint, "image_size"), patch)
-    places = height // patch, width // patch
+    published = count(checkpoint, "image_size")
+    height, width = _sizes(size, published, patch)
+    rows, columns, side = height // patch, width // patch, published // patch
     require(checkpoint, hidden_act="gelu", qkv_bias=True)
     epsilon = number(checkpoint, "layer_norm_eps", default=1e-12)
     model = vision_transformer(
-        outputs_of(checkpoint, "classifier.bias") if outputs is None else outputs,
+        logits,
         patch=patch,
         width=count(checkpoint, "hidden_size"),
         layers=layers,
         heads=count(checkpoint, "num_attention_heads"),
         hidden=count(checkpoint, "intermediate_size"),
         dropout=dropout,
-        positions=learned(1 + places[0] * places[1]),
+        positions=learned(1 + rows * columns),
         norm=functools.partial(layer_norm, epsilon=epsilon),
     )
-    names, ignored = vit_names(layers), (_POOLER,)
-    if places != (side, side):
-        table, (name, convert) = _TABLE, names[_TABLE]
-        names[table] = (name, lambda array: interpolated(convert(array), side, *places))
+    resize = functools.partial(interpolated, side=side, height=rows, width=columns)
+    names = vit_names(layers, resize=same if rows == columns == side else resize)
+    ignored = (_POOLER,)
     if outputs is not None:
         names, ignored = {k: v for k, v in names.items() if not k.startswith("head/")}, (_POOLER, _HEAD)
     image = (jax.ShapeDtypeStruct((1, height, width, count(checkpoint, "num_channels")), jnp.float32),)
@@ -100,14 +100,19 @@ def _today(name: str) -> str:
     return name
 
 
-def vit_names(layers: int) -> Names:
-    """Of a `ViT`, from ViTForImageClassification; published files have older names for the layers' parts."""
+def vit_names(layers: int, *, resize: Convert = same) -> Names:
+    """Of a `ViT`, from ViTForImageClassification; published files have older names for the layers' parts.
+
+    Args:
+      layers: how many.
+      resize: what the table of positions `[T, E]` goes through.
+    """
     patch = "vit.embeddings.patch_embeddings.projection"
     out = dense("head", "classifier") | norm("transformer/LayerNorm_0", "vit.layernorm")
     out["patches/kernel"] = (f"{patch}.weight", _patches)
     out["patches/bias"] = (f"{patch}.bias", same)
     out["first"] = ("vit.embeddings.cls_token", lambda array: array[0, 0])
-    out[_TABLE] = ("vit.embeddings.position_embeddings", lambda array: array[0])
+    out[_TABLE] = ("vit.embeddings.position_embeddings", lambda array: resize(array[0]))
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"vit.layers.{i}"
         for ours, theirs in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
