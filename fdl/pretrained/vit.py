@@ -59,7 +59,6 @@ def load_vit(
     height, width = _sizes(size, published, patch)
     rows, columns, side = height // patch, width // patch, published // patch
     require(checkpoint, hidden_act="gelu", qkv_bias=True)
-    epsilon = number(checkpoint, "layer_norm_eps", default=1e-12)
     model = vision_transformer(
         logits,
         patch=patch,
@@ -69,7 +68,7 @@ def load_vit(
         hidden=count(checkpoint, "intermediate_size"),
         dropout=dropout,
         positions=learned(1 + rows * columns),
-        norm=functools.partial(layer_norm, epsilon=epsilon),
+        norm=functools.partial(layer_norm, epsilon=number(checkpoint, "layer_norm_eps", default=1e-12)),
     )
     resize = functools.partial(interpolated, side=side, height=rows, width=columns)
     names = vit_names(layers, resize=same if rows == columns == side else resize)
