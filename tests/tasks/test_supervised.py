@@ -64,7 +64,8 @@ def evaluated(experiment, state, split):
     """The metrics of a whole split."""
     source, evaluate = experiment.evaluation[split], jax.jit(experiment.learner.evaluate)
     parts = [evaluate(state, batch_of(source, step)) for step in range(source.batches)]
-    return {name: sum(p[name].total for p in parts) / sum(p[name].weight for p in parts) for name in parts[0]}
+    sums = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
+    return {name: part.value for name, part in sums.items()}
 
 
 def close(a, b, rtol=1e-5, atol=1e-6):
