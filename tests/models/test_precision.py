@@ -1,6 +1,7 @@
 """Mixed precision: what is kept, what computes, and that it learns the same."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def test_it_learns_as_float32_does():
     assert accuracy(models.MixedPrecision(model)) == pytest.approx(accuracy(model), abs=0.02)
 
 
-SMALL = {"width": 8, "layers": 1, "heads": 2}
+SMALL: dict[str, Any] = {"width": 8, "layers": 1, "heads": 2}
 TEXT = np.array([[1, 2, 3, 4], [3, 5, 1, 1]], np.int32)
 PIXELS = np.linspace(-1.5, 1.5, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8, 1)
 X, Y = PIXELS[:, 0, :, 0], np.array([0, 2], np.int32)

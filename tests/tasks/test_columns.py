@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,7 +21,7 @@ WEIGHTS = np.array([1, 2, 0, 1, 3, 0, 1, 0], np.float32)
 TWICE = np.repeat(np.arange(N), WEIGHTS.astype(int))
 """The same rows, each as often as it weighs; as many as there are."""
 MLP = models.MLP
-SMALL = {"width": 8, "layers": 1, "heads": 2}
+SMALL: dict[str, Any] = {"width": 8, "layers": 1, "heads": 2}
 slow = pytest.mark.slow
 
 
