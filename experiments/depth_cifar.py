@@ -7,7 +7,7 @@ higher by at least 10 percentage points, each at the learning rate that is best 
 
     fdl sweep experiments/depth_cifar.py
 
-Two seeds choose, five judge: 42 runs of about a minute each on 2 cores.
+Two seeds choose, five judge: 42 runs of about 40 seconds each on 2 cores.
 """
 
 import optax
@@ -36,12 +36,14 @@ class Config:
 
 def experiment(config: Config) -> fdl.Experiment:
     splits = data.cifar10(train_files=(1,))
-    few = {name: array[: config.images] for name, array in splits.train.items()}
+    train = {name: array[: config.images] for name, array in splits.train.items()}
+    # 2,000 of 10,000 images tell a run's accuracy to a point, less than seeds differ, in a fifth of the time.
+    test = {name: array[:2000] for name, array in splits.test.items()}
     blocks = ((config.depth - 2) // 6,) * 3
     rate = optim.warmup_cosine(config.lr, steps=config.steps, warmup=config.steps // 10)
     return tasks.classification(
         models.ResNet(blocks, 10, width=config.width, small=True, skip=config.skip),
-        splits._replace(train=few),
+        splits._replace(train=train, test=test),
         optax.sgd(rate, momentum=0.9, nesterov=True),
         steps=config.steps,
         batch_size=config.batch_size,
