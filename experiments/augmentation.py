@@ -67,4 +67,4 @@ def claim(result: fdl.Result) -> fdl.Verdict:
     helps = fdl.compare(right, metric="test/accuracy", arms="augment", baseline="nothing", at_least=0.01)
     wrong = best.where(augment=[nothing, mirroring])
     harms = fdl.compare(wrong, metric="test/accuracy", arms="augment", baseline="mirroring", better="higher")
-    return fdl.every(helps.verdict, harms.verdict)
+    return fdl.all_of(helps.verdict, harms.verdict)

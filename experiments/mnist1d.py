@@ -75,4 +75,4 @@ def claim(result: fdl.Result) -> fdl.Verdict:
     loses = fdl.compare(nets, metric="test/accuracy", arms="shuffled", baseline=True, at_least=0.1)
     plain = best.where(model=perceptron)
     same = fdl.compare(plain, metric="test/accuracy", arms="shuffled", baseline=False, equivalent=0.03)
-    return fdl.every(wins.verdict, loses.verdict, same.verdict)
+    return fdl.all_of(wins.verdict, loses.verdict, same.verdict)

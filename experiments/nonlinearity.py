@@ -56,4 +56,4 @@ def claim(result: fdl.Result) -> fdl.Verdict:
     same = fdl.compare(linear, metric="test/accuracy", arms="depth", baseline=0, equivalent=0.02)
     deep = best.where(depth=4)
     more = fdl.compare(deep, metric="test/accuracy", arms="activation", baseline="identity", at_least=0.01)
-    return fdl.every(same.verdict, more.verdict)
+    return fdl.all_of(same.verdict, more.verdict)

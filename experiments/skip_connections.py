@@ -62,4 +62,4 @@ def claim(result: fdl.Result) -> fdl.Verdict:
         ).verdict
         for weights in (result.where(start=random), result)
     )
-    return fdl.every(*verdicts)
+    return fdl.all_of(*verdicts)

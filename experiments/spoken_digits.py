@@ -88,4 +88,4 @@ def claim(result: fdl.Result) -> fdl.Verdict:
         ).verdict
         for metric in ("validation/error_rate", "test/error_rate")
     )
-    return fdl.every(validation, test)
+    return fdl.all_of(validation, test)

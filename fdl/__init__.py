@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from fdl.result import Result as Result
     from fdl.stats import Comparison as Comparison
     from fdl.stats import Verdict as Verdict
+    from fdl.stats import all_of as all_of
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
-    from fdl.stats import every as every
     from fdl.sweeps import Sweep as Sweep
     from fdl.sweeps import Trial as Trial
     from fdl.sweeps import ablate as ablate
@@ -54,7 +54,7 @@ _HOME = {
     "Verdict": "fdl.stats",
     "compare": "fdl.stats",
     "compare_rates": "fdl.stats",
-    "every": "fdl.stats",
+    "all_of": "fdl.stats",
     "Sweep": "fdl.sweeps",
     "Trial": "fdl.sweeps",
     "ablate": "fdl.sweeps",

@@ -5,7 +5,6 @@ the tree's structure: each of its values is a program of its own.
 """
 
 import dataclasses
-import difflib
 import functools
 import itertools
 import math
@@ -17,6 +16,8 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import numpy as np
 import typeguard
+
+from fdl.text import hint
 
 T = TypeVar("T")
 
@@ -162,9 +163,7 @@ def check_names(cls: Any, names: Iterable[str]) -> None:
     valid = [field.name for field in dataclasses.fields(cls)]
     for name in names:
         if name not in valid:
-            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"its fields: {', '.join(valid)}"
-            raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+            raise ValueError(f"{cls.__name__} has no field {name!r}; {hint(name, valid)}")
 
 
 def _typed(value: Any) -> Any:
@@ -181,9 +180,9 @@ def _check_class(cls: type) -> None:
         hints = typing.get_type_hints(cls)
     except Exception as error:
         raise ValueError(f"an annotation of {cls.__name__} cannot be read: {error}") from None
-    for name, hint in hints.items():
-        if not (callable(hint) or typing.get_origin(hint) or hint is Any):
-            raise ValueError(f"{cls.__name__}.{name} is annotated with {hint!r}; expected a type, as int")
+    for name, kind in hints.items():
+        if not (callable(kind) or typing.get_origin(kind) or kind is Any):
+            raise ValueError(f"{cls.__name__}.{name} is annotated with {kind!r}; expected a type, as int")
     for name, value in vars(cls).items():
         value = value.default if isinstance(value, dataclasses.Field) else value
         plain = isinstance(value, bool | int | float | str | tuple)

@@ -72,11 +72,14 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else number(p, digits=2)
 
 
-def seconds(value: float) -> str:
-    """A duration, as `0.42 s`, `41 s`, `3 min 05 s` or `2 h 10 min`."""
-    if value < 100:
-        return f"{number(value, digits=2 if value < 10 else 3)} s"
-    minutes, rest = divmod(round(value), 60)
+def duration(seconds: float) -> str:
+    """A time span, as `4.5 µs`, `310 ms`, `0.42 s`, `41 s`, `3 min 05 s` or `2 h 10 min`."""
+    if seconds < 0.1:
+        unit, name = (1e-3, "ms") if seconds >= 1e-3 else (1e-6, "µs")
+        return f"{number(seconds / unit, digits=3)} {name}"
+    if seconds < 100:
+        return f"{number(seconds, digits=2 if seconds < 10 else 3)} s"
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -64,6 +64,9 @@ def test_p_value_is_never_zero(p: float, expected: str):
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
+        (0.0, "0 µs"),
+        (4.5e-6, "4.50 µs"),
+        (0.0312, "31.2 ms"),
         (0.4216, "0.42 s"),
         (41.24, "41.2 s"),
         (185.0, "3 min 05 s"),
@@ -71,12 +74,13 @@ def test_p_value_is_never_zero(p: float, expected: str):
         (7800.0, "2 h 10 min"),
     ],
 )
-def test_seconds(seconds: float, expected: str):
-    assert formats.seconds(seconds) == expected
+def test_duration(seconds: float, expected: str):
+    assert formats.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(0, "0 B"), (512, "512 B"), (1536, "1.50 KiB"), (29.75 * 2**20, "29.8 MiB")]
+    ("size", "expected"),
+    [(0, "0 B"), (512, "512 B"), (1536, "1.50 KiB"), (1010 * 2**10, "1010 KiB"), (29.75 * 2**20, "29.8 MiB")],
 )
 def test_memory(size: float, expected: str):
     assert formats.memory(size) == expected

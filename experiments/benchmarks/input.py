@@ -30,7 +30,7 @@ from fdl import data, models, tasks
 from fdl.data.cifar import read_cifar10
 from fdl.data.images import image_folder
 from fdl.experiment import Source
-from fdl.train.feed import Feed
+from fdl.train.prefetch import Feed
 from fdl.train.runtime import machine, prepare
 
 BATCH, READS, STEPS, ROUNDS, FILES = 128, 40, 4, 5, 1280

@@ -25,11 +25,11 @@ import optax
 from fdl import data, models, rng, tasks, tree
 from fdl.experiment import Experiment, Learner, Source
 from fdl.parallel.plan import Plan
-from fdl.train.choose import Work, choose
+from fdl.train.autotune import Work, autotune
 from fdl.train.loop import execute
-from fdl.train.member import arrays_of, evaluation_steps
 from fdl.train.program import compile_program, stack_members
 from fdl.train.rows import metric_names
+from fdl.train.run import arrays_of, evaluation_steps
 from fdl.train.runtime import machine, prepare
 from fdl.train.saving import Saving
 
@@ -53,7 +53,7 @@ def perceptron() -> None:
     experiment = task._replace(evaluation={}, evaluate_every=STEPS)
     key = jax.random.key(0)
     arrays = arrays_of(experiment)
-    choice, program = choose(
+    choice, program = autotune(
         Work(lambda _: experiment, experiment, [()], key[None], arrays, STEPS), say=print
     )
     members = stack_members([()], key[None], pad_to=1)

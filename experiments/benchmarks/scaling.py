@@ -28,13 +28,13 @@ import numpy as np
 import optax
 
 from fdl import data, models, tasks
+from fdl.aot.chips import Slice, parse_slice, usual_shape
+from fdl.aot.estimate import Estimate, estimate, from_data, to_data
+from fdl.aot.topology import absent_mesh, load_compiler
 from fdl.experiment import Experiment
-from fdl.parallel.chips import Slice, parse_slice, usual_shape
 from fdl.parallel.plan import Plan, mesh_of
-from fdl.parallel.topology import absent_mesh, load_compiler
-from fdl.train.foresee import Foresight, foresee, from_data, to_data
-from fdl.train.member import arrays_of
 from fdl.train.program import stack_members
+from fdl.train.run import arrays_of
 
 CHIPS = (1, 4, 16, 64, 256, 512)
 STRATEGIES = ("population", "data jit", "data shard_map", "data pmap", "fsdp", "data fsdp", "data tensor")
@@ -57,7 +57,7 @@ class Point(NamedTuple):
     strategy: str
     chips: int
     scaling: str
-    found: Foresight | str
+    found: Estimate | str
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def compile_one(strategy: str, chips: int) -> None:
     for scaling, rows in (("weak", WEAK * chips), ("strong", STRONG)):
         made = gpt(rows // count)
         build = lambda _, made=made: made  # noqa: E731
-        found[scaling] = to_data(foresee(build, members, arrays_of(made), plan, mesh, CHIP))
+        found[scaling] = to_data(estimate(build, members, arrays_of(made), plan, mesh, CHIP))
     print("\n" + json.dumps(found))
 
 
@@ -180,7 +180,7 @@ def show(points: Sequence[Point]) -> None:
 def share(point: Point, points: Sequence[Point]) -> float:
     """How near a point is to perfect scaling from the fewest chips of its strategy."""
     first = next(one for one in points if one.strategy == point.strategy and not isinstance(one.found, str))
-    assert isinstance(first.found, Foresight) and isinstance(point.found, Foresight)
+    assert isinstance(first.found, Estimate) and isinstance(point.found, Estimate)
     ratio = first.found.roofline.seconds / point.found.roofline.seconds
     return ratio if point.scaling == "weak" else ratio * first.chips / point.chips
 

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from fdl import models, tasks
-from fdl.parallel.flops import cost_of
+from fdl.aot.flops import cost_of
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "V100": 125e12}
 """FLOP/s of dense bfloat16 (V100: float16) products, by what the device's name contains."""

@@ -18,11 +18,11 @@ import optax
 import fdl
 from fdl import data, models, tasks
 from fdl.sweeps.population import groups_of, work_of
-from fdl.train.choose import choose
+from fdl.train.autotune import autotune
 from fdl.train.loop import execute
-from fdl.train.member import evaluation_steps
 from fdl.train.program import stack_members
 from fdl.train.rows import metric_names
+from fdl.train.run import evaluation_steps
 from fdl.train.runtime import machine, prepare
 
 try:
@@ -59,7 +59,7 @@ def main() -> None:
     (group,) = groups_of(experiment, space.trials, folder=None)
     work = work_of(group, group.trials)
     began = time.perf_counter()
-    choice, program = choose(work, say=print)
+    choice, program = autotune(work, say=print)
     preparing = time.perf_counter() - began
     schedule, names = evaluation_steps(group.experiment), metric_names(group.experiment)
     size = choice.plan.members

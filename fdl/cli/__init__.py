@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fdl {version('fdl')}")
         return 0
     if words[0] == "list":
-        from fdl.cli.listing import listing
+        from fdl.cli.list_command import listing
 
         return listing(words[1:])
-    from fdl.cli.guard import guarded
+    from fdl.cli.exit_codes import guarded
 
     return guarded(words)

@@ -12,22 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 from fdl import formats, report
-from fdl.bucket import Folder, folder
-from fdl.cli import reports, topology
-from fdl.cli.display import PLAIN, shown
-from fdl.cli.file import ExperimentFile, judged, load
-from fdl.cli.flags import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions, parse, seat
+from fdl.aot import command as aot
+from fdl.cli import reports
+from fdl.cli.flags import parse, seat
+from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions
+from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
 from fdl.configs import replaced
 from fdl.experiment import Best, Experiment
-from fdl.parallel import ending, hosts
+from fdl.experiment_file import ExperimentFile, judged, load
+from fdl.parallel import abort, distributed
+from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
+from fdl.storage import Folder, folder
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
+from fdl.text import some_of
 from fdl.train.check import built
 from fdl.train.runtime import prepare
-from fdl.train.text import duration
 
 FAILED = 3
 """Exit code where a metric of a run that must be finite was not."""
@@ -39,23 +42,23 @@ def execute(command: str, words: Sequence[str]) -> int:
         raise ValueError(
             f"fdl {command} needs an experiment's file first, as fdl {command} experiments/first.py"
         )
-    if command in ("run", "sweep") and hosts.join(seat(words)):
-        ending.watch()
+    if command in ("run", "sweep") and distributed.join(seat(words)):
+        abort.watch()
     prepare()
     file = load(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
     if command != "plan" and (best := options.result()):
         file = file._replace(experiment=functools.partial(_with_result, file.experiment, best))
-    console = Console(stderr=options.json, quiet=not hosts.is_first())
+    console = Console(stderr=options.json, quiet=not distributed.is_first())
     made = reports.made([command, *words])
     if command == "run":
         return _run(file, options, changed, made, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
-        space = topology.single(file, changed, options.seeds)
+        space = aot.single(file, changed, options.seeds)
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
     if command == "plan" and options.topology:
-        return topology.plan_for(Path(words[0]), file, options, space, console)
+        return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
     if command == "plan":
         return _plan(file, options, space, console)
     mark = digest(essence(program_of(file.experiment, space)))
@@ -131,7 +134,7 @@ def _finish(
     made: dict[str, str],
     console: Console,
 ) -> int:
-    if not hosts.is_first():
+    if not distributed.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
     result = dataclasses.replace(result, meta={**result.meta, **about, **made})
@@ -190,22 +193,23 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
         strategy=options.strategy,
         claim=_claim_of(file, space),
     )
-    table = Table("program", "runs", "plan", "MB a device", "compile", "train", title=Text(file.question))
+    table = Table("program", "runs", "plan", "memory a device", "compile", "train", title=Text(file.question))
     for number, program in enumerate(programs, 1):
         table.add_row(
-            Text(f"{number}: {', '.join(program.arms)}"),  # a [ in a name is no markup
+            Text(f"{number}: {some_of(program.arms)}"),  # a [ in a name is no markup
             str(program.trials),
             Text(str(program.plan)),
-            formats.number(program.memory_bytes / 1e6, digits=3),
-            duration(program.compile_seconds),
-            duration(program.train_seconds),
+            formats.memory(program.memory_bytes),
+            formats.duration(program.compile_seconds),
+            formats.duration(program.train_seconds),
         )
     console.print(table)
     compiling = sum(program.compile_seconds for program in programs)
     training = sum(program.train_seconds for program in programs)
     runs = sum(program.trials for program in programs)
     console.print(
-        f"{runs} runs, {len(programs)} programs: about {duration(compiling + training)}", highlight=False
+        f"{runs} runs, {len(programs)} programs: about {formats.duration(compiling + training)}",
+        highlight=False,
     )
     if options.json:
         rows = [{**program._asdict(), "plan": program.plan._asdict()} for program in programs]

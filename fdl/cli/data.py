@@ -1,6 +1,5 @@
 """`fdl data`: which data sets there are, getting their files, and a look at them."""
 
-import difflib
 import json
 import re
 import sys
@@ -14,8 +13,9 @@ import numpy as np
 from fdl import data
 from fdl.data import synthetic
 from fdl.data.catalog import DATA_SETS, DataSet
-from fdl.data.places import locate
+from fdl.data.paths import locate
 from fdl.data.splits import Part, Rows, parts, row_of, size_of
+from fdl.text import hint
 
 USAGE = """usage: fdl data list [--json]          every data set, and which are on this machine
        fdl data get NAME               downloads what is missing of a published one
@@ -88,13 +88,8 @@ def _where(one: DataSet) -> str:
 def _published(name: str) -> DataSet:
     known = {one.name: one for one in DATA_SETS}
     if name not in known:
-        raise ValueError(f"no published data set {name!r}; there are {', '.join(known)}{_near(name, known)}")
+        raise ValueError(f"no published data set {name!r}; {hint(name, known)}")
     return known[name]
-
-
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _show_words(words: Sequence[str]) -> tuple[str, Path | None, int]:
@@ -157,7 +152,9 @@ def _loaded(name: str) -> Any:
         path = found
     if not path.exists():
         every = [*known, *made, *samples]
-        raise ValueError(f"no data set and no file {name!r}; fdl data list names all{_near(name, every)}")
+        raise ValueError(
+            f"no data set and no file {name!r}; {hint(name, every, else_say='fdl data list names all')}"
+        )
     if path.is_dir():
         return data.image_folder(path, size=64)
     if path.suffix == ".npz" and path.stem == "fsdd":

@@ -18,140 +18,13 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fdl.cli.fields import changed_in, columns_in, fields_type, grid_type
-from fdl.experiment import Best
-from fdl.parallel.hosts import Seat, seat_of
-from fdl.parallel.plan import Strategy, parse_mesh
+from fdl.cli.options import OPTIONS, RunOptions
+from fdl.parallel.distributed import Seat, seat_of
 from fdl.serialization import find, function_name
-from fdl.train.saving import Saving, check_saving
-from fdl.train.text import short
+from fdl.text import message_of
 
 LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
 """Under these names a flag finds functions, besides by full name: `--activation nn.tanh`."""
-
-Switch = tyro.conf.FlagCreatePairsOff[bool]
-
-
-@dataclasses.dataclass
-class Options:
-    """What every command takes."""
-
-    json: Switch = False
-    """print one machine-readable line at the end; all else goes to stderr"""
-
-
-@dataclasses.dataclass
-class MeshOptions(Options):
-    """What the commands that compile for devices take."""
-
-    mesh: str | None = None
-    """over how many devices to split members, rows, parameters and hidden units, as population=2,data=4 or
-    fsdp=4,tensor=2 (default: by measurement)"""
-    strategy: Strategy = "jit"
-    """who splits the rows: the compiler (jit), or each device takes its own (shard_map, pmap)"""
-
-    def sizes(self) -> dict[str, int] | None:
-        """Those of the mesh's axes; raises `ValueError` for what is no mesh."""
-        return None if self.mesh is None else parse_mesh(self.mesh)
-
-
-@dataclasses.dataclass
-class HostOptions:
-    """What makes a process one of several, where the surroundings do not say it; read before all others."""
-
-    coordinator: str | None = None
-    """where process 0 listens, as HOST or HOST:PORT, where several processes train together"""
-    process_id: int | None = None
-    """which of them this is, from 0"""
-    processes: int | None = None
-    """how many there are"""
-
-
-@dataclasses.dataclass
-class ResultOptions:
-    """What the commands that train or report take."""
-
-    best: str | None = None
-    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
-    better: typing.Literal["higher", "lower"] = "higher"
-    """which way BEST is better"""
-
-    def result(self) -> Best | None:
-        """Which state is a run's result, if the user says it."""
-        return Best(self.best, self.better) if self.best else None
-
-
-@dataclasses.dataclass
-class TrainOptions(ResultOptions, HostOptions, MeshOptions):
-    """What the commands that train take."""
-
-    workdir: str | None = None
-    """where everything goes, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
-    restart: Switch = False
-    """move what the directory holds aside and begin anew; nothing is deleted"""
-    checkpoint_seconds: float = 30.0
-    """seconds between checkpoints"""
-    checkpoint_steps: int | None = None
-    """steps between checkpoints, instead of seconds"""
-    keep: int = 2
-    """how many of the last checkpoints to keep"""
-
-    def saving(self) -> Saving:
-        """When to save; raises `ValueError` for numbers that make no sense."""
-        saving = Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
-        check_saving(saving, "--checkpoint-seconds", "--checkpoint-steps", "--keep")
-        return saving
-
-
-@dataclasses.dataclass
-class RunOptions(TrainOptions):
-    """`fdl run`."""
-
-    seed: int = 0
-    """names the run's randomness"""
-
-
-@dataclasses.dataclass
-class SweepOptions(TrainOptions):
-    """`fdl sweep`."""
-
-    seeds: int | None = None
-    """seeds of every arm, instead of those in the file"""
-    members: int | None = None
-    """members in one program, instead of the measured choice"""
-
-
-@dataclasses.dataclass
-class PlanOptions(MeshOptions):
-    """`fdl plan`."""
-
-    seeds: int | None = None
-    """seeds of every arm, instead of those in the file"""
-    members: int | None = None
-    """members in one program, instead of the measured choice"""
-    topology: str | None = None
-    """a slice of TPUs to compile for, as v5e:4x4; none need be there"""
-    slices: int = 1
-    """how many of them"""
-    price: float | None = None
-    """of an hour of a chip, to reckon the sweep's"""
-    fit: Switch = False
-    """search the largest batch, and the cheapest mesh and remat, that fit"""
-    quick: Switch = False
-    """compile several times as fast, with little optimisation; memory is a tenth off or so"""
-
-
-@dataclasses.dataclass
-class ReportOptions(ResultOptions, Options):
-    """`fdl report`."""
-
-    workdir: str | None = None
-    """where the sweep's runs are (default: runs/NAME/FINGERPRINT)"""
-    seeds: int | None = None
-    """seeds of every arm, instead of those in the file"""
-
-
-OPTIONS = {"run": RunOptions, "sweep": SweepOptions, "plan": PlanOptions, "report": ReportOptions}
-"""What each command takes besides the experiment's fields."""
 
 
 def parse(
@@ -229,7 +102,7 @@ def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:
         argparse.ArgumentError,
         tyro.constructors.UnsupportedTypeAnnotationError,
     ) as e:
-        raise ValueError(f"the fields of the config cannot be flags: {short(e)}") from e
+        raise ValueError(f"the fields of the config cannot be flags: {message_of(e, most=300)}") from e
     finally:
         if columns is None:
             os.environ.pop("COLUMNS", None)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fdl.bucket import Folder, in_bucket, move
 from fdl.serialization import digest, to_json
+from fdl.storage import Folder, in_bucket, move
 from fdl.sweeps import Sweep
 from fdl.train.folder import read_sealed, write_sealed
 

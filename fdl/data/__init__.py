@@ -1,8 +1,6 @@
 """Data: sources whose batch is a pure function of the step, data sets, files, augmentations."""
 
 from fdl.data import synthetic as synthetic
-from fdl.data.arrays import sequential as sequential
-from fdl.data.arrays import shuffled as shuffled
 from fdl.data.audio import clips as clips
 from fdl.data.audio import resample as resample
 from fdl.data.audio import spoken_digits as spoken_digits
@@ -25,6 +23,8 @@ from fdl.data.augment_images import grey as grey
 from fdl.data.augment_images import random_resized_crop as random_resized_crop
 from fdl.data.augment_images import warp as warp
 from fdl.data.augment_text import token_dropout as token_dropout
+from fdl.data.batching import sequential as sequential
+from fdl.data.batching import shuffled as shuffled
 from fdl.data.catalog import cifar10 as cifar10
 from fdl.data.catalog import cifar100 as cifar100
 from fdl.data.catalog import fashion_mnist as fashion_mnist
@@ -32,6 +32,7 @@ from fdl.data.catalog import mnist as mnist
 from fdl.data.catalog import tiny_shakespeare_file as tiny_shakespeare_file
 from fdl.data.cifar import read_cifar10 as read_cifar10
 from fdl.data.cifar import read_cifar100 as read_cifar100
+from fdl.data.contact_sheet import contact_sheet as contact_sheet
 from fdl.data.corpus import read_text as read_text
 from fdl.data.corpus import text as text
 from fdl.data.elastic import elastic as elastic
@@ -40,8 +41,6 @@ from fdl.data.embedded import diabetes as diabetes
 from fdl.data.embedded import digit_images as digit_images
 from fdl.data.embedded import digits as digits
 from fdl.data.embedded import wine as wine
-from fdl.data.from_splits import Augmentation as Augmentation
-from fdl.data.from_splits import sources as sources
 from fdl.data.generated import Sample as Sample
 from fdl.data.generated import sampled as sampled
 from fdl.data.generated import stream as stream
@@ -70,10 +69,8 @@ from fdl.data.rand_augment import rand_augment as rand_augment
 from fdl.data.records import array_record as array_record
 from fdl.data.records import hugging_face as hugging_face
 from fdl.data.scaling import standardise as standardise
-from fdl.data.sheet import contact_sheet as contact_sheet
-from fdl.data.sliding import tokens_file as tokens_file
-from fdl.data.sliding import windows as windows
-from fdl.data.sliding import write_tokens as write_tokens
+from fdl.data.sources import Augmentation as Augmentation
+from fdl.data.sources import sources as sources
 from fdl.data.speech import synthesised_digits as synthesised_digits
 from fdl.data.splits import Part as Part
 from fdl.data.splits import Rows as Rows
@@ -84,6 +81,9 @@ from fdl.data.tabular import table as table
 from fdl.data.time_series import co2 as co2
 from fdl.data.time_series import series as series
 from fdl.data.time_series import sunspots as sunspots
+from fdl.data.token_windows import tokens_file as tokens_file
+from fdl.data.token_windows import windows as windows
+from fdl.data.token_windows import write_tokens as write_tokens
 from fdl.data.vocabulary import Vocabulary as Vocabulary
 from fdl.data.vocabulary import characters as characters
 from fdl.data.vocabulary import read_bpe as read_bpe

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from fdl.text import message_of
+
 _BROKEN = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, UnicodeDecodeError)
 
 
@@ -70,7 +72,7 @@ def _unpack(archive: Path, members: Iterator[tuple[str, IO[bytes] | None]], fold
                 shutil.copyfileobj(content, file)
     except _BROKEN as error:
         where = f"after or in member {name!r}" if name else "before the first member"
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise ValueError(f"{archive}: damaged or cut short {where} ({reason}); download it again") from error
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(

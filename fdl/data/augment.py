@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from fdl.data.from_splits import Augmentation
+from fdl.data.sources import Augmentation
 
 Row = Callable[[jax.Array, jax.Array], jax.Array]
 """`row(x, key) -> x` of one row."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.data.augment import between, by_row, cast_like, whole
-from fdl.data.from_splits import Augmentation
+from fdl.data.sources import Augmentation
 
 Range = tuple[float | jax.Array, float | jax.Array]
 """The least and the largest value."""

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from fdl.data.augment import between, by_image, cast_like, compose, limited
-from fdl.data.from_splits import Augmentation
 from fdl.data.operations import brighten, greys, saturate, turn_hue
 from fdl.data.operations import contrast as contrasted
+from fdl.data.sources import Augmentation
 
 Range = tuple[float | jax.Array, float | jax.Array]
 """The least and the largest value."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.data.augment import by_row
-from fdl.data.from_splits import Augmentation
+from fdl.data.sources import Augmentation
 
 
 def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence[int] = ()) -> Augmentation:

@@ -72,7 +72,7 @@ def mnist() -> Splits:
 
     The training images are split by their order: the first 50,000 of the 60,000 are train, the last
     sixth, 10,000, is validation; the 10,000 test images are the test part. The files are looked for in
-    `mnist/` (see `fdl.data.places.locate`), compressed or not, and downloaded where missing.
+    `mnist/` (see `fdl.data.paths.locate`), compressed or not, and downloaded where missing.
 
     Returns:
       Parts with `x`, uint8 `[N, 28, 28, 1]`, which `prepare` makes float32 of mean 0 and standard
@@ -98,7 +98,7 @@ def cifar10(*, train_files: tuple[int, ...] = (1, 2, 3, 4, 5)) -> Splits:
 
     The training images are split by their order: the last tenth, 5,000 of 50,000, is validation; the
     test images are the test part. The files of the binary version are looked for in `cifar10/` (see
-    `fdl.data.places.locate`), and all downloaded where `test_batch.bin` is not there.
+    `fdl.data.paths.locate`), and all downloaded where `test_batch.bin` is not there.
 
     Args:
       train_files: the numbers of the `data_batch_*.bin` to read, for a folder that has not all five.
@@ -137,7 +137,7 @@ def cifar100() -> Splits:
 def tiny_shakespeare_file() -> Path:
     """Tiny Shakespeare (Karpathy 2015): scenes of plays, 1,115,394 bytes of ASCII, 65 characters.
 
-    Looked for as `text/shakespeare.txt` (see `fdl.data.places.locate`), and downloaded where missing.
+    Looked for as `text/shakespeare.txt` (see `fdl.data.paths.locate`), and downloaded where missing.
 
     Raises:
       OSError, ValueError: it cannot be downloaded.
@@ -148,7 +148,7 @@ def tiny_shakespeare_file() -> Path:
 def spoken_digits_file() -> Path:
     """Free Spoken Digit Dataset (Jackson and others, release 1.0.10): 3,000 recordings of six speakers.
 
-    Looked for as `fsdd/fsdd.npz` (see `fdl.data.places.locate`). Where missing, the published files
+    Looked for as `fsdd/fsdd.npz` (see `fdl.data.paths.locate`). Where missing, the published files
     `<digit>_<speaker>_<index>.wav` are downloaded and packed into it, in the order of their names:
     `wav`, int16, the samples of all, one after another; `offset`, int64 `[N + 1]`, where each recording
     begins, and the end; `y`, uint8 `[N]`; `speaker`, str `[N]`; `index`, int64 `[N]`; `rate`, 8000 a

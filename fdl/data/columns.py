@@ -5,7 +5,6 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from fdl.data.corpus import decoded
 from fdl.data.regular import content_of
+from fdl.text import hint, message_of
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
 """What stands between the cells, by the ending of a file's name."""
@@ -146,8 +146,9 @@ def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
     try:
         table = parquet.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not a whole Parquet file ({reason}); write or fetch it again") from None
+        raise ValueError(
+            f"{path} is not a whole Parquet file ({message_of(error)}); write or fetch it again"
+        ) from None
     names = _names(path, table.column_names, drop)
     kept = {name: _arrow(path, name, table[name]) for name in names if name not in drop}
     return Columns(path, kept, lambda row: f"{path}: row {row} (counted from 0)", table.num_rows)
@@ -157,10 +158,7 @@ def check_names(path: Path, wanted: Iterable[str], known: Collection[str]) -> No
     """Raises `ValueError`, with the nearest name, where one of `wanted` is not `known`."""
     for name in wanted:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ValueError(
-                f"{path} has no column {name!r} to choose; the nearest is {nearest[0] if nearest else None!r}"
-            )
+            raise ValueError(f"{path} has no column {name!r} to choose; {hint(name, known)}")
 
 
 def _csv_rows(path: Path, separator: str) -> tuple[list[list[str]], list[int]]:

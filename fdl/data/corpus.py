@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fdl.data.regular import content_of
-from fdl.data.sliding import windows
 from fdl.data.splits import Part, Splits
+from fdl.data.token_windows import windows
 from fdl.data.vocabulary import Vocabulary, characters
 
 

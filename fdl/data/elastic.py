@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from fdl.data.augment import by_image, cast_like
-from fdl.data.from_splits import Augmentation
+from fdl.data.sources import Augmentation
 
 
 def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0) -> Augmentation:

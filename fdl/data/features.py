@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl.data.cells import Declared, compact_dates, how_to_read, missing, number, numeric, question
 from fdl.data.columns import Columns
+from fdl.text import named
 
 _CATEGORIES = 1000
 _LARGEST = float(np.finfo(np.float32).max)
@@ -165,8 +166,7 @@ def _converted(table: Columns, name: str, convert: Callable[[str], Any], row: in
     try:
         return float(convert(cell))
     except Exception as error:  # whatever the caller's function raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise _fault(table, name, row, f"converters[{name!r}] fails on {cell!r} ({reason})") from error
+        raise _fault(table, name, row, f"converters[{name!r}] fails on {cell!r} ({named(error)})") from error
 
 
 def _fault(table: Columns, name: str, row: int, what: str) -> ValueError:

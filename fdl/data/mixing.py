@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from fdl import losses
 from fdl.data.augment import between, by_image, cast_like, row_keys, whole
-from fdl.data.from_splits import Augmentation
+from fdl.data.sources import Augmentation
 
 
 def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fdl.data.regular import opened
+from fdl.text import message_of
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -37,7 +38,7 @@ def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
     except Exception as error:  # zipfile and NumPy raise nearly anything for what is damaged
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         wanted = f"the arrays {list(names)}" if names else "arrays"
         raise ValueError(
             f"{path}: {reason}; expected an NPZ archive with {wanted}, none of objects"

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fdl.data.archives import extract
-from fdl.data.atomic import write_atomically
 from fdl.data.download import Say, download
-from fdl.data.places import data_folder, locate
+from fdl.data.paths import data_folder, locate
 from fdl.data.wav import read_wav
+from fdl.storage import write_atomically
 
 
 class Remote(NamedTuple):

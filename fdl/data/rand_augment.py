@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fdl.data.augment import by_image, compose, row_keys, whole
-from fdl.data.from_splits import Augmentation
 from fdl.data.operations import (
     Matrix,
     autocontrast,
@@ -22,6 +21,7 @@ from fdl.data.operations import (
     solarise,
     transform,
 )
+from fdl.data.sources import Augmentation
 
 Number = float | jax.Array
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from fdl import identity
 from fdl.data.regular import opened
 from fdl.data.splits import SOON_READ, Rows
+from fdl.text import message_of, named
 
 _OPENERS = 16
 _NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32"}
@@ -138,7 +139,7 @@ def _open(file: Path) -> Any:
     try:
         return ArrayRecordDataSource(str(file))
     except RuntimeError as error:
-        reason = " ".join(str(error).split()) or "damaged"
+        reason = message_of(error)
         raise ValueError(
             f"{file} is not a whole ArrayRecord file ({reason}); write or fetch it again"
         ) from None
@@ -150,8 +151,7 @@ def _parsed(
     try:
         return {name: np.asarray(value) for name, value in parse(source[record]).items()}
     except Exception as error:  # whatever the caller's function raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"{where} cannot be read ({reason})") from error
+        raise ValueError(f"{where} cannot be read ({named(error)})") from error
 
 
 def _forms(arrays: Mapping[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:

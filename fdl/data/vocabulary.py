@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fdl.data.atomic import write_atomically
 from fdl.data.regular import content_of
+from fdl.storage import write_atomically
+from fdl.text import message_of
 
 _BYTES = 256
 
@@ -132,7 +133,7 @@ def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
     try:
         tokenizer = library.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more precise
-        reason = " ".join(str(error).split())
+        reason = message_of(error)
         raise ValueError(
             f"{path} is no tokenizer ({reason}); expected the JSON that write_bpe or `tokenizers` writes"
         ) from None

@@ -93,12 +93,12 @@ def shape_of(plan: Plan) -> tuple[int, ...]:
     return tuple(getattr(plan, axis) for axis in AXES)
 
 
-def split_over(mesh: Mesh) -> NamedSharding:
+def over_members(mesh: Mesh) -> NamedSharding:
     """Leaves `[members, ...]` split along their first axis."""
     return NamedSharding(mesh, PartitionSpec("population"))
 
 
-def whole_on(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
     """Leaves whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fdl.data.regular import content_of
+from fdl.text import message_of
 
 
 def tokenized(
@@ -34,7 +35,7 @@ def tokenized(
     try:
         made = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises nothing more precise
-        reason = " ".join(str(error).split())
+        reason = message_of(error)
         raise ValueError(
             f"{tokenizer} is no tokenizer ({reason}); expected a published tokenizer.json"
         ) from None

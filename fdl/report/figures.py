@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fdl import formats
-from fdl.report import tables, words
+from fdl.report import alt_text, tables
 from fdl.report.layout import MOST, Layout, extremes, layout
 from fdl.result import Result, check_metric, mean_and_margin
 
@@ -78,10 +78,10 @@ def draw(result: Result) -> list[Drawing]:
     several = last.duplicated("arm").any()
     drawings = []
     for metric in tables.main_metrics(result) if len(last) else ():
-        alt = words.of_curves(result, metric)
+        alt = alt_text.of_curves(result, metric)
         drawings.append(Drawing(metric, "curves", learning_curves(result, metric), alt))
         if several:
-            alt = words.of_distribution(result, metric)
+            alt = alt_text.of_distribution(result, metric)
             drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
     return drawings
 
@@ -114,8 +114,8 @@ def learning_curves(result: Result, metric: str) -> Figure:
                 _backdrop(axis, means)
             _curves(axis, frame[(frame["panel"] == name) & frame["hue"].notna()], metric, plan)
             lowest = index + across >= len(panels)
-            title = textwrap.fill(words.short(name, 120), 84 // across)
-            label = "" if index % across else words.short(metric, 40)
+            title = textwrap.fill(alt_text.short(name, 120), 84 // across)
+            label = "" if index % across else alt_text.short(metric, 40)
             axis.set(title=title, xlabel="step" if lowest else "", ylabel=label)
             axis.tick_params(labelbottom=lowest)
         for axis in axes[len(panels) :]:
@@ -151,9 +151,9 @@ def distribution(result: Result, metric: str) -> Figure:
             # Multiples of the golden ratio spread points evenly and always in the same way.
             offsets = (np.arange(values.size) * 0.618034 % 1 - 0.5) * 0.4
             axis.scatter(values, place + offsets, s=14, color=colour, alpha=0.6, linewidths=0)
-        xlabel = f"{words.short(metric, 40)}, last evaluation{note}"
+        xlabel = f"{alt_text.short(metric, 40)}, last evaluation{note}"
         axis.set(xlabel=xlabel, ylabel="", ylim=(len(arms) - 0.5, -0.5))
-        axis.set_yticks(range(len(arms)), [textwrap.fill(words.short(arm, 90), 32) for arm in arms])
+        axis.set_yticks(range(len(arms)), [textwrap.fill(alt_text.short(arm, 90), 32) for arm in arms])
         axis.grid(False, axis="y")
         _scale(axis, "x", last[metric])
     return figure
@@ -212,7 +212,7 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 
 def _legend(figure: Figure, plan: Layout) -> None:
     """A legend above the panels, for which the figure grows."""
-    colours = {words.short(name, 48): colour for name, colour in _colours(plan).items()}
+    colours = {alt_text.short(name, 48): colour for name, colour in _colours(plan).items()}
     if len(colours) < 2:
         return
     width, height = figure.get_size_inches()

@@ -1,20 +1,18 @@
 """The report in files: each is there whole or not at all."""
 
 import io
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fdl.bucket import Folder, in_bucket, put
 from fdl.cells import identities
 from fdl.report import figures, html
 from fdl.result import Result
 from fdl.serialization import digest
 from fdl.stats import Verdict
+from fdl.storage import Folder, in_bucket, write_atomically
 
 _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 """By the name of a Python type, the pandas one that has a place for None."""
@@ -31,8 +29,8 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     folder = directory / "figures"
     if not in_bucket(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    _replace(directory / "results.parquet", _parquet(result.frame))
-    _replace(directory / "failures.parquet", _parquet(result.failures))
+    write_atomically(directory / "results.parquet", _parquet(result.frame))
+    write_atomically(directory / "failures.parquet", _parquet(result.failures))
     drawings = figures.draw(result)
     taken: dict[str, str] = {}
     for drawing in drawings:
@@ -40,8 +38,8 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
         if taken.setdefault(name, drawing.metric) != drawing.metric:  # as test/a-b and test/a/b
             name = _marked(name, drawing.metric)
         for suffix in ("png", "svg"):
-            _replace(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
-    _replace(directory / "report.html", html.render(result, verdict, drawings).encode())
+            write_atomically(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
+    write_atomically(directory / "report.html", html.render(result, verdict, drawings).encode())
 
 
 def _file_name(metric: str) -> str:
@@ -52,19 +50,6 @@ def _file_name(metric: str) -> str:
 
 def _marked(name: str, metric: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:60]}-{digest(metric)[:8]}"
-
-
-def _replace(path: Folder, content: bytes) -> None:
-    if in_bucket(path):
-        put(path, content)
-        return
-    assert isinstance(path, Path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -98,9 +98,9 @@ def _facts(result: Result) -> dict[str, str]:
     if programs:
         facts["Programs"] = text(len(programs))
         for name, key in (("Compiling", "compile_seconds"), ("Training", "train_seconds")):
-            facts[name] = formats.seconds(sum(program.get(key, 0.0) for program in programs))
+            facts[name] = formats.duration(sum(program.get(key, 0.0) for program in programs))
     if "seconds" in result.meta:
-        facts["Wall time"] = formats.seconds(result.meta["seconds"])
+        facts["Wall time"] = formats.duration(result.meta["seconds"])
     return facts
 
 

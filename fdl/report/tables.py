@@ -144,8 +144,8 @@ def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
         Column("steps", measured("steps", text)),
         Column("plan", measured("plan", text), number=False),
         Column("reason", measured("reason", text), number=False),
-        Column("compile", measured("compile_seconds", formats.seconds)),
-        Column("train", measured("train_seconds", formats.seconds)),
+        Column("compile", measured("compile_seconds", formats.duration)),
+        Column("train", measured("train_seconds", formats.duration)),
         Column("members/s", measured("members_per_second", lambda value: formats.number(value, digits=3))),
         Column("memory", measured("memory_bytes", formats.memory)),
     )

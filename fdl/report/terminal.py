@@ -1,6 +1,7 @@
 """The report in the terminal: question, table, comparisons and verdict."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,6 +13,8 @@ from fdl.report.tables import Column
 from fdl.result import Result
 from fdl.stats import Verdict
 
+PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How text that is not ours is printed: as it is."""
 ICONS = {"SUPPORTED": "✓", "REFUTED": "✗", "INCONCLUSIVE": "?"}
 _COLOURS = {"SUPPORTED": "green", "REFUTED": "red", "INCONCLUSIVE": "yellow"}
 _LONGEST = 34

@@ -4,7 +4,7 @@ from fdl.stats.comparison import Comparison, Criterion
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
 from fdl.stats.rates import Rate, Rates, compare_rates, success_rate
-from fdl.stats.verdict import Comparisons, Verdict, compare, every
+from fdl.stats.verdict import Comparisons, Verdict, all_of, compare
 
 __all__ = [
     "Comparison",
@@ -13,10 +13,10 @@ __all__ = [
     "Rate",
     "Rates",
     "Verdict",
+    "all_of",
     "compare",
     "compare_rates",
     "detectable",
-    "every",
     "holm",
     "interval",
     "pairs_needed",

@@ -9,7 +9,7 @@ import scipy.stats
 from fdl.result import Better, Result, check_better
 from fdl.stats.arms import final_values, how_chosen, label
 from fdl.stats.comparison import ALPHA, Status
-from fdl.stats.judgement import together
+from fdl.stats.decision import together
 from fdl.stats.verdict import Verdict
 
 _LEAST = 20

@@ -9,10 +9,10 @@ import pandas as pd
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, measure
+from fdl.stats.decision import judge, together
 from fdl.stats.failures import Policy, check_failures, count_failures, too_many
 from fdl.stats.inference import holm
-from fdl.stats.judgement import judge, together
-from fdl.stats.words import claim, failed, finding, lost, unseen
+from fdl.stats.sentences import claim, failed, finding, lost, unseen
 
 
 class Verdict(NamedTuple):
@@ -143,7 +143,7 @@ def compare(
     return Comparisons(verdict.comparisons, verdict._replace(sentence=told))
 
 
-def every(*verdicts: Verdict) -> Verdict:
+def all_of(*verdicts: Verdict) -> Verdict:
     """All claims together: SUPPORTED if all are, REFUTED if any is, else INCONCLUSIVE.
 
     That all hold needs no correction for their number (an intersection-union test, Berger 1982);
@@ -153,7 +153,7 @@ def every(*verdicts: Verdict) -> Verdict:
       ValueError: no verdict given.
     """
     if not verdicts:
-        raise ValueError("every() needs at least one verdict, got none")
+        raise ValueError("all_of() needs at least one verdict, got none")
     return Verdict(
         status=together([verdict.status for verdict in verdicts]),
         sentence=" ".join(f"{verdict.status}: {verdict.sentence}" for verdict in verdicts),

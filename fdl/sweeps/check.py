@@ -10,20 +10,20 @@ import jax
 import jax.numpy as jnp
 
 from fdl import tree
-from fdl.bucket import Folder
 from fdl.configs import traced_fields
 from fdl.experiment import Experiment
-from fdl.parallel.layout import on_mesh
 from fdl.parallel.plan import Strategy, check_mesh
+from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
+from fdl.storage import Folder
 from fdl.sweeps.population import Group, groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
+from fdl.train.autotune import plans_for
 from fdl.train.check import check
-from fdl.train.choose import plans_for
-from fdl.train.member import Build, Carry, Member, advance_once, arrays_of, evaluate, experiment_of, init
 from fdl.train.rows import Row
+from fdl.train.run import Build, Carry, Member, advance_once, arrays_of, evaluate, experiment_of, init
 from fdl.train.runtime import make_room_for
-from fdl.train.told import HIDDEN, told
+from fdl.train.user_errors import HIDDEN, told
 
 RESERVED = ("arm", "seed", "step", "status", "best", "metric", "runs", "failed", "metrics")
 """The columns of a result, of its failures and its table, and what an arm has in `--json`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fdl.bucket import Folder, remove
+from fdl.storage import Folder, remove
 from fdl.train.folder import read_sealed, write_sealed
 
 DECIDED = "decided.json"

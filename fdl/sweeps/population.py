@@ -17,24 +17,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.bucket import Folder
 from fdl.experiment import Experiment
-from fdl.parallel.hosts import agreed, is_first, several
+from fdl.parallel.distributed import broadcast_from_first, is_first, several
 from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
 from fdl.serialization import digest, fingerprints, from_json, to_json
+from fdl.storage import Folder
 from fdl.sweeps import decided
 from fdl.sweeps.space import Trial
+from fdl.train.autotune import Work, autotune, compile_for
 from fdl.train.check import built
-from fdl.train.choose import Work, choose, compile_for
 from fdl.train.folder import check_same, read_sealed, write_sealed
 from fdl.train.history import Part
 from fdl.train.identity import of_structure
 from fdl.train.loop import Watch, execute
-from fdl.train.member import Build, arrays_of, evaluation_steps
 from fdl.train.program import Program, stack_members
 from fdl.train.resume import ROWS
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum, lacking, read
+from fdl.train.run import Build, arrays_of, evaluation_steps
 from fdl.train.saving import Saving
 
 _LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"
@@ -109,7 +109,7 @@ def identified(group: Group, program: Mapping[str, Any]) -> Group:
       program: what it shares with all others, `fdl.train.identity.of_program`.
     """
     config = group.trials[0].config
-    structure = agreed(lambda: of_structure(group.build, config, seen=program["seen"]))
+    structure = broadcast_from_first(lambda: of_structure(group.build, config, seen=program["seen"]))
     identity = {"program": program, "structure": structure}
     told = fingerprints(identity)
     once = functools.cache(lambda trial: told(trial.config, trial.seed))
@@ -146,13 +146,13 @@ def train(
     """
     programs: dict[Plan, Program] = {}
     if group.folder:
-        agreed(lambda: decided.complete(group.folder))
+        broadcast_from_first(lambda: decided.complete(group.folder))
     stored = stored_units(group)
     known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
     if missing:
         work = work_of(group, missing)
-        choice, program = choose(work, members=members, mesh=mesh, strategy=strategy, say=watch.say)
+        choice, program = autotune(work, members=members, mesh=mesh, strategy=strategy, say=watch.say)
         watch.say(f"{choice.plan}: {choice.reason}")
         programs[choice.plan] = program
         size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
@@ -203,8 +203,10 @@ def stored_units(group: Group) -> list[Unit]:
     wanted = {_fingerprint(group, trial) for trial in group.trials}
     named = {digest([to_json(trial.config), trial.seed]) for trial in group.trials}
     cls, units = type(group.trials[0].config), []
-    for name in agreed(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
-        data = agreed(lambda name=name: read_sealed(folder / name / "unit.json", of=name, mend=_LOST))
+    for name in broadcast_from_first(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
+        data = broadcast_from_first(
+            lambda name=name: read_sealed(folder / name / "unit.json", of=name, mend=_LOST)
+        )
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
@@ -222,7 +224,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
     if not group.folder:
         return None
     folder = _folder(group, unit)
-    done, fault = agreed(lambda: _done(folder))
+    done, fault = broadcast_from_first(lambda: _done(folder))
     if fault:
         raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
     return done and Trained(unit, read(folder / ROWS).rows, done["ends"], done["cost"], done["parts"])

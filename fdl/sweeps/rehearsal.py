@@ -8,9 +8,9 @@ import numpy as np
 from fdl.parallel.plan import Plan
 from fdl.result import Result
 from fdl.sweeps.population import Group, Trained, Unit
-from fdl.train.member import evaluation_steps
 from fdl.train.rows import best_of, metric_names
-from fdl.train.told import is_ours, told
+from fdl.train.run import evaluation_steps
+from fdl.train.user_errors import is_ours, told
 
 MOST = 100_000
 """Rows of a made-up result: a claim about more is not tried."""

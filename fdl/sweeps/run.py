@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fdl.bucket import Folder, folder
 from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.experiment import Experiment
-from fdl.parallel.hosts import agreed
+from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import Plan, Strategy
 from fdl.result import Result
+from fdl.storage import Folder, folder
 from fdl.sweeps.check import check_space, checked_groups, named_fields
 from fdl.sweeps.population import (
     Group,
@@ -29,8 +29,9 @@ from fdl.sweeps.population import (
 )
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
+from fdl.text import some_of
+from fdl.train.autotune import autotune
 from fdl.train.check import check_place
-from fdl.train.choose import choose
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
@@ -170,7 +171,7 @@ def forecast(
     for group in groups:
         with named_fields(group):
             work = work_of(group, group.trials)
-            choice, program = choose(work, **wanted)
+            choice, program = autotune(work, **wanted)
         steps = group.experiment.steps * len(group.trials)
         found.append(
             Forecast(
@@ -193,7 +194,7 @@ def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[st
       ValueError: the sweep has no trials, or is none.
     """
     check_space(space)
-    return agreed(lambda: of_program(experiment, type(space.trials[0].config)))
+    return broadcast_from_first(lambda: of_program(experiment, type(space.trials[0].config)))
 
 
 def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder) -> Result:
@@ -260,8 +261,7 @@ def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[s
 
 def _words(group: Group) -> str:
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
-    shown = ", ".join(arms if len(arms) <= 4 else [*arms[:2], "...", arms[-1]])
-    return f"{len(group.trials)} runs of {group.experiment.steps:,} steps: {shown}"
+    return f"{len(group.trials)} runs of {group.experiment.steps:,} steps: {some_of(arms)}"
 
 
 def _is_whole(group: Group, unit: Unit) -> bool:

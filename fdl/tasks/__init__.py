@@ -10,8 +10,8 @@ from fdl.tasks import samplers as samplers
 from fdl.tasks.adversarial import adversarial as adversarial
 from fdl.tasks.adversarial import adversarial_learner as adversarial_learner
 from fdl.tasks.alpha_zero import alpha_zero as alpha_zero
-from fdl.tasks.alpha_zero import searching as searching
-from fdl.tasks.averaging import averaged as averaged
+from fdl.tasks.alpha_zero import search_player as search_player
+from fdl.tasks.averaging import with_ema as with_ema
 from fdl.tasks.contrastive import clip as clip
 from fdl.tasks.contrastive import contrastive as contrastive
 from fdl.tasks.contrastive import contrastive_learner as contrastive_learner
@@ -42,7 +42,7 @@ from fdl.tasks.multilabel import multilabel as multilabel
 from fdl.tasks.neighbours import neighbour_labels as neighbour_labels
 from fdl.tasks.perceptron import adaline as adaline
 from fdl.tasks.perceptron import perceptron as perceptron
-from fdl.tasks.policy_gradient import proximal as proximal
+from fdl.tasks.policy_gradient import ppo as ppo
 from fdl.tasks.policy_gradient import reinforce as reinforce
 from fdl.tasks.quantisation import quantisation_learner as quantisation_learner
 from fdl.tasks.quantisation import vector_quantisation as vector_quantisation

@@ -59,7 +59,7 @@ def alpha_zero(
     return Algorithm(act, rows, loss)
 
 
-def searching(game: Game, network: Network, *, simulations: int = 16) -> Player:
+def search_player(game: Game, network: Network, *, simulations: int = 16) -> Player:
     """The player that searches before each move, without noise; `network` as by `network_of`.
 
     Raises:

@@ -21,7 +21,7 @@ class Averaged(NamedTuple):
     Attributes:
       latest: the inner learner's state, which learns as it would alone.
       average: the moving average of its variables by collection; before the first step the first ones.
-      weight: the sum of the weights of what was averaged, 1 - decay ** steps, a scalar.
+      weight: the sum of the weights of what was with_ema, 1 - decay ** steps, a scalar.
     """
 
     latest: State
@@ -35,7 +35,7 @@ class Averaged(NamedTuple):
         return State(model_state.pop("params"), model_state, ())
 
 
-def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
+def with_ema(learner: Learner, *, decay: float | jax.Array) -> Learner:
     """The learner whose evaluations see an exponential moving average of the parameters.
 
     The average after step t is the mean of the parameters after steps 1 to t, in which each counts `decay`
@@ -44,7 +44,7 @@ def averaged(learner: Learner, *, decay: float | jax.Array) -> Learner:
     statistics and other collections are averaged alike (but singular vectors), as those of the latest
     parameters do not fit to the average.
 
-    For any task: `experiment._replace(learner=averaged(experiment.learner, decay=0.999))`. What looks for a
+    For any task: `experiment._replace(learner=with_ema(experiment.learner, decay=0.999))`. What looks for a
     `State` gets it by the property `state`: `variables(averaged_state.state)`; `warm_start` comes before.
 
     Args:

@@ -30,7 +30,7 @@ def reinforce(*, value_weight: Number = 0.5, entropy_weight: Number = 0.1) -> Al
     return _actor_critic(policy, trace=1.0, value_weight=value_weight, entropy_weight=entropy_weight)
 
 
-def proximal(
+def ppo(
     *,
     clip: Number = 0.2,
     trace: Number = 0.95,

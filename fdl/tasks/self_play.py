@@ -75,7 +75,7 @@ def self_play(
       game: the rules.
       model: a Flax module, `model(x, train=...)`: observations `[B, ...]` as floats to logits `[B, A]` and
         values `[B]` for the player to move.
-      algorithm: how to play and what to learn, such as `proximal()`.
+      algorithm: how to play and what to learn, such as `ppo()`.
       optimizer: any Optax transformation.
       opponents: whom to play against, by name.
       steps: rounds of playing and learning.

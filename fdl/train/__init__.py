@@ -5,7 +5,7 @@ from fdl.train.fit import Fitted as Fitted
 from fdl.train.fit import fit as fit
 from fdl.train.fit import state_at as state_at
 from fdl.train.loop import Watch as Watch
-from fdl.train.member import scan as scan
 from fdl.train.rows import Row as Row
+from fdl.train.run import scan as scan
 from fdl.train.saving import Saving as Saving
 from fdl.train.signals import Interrupted as Interrupted

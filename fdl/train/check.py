@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import tree
-from fdl.bucket import Folder, in_bucket
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
 from fdl.metrics import Mean
+from fdl.storage import Folder, in_bucket
 from fdl.train.rows import best_of, metric_names
-from fdl.train.told import told
+from fdl.train.user_errors import told
 
 MOST = 2**31 - 1
 """Steps are counted in int32."""

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from fdl.bucket import Folder, in_bucket, move
-from fdl.parallel.ending import leave, lost, reason_of
-from fdl.parallel.hosts import agreed, client, is_first, several
-from fdl.parallel.spread import host_copy
+from fdl.parallel.abort import leave, lost, reason_of
+from fdl.parallel.distributed import broadcast_from_first, client, is_first, several
+from fdl.parallel.sharding import host_copy
+from fdl.storage import Folder, in_bucket, move
+from fdl.text import innermost, named
 from fdl.train.seal import Look, keep_newest, look, patiently, seal
-from fdl.train.text import one_line
 
 Fits = Callable[[dict[str, Any], int], str | None]
 """`fits(about, step)`, why what was saved with a checkpoint rules it out, or None."""
@@ -70,7 +70,7 @@ def open_checkpoints(
 
     def failed(error: BaseException) -> str:
         mend = "earlier checkpoints are intact: mend it and repeat the command"
-        return f"cannot save to {name}: {one_line(error)}; {mend}"
+        return f"cannot save to {name}: {named(innermost(error), most=200)}; {mend}"
 
     open_ = functools.partial(
         ocp.training.Checkpointer,
@@ -118,7 +118,7 @@ def open_checkpoints(
         try:
             carry = checkpointer.load(step, {"carry": shapes})["carry"]
         except Exception as error:  # of many types; its bytes are right, so it is not damaged
-            raise OSError(one_line(error)) from error
+            raise OSError(named(innermost(error), most=200)) from error
         return jax.tree.map(_key, carry, abstract) if alone else carry
 
     def restore(abstract: Any, until: int | None, fits: Fits) -> Restored | None:
@@ -128,8 +128,8 @@ def open_checkpoints(
         there = (saved.step for saved in checkpointer.checkpoints)
         steps = sorted((step for step in there if until is None or step <= until), reverse=True)
         newest_good, found = -1, None
-        for step in agreed(lambda: steps):
-            seen = Look(*agreed(lambda step=step: looked_at(step, fits)))
+        for step in broadcast_from_first(lambda: steps):
+            seen = Look(*broadcast_from_first(lambda step=step: looked_at(step, fits)))
             if seen.fault:
                 left.append(seen)
                 lines.append(f"{name / str(step)}: {seen.fault}")
@@ -150,7 +150,7 @@ def open_checkpoints(
             say(f"damaged checkpoint {line}; moved aside, going on from step {max(newest_good, 0)}")
         if lines and until is None:  # a state asked for again is only read
             checkpointer.close()
-            agreed(lambda: _move_newer_aside(directory, newest_good))
+            broadcast_from_first(lambda: _move_newer_aside(directory, newest_good))
             if alone and not is_first():
                 _move_newer_aside(directory, newest_good)
             checkpointer = open_()

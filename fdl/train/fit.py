@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 import jax
 
 from fdl import tree
-from fdl.bucket import Folder, folder
 from fdl.experiment import Experiment, State
-from fdl.parallel.hosts import agreed
+from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import Strategy, check_mesh
-from fdl.parallel.spread import host_copy
+from fdl.parallel.sharding import host_copy
+from fdl.storage import Folder, folder
+from fdl.train.autotune import Work, autotune
 from fdl.train.check import check, check_key, check_place
-from fdl.train.choose import Work, choose
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
 from fdl.train.loop import Watch, execute
-from fdl.train.member import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.program import Program, stack_members
 from fdl.train.resume import restored
+from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.runtime import make_room_for, prepare
 from fdl.train.saving import Saving, check_saving
 
@@ -145,12 +145,12 @@ def _opened(
     check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
     check_place(place)
-    identity = agreed(lambda: _identity(experiment, key)) if place else {}
+    identity = broadcast_from_first(lambda: _identity(experiment, key)) if place else {}
     with held(place, identity, restart=restart, say=watch.say):
         work = Work(
             lambda _: experiment, experiment, [()], key[None], arrays_of(experiment), experiment.steps
         )
-        _, program = choose(work, mesh=mesh, strategy=strategy, say=watch.say)
+        _, program = autotune(work, mesh=mesh, strategy=strategy, say=watch.say)
         yield place, program, stack_members([()], key[None], pad_to=1)
 
 

@@ -1,4 +1,4 @@
-"""Files that are never half-written, and folders that hold one piece of work for one process at a time."""
+"""Folders that hold one piece of work for one process at a time, and the JSON in them."""
 
 import contextlib
 import fcntl
@@ -9,33 +9,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdl.bucket import Folder, get, in_bucket, move, put
-from fdl.parallel.hosts import agreed
+from fdl.parallel.distributed import broadcast_from_first
 from fdl.serialization import differences, digest
+from fdl.storage import Folder, get, in_bucket, move, write_atomically
 
 _IDENTITY = "identity.json"
 _SHOWN = 8
 """So many differences are listed."""
 
 
-def write_atomically(path: Folder, text: str) -> None:
-    """Writes a file so that a reader, or a crash, sees the old text or the new, never a part."""
-    if in_bucket(path):
-        put(path, text.encode())
-        return
-    assert isinstance(path, Path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def write_json(path: Folder, data: Any) -> None:
-    """`write_atomically` of indented JSON."""
-    write_atomically(path, json.dumps(data, indent=1) + "\n")
+    """Writes indented JSON, whole or not at all; a local folder is made where there is none."""
+    if not in_bucket(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def read_json(path: Folder) -> Any:
@@ -158,7 +145,9 @@ def held(
     """
     with contextlib.ExitStack() as stack:
         if directory:
-            agreed(lambda: stack.enter_context(_locked(directory, identity, restart=restart, say=say)))
+            broadcast_from_first(
+                lambda: stack.enter_context(_locked(directory, identity, restart=restart, say=say))
+            )
         yield
 
 

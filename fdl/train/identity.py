@@ -16,7 +16,7 @@ from fdl.configs import is_config, traced_fields, values
 from fdl.experiment import Experiment, Source
 from fdl.identity import Meaning, meaning, versions
 from fdl.serialization import digest
-from fdl.train.member import Build, Member, advance_once, arrays_of, evaluate, init, sources_of
+from fdl.train.run import Build, Member, advance_once, arrays_of, evaluate, init, sources_of
 
 _SETTINGS = (
     "jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable_x64", "jax_numpy_dtype_promotion",

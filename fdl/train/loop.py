@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fdl.bucket import Folder
-from fdl.parallel.ending import leave
-from fdl.parallel.hosts import agreed, heard, is_first, several
-from fdl.parallel.spread import host_copy
+from fdl.parallel.abort import leave
+from fdl.parallel.distributed import broadcast_from_first, heard, is_first, several
+from fdl.parallel.sharding import host_copy
+from fdl.storage import Folder
 from fdl.train import history
 from fdl.train.checkpoint import Checkpoints, Restored
-from fdl.train.feed import Stalled, never
-from fdl.train.member import Carry, Member
+from fdl.train.prefetch import Stalled, never
 from fdl.train.program import Program, Pulse
 from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
+from fdl.train.run import Carry, Member
 from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
 
@@ -168,7 +168,9 @@ class _Loop:
         """Which processes were asked to stop, and whether to save; of several processes, as the clock of the
         first says and the signals of all, so that all make the same calls."""
         stop = heard(self.asked() or self.unheard is not None)
-        stop, save, self.call_steps = agreed(lambda: (stop, self._save_is_due(), self.wanted_steps))
+        stop, save, self.call_steps = broadcast_from_first(
+            lambda: (stop, self._save_is_due(), self.wanted_steps)
+        )
         return stop, save
 
     def _next_stop(self) -> int:

@@ -10,15 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.parallel.hosts import several
-from fdl.parallel.lift import Executable, in_turn
-from fdl.parallel.plan import Plan, split_over, whole_on
-from fdl.parallel.spread import assembled, put, readable
-from fdl.train import member as one
-from fdl.train.feed import Feed, Stalled, never
-from fdl.train.member import Build, Carry, Member
-from fdl.train.parts import Parts, fetched, lifted, parts_of, ready
+from fdl.parallel.distributed import several
+from fdl.parallel.plan import Plan, over_members, replicated
+from fdl.parallel.sharding import assembled, put, readable
+from fdl.train import run as one
+from fdl.train.lowering import Executable, Parts, fetched, in_turn, lifted, parts_of, ready
+from fdl.train.prefetch import Feed, Stalled, never
 from fdl.train.rows import Row
+from fdl.train.run import Build, Carry, Member
 from fdl.train.runtime import make_room
 
 Asked = Callable[[], bool]
@@ -99,7 +98,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     advance, evaluate = connect({name: executable.run for name, executable in compiled.items()})
     return Program(
         plan=plan,
-        place=functools.partial(put, sharding=split_over(parts.mesh)),
+        place=functools.partial(put, sharding=over_members(parts.mesh)),
         init=lambda members: compiled["init"].run(members, ()),
         advance=advance,
         evaluate=evaluate,
@@ -126,9 +125,9 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
         carry = one.advance(parts.build, own[1], shared[0], own[0], shared[1])
         return carry, _pulse(carry)
 
-    lift_advance = lifted(parts, one_advance, by_hand=True)
+    lift_advance = lifted(parts, one_advance, manual=True)
     lift_evaluate = lifted(parts, lambda own, shared: one.evaluate(parts.build, own[1], shared, own[0]))
-    whole, read = whole_on(parts.mesh), readable(parts.mesh)
+    whole, read = replicated(parts.mesh), readable(parts.mesh)
     number = lambda value: put(np.int32(value), whole)  # noqa: E731
     lowered = {
         "advance": ready(
@@ -137,7 +136,7 @@ def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             (carry, members, arrays, jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)),
             out=(parts.layout, read),
             donate=True,
-            by_hand=True,
+            manual=True,
         ),
         "evaluate": ready(
             parts,
@@ -161,7 +160,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
     """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
     device are many times slower, and data that stays on the host comes a batch at a time."""
     members, arrays, carry = parts.members, parts.arrays, parts.carry
-    whole, read = whole_on(parts.mesh), readable(parts.mesh)
+    whole, read = replicated(parts.mesh), readable(parts.mesh)
     experiment = parts.experiment
     batches = {name: source.batches for name, source in experiment.evaluation.items()}
     hosted = {name: source for name, source in one.sources_of(experiment).items() if source.fetch}
@@ -191,7 +190,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
         run = jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
         return in_turn(run, parts.plan)
 
-    lift_once = lifted(parts, once, by_hand=True)
+    lift_once = lifted(parts, once, manual=True)
     lift_close = lifted(parts, lambda own, _: one.close(own_experiment(own[1]), own[0], own[2]))
     closed = jax.jit(
         lambda carry, m, sums: lift_close((carry, m, sums), ()),
@@ -207,7 +206,7 @@ def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
             (carry, members, shapes.get("train", ()), given),
             out=parts.layout,
             donate=True,
-            by_hand=True,
+            manual=True,
         ),
         "pulse": ready(parts, lambda carry: jax.tree.map(jnp.copy, _pulse(carry)), (carry,), out=read),
     }

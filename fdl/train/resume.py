@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fdl.bucket import Folder, orbax_writes
-from fdl.parallel.hosts import agreed, is_first
+from fdl.parallel.distributed import broadcast_from_first, is_first
+from fdl.storage import Folder, orbax_writes
 from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
-from fdl.train.member import Carry, Member
-from fdl.train.mirror import open_mirrored
 from fdl.train.program import Program
 from fdl.train.rows_file import Reading, Rows, keep_rows, lacking, read
+from fdl.train.run import Carry, Member
+from fdl.train.staged_checkpoint import open_staged
 
 ROWS = "metrics.jsonl"
 """The file, or in a bucket the folder, of the rows that a population measured."""
@@ -17,7 +17,7 @@ ROWS = "metrics.jsonl"
 
 def checkpoints_in(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
     """The checkpoints of a population's folder, on a disk or in a store."""
-    open_ = open_checkpoints if orbax_writes(directory) else open_mirrored
+    open_ = open_checkpoints if orbax_writes(directory) else open_staged
     return open_(directory / "checkpoints", keep=keep, say=say)
 
 
@@ -48,7 +48,7 @@ def left_off(
     for line in reading.faults:
         say(f"{line}; left out: none of the rows up to step {last:,} is lost")
     kept: Rows = []
-    agreed(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= last)))
+    broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= last)))
     return found, kept if is_first() else read(path).rows
 
 

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from fdl.bucket import Folder, in_bucket, put, read_all, remove
-from fdl.train.folder import write_atomically
+from fdl.storage import Folder, in_bucket, put, read_all, remove, write_atomically
 
 Rows = list[dict[str, Any]]
 
@@ -116,7 +115,7 @@ def keep_rows(path: Folder, keep: Callable[[Mapping[str, Any]], bool]) -> Rows:
         return [row for name, part in read_all(path).items() for row in _keep_part(name, part, keep)]
     rows = [row for row in read(path).rows if keep(row)]
     if path.exists():
-        write_atomically(path, _text(rows))
+        write_atomically(path, _text(rows).encode())
     return rows
 
 

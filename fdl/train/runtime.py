@@ -17,7 +17,7 @@ import jax
 from jax._src import compilation_cache
 from jaxlib.version import __version__ as jaxlib_version
 
-from fdl.data.places import cache_folder
+from fdl.data.paths import cache_folder
 from fdl.serialization import digest
 
 THREADS = 4

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fdl.bucket import Folder, checksums, in_bucket, remove, remove_all
+from fdl.storage import Folder, checksums, in_bucket, remove, remove_all
 from fdl.train.folder import read_sealed, write_sealed
 
 SEAL = "checksums.json"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from etils import epath
 
-from fdl import bucket
+from fdl import storage
 
 SERVERS = {
     "gs": """
@@ -65,11 +65,13 @@ def root(request: pytest.FixtureRequest, port_of: Callable[[str], int]) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         for name, value in surroundings(kind, f"http://localhost:{port_of(kind)}").items():
             patch.setenv(name, value)
-        pytest.importorskip(bucket._LIBRARIES[kind], reason=f"needs the extra '{kind}'")  # reads them at once
+        pytest.importorskip(
+            storage._LIBRARIES[kind], reason=f"needs the extra '{kind}'"
+        )  # reads them at once
         if kind == "gs":
             patch.setitem(importlib.import_module("fsspec.config").conf, "gs", {"token": "anon"})
         else:
-            bucket.store(epath.Path("s3://bucket-1")).makedirs("bucket-1", exist_ok=True)
+            storage.store(epath.Path("s3://bucket-1")).makedirs("bucket-1", exist_ok=True)
         yield f"{kind}://bucket-1"
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from fdl import bucket
+from fdl import storage
 from fdl.experiment import Best
 from fdl.train import Interrupted, Saving, Watch, fit
 from fdl.train.folder import held, identity_in
@@ -28,28 +28,28 @@ from tests import toy
 )
 def test_a_place_that_is_none_is_answered_with_what_is_one(place):
     with pytest.raises(ValueError, match="expected gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"):
-        bucket.folder(place)
+        storage.folder(place)
 
 
 @pytest.mark.parametrize("kind", ["gs", "s3"])
 def test_what_a_bucket_needs_is_named(monkeypatch, kind):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=rf"pip install fdl\[{kind}\]"):
-        bucket.folder(f"{kind}://bucket-1/run")
+        storage.folder(f"{kind}://bucket-1/run")
 
 
 def test_local_paths_stay_what_they_are(tmp_path):
     for place in ("runs/a", "a:b", str(tmp_path), tmp_path):
-        assert bucket.folder(place) == Path(place) and isinstance(bucket.folder(place), Path)
+        assert storage.folder(place) == Path(place) and isinstance(storage.folder(place), Path)
 
 
 def test_a_bucket_that_does_not_exist_is_found_at_once(root):
     with pytest.raises(OSError, match="://bucket-2/run cannot be reached"):
-        bucket.folder(f"{root.removesuffix('1')}2/run")
+        storage.folder(f"{root.removesuffix('1')}2/run")
 
 
 def test_rows_are_appended_and_dropped(root):
-    path = bucket.folder(f"{root}/rows") / "metrics.jsonl"
+    path = storage.folder(f"{root}/rows") / "metrics.jsonl"
     assert read(path).rows == [] and keep_rows(path, bool) == []
     rows = [{"member": member, "step": step} for step in range(12) for member in range(2)]
     for start in range(0, len(rows), 3):
@@ -62,7 +62,7 @@ def test_rows_are_appended_and_dropped(root):
 
 
 def test_a_folder_is_claimed_once_and_moved_aside(root):
-    folder = bucket.folder(f"{root}/claims/one")
+    folder = storage.folder(f"{root}/claims/one")
 
     def claim(identity: dict, restart: bool = False) -> None:
         with held(folder, identity, restart=restart):
@@ -81,7 +81,7 @@ def test_a_folder_is_claimed_once_and_moved_aside(root):
 def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(root, tmp_path):
     key, saving = jax.random.key(3), Saving(steps=5, keep=2)
     experiment = toy.experiment(toy.Config())._replace(best=Best("test/loss", "higher"))
-    directory = bucket.folder(f"{root}/fits/one")
+    directory = storage.folder(f"{root}/fits/one")
 
     signals = [signal.SIGTERM]  # a second would end this process
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from etils import epath
 
-from fdl import bucket
+from fdl import storage
 from fdl.cli import main
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, plans, tmp_path, capsys):
-    file, place, store = tmp_path / "toys.py", f"{root}/sweeps/toys", bucket.store(epath.Path(root))
+    file, place, store = tmp_path / "toys.py", f"{root}/sweeps/toys", storage.store(epath.Path(root))
     file.write_text(EXPERIMENT)
     words = ("sweep", str(file), "--steps", "300000", "--members", "4")
     in_bucket = (*words, "--keep", "3", "--workdir", place)
@@ -133,7 +133,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, undisturbed):
-    (file, here), place, store = undisturbed, f"{root}/hosts", bucket.store(epath.Path(root))
+    (file, here), place, store = undisturbed, f"{root}/hosts", storage.store(epath.Path(root))
     killed = together(file, place)
     while not saved(store, place):
         assert all(process.poll() is None for process in killed), codes(killed)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 import fdl
-from fdl.cli.flags import OPTIONS, RunOptions, SweepOptions, option_names, parse
+from fdl.cli.flags import option_names, parse
+from fdl.cli.options import OPTIONS, RunOptions, SweepOptions
 from fdl.cli.trials import space_of
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fdl.cli import main
 from fdl.configs import leaves
-from fdl.train import choose
+from fdl.train import autotune
 
 pytestmark = pytest.mark.slow  # half a minute of tracing
 
@@ -93,7 +93,7 @@ def outcome(tmp_path, monkeypatch, capsys):
         asked.extend(work.configs)
         raise Reached
 
-    monkeypatch.setattr(choose, "compile_for", reached)
+    monkeypatch.setattr(autotune, "compile_for", reached)
 
     def run(text: str, words: list[str]) -> list[Any] | str:
         Path("file.py").write_text(text, encoding="utf-8")

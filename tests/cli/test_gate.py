@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fdl.cli import main
-from fdl.train import choose
+from fdl.train import autotune
 
 HEAD = '"""Q?"""\nimport fdl, jax, jax.numpy as jnp\nfrom tests.toy import Config, experiment\n'
 SWEEP = "SWEEP = fdl.grid(Config(steps=4), lr=(0.01, 0.05), seeds=5)\n"
@@ -87,7 +87,7 @@ WORDS = {
 def refused(tmp_path, monkeypatch, capsys):
     """Runs a command in an empty folder; gives the line that it ends with."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(choose, "compile_program", lambda *_: pytest.fail("something is compiled"))
+    monkeypatch.setattr(autotune, "compile_program", lambda *_: pytest.fail("something is compiled"))
 
     def run(text: str, words: list[str]) -> str:
         Path("file.py").write_text(text)

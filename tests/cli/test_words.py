@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fdl.cli import commands, main, reports
-from fdl.cli.listing import listing
+from fdl.cli.list_command import listing
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Forecast
 

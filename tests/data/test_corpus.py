@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdl.data.atomic import write_atomically
 from fdl.data.corpus import read_text, text
-from fdl.data.sliding import tokens_file, windows, write_tokens
 from fdl.data.splits import Rows, parts, row_of, size_of
+from fdl.data.token_windows import tokens_file, windows, write_tokens
 from fdl.data.vocabulary import characters, read_bpe, train_bpe, utf8, write_bpe
+from fdl.storage import write_atomically
 
 POEM = "Twinkle, twinkle, little bat!\nHow I wonder what you're at! Ünïcödé 日本 🦇\r\n" * 20
 BPE = functools.partial(train_bpe, size=300)

@@ -18,7 +18,7 @@ import pytest
 
 from fdl.data.archives import extract
 from fdl.data.download import download
-from fdl.data.places import data_folder, locate
+from fdl.data.paths import data_folder, locate
 from tests.data.server import Answer, serving
 
 BODY = bytes(range(256)) * 2000

@@ -26,10 +26,10 @@ import jax
 
 from fdl import report
 from fdl.cli import commands, main
-from fdl.parallel import hosts
+from fdl.parallel import distributed
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress
-from fdl.train import choose
+from fdl.train import autotune
 
 DEADLINE = 100.0
 MOST_BYTES = 5000
@@ -152,14 +152,14 @@ def prepare(scenario: Scenario, number: int) -> None:
     """Forces the plan, and lays the harm."""
     if scenario.plan:
         plan = Plan(**scenario.plan)
-        choose.unmeasured = lambda *_, **__: plan
-        choose.candidates = lambda *_, **__: [plan]
+        autotune.unmeasured = lambda *_, **__: plan
+        autotune.candidates = lambda *_, **__: [plan]
     if not scenario.report:
         report.write = lambda *_, **__: None
     if scenario.reads:
         os.environ["READS"] = f"{scenario.reads}.{number}"
     if not scenario.harm:  # a busy machine may hold its breath
-        hosts.HEARTBEAT_SECONDS = 100
+        distributed.HEARTBEAT_SECONDS = 100
     mine = scenario.harm if number == scenario.victim else ""
     if mine == "alone":
         scenario.words = [*scenario.words, "--lr", "wrong"]

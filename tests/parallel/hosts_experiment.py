@@ -11,7 +11,7 @@ import numpy as np
 
 import fdl
 from fdl import rng
-from fdl.data.arrays import sequential, shuffled
+from fdl.data.batching import sequential, shuffled
 from fdl.data.splits import on_host
 from fdl.experiment import Experiment, Learner, Source
 from fdl.metrics import Mean

@@ -13,7 +13,7 @@ import optax
 import fdl
 from fdl import data, models, tasks, train
 from fdl.parallel.plan import Plan
-from fdl.train import choose
+from fdl.train import autotune
 
 RUNS: dict[str, dict[str, Any]] = {
     "alone": {"mesh": {"data": 1}},
@@ -42,7 +42,7 @@ def main() -> None:
     for name, wanted in RUNS.items():
         fitted = train.fit(experiment(40), jax.random.key(0), **wanted)
         print(json.dumps({"run": name, **fitted.rows[-1]}), flush=True)
-    choose.candidates = only(Plan(1, "map", "calls"))
+    autotune.candidates = only(Plan(1, "map", "calls"))
     fitted = train.fit(experiment(3000), jax.random.key(0), mesh={"data": 2})
     assert np.isfinite(fitted.rows[-1]["train/loss"])
     print(json.dumps({"run": "long", **fitted.rows[-1]}), flush=True)

@@ -16,7 +16,7 @@ from fdl import data, models, tasks
 from fdl.experiment import Experiment
 from fdl.models.norms import batch_norm
 from fdl.parallel.plan import Plan
-from fdl.train import member as one
+from fdl.train import run as one
 from fdl.train.program import compile_program, stack_members
 
 SGD = optax.sgd(0.1, momentum=0.9)

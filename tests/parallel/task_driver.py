@@ -17,11 +17,11 @@ from fdl.experiment import Experiment
 from fdl.models.autoencoder import Autoencoder
 from fdl.models.norms import batch_norm
 from fdl.models.spectral import spectral_norm
-from fdl.parallel.agree import first_state, first_step
 from fdl.parallel.plan import Plan
 from fdl.tasks.contrastive_losses import vicreg
 from fdl.tasks.gan_losses import hinge, wasserstein
 from fdl.tasks.metric_losses import semi_hard, triplet
+from fdl.train.strategy_check import first_state, first_step
 
 ROWS, WIDTH, CLASSES = 8, 6, 3
 RANDOM = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def fine_tuned() -> Experiment:
     optimizer = tasks.frozen(SGD, lambda path: path[0] == "Dense_0")
     given = MLP.init(jax.random.key(1), X[:1], train=False)
     warm = tasks.warm_start(classified(optimizer), optimizer, given)
-    return warm._replace(learner=tasks.averaged(warm.learner, decay=0.9))
+    return warm._replace(learner=tasks.with_ema(warm.learner, decay=0.9))
 
 
 RATE_PENALTY = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)

@@ -7,8 +7,8 @@ import pytest
 from jax import lax
 
 from fdl.parallel.in_place import compiled_rightly, reads_what_it_wrote
-from fdl.parallel.lift import lower
 from fdl.parallel.plan import Plan
+from fdl.train.lowering import lower
 
 UPDATES = {
     "down": (lambda b, i: b.at[1:].set(b[:-1]), True),

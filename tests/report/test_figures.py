@@ -12,7 +12,7 @@ from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 
 from fdl import formats
 from fdl.report import figures
-from fdl.report.words import of_curves, of_distribution
+from fdl.report.alt_text import of_curves, of_distribution
 from fdl.result import Result
 from tests.report.examples import crossed, example, lost, many, single
 

@@ -11,7 +11,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from fdl import stats
-from fdl.stats import Comparison, compare, every, interval
+from fdl.stats import Comparison, all_of, compare, interval
 from tests.stats.results import BASE, METRIC, NOISE, arms, gap, make, run
 
 
@@ -310,7 +310,7 @@ def test_several_configs_in_an_arm_are_refused() -> None:
 )
 def test_every_claim_must_hold(sizes: tuple[float, float], expected: str) -> None:
     verdicts = [compare(gap(size), metric=METRIC, arms="skip").verdict for size in sizes]
-    both = every(*verdicts)
+    both = all_of(*verdicts)
     assert both.status == expected
     assert all(one.sentence in both.sentence and one.criterion in both.criterion for one in verdicts)
     assert both.comparisons == verdicts[0].comparisons + verdicts[1].comparisons
@@ -318,7 +318,7 @@ def test_every_claim_must_hold(sizes: tuple[float, float], expected: str) -> Non
 
 def test_every_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one verdict"):
-        every()
+        all_of()
 
 
 @pytest.mark.slow

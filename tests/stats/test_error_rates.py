@@ -6,7 +6,7 @@ import pytest
 
 from fdl.stats import compare
 from fdl.stats.comparison import Criterion, _seeds_needed
-from fdl.stats.words import missed
+from fdl.stats.sentences import missed
 from tests.stats.results import METRIC, arms
 from tests.stats.simulation import (
     HELD,

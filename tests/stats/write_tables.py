@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fdl.stats.comparison import Criterion, _seeds_needed
-from fdl.stats.words import missed
+from fdl.stats.sentences import missed
 from tests.stats.simulation import (
     BEYOND,
     HELD,

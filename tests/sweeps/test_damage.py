@@ -9,7 +9,7 @@ import pytest
 
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, decided, grid, stored, sweep
-from fdl.train import Saving, choose, history
+from fdl.train import Saving, autotune, history
 from fdl.train.folder import write_json
 from tests.toy import Config, experiment
 from tests.train.test_damage import DAMAGE
@@ -147,11 +147,11 @@ def test_a_plan_that_was_remembered_wrongly_is_said_once_and_measured_again(tmp_
     plans = [Plan(4, "vmap", "scan"), Plan(4, "vmap", "scan", 2)]
     path = tmp_path / "plan.json"
     lines: list[str] = []
-    write_json(path, choose.Choice(plans[1]._replace(members=2), "fastest", 1.0)._asdict())
-    known = choose._remembered(path, plans, lines.append)
+    write_json(path, autotune.Choice(plans[1]._replace(members=2), "fastest", 1.0)._asdict())
+    known = autotune._remembered(path, plans, lines.append)
     assert known and known.plan.members == 2 and known.plan.population == 2 and not lines
     path.write_bytes(CACHES[harm](json.loads(path.read_text())).encode("latin1"))
-    assert choose._remembered(path, plans, lines.append) is None
+    assert autotune._remembered(path, plans, lines.append) is None
     assert len(lines) == (harm != "nothing") and all("measuring again" in line for line in lines)
 
 

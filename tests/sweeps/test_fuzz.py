@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fdl.cli.guard import _ours
+from fdl.cli.exit_codes import _ours
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, grid, stored, sweep
-from fdl.train import Saving, choose, seal
+from fdl.train import Saving, autotune, seal
 from tests.toy import Config, experiment
 from tests.train.test_checkpoint import Stop
 from tests.train.test_damage import DAMAGE
@@ -35,7 +35,7 @@ def build(config: Config) -> Any:
 @pytest.fixture
 def one_plan(monkeypatch):
     """Every unit runs in the same way, so that results are the same to the last bit."""
-    monkeypatch.setattr(choose, "candidates", lambda *_, **__: [Plan(2, "vmap", "scan")])
+    monkeypatch.setattr(autotune, "candidates", lambda *_, **__: [Plan(2, "vmap", "scan")])
     monkeypatch.setattr(seal, "WAITS", (0.0,))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Progress, forecast, grid, sweep
-from fdl.train import Saving, choose
+from fdl.train import Saving, autotune
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -30,22 +30,24 @@ def test_members_in_a_program_can_be_given(tmp_path, members):
 
 
 def test_a_program_that_does_not_fit_gets_fewer_members(plans, monkeypatch):
-    from fdl.train import choose
+    from fdl.train import autotune
 
-    monkeypatch.setattr(choose, "candidates", lambda count, *_, **__: [choose.Plan(count, "vmap", "scan", 1)])
+    monkeypatch.setattr(
+        autotune, "candidates", lambda count, *_, **__: [autotune.Plan(count, "vmap", "scan", 1)]
+    )
     (whole,) = forecast(experiment, grid(Config(), lr=(0.01, 0.05), seeds=8))
     assert whole.plan.members == 16
-    monkeypatch.setattr(choose, "device_memory", lambda: int(whole.memory_bytes * 0.9))
+    monkeypatch.setattr(autotune, "device_memory", lambda: int(whole.memory_bytes * 0.9))
     (less,) = forecast(experiment, grid(Config(), lr=(0.01, 0.051), seeds=8))
     assert 1 <= less.plan.members < 16 and less.memory_bytes <= 0.8 * 0.9 * whole.memory_bytes
 
 
 def test_the_plan_is_remembered_and_the_stored_one_is_used(plans, tmp_path, monkeypatch):
-    from fdl.train import choose
+    from fdl.train import autotune
 
     sweep(experiment, SPACE, workdir=tmp_path)
     assert len(list((plans / "plans").iterdir())) == 2
-    monkeypatch.setattr(choose, "_seconds_per_step", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(autotune, "_seconds_per_step", lambda *_: pytest.fail("measured again"))
     sweep(experiment, SPACE, workdir=tmp_path / "other")
     for unit in tmp_path.glob("units/*"):
         (unit / "done.json").unlink()
@@ -110,7 +112,7 @@ def test_a_step_may_call_back_to_python_whatever_the_plan(plans):
 
 
 def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
-    compile_for = choose.compile_for
+    compile_for = autotune.compile_for
     lines = []
 
     def refusing(work, plan):
@@ -118,13 +120,13 @@ def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
             raise NotImplementedError("not on several devices\n" + "jaxpr\n" * 1000)
         return compile_for(work, plan)
 
-    monkeypatch.setattr(choose, "compile_for", refusing)
+    monkeypatch.setattr(autotune, "compile_for", refusing)
     monkeypatch.setattr(
-        choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2), Plan(2, "map", "scan")]
+        autotune, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2), Plan(2, "map", "scan")]
     )
     space = grid(Config(steps=10), lr=(0.01, 0.02))
     assert len(sweep(experiment, space, progress=Progress(lines.append)).last()) == 2
     assert any("cannot be compiled (not on several devices): 2 members" in line for line in lines)
-    monkeypatch.setattr(choose, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2)])
+    monkeypatch.setattr(autotune, "plans_for", lambda *_, **__: [Plan(2, "map", "scan", 2)])
     with pytest.raises(ValueError, match=r"compiles under no plan: not on several devices$"):
         sweep(experiment, grid(Config(steps=11), lr=(0.01, 0.02)))

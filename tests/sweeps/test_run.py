@@ -12,7 +12,7 @@ import pytest
 
 import fdl
 from fdl.sweeps import Progress, grid, stored, sweep, zip_
-from fdl.train import choose, early_stopping
+from fdl.train import autotune, early_stopping
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -21,13 +21,13 @@ SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 @pytest.fixture
 def compiled(monkeypatch):
     """The populations that are compiled, in order."""
-    done, real = [], choose.compile_program
+    done, real = [], autotune.compile_program
 
     def counting(build, members, arrays, plan):
         done.append(plan)
         return real(build, members, arrays, plan)
 
-    monkeypatch.setattr(choose, "compile_program", counting)
+    monkeypatch.setattr(autotune, "compile_program", counting)
     return done
 
 

@@ -9,7 +9,7 @@ import pytest
 from fdl.experiment import Learner
 from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
-from fdl.tasks.averaging import averaged
+from fdl.tasks.averaging import with_ema
 from fdl.tasks.gradient import State, variables
 from fdl.tasks.supervised import regression
 from tests.tasks.test_supervised import batch_of, close, evaluated, linear_splits, trained
@@ -19,7 +19,7 @@ OPTIMIZER = optax.sgd(0.05)
 
 def experiment(decay=None, norm=None, optimizer=OPTIMIZER):
     made = regression(MLP((5,), 1, norm=norm), linear_splits(), optimizer, steps=5, batch_size=8)
-    return made if decay is None else made._replace(learner=averaged(made.learner, decay=decay))
+    return made if decay is None else made._replace(learner=with_ema(made.learner, decay=decay))
 
 
 def way(learner, steps=5):
@@ -81,7 +81,7 @@ def test_half_precision_stays_half_precision():
     learner = experiment().learner
     half = lambda tree: jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), tree)  # noqa: E731
     kept = Learner(lambda key: half(learner.init(key)), lambda state, *_: (state, {}), learner.evaluate)
-    outer = averaged(kept, decay=jnp.float32(0.9))
+    outer = with_ema(kept, decay=jnp.float32(0.9))
     state = outer.init(jax.random.key(0))
     after, _ = outer.step(state, None, jax.random.key(0))
     assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
@@ -91,7 +91,7 @@ def test_with_noisy_steps_the_average_is_nearer_to_the_best_line():
     # Constant steps of one row each keep the parameters moving around the best ones. Seen over five
     # seeds: an excess over the noise's 0.09 of 0.13 to 1.06 at the end, of 0.02 to 0.08 averaged.
     noisy = regression(MLP((), 1), linear_splits(rows=(64, 16, 400)), optax.sgd(0.2), steps=1, batch_size=1)
-    outer = noisy._replace(learner=averaged(noisy.learner, decay=0.98))
+    outer = noisy._replace(learner=with_ema(noisy.learner, decay=0.98))
     for seed in range(3):
         state = trained(outer, 400, seed)
         mean, latest = evaluated(outer, state, "test"), evaluated(noisy, state.latest, "test")
@@ -107,4 +107,4 @@ def test_a_decay_out_of_range_is_refused(decay):
 def test_a_learner_of_another_state_is_refused():
     learner = Learner(lambda key: jnp.zeros(3), lambda state, batch, key: (state, {}), lambda *_: {})
     with pytest.raises(ValueError, match="the learner's state is a ShapeDtypeStruct; expected one of a grad"):
-        averaged(learner, decay=0.9)
+        with_ema(learner, decay=0.9)

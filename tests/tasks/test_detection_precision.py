@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdl.data.arrays import sequential
+from fdl.data.batching import sequential
 from fdl.data.splits import on_host
 from fdl.metrics import mean_average_precision
 from fdl.models.detector import Maps

@@ -142,7 +142,7 @@ def test_parts_of_the_parameters_are_judged_each_by_its_optimizer():
 
 def test_an_average_of_a_schedule_free_run_is_of_what_it_is_judged_by():
     experiment = task(FREE)
-    outer = experiment._replace(learner=tasks.averaged(experiment.learner, decay=0.0))
+    outer = experiment._replace(learner=tasks.with_ema(experiment.learner, decay=0.0))
     state, _ = after(outer, 3)
     close(variables(state.state)["params"], evaluation_params(state.latest.optimizer, state.latest.params))
 

@@ -14,7 +14,7 @@ pytest.importorskip("mctx", reason="the search comes from mctx: the extra 'games
 
 from fdl.models.mlp import MLP
 from fdl.models.policy_value import BoardTower, PolicyValue
-from fdl.tasks.alpha_zero import alpha_zero, searching
+from fdl.tasks.alpha_zero import alpha_zero, search_player
 from fdl.tasks.games import (
     connect_four,
     perfect_tic_tac_toe,
@@ -23,7 +23,7 @@ from fdl.tasks.games import (
     tic_tac_toe_moves,
     uniform,
 )
-from fdl.tasks.policy_gradient import clipped_surrogate, proximal, reinforce
+from fdl.tasks.policy_gradient import clipped_surrogate, ppo, reinforce
 from fdl.tasks.self_play import network_of, self_play
 from fdl.tasks.trajectories import advantages, rollout
 
@@ -156,7 +156,7 @@ def test_losses_against_numpy(clip):
     logits, values, rows = numbers()
     algorithm = reinforce(value_weight=0.7, entropy_weight=0.3)
     if clip is not None:
-        algorithm = proximal(clip=clip, value_weight=0.7, entropy_weight=0.3)
+        algorithm = ppo(clip=clip, value_weight=0.7, entropy_weight=0.3)
     found = algorithm.loss(jnp.asarray(logits), jnp.asarray(values), jax.tree.map(jnp.asarray, rows))
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     chosen = log_probs[np.arange(5), rows["action"]]
@@ -187,7 +187,7 @@ def test_search_takes_a_win_and_stops_one():
         for move in moves:
             position = GAME.step(position, jnp.int32(move))
         positions = jax.tree.map(lambda x: x[None], position)
-        search = jax.jit(searching(GAME, network, simulations=128))
+        search = jax.jit(search_player(GAME, network, simulations=128))
         assert search(positions, jax.random.split(jax.random.key(1), 1))[0] == (2 if moves[1] == 3 else 7)
 
 
@@ -213,7 +213,7 @@ def learned(e, seed=0):
 
 
 def test_ppo_beats_random_play_and_draws_with_a_perfect_opponent():
-    e = experiment(proximal(), steps=150, games=256, passes=4, minibatches=4)
+    e = experiment(ppo(), steps=150, games=256, passes=4, minibatches=4)
     before, after = learned(e)
     assert after["random_won"] > 0.85  # the perfect player wins 0.91
     assert after["random_lost"] < 0.03
@@ -242,7 +242,7 @@ def test_the_other_algorithms_learn_too(algorithm, rate, options):
 
 def test_a_step_is_pure_and_vmaps_over_seeds_and_rates():
     def run(rate, key):
-        e = experiment(proximal(entropy_weight=rate), rate, steps=1, games=4, minibatches=2)
+        e = experiment(ppo(entropy_weight=rate), rate, steps=1, games=4, minibatches=2)
         return e.learner.step(e.learner.init(key), {}, key)[0].params
 
     rates, keys, one = jnp.array([1e-3, 1e-2]), jax.random.split(jax.random.key(0), 2), jax.jit(run)
@@ -285,9 +285,9 @@ def test_what_comes_after_the_last_random_move_is_learned():
 )
 def test_bad_counts_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        experiment(proximal(), steps=1, **options)
+        experiment(ppo(), steps=1, **options)
 
 
 def test_no_opponent_is_refused():
     with pytest.raises(ValueError, match="there are no opponents"):
-        self_play(GAME, MODEL, proximal(), optax.sgd(0.1), {}, steps=1, moves=9)
+        self_play(GAME, MODEL, ppo(), optax.sgd(0.1), {}, steps=1, moves=9)

@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from fdl.cli.guard import COMMANDS
+from fdl.cli.exit_codes import COMMANDS
 from tests.tpu.test_launch import ABSENT, DELETE, PROJECT, READY, SUSPENDED, SWEEP, WHERE, scripted
 from tpu import checks, launch, slices
 from tpu.world import Output, real

@@ -13,7 +13,7 @@ from fdl.metrics import Mean
 from fdl.parallel.plan import Plan
 from fdl.report import tables
 from fdl.sweeps import grid, sweep
-from fdl.train import choose, early_stopping, fit, scan
+from fdl.train import autotune, early_stopping, fit, scan
 
 BEST = Best("validation/loss", "lower")
 
@@ -51,7 +51,7 @@ PLANS = [
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_each_member_reports_its_own_best_state(plan, plans, monkeypatch):
-    monkeypatch.setattr(choose, "plans_for", lambda *_, **__: [plan])
+    monkeypatch.setattr(autotune, "plans_for", lambda *_, **__: [plan])
     result = sweep(experiment, grid(Config(), peak=(2.0, 7.0, 12.0)))
     final = result.last().set_index("peak")
     assert final["step"].to_dict() == {2.0: 2, 7.0: 7, 12.0: 10}

@@ -17,7 +17,7 @@ from fdl.train.checkpoint import open_checkpoints
 from fdl.train.identity import of_experiment
 from tests.driver import in_use
 from tests.toy import Config, experiment
-from tests.train.test_member import KEY, nan_after, same
+from tests.train.test_run import KEY, nan_after, same
 
 OFTEN = Saving(steps=7)
 

@@ -11,7 +11,7 @@ from fdl.train import Watch, fit, folder, history, rows_file, seal
 from fdl.train.seal import SEAL
 from tests.toy import Config, experiment
 from tests.train.test_checkpoint import OFTEN, Stop, crash_at, data_files, rows_in, steps_in
-from tests.train.test_member import KEY, same
+from tests.train.test_run import KEY, same
 
 
 @pytest.fixture(scope="module")

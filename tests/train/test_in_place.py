@@ -12,9 +12,9 @@ from fdl.experiment import Best, Experiment, Learner, Source
 from fdl.metrics import Mean
 from fdl.parallel.plan import Plan
 from fdl.train import early_stopping
-from fdl.train.member import arrays_of
-from fdl.train.parts import parts_of
+from fdl.train.lowering import parts_of
 from fdl.train.program import lower_program, stack_members
+from fdl.train.run import arrays_of
 
 ROWS, WIDTH = 1009, 13
 

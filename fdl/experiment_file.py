@@ -1,0 +1,135 @@
+"""An experiment's file, loaded."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from fdl.configs import is_config
+from fdl.experiment import Experiment
+from fdl.identity import installed
+from fdl.result import Result
+from fdl.stats import Verdict
+from fdl.sweeps import Sweep
+from fdl.sweeps.check import check_fields, check_space
+from fdl.train.user_errors import told
+
+
+class ExperimentFile(NamedTuple):
+    """What an experiment's file defines.
+
+    Attributes:
+      name: the file's name without `.py`.
+      question: the docstring's first line.
+      detail: the rest of the docstring.
+      source: the file's text.
+      config: its class `Config`.
+      experiment: its function `experiment`.
+      sweep: its `SWEEP`, if it has one.
+      claim: its function `claim`, if it has one.
+    """
+
+    name: str
+    question: str
+    detail: str
+    source: str
+    config: type
+    experiment: Callable[[Any], Experiment]
+    sweep: Sweep | None
+    claim: Callable[[Result], Verdict] | None
+
+
+def load(path: Path) -> ExperimentFile:
+    """Imports an experiment's file.
+
+    Raises:
+      ValueError: there is no such file, it cannot be imported, or it lacks `Config` or `experiment`.
+    """
+    if not path.is_file() or path.suffix != ".py":
+        raise ValueError(f"{path} is not a Python file; name an experiment's file, as experiments/first.py")
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    known = sys.modules.get(name)
+    if spec is None or spec.loader is None or (known and not hasattr(known, "__experiment__")):
+        raise ValueError(f"{path} has the name of another module, {name!r}; rename the file")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__experiment__"] = str(path)
+    sys.modules[name] = module  # so that its functions are found by name
+    try:
+        source = path.read_text(encoding="utf-8")
+        with _beside(path.parent.resolve()), told(str(path)):
+            try:
+                spec.loader.exec_module(module)
+            except SyntaxError as error:
+                raise ValueError(f"{error.filename or path} line {error.lineno}: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    return _contents(module, path, source)
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Lets files in a folder be imported, as `python FILE` does; those of an earlier file are loaded anew."""
+    for name in [name for name, module in sys.modules.items() if hasattr(module, "__beside__")]:
+        del sys.modules[name]
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(folder) and not installed(file):
+            sys.modules[name].__dict__["__beside__"] = str(folder)
+
+
+def _check_sweep(sweep: Any, path: Path, config: type) -> None:
+    try:
+        check_space(sweep, kept=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: SWEEP: {error}") from error
+    if not isinstance(sweep.trials[0].config, config):
+        raise ValueError(f"{path}: SWEEP has configs of {type(sweep.trials[0].config)}; expected Config's")
+
+
+def judged(claim: Callable[[Result], Verdict], result: Result) -> Verdict:
+    """What a claim says of a result.
+
+    Raises:
+      ValueError: it fails, or says nothing.
+    """
+    with told("claim(result)"):
+        verdict = claim(result)
+    if not isinstance(verdict, Verdict):
+        raise ValueError(
+            f"claim(result) is a {type(verdict).__name__}; expected a verdict, as fdl.compare(...).verdict"
+        )
+    return verdict
+
+
+def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
+    config: Any = getattr(module, "Config", None)
+    experiment: Any = getattr(module, "experiment", None)
+    if config is None or not is_config(config):
+        raise ValueError(f"{path} has no config; write `@fdl.config` above a `class Config:` with its fields")
+    fields = dataclasses.fields(config)
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    if required:
+        raise ValueError(f"{path}: the config field {required[0]!r} has no default; give it one")
+    if experiment is None:
+        raise ValueError(f"{path} has no function `experiment`; write `def experiment(config: Config): ...`")
+    check_fields(config)
+    question, _, detail = (module.__doc__ or path.stem).strip().partition("\n")
+    sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
+    for what, value in (("experiment", experiment), ("claim", claim)):
+        if value is not None and not callable(value):
+            raise ValueError(f"{path}: {what} is {value!r}; expected a function")
+    if sweep is not None:
+        _check_sweep(sweep, path, config)
+    return ExperimentFile(path.stem, question, detail.strip(), source, config, experiment, sweep, claim)

@@ -1,0 +1,184 @@
+"""Files written whole or not at all, on a disk or in a bucket: gs://BUCKET/NAME or s3://BUCKET/NAME.
+
+In a bucket a put is atomic, so nothing is renamed into place; nothing can be appended to, and nothing locked.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from fdl.text import named
+
+Folder = Path | epath.Path
+"""A local path, or one in a bucket."""
+
+_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
+"""What speaks with each kind of store for etils; the extra that brings it has the scheme's name."""
+
+
+def folder(place: str | Path | epath.Path) -> Folder:
+    """The directory that a text names; of a bucket it is looked at once, so that a mistake costs nothing.
+
+    Raises:
+      ValueError: a scheme that is not known, no name in the bucket, or the store's extra is not installed.
+      OSError: the bucket does not exist, or may not be read.
+    """
+    text = str(place)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", text)
+    if scheme is None:
+        return Path(text)
+    kind, name = scheme.group(1), text.partition("://")[2].strip("/")
+    if kind not in _LIBRARIES or not all(name.split("/")) or "/" not in name:
+        expected = "gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"
+        raise ValueError(f"{text} is no place to write to; expected {expected}")
+    if importlib.util.find_spec(_LIBRARIES[kind]) is None:
+        raise ValueError(f"{text} needs the extra {kind!r}: pip install fdl[{kind}]")
+    path, bucket = epath.Path(f"{kind}://{name}"), name.partition("/")[0]
+    with _answers(path):
+        if kind == "s3":
+            store(path).call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+        else:
+            next(iter(store(path).ls(bucket, max_results=1)), None)
+    return path
+
+
+def in_bucket(path: Folder) -> bool:
+    """Whether a path is in a bucket."""
+    return str(path).startswith(tuple(f"{kind}://" for kind in _LIBRARIES))
+
+
+def orbax_writes(path: Folder) -> bool:
+    """Whether Orbax writes arrays to a place; of the stores it knows Google's alone (0.12.8)."""
+    return not str(path).startswith("s3://")
+
+
+def store(path: Folder) -> Any:
+    """The file system of a path in a bucket, which remembers no listing: others write too."""
+    import fsspec
+    from fsspec.config import conf
+
+    kind = str(path).partition("://")[0]
+    conf.setdefault(kind, {})["use_listings_cache"] = False  # also for etils and Orbax
+    return fsspec.filesystem(kind)
+
+
+def write_atomically(path: Folder, content: bytes | memoryview) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Args:
+      path: the file; a local one's folder must exist.
+      content: all of its bytes.
+
+    Raises:
+      OSError: the file cannot be written; nothing of it is left.
+    """
+    if in_bucket(path):
+        put(path, bytes(content))
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def put(path: Folder, content: bytes) -> None:
+    """Writes an object, whole or not at all.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with _answers(path):
+        store(path).pipe_file(str(path), content)
+
+
+def get(path: Folder) -> bytes | None:
+    """The content of an object or a file, or None if there is none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    if not in_bucket(path):
+        return path.read_bytes() if path.exists() else None
+    with _answers(path):
+        return store(path).cat_file(str(path)) if store(path).exists(str(path)) else None
+
+
+def read_all(path: Folder) -> dict[str, bytes]:
+    """The objects under a folder by their names, in order; fetched together."""
+    with _answers(path):
+        names = sorted(store(path).find(str(path)))
+        found = store(path).cat(names) if names else {}
+    return {f"{str(path).partition('://')[0]}://{name}": found[name] for name in names}
+
+
+def remove(path: Folder) -> None:
+    """Removes an object or a file."""
+    if not in_bucket(path):
+        path.unlink()
+        return
+    with _answers(path):
+        store(path).rm_file(str(path))
+
+
+def move(path: Folder, target: Folder) -> None:
+    """Moves a folder. In a bucket that is a copy, then a removal: what a crash cuts short is there twice."""
+    if in_bucket(path):
+        with _answers(path):
+            store(path).copy(str(path), str(target), recursive=True)
+            store(path).rm(str(path), recursive=True)
+    else:
+        path.rename(target)
+
+
+def checksums(path: Folder) -> dict[str, str]:
+    """What Google's store itself says of the objects under a folder: size and CRC-32C; reads none of them."""
+    return {name: f"{one['size']} {one.get('crc32c')}" for name, one in objects(path).items()}
+
+
+def objects(path: Folder) -> dict[str, dict[str, Any]]:
+    """What a store tells of the objects under a folder, by their names in it, in order."""
+    with _answers(path):
+        found = store(path).find(str(path), detail=True)
+    start = len(str(path).partition("://")[2]) + 1
+    return {name[start:]: one for name, one in sorted(found.items())}
+
+
+def upload(here: Path, path: Folder) -> None:
+    """Copies the files of a local folder, or one file, to a folder or an object in a bucket."""
+    with _answers(path):
+        end = "/" if here.is_dir() else ""
+        store(path).put(f"{here}{end}", f"{path}{end}", recursive=here.is_dir())
+
+
+def download(path: Folder, here: Path) -> None:
+    """Copies the objects under a folder in a bucket to a local one."""
+    with _answers(path):
+        store(path).get(f"{path}/", f"{here}/", recursive=True)
+
+
+def remove_all(path: Folder) -> None:
+    """Removes the objects under a folder."""
+    with _answers(path):
+        store(path).rm(str(path), recursive=True)
+
+
+@contextlib.contextmanager
+def _answers(path: Folder) -> Iterator[None]:
+    """Turns whatever a bucket's libraries raise into an `OSError` of one line."""
+    try:
+        yield
+    except Exception as error:
+        raise OSError(
+            f"{path} cannot be reached ({named(error, most=200)}); mend it and repeat the command"
+        ) from error

@@ -1,0 +1,63 @@
+"""What fdl says in one line: errors, hints and lists."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def one_line(text: str, *, most: int | None = None) -> str:
+    """A text on one line; of a longer one than `most` characters its beginning and its end.
+
+    >>> one_line("first  line\\nsecond line", most=18)
+    'first ... ond line'
+    """
+    line = " ".join(text.split())
+    if most is None or len(line) <= most:
+        return line
+    start = (most - 5) * 2 // 5  # the cause tends to stand at the end
+    return f"{line[:start]} ... {line[-(most - 5 - start) :]}"
+
+
+def message_of(error: BaseException, *, most: int | None = None) -> str:
+    """What an error says, on one line; its type's name where it says nothing."""
+    return one_line(str(error), most=most) or type(error).__name__
+
+
+def named(error: BaseException, *, most: int | None = None) -> str:
+    """An error's type and what it says, on one line.
+
+    >>> named(KeyError("lr"))
+    "KeyError: 'lr'"
+    """
+    return one_line(f"{type(error).__name__}: {error}", most=most)
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The cause of an error's cause, and so on to the first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def hint(name: str, known: Iterable[str], *, else_say: str = "") -> str:
+    """The known name that is nearest to a misspelt one, as a question; or, where none is near, all of them.
+
+    >>> hint("wdith", ["depth", "width"])
+    "did you mean 'width'?"
+
+    Args:
+      name: what came.
+      known: what could have come.
+      else_say: said instead of all names.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}?" if near else else_say or f"expected one of {', '.join(known)}"
+
+
+def some_of(names: Sequence[str], *, most: int = 4) -> str:
+    """Names in a row; of more than `most` the first two and the last.
+
+    >>> some_of(["a", "b", "c", "d", "e"])
+    'a, b, ..., e'
+    """
+    return ", ".join(names if len(names) <= most else [*names[:2], "...", names[-1]])

@@ -1,0 +1,90 @@
+"""Compiles for TPUs that are not there, and prints what came of it as JSON; a process of its own, since a
+process can have one set of platforms, and a compiler may crash."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
+
+from fdl.aot.chips import CHIPS, Slice, parse_slice, usual_shape
+from fdl.aot.compiled import refusal_of, report_of
+from fdl.aot.flops import cost_of
+from fdl.aot.topology import arranged, devices_of
+from fdl.models.language_model import gpt2
+
+
+def devices() -> dict:
+    """How many devices each generation has, and what each grants a program that is too large."""
+    found = {}
+    for chip in CHIPS:
+        part = Slice(chip, usual_shape(chip, 4))
+        device = (every := devices_of(part))[0]
+        # The result takes as much: together they do not fit, while each would.
+        x = jax.ShapeDtypeStruct(
+            (int(0.6 * chip.memory_free / 2**22), 2**20), jnp.float32, sharding=SingleDeviceSharding(device)
+        )
+        try:
+            jax.jit(lambda x: x + 1).lower(x).compile()
+        except jax.errors.JaxRuntimeError as error:
+            refusal = refusal_of(error)
+            found[chip.name] = {"devices": len(every), "refusal": refusal and refusal._asdict()}
+    return found
+
+
+def step(name: str, slices: int, shape: tuple[int, int], each: int) -> dict:
+    """A step of a small transformer, parameters split over `fsdp`, `each` sequences a device."""
+    jax.config.update("jax_optimization_level", "O0")
+    mesh = Mesh(arranged(devices_of(parse_slice(name), slices=slices), shape), ("data", "fsdp"))
+    model, optimizer = gpt2(1024, length=256, width=256, layers=4, heads=4, scan=True), optax.adam(1e-3)
+
+    def init(key: jax.Array) -> tuple:
+        variables = model.init(key, jnp.zeros((1, 256), jnp.int32))
+        return variables, optimizer.init(variables)
+
+    def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        axes = [
+            "fsdp" if axis == len(leaf.shape) - 1 and size >= 256 else None
+            for axis, size in enumerate(leaf.shape)
+        ]
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, P(*axes)))
+
+    split = NamedSharding(mesh, P(("data", "fsdp")))
+
+    def loss(variables: dict, tokens: jax.Array) -> jax.Array:
+        logits = jax.lax.with_sharding_constraint(model.apply(variables, tokens), split)
+        return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], tokens[:, 1:]).mean()
+
+    def update(state: tuple, tokens: jax.Array) -> tuple:
+        variables, moments = state
+        value, gradient = jax.value_and_grad(loss)(variables, tokens)
+        updates, moments = optimizer.update(gradient, moments, variables)
+        return (optax.apply_updates(variables, updates), moments), value
+
+    state = jax.tree.map(placed, jax.eval_shape(init, jax.random.key(0)))
+    tokens = jax.ShapeDtypeStruct((each * mesh.size, 256), jnp.int32, sharding=split)
+    kept = (jax.tree.map(lambda leaf: leaf.sharding, state), None)
+    program = jax.jit(update, donate_argnums=0, out_shardings=kept)
+    try:
+        report = report_of(program.lower(state, tokens).compile())
+    except jax.errors.JaxRuntimeError as error:
+        refusal = refusal_of(error)
+        return {"refusal": refusal and refusal._asdict()}
+    return {
+        "memory": report.memory._asdict() | {"held": report.memory.held},
+        "collectives": [one._asdict() for one in report.collectives.each],
+        "uncounted": report.collectives.uncounted,
+        "flops": cost_of(update, state, tokens).matrix,
+    }
+
+
+if __name__ == "__main__":
+    command, *words = sys.argv[1:]
+    if command == "devices":
+        print(json.dumps(devices()))
+    else:
+        name, slices, data, fsdp, each = words
+        print(json.dumps(step(name, int(slices), (int(data), int(fsdp)), int(each))))
