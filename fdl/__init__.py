@@ -1,6 +1,26 @@
 """fdl, functional deep learning: a deep-learning experiment is a pure function.
 
-The names below are loaded on first use, so that the command line answers without importing JAX.
+Write one         Experiment, Learner, Source, Stopper, Best; config, static, traced
+Check one         check
+Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
+Judge them        Result; compare, compare_rates, all_of; Comparison, Verdict
+
+fdl.data          data sets, readers of files, augmentations, sources
+fdl.models        Flax modules: what is trained
+fdl.tasks         a model, data and an optimizer as an Experiment
+fdl.optim         what Optax lacks
+fdl.losses        losses that tasks use
+fdl.metrics       what an evaluation measures
+fdl.train         fit and scan: one run, with effects and as one pure function
+fdl.stats         intervals, tests, power
+fdl.pretrained    published weights
+fdl.report        the page and the table of a result
+
+>>> import fdl
+>>> fdl.models.MLP(widths=(64,), outputs=10).outputs
+10
+
+All is loaded on first use, so that the command line answers without importing JAX.
 """
 
 import importlib
@@ -14,6 +34,16 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
+    from fdl import data as data
+    from fdl import losses as losses
+    from fdl import metrics as metrics
+    from fdl import models as models
+    from fdl import optim as optim
+    from fdl import pretrained as pretrained
+    from fdl import report as report
+    from fdl import stats as stats
+    from fdl import tasks as tasks
+    from fdl import train as train
     from fdl.configs import config as config
     from fdl.configs import static as static
     from fdl.configs import traced as traced
@@ -68,14 +98,28 @@ _HOME = {
     "check": "fdl.train.check",
 }
 
-__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+_PARTS = (
+    "data",
+    "losses",
+    "metrics",
+    "models",
+    "optim",
+    "pretrained",
+    "report",
+    "stats",
+    "tasks",
+    "train",
+)
+"""The packages that users reach through `fdl.`, as `fdl.models`."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _PARTS:
+        return importlib.import_module(f"fdl.{name}")
     raise AttributeError(f"module 'fdl' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*_PARTS, *_HOME])

@@ -234,7 +234,7 @@ def test_in_a_thread_commands_work_too(file, monkeypatch, capsys):
 
 def test_the_package_lists_what_it_offers():
     assert {"config", "grid", "sweep", "compare", "Experiment"} <= set(dir(fdl))
-    for name in fdl.__all__:
+    for name in dir(fdl):
         assert getattr(fdl, name).__doc__, name
     with pytest.raises(AttributeError, match="nonsense"):
         fdl.nonsense  # noqa: B018
