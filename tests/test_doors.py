@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fdl
 
 
@@ -26,6 +28,8 @@ def test_what_is_listed_is_public_and_there():
     assert {"storage", "importlib", "os", "cli"}.isdisjoint(listed)
     for name in listed:
         assert getattr(fdl, name).__doc__, name
+    with pytest.raises(AttributeError, match="nonsense"):
+        fdl.nonsense  # noqa: B018
 
 
 def test_help_is_a_map_of_one_screen_that_names_everything():

@@ -17,8 +17,9 @@ from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder
 from fdl.train import history
 from fdl.train.checkpoint import Checkpoints, Restored
+from fdl.train.functions import Pulse
 from fdl.train.prefetch import Stalled, never
-from fdl.train.program import Program, Pulse
+from fdl.train.program import Program
 from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows

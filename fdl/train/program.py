@@ -8,34 +8,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fdl.parallel.distributed import several
-from fdl.parallel.plan import Plan, over_members, replicated
-from fdl.parallel.sharding import assembled, put, readable
+from fdl.parallel.plan import Plan, over_members
+from fdl.parallel.sharding import put
 from fdl.train import run as one
-from fdl.train.lowering import Executable, Parts, fetched, in_turn, lifted, parts_of, ready
-from fdl.train.prefetch import Feed, Stalled, never
-from fdl.train.rows import Row
+from fdl.train.functions import Advance, Evaluate, Functions
+from fdl.train.loop_on_device import on_device
+from fdl.train.loop_on_host import on_host
+from fdl.train.lowering import Parts, lifted, parts_of, ready
 from fdl.train.run import Build, Carry, Member
 from fdl.train.runtime import make_room
-
-Asked = Callable[[], bool]
-"""Whether a run is to stop."""
-
-
-class Pulse(NamedTuple):
-    """What the loop reads after every call; copies, so that it can be read while the next call runs.
-
-    Attributes:
-      step: updates done, int32 `[members]`.
-      live: bool `[members]`.
-      failed: as in `Carry`, int32 `[members]`.
-    """
-
-    step: jax.Array
-    live: jax.Array
-    failed: jax.Array
 
 
 class Program(NamedTuple):
@@ -57,8 +40,8 @@ class Program(NamedTuple):
     plan: Plan
     place: Callable[[Member], Member]
     init: Callable[[Member], Carry]
-    advance: Callable[..., tuple[Carry, Pulse]]
-    evaluate: Callable[..., tuple[Carry, Row]]
+    advance: Advance
+    evaluate: Evaluate
     abstract: Carry
     compile_seconds: float
     memory_bytes: int
@@ -108,139 +91,12 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
     )
 
 
-def lower_program(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
-    """A population's functions by name, ready to be compiled, and `connect(run)`, which makes `advance` and
-    `evaluate` of a `Program` from the compiled ones."""
-    lowered, connect = (_on_device if parts.plan.loop == "scan" else _on_host)(parts)
+def lower_program(parts: Parts) -> Functions:
+    """A population's functions, ready to be compiled."""
+    functions = (on_device if parts.plan.loop == "scan" else on_host)(parts)
     start = lifted(parts, lambda member, _: one.init(parts.build, member))
-    lowered["init"] = ready(parts, start, (parts.members, ()), out=parts.layout)
-    return lowered, connect
-
-
-def _on_device(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
-    """The functions that loop over steps and batches inside the program."""
-    members, arrays, carry = parts.members, parts.arrays, parts.carry
-
-    def one_advance(own: Any, shared: Any) -> tuple[Carry, Pulse]:
-        carry = one.advance(parts.build, own[1], shared[0], own[0], shared[1])
-        return carry, _pulse(carry)
-
-    lift_advance = lifted(parts, one_advance, manual=True)
-    lift_evaluate = lifted(parts, lambda own, shared: one.evaluate(parts.build, own[1], shared, own[0]))
-    whole, read = replicated(parts.mesh), readable(parts.mesh)
-    number = lambda value: put(np.int32(value), whole)  # noqa: E731
-    lowered = {
-        "advance": ready(
-            parts,
-            lambda carry, m, a, end: lift_advance((carry, m), (a, end)),
-            (carry, members, arrays, jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)),
-            out=(parts.layout, read),
-            donate=True,
-            manual=True,
-        ),
-        "evaluate": ready(
-            parts,
-            lambda carry, m, a: lift_evaluate((carry, m), a),
-            (carry, members, arrays),
-            out=(parts.layout, read),
-            donate=True,
-        ),
-    }
-
-    def connect(run: dict[str, Any]) -> tuple[Any, Any]:
-        return (
-            lambda members, carry, _, end, asked=never: run["advance"](carry, members, arrays, number(end)),
-            lambda members, carry, asked=never: run["evaluate"](carry, members, arrays),
-        )
-
-    return lowered, connect
-
-
-def _on_host(parts: Parts) -> tuple[dict[str, Callable[[], Executable]], Any]:
-    """The functions that loop on the host, a call a step: on CPUs, convolutions inside a loop on the
-    device are many times slower, and data that stays on the host comes a batch at a time."""
-    members, arrays, carry = parts.members, parts.arrays, parts.carry
-    whole, read = replicated(parts.mesh), readable(parts.mesh)
-    experiment = parts.experiment
-    batches = {name: source.batches for name, source in experiment.evaluation.items()}
-    hosted = {name: source for name, source in one.sources_of(experiment).items() if source.fetch}
-    shapes = {name: fetched(parts, source, members=name == "train") for name, source in hosted.items()}
-    feeds = {
-        name: Feed(
-            source,
-            functools.partial(assembled, shapes=shapes[name], members=name == "train"),
-            end=batches.get(name, experiment.steps),
-        )
-        for name, source in hosted.items()
-    }
-    given = {name: () if name in feeds else part for name, part in arrays.items()}
-
-    own_experiment = functools.partial(one.experiment_of, parts.build)
-
-    def once(own: Any, shared: Any) -> Carry:
-        carry, member, fetched = own
-        train = {"train": fetched} if "train" in feeds else {}
-        return one.advance_once(parts.build, member, shared | train, carry)
-
-    def measure(name: str) -> Any:
-        def part(own: Any, shared: Any) -> Any:
-            return one.measure(own_experiment(own[1]), {name: shared[0]}, own[0], name, shared[1])
-
-        lifted_part = lifted(parts, part)
-        run = jax.jit(lambda carry, m, data, index: lifted_part((carry, m), (data, index)))
-        return in_turn(run, parts.plan)
-
-    lift_once = lifted(parts, once, manual=True)
-    lift_close = lifted(parts, lambda own, _: one.close(own_experiment(own[1]), own[0], own[2]))
-    closed = jax.jit(
-        lambda carry, m, sums: lift_close((carry, m, sums), ()),
-        donate_argnums=0,
-        out_shardings=(parts.layout, read),
-    )
-    close = in_turn(closed, parts.plan)
-    measures = {name: measure(name) for name in batches}
-    lowered = {
-        "advance": ready(
-            parts,
-            lambda carry, m, fetched, a: lift_once((carry, m, fetched), a),
-            (carry, members, shapes.get("train", ()), given),
-            out=parts.layout,
-            donate=True,
-            manual=True,
-        ),
-        "pulse": ready(parts, lambda carry: jax.tree.map(jnp.copy, _pulse(carry)), (carry,), out=read),
-    }
-
-    def connect(run: dict[str, Any]) -> tuple[Any, Any]:
-        def advance(
-            members: Member, carry: Carry, start: int, end: int, asked: Asked = never
-        ) -> tuple[Carry, Pulse]:
-            for step in range(start, end):
-                try:
-                    fetched = feeds["train"].of(members.key, step, asked) if "train" in feeds else ()
-                except Stalled:
-                    raise Stalled(step, carry) from None
-                carry = run["advance"](carry, members, fetched, given)
-            return carry, run["pulse"](carry)
-
-        def evaluated(members: Member, carry: Carry, name: str, index: int, asked: Asked) -> Any:
-            data = feeds[name].of(None, index, asked) if name in feeds else given[name]
-            return measures[name](carry, members, data, put(np.int32(index), whole))
-
-        def evaluate(members: Member, carry: Carry, asked: Asked = never) -> tuple[Carry, Row]:
-            sums = {}
-            for name, count in batches.items():
-                parts = (evaluated(members, carry, name, index, asked) for index in range(count))
-                sums[name] = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
-            return close(carry, members, sums)
-
-        return advance, evaluate
-
-    return lowered, connect
-
-
-def _pulse(carry: Carry) -> Pulse:
-    return Pulse(carry.step + 0, one.is_live(carry), carry.failed + 0)
+    functions.lowered["init"] = ready(parts, start, (parts.members, ()), out=parts.layout)
+    return functions
 
 
 def _peak_memory(compiled: Any) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import fdl
 from fdl.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -230,14 +229,6 @@ def test_in_a_thread_commands_work_too(file, monkeypatch, capsys):
         assert pool.submit(main, ["run", "nowhere.py"]).result() == 2
     out, error = capsys.readouterr()
     assert json.loads(out)["runs"] == 1 and "nowhere.py" in error
-
-
-def test_the_package_lists_what_it_offers():
-    assert {"config", "grid", "sweep", "compare", "Experiment"} <= set(dir(fdl))
-    for name in dir(fdl):
-        assert getattr(fdl, name).__doc__, name
-    with pytest.raises(AttributeError, match="nonsense"):
-        fdl.nonsense  # noqa: B018
 
 
 def test_programs_from_the_cache_say_nothing(file, tmp_path):
