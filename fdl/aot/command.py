@@ -15,7 +15,7 @@ from fdl.aot.topology import check_compiler, check_slices, spanning_axis
 from fdl.aot.worker import compiled, request_of
 from fdl.configs import replaced
 from fdl.experiment_file import ExperimentFile
-from fdl.parallel.plan import Plan, check_mesh, parse_mesh
+from fdl.parallel.plan import Overrides, Plan, check_mesh, parse_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.report.terminal import PLAIN
 from fdl.sweeps import Sweep, Trial
@@ -51,7 +51,7 @@ def plan_for(
     check_slices(target.part, target.slices)
     check_compiler()
     jax.config.update("jax_platforms", "cpu")  # nothing runs here, and libtpu is loud where there is no TPU
-    groups = checked_groups(file.experiment, space, None, members=target.members)
+    groups = checked_groups(file.experiment, space, None, Overrides(target.members))
     plans = [_plan(group, target) for group in groups]
     for plan in plans:
         spanning_axis(plan, target.slices)

@@ -18,7 +18,7 @@ from fdl.aot.estimate import Estimate, estimate, from_data, to_data
 from fdl.aot.target import Target
 from fdl.aot.topology import absent_mesh, load_compiler
 from fdl.experiment_file import load
-from fdl.parallel.plan import Plan
+from fdl.parallel.plan import Plan, plan_from
 from fdl.serialization import from_json, to_json
 from fdl.text import innermost, named
 from fdl.train.program import stack_members
@@ -56,7 +56,7 @@ def compiled(request: Request) -> Estimate | str:
         **request._asdict(),
         "file": str(request.file),
         "config": to_json(request.config),
-        "plan": list(request.plan),
+        "plan": request.plan._asdict(),
     }
     command = [sys.executable, "-m", "fdl.aot.worker"]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
@@ -79,7 +79,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         if asked["quick"]:
             jax.config.update("jax_optimization_level", "O0")
         file = load(Path(asked["file"]))
-        config, plan = from_json(file.config, asked["config"]), Plan(*asked["plan"])
+        config, plan = from_json(file.config, asked["config"]), plan_from(asked["plan"])
         keys = jax.vmap(jax.random.key)(jnp.arange(plan.members))
         members = stack_members([config] * plan.members, keys, pad_to=plan.members)
         arrays = arrays_of(file.experiment(config))

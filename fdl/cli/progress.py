@@ -4,26 +4,27 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
 
 from fdl.formats import duration
 from fdl.report.terminal import PLAIN
-from fdl.sweeps import Progress as Watched
+from fdl.train import Progress
 
 LINE_SECONDS = 10.0
 """How often a line is printed where there is no terminal to draw on."""
 
 
 @contextlib.contextmanager
-def shown(console: Console) -> Iterator[Watched]:
+def shown(console: Console) -> Iterator[Progress]:
     """A live display of members, steps a second and time left; plain lines where there is no terminal."""
     rate = _Rate()
     if not console.is_terminal:
-        yield Watched(lambda line: console.print(line, **PLAIN), _lines(console, rate))
+        yield Progress(lambda line: console.print(line, **PLAIN), _lines(console, rate))
         return
     columns = (SpinnerColumn(), BarColumn(bar_width=None), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+    with rich.progress.Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task("compiling", total=None)
 
         def step(done: int, total: int, live: int) -> None:
@@ -32,7 +33,7 @@ def shown(console: Console) -> Iterator[Watched]:
         def say(line: str) -> None:
             bar.console.print(line, **PLAIN)
 
-        yield Watched(say, step)
+        yield Progress(say, step)
 
 
 def _lines(console: Console, rate: "_Rate") -> Callable[[int, int, int], None]:

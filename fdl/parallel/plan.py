@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -55,6 +55,29 @@ class Plan(NamedTuple):
         sizes = ", ".join(f"{axis}={getattr(self, axis)}" for axis in AXES if getattr(self, axis) > 1)
         mesh = f" ({sizes}, {self.strategy})" if self.group > 1 else ""
         return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}{mesh}"
+
+
+class Overrides(NamedTuple):
+    """What the user decides of a plan; what is None is chosen by memory and measured speed.
+
+    Attributes:
+      members: in a program.
+      mesh: the sizes of the mesh's axes, as `{"data": 4}`.
+      strategy: who splits the rows of a batch; without a mesh, over all devices.
+    """
+
+    members: int | None = None
+    mesh: Mapping[str, int] | None = None
+    strategy: Strategy = "jit"
+
+
+def plan_from(stored: Any) -> Plan:
+    """The plan that was stored as `plan._asdict()`; in earlier versions as a list of its values.
+
+    Raises:
+      TypeError: it is none.
+    """
+    return Plan(**stored) if isinstance(stored, Mapping) else Plan(*stored)
 
 
 def on_devices(plan: Plan, available: int) -> Plan:

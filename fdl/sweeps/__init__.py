@@ -1,7 +1,6 @@
 """Sweeps: spaces of configs, and populations that train them."""
 
 from fdl.sweeps.run import Forecast as Forecast
-from fdl.sweeps.run import Progress as Progress
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of
 from fdl.sweeps.run import stored as stored

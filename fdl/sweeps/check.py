@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from fdl import tree
 from fdl.configs import traced_fields
 from fdl.experiment import Experiment
-from fdl.parallel.plan import Strategy, check_mesh
+from fdl.parallel.plan import Overrides, check_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
 from fdl.storage import Folder
@@ -33,11 +33,9 @@ def checked_groups(
     experiment: Build,
     space: Sweep,
     directory: Folder | None,
+    overrides: Overrides = Overrides(),  # noqa: B008
     *,
     program: Mapping[str, Any] | None = None,
-    members: int | None,
-    mesh: Mapping[str, int] | None = None,
-    strategy: Strategy = "jit",
 ) -> list[Group]:
     """The groups of a sweep; with their identities, where what they share is given as `program`.
 
@@ -46,6 +44,7 @@ def checked_groups(
         traced value that decides Python control flow, or a mesh that does not fit the devices, the runs
         or the batches.
     """
+    members, mesh, strategy = overrides
     if members is not None and members < 1:
         raise ValueError(f"members is {members}; expected 1 or more in a program")
     check_space(space, kept=directory is not None)
@@ -56,7 +55,7 @@ def checked_groups(
         names = check(group.experiment)
         with told("experiment(config), traced,"), named_fields(group):
             _check_twice(group, names, _trace(group, group.trials[0].config))
-        _check_layout(group, members, mesh, strategy)
+        _check_layout(group, overrides)
     return [identified(group, program) if program else group for group in groups]
 
 
@@ -88,12 +87,8 @@ def check_space(space: Any, *, kept: bool = False) -> None:
         to_json(trial.config)
 
 
-def _check_layout(
-    group: Group, members: int | None, mesh: Mapping[str, int] | None, strategy: Strategy
-) -> None:
-    work = work_of(group, group.trials)
-    plan = plans_for(work, members=members, mesh=mesh, strategy=strategy)[0]
-    on_mesh(group.experiment, plan)
+def _check_layout(group: Group, overrides: Overrides) -> None:
+    on_mesh(group.experiment, plans_for(work_of(group, group.trials), overrides)[0])
 
 
 @contextlib.contextmanager

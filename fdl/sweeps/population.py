@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import broadcast_from_first, is_first, several
-from fdl.parallel.plan import Plan, Strategy, on_all, on_devices
+from fdl.parallel.plan import Overrides, Plan, on_all, on_devices, plan_from
 from fdl.serialization import digest, fingerprints, from_json, to_json
 from fdl.storage import Folder
 from fdl.sweeps import decided
@@ -29,8 +29,9 @@ from fdl.train.check import built
 from fdl.train.folder import check_same, read_sealed, write_sealed
 from fdl.train.history import Part
 from fdl.train.identity import of_structure
-from fdl.train.loop import Watch, execute
+from fdl.train.loop import execute
 from fdl.train.program import Program, stack_members
+from fdl.train.progress import Progress
 from fdl.train.resume import ROWS
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum, lacking, read
@@ -127,22 +128,18 @@ def work_of(group: Group, trials: Sequence[Trial]) -> Work:
 
 def train(
     group: Group,
+    overrides: Overrides,
     *,
-    members: int | None,
-    mesh: Mapping[str, int] | None,
-    strategy: Strategy,
     saving: Saving,
-    watch: Watch,
+    progress: Progress,
 ) -> Iterator[Trained]:
     """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
 
     Args:
       group: the trials and their folder.
-      members: members in a program, if the user decides.
-      mesh: the sizes of the mesh's axes, if the user decides.
-      strategy: who splits the rows of a batch.
+      overrides: what the user decides of how they run.
       saving: when to save.
-      watch: told of the progress, in steps of all the group's members together.
+      progress: told of the progress, in steps of all the group's members together.
     """
     programs: dict[Plan, Program] = {}
     if group.folder:
@@ -152,43 +149,45 @@ def train(
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
     if missing:
         work = work_of(group, missing)
-        choice, program = autotune(work, members=members, mesh=mesh, strategy=strategy, say=watch.say)
-        watch.say(f"{choice.plan}: {choice.reason}")
+        choice, program = autotune(work, overrides, say=progress.say)
+        progress.say(f"{choice.plan}: {choice.reason}")
         programs[choice.plan] = program
-        size = min(choice.plan.members, members or len(missing))  # a plan's members may be padded
+        size = min(choice.plan.members, overrides.members or len(missing))  # a plan's members may be padded
         parts = (missing[start : start + size] for start in range(0, len(missing), size))
         new = [Unit(part, choice.plan, choice.reason) for part in parts]
         if group.folder and is_first():
             decided.store(group.folder, {_folder(group, unit).name: _told(group, unit) for unit in new})
         stored = stored + new
-    before = 0
+    before, total = 0, group.experiment.steps * len(group.trials)
     for unit in stored:
         size = len(unit.trials)
-        inner = Watch(watch.say, lambda done, live, b=before, n=size: watch.step(b + done * n, live))
+        step = lambda done, _, live, b=before, n=size: progress.step(b + done * n, total, live)  # noqa: E731
         before += group.experiment.steps * size
         try:
             finished = read_unit(group, unit)
         except ValueError as fault:
-            watch.say(str(fault))
+            progress.say(str(fault))
             finished = None
         if finished is None:
             plan = (on_all if several() else on_devices)(unit.plan, len(jax.devices()))
             if plan != unit.plan:
-                watch.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
-            elif _other_mesh(plan, mesh, strategy):
-                watch.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
+                progress.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
+            elif _other_mesh(plan, overrides):
+                progress.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
             if plan not in programs:
                 programs[plan] = compile_for(work_of(group, unit.trials), plan)
-            finished = _train_unit(group, unit, programs[plan], saving=saving, watch=inner)
+            finished = _train_unit(
+                group, unit, programs[plan], saving=saving, progress=Progress(progress.say, step)
+            )
         yield finished
 
 
-def _other_mesh(plan: Plan, mesh: Mapping[str, int] | None, strategy: Strategy) -> bool:
+def _other_mesh(plan: Plan, overrides: Overrides) -> bool:
     """Whether the user asks for another mesh or strategy than a plan has."""
-    if mesh is None and strategy == "jit":
+    if overrides.mesh is None and overrides.strategy == "jit":
         return False
-    sizes = (mesh or {}).items()
-    return plan.strategy != strategy or any(getattr(plan, axis) != size for axis, size in sizes)
+    sizes = (overrides.mesh or {}).items()
+    return plan.strategy != overrides.strategy or any(getattr(plan, axis) != size for axis, size in sizes)
 
 
 def stored_units(group: Group) -> list[Unit]:
@@ -209,7 +208,7 @@ def stored_units(group: Group) -> list[Unit]:
         )
         if wanted & {member["fingerprint"] for member in data["members"]}:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
-            units.append(Unit(trials, Plan(*data["plan"]), data["reason"]))
+            units.append(Unit(trials, plan_from(data["plan"]), data["reason"]))
         elif named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
             check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
     return units
@@ -239,7 +238,7 @@ def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
     return done, lacking(read(folder / ROWS).rows, done["rows"], folder / ROWS) if done else None
 
 
-def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, watch: Watch) -> Trained:
+def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, progress: Progress) -> Trained:
     work = work_of(group, unit.trials)
     directory = _folder(group, unit) if group.folder else None
     outcome = execute(
@@ -249,7 +248,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, w
         metric_names(group.experiment),
         directory=directory,
         saving=saving,
-        watch=watch,
+        progress=progress,
     )
     cost = {
         "members": len(unit.trials),
@@ -282,7 +281,7 @@ def _told(group: Group, unit: Unit) -> dict[str, Any]:
     ]
     return {
         "members": members,
-        "plan": list(unit.plan),
+        "plan": unit.plan._asdict(),
         "reason": unit.reason,
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],

@@ -12,7 +12,7 @@ from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import broadcast_from_first
-from fdl.parallel.plan import Plan, Strategy
+from fdl.parallel.plan import Overrides, Plan, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import check_space, checked_groups, named_fields
@@ -35,21 +35,9 @@ from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
-from fdl.train.loop import Watch
+from fdl.train.progress import Progress
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
-
-
-class Progress(NamedTuple):
-    """How a sweep tells the outside of its progress.
-
-    Attributes:
-      say: a line for the user.
-      step: `step(done, total, live)`: steps done and to do, of all members together; members running.
-    """
-
-    say: Callable[[str], None] = lambda _: None
-    step: Callable[[int, int, int], None] = lambda *_: None
 
 
 class Forecast(NamedTuple):
@@ -118,9 +106,9 @@ def sweep(
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
     check_place(directory)
-    wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
+    overrides = Overrides(members, mesh, strategy)
     program = program_of(experiment, space) if directory else None
-    groups = checked_groups(experiment, space, directory, program=program, **wanted)
+    groups = checked_groups(experiment, space, directory, overrides, program=program)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
     about = {**(identity or {}), **(program or {})}
@@ -132,9 +120,9 @@ def sweep(
         for number, group in enumerate(groups, 1):
             if left:
                 progress.say(f"program {number} of {len(groups)}:")
-            watch = Watch(progress.say, lambda done, live, b=before: progress.step(b + done, total, live))
+            step = lambda done, _, live, b=before: progress.step(b + done, total, live)  # noqa: E731
             with named_fields(group):
-                trained += train(group, saving=saving, watch=watch, **wanted)
+                trained += train(group, overrides, saving=saving, progress=Progress(progress.say, step))
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
     return assemble(space, trained, seconds=time.monotonic() - began)
@@ -164,14 +152,14 @@ def forecast(
     """
     check_space(space)
     prepare()
-    wanted: Any = {"members": members, "mesh": mesh, "strategy": strategy}
-    found, groups = [], checked_groups(experiment, space, None, **wanted)
+    overrides = Overrides(members, mesh, strategy)
+    found, groups = [], checked_groups(experiment, space, None, overrides)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
     for group in groups:
         with named_fields(group):
             work = work_of(group, group.trials)
-            choice, program = autotune(work, **wanted)
+            choice, program = autotune(work, overrides)
         steps = group.experiment.steps * len(group.trials)
         found.append(
             Forecast(

@@ -4,7 +4,7 @@ from fdl.train.early_stopping import early_stopping as early_stopping
 from fdl.train.fit import Fitted as Fitted
 from fdl.train.fit import fit as fit
 from fdl.train.fit import state_at as state_at
-from fdl.train.loop import Watch as Watch
+from fdl.train.progress import Progress as Progress
 from fdl.train.rows import Row as Row
 from fdl.train.run import scan as scan
 from fdl.train.saving import Saving as Saving

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from fdl.data.paths import cache_folder
 from fdl.experiment import Experiment
 from fdl.parallel.candidates import candidates, unmeasured
 from fdl.parallel.distributed import broadcast_from_first, processes, several
-from fdl.parallel.plan import Plan, Strategy
+from fdl.parallel.plan import Overrides, Plan, plan_from
 from fdl.parallel.sharding import rows_of
 from fdl.serialization import digest
 from fdl.text import innermost, named
@@ -63,10 +63,8 @@ class Choice(NamedTuple):
 
 def autotune(
     work: Work,
+    overrides: Overrides = Overrides(),  # noqa: B008
     *,
-    members: int | None = None,
-    mesh: Mapping[str, int] | None = None,
-    strategy: Strategy = "jit",
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Choice, Program]:
     """The plan for some work: remembered, forced, or measured now; with its compiled program.
@@ -76,19 +74,17 @@ def autotune(
 
     Args:
       work: what is to run.
-      members: members in a program, if the user decides.
-      mesh: the sizes of the mesh's axes, if the user decides.
-      strategy: who splits the rows of a batch; without a mesh, over all devices.
+      overrides: what the user decides.
       say: told of every measurement, one line each.
 
     Raises:
       ValueError: batches that do not divide over the mesh, or a step that differs under the strategy.
     """
-    plans = plans_for(work, members=members, mesh=mesh, strategy=strategy)
+    plans = plans_for(work, overrides)
     if several():
         check_agreement(work.experiment, plans[0], work.keys[0])
         plan, program = _fit_memory(work, plans[0])
-        why = "the mesh as given" if mesh else "unmeasured, as all must come to the same"
+        why = "the mesh as given" if overrides.mesh else "unmeasured, as all must come to the same"
         return Choice(plan, f"all devices of {processes()} processes, {why}", float("nan")), program
     path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
     choice = _remembered(path, plans, say)
@@ -98,11 +94,12 @@ def autotune(
             return choice, program
     check_agreement(work.experiment, plans[0], work.keys[0])
     best, program = _measure_all(work, plans, say)
-    given = [word for word, value in (("mesh", mesh), ("strategy", strategy != "jit")) if value]
+    decided = {"mesh": overrides.mesh, "strategy": overrides.strategy != "jit"}
+    given = [word for word, value in decided.items() if value]
     if given:
         best = best._replace(reason=f"{' and '.join(given)} as given; {best.reason}")
     try:
-        write_json(path, best._asdict())
+        write_json(path, {**best._asdict(), "plan": best.plan._asdict()})
     except OSError as error:
         say(f"this plan will be measured again: {error}")
     return best, program
@@ -113,7 +110,7 @@ def _remembered(path: Path, plans: Sequence[Plan], say: Callable[[str], None]) -
     try:
         if (known := read_json(path)) is None:
             return None
-        plan, reason, seconds = Plan(*known["plan"]), known["reason"], known["seconds"]
+        plan, reason, seconds = plan_from(known["plan"]), known["reason"], known["seconds"]
         one = next(one for one in plans if one._replace(members=plan.members) == plan)
         whole = type(plan.members) is int and one.population <= plan.members <= one.members
         if not whole or plan.members % one.population or not isinstance(reason, str):
@@ -125,29 +122,26 @@ def _remembered(path: Path, plans: Sequence[Plan], say: Callable[[str], None]) -
         return None
 
 
-def plans_for(
-    work: Work, *, members: int | None, mesh: Mapping[str, int] | None, strategy: Strategy
-) -> list[Plan]:
+def plans_for(work: Work, overrides: Overrides) -> list[Plan]:
     """The candidates on the devices that there are; one alone where several processes must come to the same.
-
-    The arguments are those of `autotune`.
 
     Raises:
       ValueError: a mesh with too many groups for the members, or without a part for every process; `pmap`
         in several processes.
     """
+    members, mesh, strategy = overrides
     if several() and strategy == "pmap":
         raise ValueError(f"pmap runs in one process, and here are {processes()}; take jit or shard_map")
     devices, count = jax.devices(), min(members or len(work.configs), len(work.configs))
     rows = rows_of(work.experiment)
     on_host = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(work.arrays))
-    platform, wanted = devices[0].platform, mesh
+    platform = devices[0].platform
     if mesh is None and strategy != "jit":
-        wanted = {"data": len(devices)}
-    if several() and wanted is None:
+        mesh = {"data": len(devices)}
+    if several() and mesh is None:
         return [unmeasured(count, len(devices), platform, rows=rows, on_host=on_host)]
     plans = candidates(
-        count, len(devices), platform, rows=rows, on_host=on_host, mesh=wanted, strategy=strategy
+        count, len(devices), platform, rows=rows, on_host=on_host, mesh=mesh, strategy=strategy
     )
     if several() and plans[0].devices < len(devices):
         raise ValueError(

@@ -9,15 +9,16 @@ import jax
 from fdl import tree
 from fdl.experiment import Experiment, State
 from fdl.parallel.distributed import broadcast_from_first
-from fdl.parallel.plan import Strategy, check_mesh
+from fdl.parallel.plan import Overrides, Strategy, check_mesh
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, folder
 from fdl.train.autotune import Work, autotune
 from fdl.train.check import check, check_key, check_place
 from fdl.train.folder import held
 from fdl.train.identity import of_experiment
-from fdl.train.loop import Watch, execute
+from fdl.train.loop import execute
 from fdl.train.program import Program, stack_members
+from fdl.train.progress import Progress
 from fdl.train.resume import restored
 from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.runtime import make_room_for, prepare
@@ -51,7 +52,7 @@ def fit(
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
-    watch: Watch = Watch(),  # noqa: B008
+    progress: Progress = Progress(),  # noqa: B008
 ) -> Fitted:
     """Trains one run to its end, from where its directory left off.
 
@@ -65,7 +66,7 @@ def fit(
         are split, as `{"data": 4}`; by measured speed if not given.
       strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
       saving: when to save.
-      watch: told of the progress.
+      progress: told of the progress.
 
     Raises:
       ValueError: the experiment or the key is none (see `fdl.check`), the directory is none, holds another
@@ -76,7 +77,11 @@ def fit(
     check_saving(saving)
     names = check(experiment)
     check_key(key)
-    with _opened(experiment, key, directory, restart, mesh, strategy, watch) as (place, program, members):
+    with _opened(experiment, key, directory, restart, Overrides(None, mesh, strategy), progress) as (
+        place,
+        program,
+        members,
+    ):
         outcome = execute(
             program,
             members,
@@ -84,7 +89,7 @@ def fit(
             names,
             directory=place,
             saving=saving,
-            watch=watch,
+            progress=progress,
         )
     rows = [{name: value for name, value in row.items() if name != "member"} for row in outcome.rows]
     return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0])
@@ -119,7 +124,11 @@ def state_at(
     check_key(key)
     if not 0 <= step <= experiment.steps:
         raise ValueError(f"step is {step}; expected one from 0 to the run's {experiment.steps}")
-    with _opened(experiment, key, directory, False, mesh, strategy, Watch()) as (place, program, members):
+    with _opened(experiment, key, directory, False, Overrides(None, mesh, strategy), Progress()) as (
+        place,
+        program,
+        members,
+    ):
         members = program.place(members)
         done, carry = restored(program, members, place, until=step)
         if done < step:
@@ -135,22 +144,21 @@ def _opened(
     key: jax.Array,
     directory: Folder | str | None,
     restart: bool,
-    mesh: Mapping[str, int] | None,
-    strategy: Strategy,
-    watch: Watch,
+    overrides: Overrides,
+    progress: Progress,
 ) -> Iterator[tuple[Folder | None, Program, Member]]:
     """A run's folder, held while this lasts, its compiled program and its one member."""
     prepare()
-    make_room_for(mesh, strategy)
-    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
+    make_room_for(overrides.mesh, overrides.strategy)
+    check_mesh(overrides.mesh or {}, strategy=overrides.strategy, available=len(jax.devices()))
     place = folder(directory) if directory else None
     check_place(place)
     identity = broadcast_from_first(lambda: _identity(experiment, key)) if place else {}
-    with held(place, identity, restart=restart, say=watch.say):
+    with held(place, identity, restart=restart, say=progress.say):
         work = Work(
             lambda _: experiment, experiment, [()], key[None], arrays_of(experiment), experiment.steps
         )
-        _, program = autotune(work, mesh=mesh, strategy=strategy, say=watch.say)
+        _, program = autotune(work, overrides, say=progress.say)
         yield place, program, stack_members([()], key[None], pad_to=1)
 
 

@@ -20,6 +20,7 @@ from fdl.train.checkpoint import Checkpoints, Restored
 from fdl.train.functions import Pulse
 from fdl.train.prefetch import Stalled, never
 from fdl.train.program import Program
+from fdl.train.progress import Progress
 from fdl.train.resume import ROWS, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
@@ -30,18 +31,6 @@ from fdl.train.signals import Interrupted, caught
 _INTERRUPTED = 75  # the exit code
 CALL_SECONDS = 0.25
 """How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
-
-
-class Watch(NamedTuple):
-    """How the loop tells the outside of its progress; functions that return at once.
-
-    Attributes:
-      say: a line for the user.
-      step: `step(done, live)`: steps done by the whole population, members still running.
-    """
-
-    say: Callable[[str], None] = lambda _: None
-    step: Callable[[int, int], None] = lambda *_: None
 
 
 class Outcome(NamedTuple):
@@ -72,7 +61,7 @@ def execute(
     *,
     directory: Folder | None = None,
     saving: Saving = Saving(),  # noqa: B008
-    watch: Watch = Watch(),  # noqa: B008
+    progress: Progress = Progress(),  # noqa: B008
 ) -> Outcome:
     """Trains a population to the end of its schedule, from where its directory left off.
 
@@ -83,7 +72,7 @@ def execute(
       names: the metrics' names, in the order of `Carry.failed`.
       directory: where checkpoints and rows go; `None` keeps all in memory.
       saving: when to save.
-      watch: told of the progress.
+      progress: told of the progress.
 
     Raises:
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
@@ -92,13 +81,13 @@ def execute(
     real = np.asarray(members.live)
     members = program.place(members)
     if directory is None:
-        loop = _Loop(program, members, real, names, None, None, saving, watch)
+        loop = _Loop(program, members, real, names, None, None, saving, progress)
         loop.begin(Restored(0, program.init(members), {}), [])
         return loop.run(schedule, asked=never)
-    checkpoints = checkpoints_in(directory, keep=saving.keep, say=watch.say)
+    checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
     try:
-        loop = _Loop(program, members, real, names, directory, checkpoints, saving, watch)
-        found, rows = left_off(checkpoints, program.abstract, directory, watch.say)
+        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress)
+        found, rows = left_off(checkpoints, program.abstract, directory, progress.say)
         loop.begin(found or Restored(0, program.init(members), {}), rows)
         with caught() as asked:
             return loop.run(schedule, asked=asked)
@@ -118,10 +107,15 @@ class _Loop:
         directory: Folder | None,
         checkpoints: Checkpoints | None,
         saving: Saving,
-        watch: Watch,
+        progress: Progress,
     ) -> None:
         self.program, self.members, self.real, self.names = program, members, real, names
-        self.directory, self.checkpoints, self.saving, self.watch = directory, checkpoints, saving, watch
+        self.directory, self.checkpoints, self.saving, self.progress = (
+            directory,
+            checkpoints,
+            saving,
+            progress,
+        )
 
     def begin(self, found: Restored, rows: list[dict[str, Any]]) -> None:
         """Sets where the loop starts."""
@@ -130,7 +124,7 @@ class _Loop:
         self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
         self.parts, self.here = found.about.get("parts", []), history.here()
         if other := history.changed(self.parts, self.here):
-            self.watch.say(
+            self.progress.say(
                 f"from step {done:,} on with other versions ({'; '.join(other)}): it may round otherwise"
             )
         self.unread: list[tuple[int, Pulse | Row]] = []
@@ -143,7 +137,7 @@ class _Loop:
 
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
-        self.asked = asked
+        self.asked, self.total = asked, schedule[-1]
         for border in schedule:
             while (self.done < border or (self.owed and self.done == border)) and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
@@ -216,7 +210,7 @@ class _Loop:
         self.live = bool(live.any())
         self.read_step += steps
         try:
-            self.watch.step(self.read_step, int(live.sum()))
+            self.progress.step(self.read_step, self.total, int(live.sum()))
         except (
             OSError
         ) as error:  # what cannot be shown, as on a terminal that has gone, is no reason not to save

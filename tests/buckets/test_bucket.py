@@ -9,7 +9,7 @@ import pytest
 
 from fdl import storage
 from fdl.experiment import Best
-from fdl.train import Interrupted, Saving, Watch, fit
+from fdl.train import Interrupted, Progress, Saving, fit
 from fdl.train.folder import held, identity_in
 from fdl.train.rows_file import append_rows, keep_rows, read
 from tests import toy
@@ -85,12 +85,12 @@ def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(
 
     signals = [signal.SIGTERM]  # a second would end this process
 
-    def stop(done: int, live: int) -> None:
+    def stop(done: int, total: int, live: int) -> None:
         if done >= 22 and signals:
             signal.raise_signal(signals.pop())
 
     with pytest.raises(Interrupted):
-        fit(experiment, key, directory=directory, saving=saving, watch=Watch(step=stop))
+        fit(experiment, key, directory=directory, saving=saving, progress=Progress(step=stop))
     resumed = fit(experiment, key, directory=directory, saving=saving)
     undisturbed = fit(experiment, key, directory=tmp_path, saving=saving)
     for one, same in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(undisturbed.state), strict=True):

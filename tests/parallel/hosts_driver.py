@@ -28,8 +28,7 @@ from fdl import report
 from fdl.cli import commands, main
 from fdl.parallel import distributed
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress
-from fdl.train import autotune
+from fdl.train import Progress, autotune
 
 DEADLINE = 100.0
 MOST_BYTES = 5000

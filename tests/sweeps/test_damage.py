@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, decided, grid, stored, sweep
-from fdl.train import Saving, autotune, history
+from fdl.sweeps import decided, grid, stored, sweep
+from fdl.train import Progress, Saving, autotune, history
 from fdl.train.folder import write_json
 from tests.toy import Config, experiment
 from tests.train.test_damage import DAMAGE
@@ -131,13 +131,13 @@ CACHES = {
     "nothing": lambda known: "null",
     "no reason": lambda known: json.dumps({"plan": known["plan"], "seconds": 1.0}),
     "a number as reason": lambda known: json.dumps({**known, "reason": 3}),
-    "no member": lambda known: json.dumps({**known, "plan": [0, *known["plan"][1:]]}),
-    "half a member": lambda known: json.dumps({**known, "plan": [0.5, *known["plan"][1:]]}),
-    "more members": lambda known: json.dumps({**known, "plan": [64, *known["plan"][1:]]}),
-    "64 devices": lambda known: json.dumps({**known, "plan": [*known["plan"][:3], 64, *known["plan"][4:]]}),
-    "too short": lambda known: json.dumps({**known, "plan": known["plan"][:2]}),
-    "too long": lambda known: json.dumps({**known, "plan": [*known["plan"], 1]}),
-    "no loop": lambda known: json.dumps({**known, "plan": [*known["plan"][:2], "no", *known["plan"][3:]]}),
+    "no member": lambda known: json.dumps({**known, "plan": {**known["plan"], "members": 0}}),
+    "half a member": lambda known: json.dumps({**known, "plan": {**known["plan"], "members": 0.5}}),
+    "more members": lambda known: json.dumps({**known, "plan": {**known["plan"], "members": 64}}),
+    "64 devices": lambda known: json.dumps({**known, "plan": {**known["plan"], "population": 64}}),
+    "too short": lambda known: json.dumps({**known, "plan": {"members": 2, "across": "map"}}),
+    "too long": lambda known: json.dumps({**known, "plan": {**known["plan"], "rows": 1}}),
+    "no loop": lambda known: json.dumps({**known, "plan": {**known["plan"], "loop": "no"}}),
     "no time": lambda known: json.dumps({**known, "seconds": "soon"}),
 }
 
@@ -147,9 +147,11 @@ def test_a_plan_that_was_remembered_wrongly_is_said_once_and_measured_again(tmp_
     plans = [Plan(4, "vmap", "scan"), Plan(4, "vmap", "scan", 2)]
     path = tmp_path / "plan.json"
     lines: list[str] = []
-    write_json(path, autotune.Choice(plans[1]._replace(members=2), "fastest", 1.0)._asdict())
-    known = autotune._remembered(path, plans, lines.append)
-    assert known and known.plan.members == 2 and known.plan.population == 2 and not lines
+    plan = plans[1]._replace(members=2)
+    for stored in (list(plan), plan._asdict()):  # as earlier versions did, and as this one does
+        write_json(path, {"plan": stored, "reason": "fastest", "seconds": 1.0})
+        known = autotune._remembered(path, plans, lines.append)
+        assert known and known.plan == plan and not lines
     path.write_bytes(CACHES[harm](json.loads(path.read_text())).encode("latin1"))
     assert autotune._remembered(path, plans, lines.append) is None
     assert len(lines) == (harm != "nothing") and all("measuring again" in line for line in lines)

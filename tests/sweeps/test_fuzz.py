@@ -13,8 +13,8 @@ import pytest
 
 from fdl.cli.exit_codes import _ours
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, grid, stored, sweep
-from fdl.train import Saving, autotune, seal
+from fdl.sweeps import grid, stored, sweep
+from fdl.train import Progress, Saving, autotune, seal
 from tests.toy import Config, experiment
 from tests.train.test_checkpoint import Stop
 from tests.train.test_damage import DAMAGE

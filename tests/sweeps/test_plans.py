@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, forecast, grid, sweep
-from fdl.train import Saving, autotune
+from fdl.sweeps import forecast, grid, sweep
+from fdl.train import Progress, Saving, autotune
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -74,7 +74,8 @@ def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
     assert not list(tmp_path.glob("units/*/done.json")) and list(tmp_path.glob("units/*/checkpoints/*0"))
     code = f"""
 from fdl.parallel.plan import Plan
-from fdl.sweeps import Progress, grid, sweep
+from fdl.train import Progress
+from fdl.sweeps import grid, sweep
 from tests.toy import Config, arrays, experiment
 space = grid(Config(), lr=(0.01, 0.05), seeds=3)
 result = sweep(experiment, space, workdir={str(tmp_path)!r}, progress=Progress(say=print))

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import fdl
-from fdl.sweeps import Progress, grid, stored, sweep, zip_
-from fdl.train import autotune, early_stopping
+from fdl.sweeps import grid, stored, sweep, zip_
+from fdl.train import Progress, autotune, early_stopping
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fdl.experiment import Best
-from fdl.train import Interrupted, Saving, Watch, fit, state_at
+from fdl.train import Interrupted, Progress, Saving, fit, state_at
 from fdl.train.checkpoint import open_checkpoints
 from fdl.train.identity import of_experiment
 from tests.driver import in_use
@@ -36,19 +36,19 @@ class Stop(Exception):
     """Ends a run at a moment of the test's choice, as a crash would."""
 
 
-def crash_at(step: int) -> Watch:
-    def watch(done: int, live: int) -> None:
+def crash_at(step: int) -> Progress:
+    def step_done(done: int, total: int, live: int) -> None:
         if done >= step:
             raise Stop
 
-    return Watch(step=watch)
+    return Progress(step=step_done)
 
 
 @pytest.mark.parametrize("step", [1, 8, 15, 22, 36])
 def test_a_crash_at_any_step_changes_no_bit(tmp_path, step):
     undisturbed = fit(experiment(Config()), KEY)
     with pytest.raises(Stop):
-        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(step))
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(step))
     resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
     same(resumed.state, undisturbed.state)
     assert resumed.rows == undisturbed.rows and resumed.end == undisturbed.end
@@ -62,7 +62,7 @@ def test_a_finished_run_does_nothing(tmp_path):
         for path in tmp_path.rglob("*")
         if path.is_file() and path.name != ".lock"
     }
-    again = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(1))
+    again = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(1))
     same(first.state, again.state)
     assert again.rows == first.rows
     kept = {path: path.stat().st_mtime_ns for path in files if path.exists() and "checkpoints" in path.parts}
@@ -72,7 +72,7 @@ def test_a_finished_run_does_nothing(tmp_path):
 def test_the_last_n_are_kept_and_the_best_state_is_in_each(tmp_path):
     one = experiment(Config())._replace(best=Best("test/loss", "higher"))
     with pytest.raises(Stop):
-        fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2), watch=crash_at(35))
+        fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2), progress=crash_at(35))
     fitted = fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2))
     assert [row["best"] for row in fitted.rows] == [True, False, False, False], "the toy's loss falls"
     same(fitted.state, fit(experiment(Config(steps=10)), KEY).state)
@@ -93,7 +93,7 @@ def test_any_state_of_a_run_can_be_had_again(tmp_path):
 
 def test_a_checkpoint_holds_everything(tmp_path):
     with pytest.raises(Stop):
-        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(15))
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(15))
     tree = json.loads(
         (tmp_path / "checkpoints" / str(steps_in(tmp_path)[-1]) / "state" / "_METADATA").read_text()
     )
@@ -119,12 +119,14 @@ HARMS = {
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tmp_path, harm):
     undisturbed = fit(experiment(Config()), KEY)
     with pytest.raises(Stop):
-        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(30))
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(30))
     *_, before, newest = steps_in(tmp_path)
     for path in data_files(tmp_path, newest):
         HARMS[harm](path)
     lines = []
-    resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=Watch(say=lines.append))
+    resumed = fit(
+        experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=Progress(say=lines.append)
+    )
     said = [line for line in lines if "damaged" in line]
     assert len(said) == 1 and f"/{newest}" in said[0] and f"going on from step {before}" in said[0]
     same(resumed.state, undisturbed.state)
@@ -166,7 +168,7 @@ def restored_weights(directory: Path, step: int) -> jax.Array:
 
 def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
     with pytest.raises(Stop):
-        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, watch=crash_at(30))
+        fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(30))
     for step in steps_in(tmp_path):
         for path in data_files(tmp_path, step):
             path.write_bytes(b"")
@@ -206,14 +208,14 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
 
     sent = []
 
-    def kill(done: int, live: int) -> None:
+    def kill(done: int, total: int, live: int) -> None:
         if done >= 100 and not sent:
             sent.append(done)
             signal.raise_signal(number)
 
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=r"step \d+.*same command"):
-        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, watch=Watch(step=kill))
+        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, progress=Progress(step=kill))
     assert signal.getsignal(number) is before
     assert steps_in(tmp_path)[-1] >= 100
     resumed = fit(experiment(Config(steps=400)), KEY, directory=tmp_path)
@@ -225,8 +227,10 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     """As SIGHUP is under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        watch = Watch(step=lambda done, live: signal.raise_signal(signal.SIGHUP))
-        assert fit(experiment(Config()), KEY, directory=tmp_path, watch=watch).end["status"] == "finished"
+        progress = Progress(step=lambda done, total, live: signal.raise_signal(signal.SIGHUP))
+        assert (
+            fit(experiment(Config()), KEY, directory=tmp_path, progress=progress).end["status"] == "finished"
+        )
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -235,12 +239,12 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
 def test_what_cannot_be_shown_does_not_keep_a_run_from_saving(tmp_path):
     """The terminal is gone, or the reader of the output: the run ends, but all is saved."""
 
-    def gone(done: int, live: int) -> None:
+    def gone(done: int, total: int, live: int) -> None:
         if done >= 100:
             raise BrokenPipeError("the reader has gone")
 
     with pytest.raises(BrokenPipeError, match="the reader has gone"):
-        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, watch=Watch(step=gone))
+        fit(experiment(Config(steps=400)), KEY, directory=tmp_path, progress=Progress(step=gone))
     assert steps_in(tmp_path)[-1] >= 100
 
 
@@ -279,17 +283,17 @@ def test_a_full_disk_is_one_clear_error_and_earlier_checkpoints_are_intact(tmp_p
 import resource, signal, sys
 import jax
 from pathlib import Path
-from fdl.train import fit, Saving, Watch
+from fdl.train import fit, Saving, Progress
 from tests.driver import in_use
 from tests.toy import Config, experiment
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-def fill(done, live):
+def fill(done, total, live):
     if done >= 20:
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
-    saving, watch = Saving(steps=7), Watch(step=fill)
+    saving, progress = Saving(steps=7), Progress(step=fill)
     key, directory = jax.random.key(3), Path({str(tmp_path)!r})
-    fit(experiment(Config()), key, directory=directory, saving=saving, watch=watch)
+    fit(experiment(Config()), key, directory=directory, saving=saving, progress=progress)
 except OSError as error:
     sys.stderr.write(f"one line: {{error}}")
     sys.exit(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fdl.train import Watch, fit, folder, history, rows_file, seal
+from fdl.train import Progress, fit, folder, history, rows_file, seal
 from fdl.train.seal import SEAL
 from tests.toy import Config, experiment
 from tests.train.test_checkpoint import OFTEN, Stop, crash_at, data_files, rows_in, steps_in
@@ -24,7 +24,7 @@ def interrupted(tmp_path_factory) -> Path:
     """A run of 40 steps that crashed after the checkpoints of steps 21 and 28."""
     directory = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Stop):
-        fit(experiment(Config()), KEY, directory=directory, saving=OFTEN, watch=crash_at(30))
+        fit(experiment(Config()), KEY, directory=directory, saving=OFTEN, progress=crash_at(30))
     assert steps_in(directory) == [21, 28] and [row["step"] for row in rows_in(directory)] == [10, 20]
     return directory
 
@@ -74,7 +74,9 @@ def test_a_checkpoint_that_is_not_what_was_saved_is_said_and_the_one_before_is_u
 ):
     harm(here)
     lines: list[str] = []
-    resumed = fit(experiment(Config()), KEY, directory=here, saving=OFTEN, watch=Watch(say=lines.append))
+    resumed = fit(
+        experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(say=lines.append)
+    )
     (said,) = lines
     assert said.startswith("damaged checkpoint") and said.endswith(f"going on from step {step}")
     assert re.search(words, said)
@@ -100,7 +102,9 @@ def test_rows_that_a_checkpoint_stands_for_and_that_are_gone_are_measured_again_
     path = finished / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-7])
     lines: list[str] = []
-    again = fit(experiment(Config()), KEY, directory=finished, saving=OFTEN, watch=Watch(say=lines.append))
+    again = fit(
+        experiment(Config()), KEY, directory=finished, saving=OFTEN, progress=Progress(say=lines.append)
+    )
     assert "metrics.jsonl has 3 rows of the 4 that were measured" in lines[0] and "from step 35" in lines[0]
     assert again.rows == undisturbed.rows
     same(again.state, undisturbed.state)
@@ -113,7 +117,9 @@ def test_a_line_that_is_no_row_is_said_where_it_stands_for_none(here, undisturbe
     with (here / "metrics.jsonl").open("ab") as file:
         file.write(b'\xff\xfe{"step": 25}\n{"member": 0, "st')
     lines: list[str] = []
-    resumed = fit(experiment(Config()), KEY, directory=here, saving=OFTEN, watch=Watch(say=lines.append))
+    resumed = fit(
+        experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(say=lines.append)
+    )
     assert len(lines) == 1 and "line 3 of" in lines[0] and "is no row" in lines[0]
     assert (
         resumed.rows
@@ -141,7 +147,9 @@ def test_a_checkpoint_that_cannot_be_read_is_not_damaged(here, undisturbed, monk
         assert sorted(path.relative_to(here) for path in here.rglob("*")) == before
         return
     lines: list[str] = []
-    resumed = fit(experiment(Config()), KEY, directory=here, saving=OFTEN, watch=Watch(say=lines.append))
+    resumed = fit(
+        experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(say=lines.append)
+    )
     same(resumed.state, undisturbed.state)
     assert not lines and not (here / "damaged").exists()
 
@@ -151,7 +159,7 @@ def test_who_trained_which_steps_is_known_and_a_change_is_said(here, monkeypatch
     newer = {**now, "versions": {**now["versions"], "jaxlib": "9.9"}}
     monkeypatch.setattr(history, "here", lambda: newer)
     lines: list[str] = []
-    fit(experiment(Config()), KEY, directory=here, saving=OFTEN, watch=Watch(say=lines.append))
+    fit(experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(lines.append))
     assert (
         len(lines) == 1
         and f"from step 28 on with other versions (jaxlib: '{now['versions']['jaxlib']}' -> '9.9')"

@@ -17,7 +17,7 @@ import fdl
 from fdl import rng
 from fdl.data import Rows, on_host, sequential, shuffled
 from fdl.parallel.candidates import candidates
-from fdl.train import Interrupted, Saving, Watch, fit, prefetch, scan
+from fdl.train import Interrupted, Progress, Saving, fit, prefetch, scan
 from fdl.train.prefetch import AHEAD, Feed
 from tests import toy
 
@@ -52,12 +52,18 @@ def test_host_data_gives_the_numbers_of_data_in_memory():
 
 @pytest.mark.parametrize("step", [1, 13, 39])
 def test_a_crash_at_any_step_changes_no_bit(tmp_path: Path, step: int):
-    def crash(done: int, live: int) -> None:
+    def crash(done: int, total: int, live: int) -> None:
         if done >= step:
             raise RuntimeError("crash")
 
     with pytest.raises(RuntimeError, match="crash"):
-        fit(over(on_host(data())), KEY, directory=tmp_path, saving=Saving(steps=1), watch=Watch(step=crash))
+        fit(
+            over(on_host(data())),
+            KEY,
+            directory=tmp_path,
+            saving=Saving(steps=1),
+            progress=Progress(step=crash),
+        )
     resumed = fit(over(on_host(data())), KEY, directory=tmp_path, saving=Saving(steps=1))
     undisturbed = fit(over(on_host(data())), KEY)
     for name, value in undisturbed.state.items():
