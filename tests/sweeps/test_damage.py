@@ -148,8 +148,8 @@ def test_a_plan_that_was_remembered_wrongly_is_said_once_and_measured_again(tmp_
     path = tmp_path / "plan.json"
     lines: list[str] = []
     plan = plans[1]._replace(members=2)
-    for stored in (list(plan), plan._asdict()):  # as earlier versions did, and as this one does
-        write_json(path, {"plan": stored, "reason": "fastest", "seconds": 1.0})
+    for known_as in (list(plan), plan._asdict()):  # as earlier versions did, and as this one does
+        write_json(path, {"plan": known_as, "reason": "fastest", "seconds": 1.0})
         known = autotune._remembered(path, plans, lines.append)
         assert known and known.plan == plan and not lines
     path.write_bytes(CACHES[harm](json.loads(path.read_text())).encode("latin1"))
