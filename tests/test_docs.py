@@ -1,0 +1,145 @@
+"""The documents: the tutorial runs, links lead somewhere, names can be imported, pages load nothing from elsewhere."""
+
+import contextlib
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fdl.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tpu").glob("*.md"))
+    if path.is_file()
+)
+FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its language, the file that it is to be written to, its text."""
+
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*match.groups("")) for match in FENCE.finditer(page.read_text())]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_and_prints_what_it_shows(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shown, names = "", {"__name__": "tutorial"}
+    for block in blocks(ROOT / "docs/tutorial.md"):
+        if block.title:
+            Path(block.title).write_text(block.text)
+        elif block.language == "python":
+            exec(compile(block.text, "tutorial.md", "exec"), names)
+        elif block.language == "bash":
+            _shell(block.text)
+            shown = capfd.readouterr().out
+        elif block.language == "text":
+            assert _contains(shown, block.text), f"{block.text}\nis not in\n{shown}"
+
+
+def _shell(text: str) -> None:
+    """Runs commands as a shell does that stops at the first error; plain ones of fdl in this process, where
+    JAX is there already and what was compiled is kept."""
+    lines = text.strip().splitlines()
+    if all(line.startswith("fdl ") and not set(line) & set("&|;\\$'\"") for line in lines):
+        for line in lines:
+            assert main(line.split()[1:]) == 0, line
+    else:
+        subprocess.run(["bash", "-euc", text], check=True, timeout=300)
+
+
+def _contains(output: str, shown: str) -> bool:
+    """Whether each line of `shown` begins a part of the output, in this order; `...` stands for anything."""
+    place = 0
+    for line in shown.strip().splitlines():
+        words = r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*?") for word in line.split())
+        if not (found := re.compile(words).search(output, place)):
+            return False
+        place = found.end()
+    return True
+
+
+def test_a_part_that_is_not_shown_is_missed():
+    assert _contains("a 1\nb 22\nc", "a\nb 2...")
+    assert not _contains("a 1\nb 22\nc", "b\na")
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub and MkDocs name them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"`", "", text).lower()).strip().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page}: {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{page}: {link}"
+
+
+def names_in(page: Path) -> Iterator[str]:
+    """What a page names in backticks: `fdl.x.y`, `data.x`, `tasks.x(...)`, ..., and files of this project."""
+    for code in re.findall(r"`([^`\n]+)`", prose(page)):
+        if named := re.match(r"(fdl(?:\.\w+)+|(?:data|models|tasks|optim|train|metrics)\.\w+(?:\.\w+)*)\b", code):
+            yield named[0] if named[0].startswith("fdl.") else f"fdl.{named[0]}"
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module or an attribute of one."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            value = importlib.import_module(".".join(parts[:end]))
+            for part in parts[end:]:
+                if not hasattr(value, part):
+                    return False
+                value = getattr(value, part)
+            return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_name_of_fdl_can_be_imported(page):
+    stale = [name for name in names_in(page) if not found(name)]
+    assert not stale, page
+
+
+def test_a_name_that_is_not_there_is_found_out():
+    assert found("fdl.tasks.classification") and found("fdl.train.runtime.make_room")
+    assert not found("fdl.tasks.proximal") and not found("fdl.every")
+
+
+FILE = re.compile(r"`((?:fdl|tests|docs|tpu|experiments|\.ci)/[\w./\-*]+)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(page):
+    for name in FILE.findall(prose(page)):
+        assert list(ROOT.glob(name)), f"{page}: {name}"
