@@ -1,18 +1,22 @@
-"""The documents: the tutorial runs, links lead somewhere, names can be imported, pages load nothing from elsewhere."""
+"""The documents: the tutorial runs, links lead somewhere, names can be imported, functions have such options."""
 
+import ast
 import contextlib
 import importlib
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+import fdl
 from fdl.cli import main
+from fdl.experiment_file import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -104,25 +108,38 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
             assert anchor in anchors(target), f"{page}: {link}"
 
 
+PARTS = "data|losses|metrics|models|optim|pretrained|stats|tasks|train"
+
+
 def names_in(page: Path) -> Iterator[str]:
-    """What a page names in backticks: `fdl.x.y`, `data.x`, `tasks.x(...)`, ..., and files of this project."""
+    """What a page names in backticks: `fdl.x.y`, `data.x`, `tasks.x(...)`."""
     for code in re.findall(r"`([^`\n]+)`", prose(page)):
-        if named := re.match(r"(fdl(?:\.\w+)+|(?:data|models|tasks|optim|train|metrics)\.\w+(?:\.\w+)*)\b", code):
+        if named := re.match(rf"(?:fdl|{PARTS})(?:\.[a-zA-Z_]\w*)+", code):
             yield named[0] if named[0].startswith("fdl.") else f"fdl.{named[0]}"
 
 
-def found(name: str) -> bool:
-    """Whether a dotted name is a module or an attribute of one."""
+def import_name(name: str) -> Any:
+    """The module or the attribute of one that a dotted name stands for.
+
+    Raises:
+      AttributeError: it is not there.
+    """
     parts = name.split(".")
-    for end in range(len(parts), 0, -1):
+    value = importlib.import_module(parts[0])
+    for place, part in enumerate(parts[1:], 2):
         with contextlib.suppress(ModuleNotFoundError):
-            value = importlib.import_module(".".join(parts[:end]))
-            for part in parts[end:]:
-                if not hasattr(value, part):
-                    return False
-                value = getattr(value, part)
-            return True
-    return False
+            if not hasattr(value, part):
+                importlib.import_module(".".join(parts[:place]))
+        value = getattr(value, part)
+    return value
+
+
+def found(name: str) -> bool:
+    try:
+        import_name(name)
+    except AttributeError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -134,6 +151,34 @@ def test_every_name_of_fdl_can_be_imported(page):
 def test_a_name_that_is_not_there_is_found_out():
     assert found("fdl.tasks.classification") and found("fdl.train.runtime.make_room")
     assert not found("fdl.tasks.proximal") and not found("fdl.every")
+
+
+def calls(page: Path) -> Iterator[ast.Call]:
+    """The calls in a page's blocks of Python, which must be Python."""
+    for block in blocks(page):
+        if block.language == "python":
+            yield from (node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Call))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_function_in_a_block_takes_the_options_that_it_gets(page):
+    for call in calls(page):
+        name = ast.unparse(call.func)
+        if not re.fullmatch(rf"fdl\.[\w.]+|(?:{PARTS})\.[\w.]+", name):
+            continue
+        value = import_name(name if name.startswith("fdl.") else f"fdl.{name}")
+        given = {word.arg: None for word in call.keywords if word.arg}
+        rest = [None for one in call.args if not isinstance(one, ast.Starred)]
+        inspect.signature(value).bind_partial(*rest, **given)
+
+
+def test_the_experiment_in_the_readme_keeps_the_contract(tmp_path):
+    block = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
+    (tmp_path / "whole.py").write_text(block.text)
+    file = load(tmp_path / "whole.py")
+    assert fdl.check(file.experiment(file.config()))
+    assert file.sweep is not None and file.claim is not None
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 FILE = re.compile(r"`((?:fdl|tests|docs|tpu|experiments|\.ci)/[\w./\-*]+)`")

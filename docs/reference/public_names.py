@@ -20,7 +20,7 @@ def exported(package: str) -> list[str]:
     tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text())
     names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module != "fdl":  # packages have pages of their own
             names |= {name.name for name in node.names if name.name == name.asname}
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             if isinstance(node.value, ast.List):
