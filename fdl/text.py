@@ -54,6 +54,15 @@ def hint(name: str, known: Iterable[str], *, else_say: str = "") -> str:
     return f"did you mean {near[0]!r}?" if near else else_say or f"expected one of {', '.join(known)}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, as `1 run` or `2 runs`.
+
+    >>> counted(1, "run"), counted(48000, "step")
+    ('1 run', '48,000 steps')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def some_of(names: Sequence[str], *, most: int = 4) -> str:
     """Names in a row; of more than `most` the first two and the last.
 

@@ -22,9 +22,9 @@ def exported(package: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module != "fdl":  # packages have pages of their own
             names |= {name.name for name in node.names if name.name == name.asname}
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            if isinstance(node.value, ast.List):
-                names |= {ast.literal_eval(one) for one in node.value.elts}
+        listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        if listed and isinstance(node.value, ast.List):
+            names |= {ast.literal_eval(one) for one in node.value.elts}
     if not names:
         raise ValueError(f"{package} exports nothing")
     return sorted(names, key=str.casefold)

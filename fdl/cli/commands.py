@@ -28,7 +28,7 @@ from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
 from fdl.storage import Folder, folder
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
-from fdl.text import some_of
+from fdl.text import counted, some_of
 from fdl.train.check import built
 from fdl.train.runtime import prepare
 
@@ -208,7 +208,8 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
     training = sum(program.train_seconds for program in programs)
     runs = sum(program.trials for program in programs)
     console.print(
-        f"{runs} runs, {len(programs)} programs: about {formats.duration(compiling + training)}",
+        f"{counted(runs, 'run')}, {counted(len(programs), 'program')}: "
+        f"about {formats.duration(compiling + training)}",
         highlight=False,
     )
     if options.json:

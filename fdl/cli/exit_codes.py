@@ -1,4 +1,4 @@
-"""From exceptions to exit codes: one line for what the user can mend, a traceback for the rest."""
+"""From exceptions to exit codes: one line for what the user can fix, a traceback for the rest."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def _told(words: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         again = "stopped; nothing was lost, the same command goes on"
         return _fail(str(stop) or again, INTERRUPTED, together=bool(str(stop)))
-    except BrokenPipeError:  # the reader of our output has gone, as in `fdl ... | head`
+    except BrokenPipeError:  # the reader of our output is gone, as in `fdl ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave("the reader of its output has gone", DISK)
         return DISK
@@ -49,7 +49,7 @@ def _told(words: Sequence[str]) -> int:
 
 
 def _executed(words: Sequence[str]) -> int:
-    """Runs a command. One that was stopped and cannot show it, as its terminal has gone, was stopped."""
+    """Runs a command. One that was stopped and cannot show it, as its terminal is gone, was stopped."""
     try:
         if words[0] == "data":
             from fdl.cli import data

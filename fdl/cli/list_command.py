@@ -36,7 +36,7 @@ def listing(words: Sequence[str]) -> int:
 
 
 def _printed(lines: Iterable[str]) -> int:
-    """Prints; returns the exit code: 1 where the reader has gone, as in `fdl list | head`."""
+    """Prints; returns the exit code: 1 where the reader is gone, as in `fdl list | head`."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         for line in lines:  # a file's name may be of bytes that are no text
@@ -51,7 +51,7 @@ def _printed(lines: Iterable[str]) -> int:
 def question(path: Path) -> str | None:
     """The first line of an experiment's docstring; `None` if the file defines no experiment."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
             return "(cannot be read: not a file)"
         module = ast.parse(path.read_bytes())
         docstring = ast.get_docstring(module)

@@ -30,7 +30,7 @@ class MeshOptions(Options):
     """over how many devices to split members, rows, parameters and hidden units, as population=2,data=4 or
     fsdp=4,tensor=2 (default: by measurement)"""
     strategy: Strategy = "jit"
-    """who splits the rows: the compiler (jit), or each device takes its own (shard_map, pmap)"""
+    """how rows are split: by the compiler (jit), or each device takes its own (shard_map, pmap)"""
 
     def sizes(self) -> dict[str, int] | None:
         """Those of the mesh's axes; raises `ValueError` for what is no mesh."""
@@ -70,7 +70,7 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     workdir: str | None = None
     """where everything goes, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
     restart: Switch = False
-    """move what the directory holds aside and begin anew; nothing is deleted"""
+    """move what the directory holds aside and start again; nothing is deleted"""
     checkpoint_seconds: float = 30.0
     """seconds between checkpoints"""
     checkpoint_steps: int | None = None
@@ -116,7 +116,7 @@ class PlanOptions(MeshOptions):
     slices: int = 1
     """how many of them"""
     price: float | None = None
-    """of an hour of a chip, to reckon the sweep's"""
+    """of an hour of a chip, to compute what the sweep costs"""
     fit: Switch = False
     """search the largest batch, and the cheapest mesh and remat, that fit"""
     quick: Switch = False
@@ -126,7 +126,7 @@ class PlanOptions(MeshOptions):
         """What `--topology` and the flags beside it ask for.
 
         Raises:
-          ValueError: no such slice, or a price that is none.
+          ValueError: no such slice, or a price that is not a positive number.
         """
         assert self.topology is not None
         if self.price is not None and not self.price > 0:

@@ -25,7 +25,7 @@ _PRINTING = threading.Lock()
 
 
 def watch() -> None:
-    """Begins to heed the end of other processes, and to tell them of this one's; after `hosts.join`."""
+    """Watches for the end of other processes, and tells them of this one's; after `distributed.join`."""
     thread = threading.Thread(target=_watch, daemon=True, name="other processes")
     thread.start()
 
@@ -64,13 +64,13 @@ def leave(reason: str, code: int, *, detail: str = "") -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in a line, with a hint where it only says that another process has gone."""
+    """An error in a line, with a hint where it only says that another process is gone."""
     text = named(error, most=300)
     return f"lost touch with another process, which may have been killed ({text})" if lost(error) else text
 
 
 def lost(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, only says that another of several processes has gone."""
+    """Whether an error, or what caused it, only says that another of several processes is gone."""
     if error is None or not several():
         return False
     words = ("gloo", "connection", "socket", "unavailable")

@@ -29,7 +29,7 @@ def candidates(
       rows: what the rows of every batch are a multiple of.
       on_host: whether data stays on the host.
       mesh: the sizes of the axes, if the user decides.
-      strategy: who splits the rows; the user decides it with the mesh.
+      strategy: how rows are split; the user decides it with the mesh.
 
     Raises:
       ValueError: a mesh that spreads members over more groups of devices than there are members.

@@ -95,7 +95,7 @@ def join(seat: Seat | None) -> bool:
         os.environ.setdefault("JAX_COORDINATOR_PORT", str(PORT))
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # A thread that waits for another process is lost to jaxlib's pool, which has as many as there are cores:
-    # with two cores and two devices a process was seen to wait for ever.
+    # with two cores and two devices a process was seen to deadlock.
     os.environ.setdefault("NPROC", str(max(MIN_THREADS, 2 * (os.cpu_count() or 1))))
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
@@ -177,7 +177,7 @@ def client() -> Any:
 
 
 def _within_a_second(key: str) -> str:
-    """In between, Python heeds signals."""
+    """In between, Python handles signals."""
     try:
         return client().blocking_key_value_get(key, 1000)
     except jax.errors.JaxRuntimeError as error:

@@ -23,7 +23,7 @@ class Plan(NamedTuple):
       data: over how many devices the rows of a batch are split.
       fsdp: over how many devices the rows, and the parameters, gradients and optimizer state are split.
       tensor: over how many devices the heads, the hidden units and the vocabulary are split.
-      strategy: who splits the rows along `data`: the compiler (`"jit"`), or each device runs the step by
+      strategy: how rows are split along `data`: by the compiler (`"jit"`), or each device runs the step by
         itself and asks the others for means (`"shard_map"`, `"pmap"`).
     """
 
@@ -63,7 +63,7 @@ class Overrides(NamedTuple):
     Attributes:
       members: in a program.
       mesh: the sizes of the mesh's axes, as `{"data": 4}`.
-      strategy: who splits the rows of a batch; without a mesh, over all devices.
+      strategy: how the rows of a batch are split; without a mesh, over all devices.
     """
 
     members: int | None = None
@@ -75,7 +75,7 @@ def plan_from(stored: Any) -> Plan:
     """The plan that was stored as `plan._asdict()`; in earlier versions as a list of its values.
 
     Raises:
-      TypeError: it is none.
+      TypeError: it is not one.
     """
     return Plan(**stored) if isinstance(stored, Mapping) else Plan(*stored)
 

@@ -31,7 +31,7 @@ def rehearse(
       assemble: makes the result of what was trained.
 
     Raises:
-      ValueError: a metric, a field or an arm that is not there, or another mistake that no numbers mend.
+      ValueError: a metric, a field or an arm that is not there, or another mistake that no numbers put right.
     """
     if sum(len(group.trials) * len(evaluation_steps(group.experiment)) for group in groups) > MOST:
         return

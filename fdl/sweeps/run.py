@@ -29,7 +29,7 @@ from fdl.sweeps.population import (
 )
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
-from fdl.text import some_of
+from fdl.text import counted, some_of
 from fdl.train.autotune import autotune
 from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
@@ -87,9 +87,9 @@ def sweep(
       members: members in a program; by memory and measured speed if not given.
       mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
-      strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
+      strategy: how rows are split: see `fdl.parallel.plan.Plan`.
       saving: when to save.
-      restart: move what the directory holds aside and begin anew; nothing is deleted.
+      restart: move what the directory holds aside and start again; nothing is deleted.
       progress: told of the progress.
       claim: what will be asked of the result: it is called before anything is trained, on made-up numbers.
 
@@ -144,7 +144,7 @@ def forecast(
       space: the trials.
       members: members in a program, if the user decides.
       mesh: the sizes of the mesh's axes, if the user decides.
-      strategy: who splits the rows of a batch.
+      strategy: how the rows of a batch are split.
       claim: as for `sweep`.
 
     Raises:
@@ -179,7 +179,7 @@ def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[st
     """What all runs of a sweep share and a directory is claimed by; see `fdl.train.identity.of_program`.
 
     Raises:
-      ValueError: the sweep has no trials, or is none.
+      ValueError: the sweep has no trials, or is not one.
     """
     check_space(space)
     return broadcast_from_first(lambda: of_program(experiment, type(space.trials[0].config)))
@@ -249,7 +249,9 @@ def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[s
 
 def _words(group: Group) -> str:
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
-    return f"{len(group.trials)} runs of {group.experiment.steps:,} steps: {some_of(arms)}"
+    return (
+        f"{counted(len(group.trials), 'run')} of {counted(group.experiment.steps, 'step')}: {some_of(arms)}"
+    )
 
 
 def _is_whole(group: Group, unit: Unit) -> bool:
@@ -266,7 +268,9 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
         done = {t[1:] for unit in stored_units(group) if _is_whole(group, unit) for t in unit.trials}
         finished += sum(trial[1:] in done for trial in group.trials)
     steps = sum(len(group.trials) * group.experiment.steps for group in groups)
-    progress.say(f"plan: {wanted} runs, {steps:,} steps in all, {len(groups)} programs")
+    progress.say(
+        f"plan: {counted(wanted, 'run')}, {counted(steps, 'step')} in all, {counted(len(groups), 'program')}"
+    )
     for number, group in enumerate(groups, 1):
         progress.say(f"  program {number}: {_words(group)}")
     if finished:

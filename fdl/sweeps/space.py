@@ -249,7 +249,7 @@ def _checked_seed(seed: Any) -> int:
     """A seed as an int.
 
     Raises:
-      ValueError: one that is none, or that `jax.random.key` would take for another.
+      ValueError: not a seed, or one that `jax.random.key` would take for another.
     """
     whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
     if not whole or not 0 <= operator.index(seed) < SEEDS:

@@ -69,8 +69,8 @@ def open_checkpoints(
     name, alone = copy_of or directory, copy_of is not None
 
     def failed(error: BaseException) -> str:
-        mend = "earlier checkpoints are intact: mend it and repeat the command"
-        return f"cannot save to {name}: {named(innermost(error), most=200)}; {mend}"
+        remedy = "earlier checkpoints are intact: fix it and repeat the command"
+        return f"cannot save to {name}: {named(innermost(error), most=200)}; {remedy}"
 
     open_ = functools.partial(
         ocp.training.Checkpointer,
@@ -144,7 +144,7 @@ def open_checkpoints(
             newest_good, found = step, Restored(step, carry, seen.about)
             break
         if found is None and any(seen.sealed for seen in left):
-            again = f"begin anew with --restart, or move {name.parent} alone away"
+            again = f"start again with --restart, or move {name.parent} alone away"
             raise ValueError(f"no checkpoint can be used: {'; '.join(lines)}; {again}")
         for line in lines:
             say(f"damaged checkpoint {line}; moved aside, going on from step {max(newest_good, 0)}")

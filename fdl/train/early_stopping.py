@@ -15,7 +15,7 @@ def early_stopping(
 
     Args:
       metric: by split and name, as `"validation/loss"`.
-      patience: how many evaluations without an improvement are borne; the next one stops.
+      patience: how many evaluations without an improvement are tolerated; the next one stops.
       better: which way is better.
       at_least: the smallest change that counts as an improvement, in the metric's unit.
 

@@ -61,16 +61,17 @@ def fit(
       key: the run's root key, as `jax.random.key(seed)`; `scan` with the same key is the same run.
       directory: where checkpoints and rows go, a local path or a bucket's (`"s3://BUCKET/NAME"`); `None`
         keeps all in memory.
-      restart: move what the directory holds aside and begin anew; nothing is deleted.
+      restart: move what the directory holds aside and start again; nothing is deleted.
       mesh: over how many devices rows (`data`, `fsdp`), parameters (`fsdp`) and hidden units (`tensor`)
         are split, as `{"data": 4}`; by measured speed if not given.
-      strategy: who splits the rows: see `fdl.parallel.plan.Plan`.
+      strategy: how rows are split: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       progress: told of the progress.
 
     Raises:
-      ValueError: the experiment or the key is none (see `fdl.check`), the directory is none, holds another
-        run (of other code, data or key) or is in use, or the mesh does not fit the devices or the batches.
+      ValueError: the experiment or the key is not valid (see `fdl.check`), the directory is not one, holds
+        another run (of other code, data or key) or is in use, or the mesh does not fit the devices or the
+        batches.
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
     """

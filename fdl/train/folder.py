@@ -55,7 +55,7 @@ def read_sealed(path: Folder, *, mend: str, of: str = "") -> dict[str, Any] | No
 
     Args:
       path: the file.
-      mend: what is lost with it, and how to mend that.
+      mend: what is lost with it, and how to get it back.
       of: as it was written.
 
     Raises:

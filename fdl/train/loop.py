@@ -1,4 +1,4 @@
-"""The loop with effects: at the borders of its calls it logs, evaluates, saves and heeds signals.
+"""The loop with effects: at the borders of its calls it logs, evaluates, saves and handles signals.
 
 What is computed is decided by the pure functions of `member` alone, so that neither the length of a
 call, nor a save, nor an interruption changes a bit of it.
@@ -213,7 +213,7 @@ class _Loop:
             self.progress.step(self.read_step, self.total, int(live.sum()))
         except (
             OSError
-        ) as error:  # what cannot be shown, as on a terminal that has gone, is no reason not to save
+        ) as error:  # what cannot be shown, as on a terminal that is gone, is no reason not to save
             self.unheard = error
 
     def _record(self, row: Row) -> None:

@@ -75,7 +75,7 @@ class Executable(NamedTuple):
 def in_turn(run: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
     """A compiled function which, where CPUs talk with each other, returns when it is done.
 
-    Two such programs of jaxlib 0.10 were seen to wait for each other for ever when the second began before
+    Two such programs of jaxlib 0.10 were seen to deadlock when the second began before
     the first had ended: over gloo, and in one process.
     """
     if (plan.group == 1 and not several()) or jax.devices()[0].platform != "cpu":

@@ -22,7 +22,7 @@ AHEAD = 4
 POLL_SECONDS = 0.25
 """How often a wait for a batch looks whether the run was asked to stop."""
 PATIENCE_SECONDS = 5.0
-"""How long it then still waits: a disk that hangs may hang for ever."""
+"""How long it then still waits: a disk that hangs may never return."""
 END_SECONDS = 2.0
 """How long the program's end waits for threads that still read."""
 Future = concurrent.futures.Future
@@ -61,7 +61,7 @@ class Feed:
         """Reads `source` up to the step `end`; `place(read)` puts the parts that it reads on the devices."""
         assert source.fetch is not None
         self._fetch, self._place, self._end = source.fetch, place, end
-        # Not an executor: at its end the interpreter waits for those threads, for ever if one hangs.
+        # Not an executor: at its end the interpreter waits for those threads, without end if one hangs.
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threads = [
             threading.Thread(target=_serve, args=(self._tasks,), name="feed", daemon=True)

@@ -23,7 +23,7 @@ from fdl.serialization import digest
 THREADS = 4
 """For each CPU device that waits for others."""
 WRONG = ("0.10.2", "0.11.0", "0.11.1")
-"""Versions of JAX that compute wrongly, die or take for ever on CPUs (jax#39103, #39257, #40101), as
+"""Versions of JAX that compute wrongly, crash or hang on CPUs (jax#39103, #39257, #40101), as
 tests/train/test_sentinel.py shows; pyproject.toml excludes them, but not every installer asks it."""
 
 
@@ -102,17 +102,17 @@ def programs_folder() -> Path:
 
 
 def make_room(devices: int) -> None:
-    """Gives CPU devices that wait for each other the threads that this takes, before JAX begins.
+    """Gives CPU devices that wait for each other the threads that this takes, before JAX starts.
 
     A device that runs ahead waits in as many threads as it has sums to wait for; where none is left for the
-    others they wait for ever, and XLA ends the process after a minute (seen with jaxlib 0.10.2 at one thread
-    a device). Other platforms do not mind.
+    others they deadlock, and XLA ends the process after a minute (seen with jaxlib 0.10.2 at one thread
+    a device). Other platforms need nothing.
 
     Args:
       devices: how many of this process run together.
 
     Raises:
-      ValueError: JAX has begun already, on CPUs, with fewer threads.
+      ValueError: JAX has started already, on CPUs, with fewer threads.
     """
     wanted, given = THREADS * devices, os.environ.get("NPROC", "")
     enough = given.isdecimal() and int(given) >= wanted
@@ -120,7 +120,7 @@ def make_room(devices: int) -> None:
         os.environ["NPROC"] = str(wanted)
     elif not enough and jax.devices()[0].platform == "cpu":
         raise ValueError(
-            f"{devices} CPU devices that wait for each other need {wanted} threads, or may do so for ever; "
+            f"{devices} CPU devices that wait for each other need {wanted} threads, or may deadlock; "
             f"give the command its --mesh, or start Python with NPROC={wanted} in its environment"
         )
 

@@ -88,7 +88,7 @@ def patiently(action: Callable[[], T], what: str) -> T:
         except OSError as error:
             if wait is None:
                 raise OSError(
-                    f"cannot read {what}: {error}; nothing was changed: mend it and repeat the command"
+                    f"cannot read {what}: {error}; nothing was changed: fix it and repeat the command"
                 ) from error
             time.sleep(wait)
     raise AssertionError("unreachable")

@@ -69,7 +69,7 @@ def test_sweep_prints_plan_table_and_verdict(file):
     for words in (
         "Does a larger step learn faster?",
         "plan: 16 runs",
-        "1 programs",
+        "1 program",
         "test/loss",
         "SUPPORTED",
         "report:",

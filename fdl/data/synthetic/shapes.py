@@ -46,7 +46,7 @@ def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
     A pixel is covered by `clip(1/2 - d ρ S, 0, 1)`, with d at its centre, and is
     `floor(255 · covered + 1/2)` in the colour's channels.
 
-    The caption is the 8 tokens of "a [size] [colour] [shape] at the [row] [column]"; words for row
+    The caption is the 8 tokens of `a <size> <colour> <shape> at the <row> <column>`; words for row
     and column name thirds of their values.
 
     Args:
