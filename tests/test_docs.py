@@ -56,6 +56,7 @@ def test_the_tutorial_runs_and_prints_what_it_shows(tmp_path, monkeypatch, capfd
             Path(block.title).write_text(block.text)
         elif block.language == "python":
             exec(compile(block.text, "tutorial.md", "exec"), names)
+            _forget(tmp_path)
         elif block.language == "bash":
             _shell(block.text)
             shown = capfd.readouterr().out
@@ -72,6 +73,13 @@ def _shell(text: str) -> None:
             assert main(line.split()[1:]) == 0, line
     else:
         subprocess.run(["bash", "-euc", text], check=True, timeout=300)
+
+
+def _forget(folder: Path) -> None:
+    """Lets files of a folder that were imported be loaded by a command, as in a process of its own."""
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(folder):
+            del sys.modules[name]
 
 
 def _contains(output: str, shown: str) -> bool:
