@@ -175,8 +175,7 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
       not valid.
 
     Raises:
-      ValueError: the experiment or the key is not valid (`fdl.check`), or the data of a source
-        stays on the host.
+      ValueError: the experiment or the key is none (`fdl.check`), or the data of a source stays on the host.
     """
     check(experiment)
     check_key(key)
