@@ -127,7 +127,7 @@ def document() -> str:
         "### Wrong at the edge: SUPPORTED `equivalent`\n\n" + errors(HELD, within),
         "Student's t alone, for comparison:\n\n" + errors(HELD, students),
         "### Where no method can hold it\n\nA rare fall that no seed shows "
-        f"(in 5 % of sweeps none of so many seeds shows what befalls this share of seeds: {shares}):\n\n"
+        f"(in 5 % of sweeps none of so many seeds shows what happens in this share of seeds: {shares}):\n\n"
         + errors(MIXED, above)
         + "\n\nNone of the seeds shows it in so many sweeps:\n\n"
         + table("%", PAIRS, ((f.name, [f"{100 * (1 - f.rare) ** n:.1f}" for n in PAIRS]) for f in MIXED))
