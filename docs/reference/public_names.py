@@ -22,9 +22,9 @@ def exported(package: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module != "fdl":  # packages have pages of their own
             names |= {name.name for name in node.names if name.name == name.asname}
-        listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        if listed and isinstance(node.value, ast.List):
-            names |= {ast.literal_eval(one) for one in node.value.elts}
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            listed = ast.unparse(node.targets[0]) == "__all__"
+            names |= {ast.literal_eval(one) for one in node.value.elts} if listed else set()
     if not names:
         raise ValueError(f"{package} exports nothing")
     return sorted(names, key=str.casefold)
