@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,7 @@ from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
-from fdl.experiment import Batch, Experiment, Learner, Metrics, Stopper
+from fdl.experiment import Batch, Experiment, Learner, Metrics
 from fdl.metrics import Mean, mean
 from fdl.models.gan import Conditional
 from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
@@ -22,8 +22,9 @@ from fdl.tasks.averaging import moved_to
 from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
-from fdl.tasks.gradient import State, descend, experiment_over, variables
+from fdl.tasks.gradient import State, descend, variables
 from fdl.tasks.players import Inputs, Players, apply, check_players, named, player_of, start
+from fdl.tasks.training import RunOptions, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -42,6 +43,7 @@ class _Rules(NamedTuple):
     accumulate: int
 
 
+@task
 def adversarial(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -49,7 +51,6 @@ def adversarial(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     *,
-    steps: int,
     latent: int,
     batch_size: int = 64,
     loss: GANLoss = non_saturating,
@@ -57,10 +58,9 @@ def adversarial(
     penalty: Number = 0.0,
     average: Number | None = None,
     conditional: bool = False,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[RunOptions],
 ) -> Experiment:
     """Learning to generate rows that a discriminator cannot tell from the data's.
 
@@ -75,7 +75,6 @@ def adversarial(
       splits: `"x"` float `[N, ...]` once prepared, and if `conditional` integers `"y"` `[N]`.
       generator_optimizer: any Optax transformation.
       discriminator_optimizer: any Optax transformation.
-      steps: updates of the generator in a run.
       latent: numbers of standard normal noise for each generated row.
       batch_size: real rows in one update of a player; a step reads `critic_steps` times as many.
       loss: what both minimise, as `fdl.tasks.gan_losses.hinge`.
@@ -83,10 +82,9 @@ def adversarial(
       penalty: factor of `gradient_penalty` in the discriminator's loss.
       average: decay a step of a moving average of the generator's variables, or None: no average.
       conditional: whether both players get the labels.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which each update's rows are passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps` (updates of the generator) and others, see `fdl.tasks.training.RunOptions`.
 
     Raises:
       ValueError: a count below 1, or players that do not fit to the data.
@@ -116,12 +114,10 @@ def adversarial(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
         batch_size=critic_steps * batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -16,28 +16,28 @@ from fdl import metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import Rows, parts, prepared_row, row_of
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.losses import is_class
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.edit_distance import edit_distance, error_rate
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.training import RunOptions, experiment_over, task
 
 BLANK = 0
 """The label that says nothing, and the padding of label sequences."""
 
 
+@task
 def ctc(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
     batch_size: int = 32,
-    evaluate_every: int | None = None,
     stride: int = 1,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[RunOptions],
 ) -> Experiment:
     """Learning to transcribe, by the probability of all alignments of the labels with the frames.
 
@@ -51,13 +51,11 @@ def ctc(
       splits: `"x"` floats `[N, T, M]`; `"length"`, how many of a row's T frames are real; and `"y"`
         integers `[N, L]` from 1 to C - 1, then zeros.
       optimizer: any Optax transformation.
-      steps: updates in a run.
       batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       stride: frames for each frame of logits.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -67,12 +65,10 @@ def ctc(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
         batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", "length", WEIGHT),
     )
 

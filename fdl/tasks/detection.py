@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -14,28 +14,27 @@ from fdl import metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Source, Stopper
+from fdl.experiment import Experiment, Learner, Source
 from fdl.models.detector import Maps
 from fdl.tasks.boxes import Detections, Targets, decode, targets
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 
 
+@task
 def detection(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     size_weight: Number = 0.1,
     offset_weight: Number = 1.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to detect up to M objects of C classes in an image.
 
@@ -54,15 +53,12 @@ def detection(
         pixels, with centres in the image; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where
         there is no object.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch; it must move the boxes with the pixels, or none. None
         leaves batches as they are.
       size_weight: see above.
       offset_weight: see above.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -79,12 +75,9 @@ def detection(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "boxes", "labels", WEIGHT),
     )
 

@@ -1,7 +1,7 @@
 """Language modelling: the next token of a text."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -13,26 +13,25 @@ from fdl import losses, metrics, rng
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 
 
+@task
 def language_modelling(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning what comes next at every place of a text; see `language_learner`.
 
@@ -42,13 +41,10 @@ def language_modelling(
       splits: `"x"` and `"y"`, integers `[N, T]` from 0 to V - 1, and, where not all places count,
         `"mask"`, `[N, T]`, 0 for those that do not; their y is a token all the same.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -60,11 +56,8 @@ def language_modelling(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", "mask", WEIGHT),
     )
 

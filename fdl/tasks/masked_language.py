@@ -1,7 +1,7 @@
 """Masked language modelling: the tokens that were hidden from a text."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,15 +12,16 @@ import optax
 from fdl import rng, shards
 from fdl.data import Rows, Splits
 from fdl.data.splits import parts
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT
-from fdl.tasks.gradient import experiment_over
 from fdl.tasks.language import check_texts, language_learner
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 
 
+@task
 def masked_language_modelling(
     model: nn.Module,
     splits: Splits,
@@ -30,13 +31,10 @@ def masked_language_modelling(
     vocabulary: int,
     special: tuple[int, ...] = (),
     rate: Number = 0.15,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
 
@@ -48,13 +46,10 @@ def masked_language_modelling(
       vocabulary: see `hide`.
       special: see `hide`.
       rate: see `hide`.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -85,11 +80,8 @@ def masked_language_modelling(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", WEIGHT),
     )
 

@@ -1,7 +1,7 @@
 """Reconstruction: an autoencoder learns to give inputs back, also of noisy ones, also by sparse codes."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,11 +11,12 @@ import optax
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.augment import by_row
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.accumulation import check_whole
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
+from fdl.tasks.training import Training, experiment_over, task
 
 Penalty = Callable[[jax.Array], jax.Array]
 """`penalty(codes)`, `[B, L]` to what each row adds to its loss, `[B]`, or to a scalar of the whole batch."""
@@ -23,20 +24,18 @@ Penalty = Callable[[jax.Array], jax.Array]
 _gaussian = gaussian()
 
 
+@task
 def reconstruction(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     likelihood: Likelihood = _gaussian,
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to give back what came in, `x`, by maximum likelihood.
 
@@ -49,9 +48,6 @@ def reconstruction(
         also has the methods `encode` and `decode` of an `Autoencoder`.
       splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       likelihood: of x given the model's outputs, as `gaussian()` (squared error) or `bernoulli()`.
       corrupt: what is done to the inputs, not to what is to be given back, after `prepare`, as
         `fdl.data.gaussian_noise(scale=0.5)` or `masking_noise(rate=0.3)` (Vincent et al. 2008, Extracting and
@@ -60,7 +56,7 @@ def reconstruction(
         the whole batch, such as `rate_penalty`, is not accumulated.
       augment: what is done to every training batch, inputs and what is to be given back.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
@@ -77,12 +73,9 @@ def reconstruction(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 

@@ -1,6 +1,6 @@
 """Segmentation: a class for every pixel."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,22 +12,21 @@ from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.training import Training, experiment_over, task
 
 
+@task
 def segmentation(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to give each pixel one of C classes, by cross-entropy.
 
@@ -40,13 +39,10 @@ def segmentation(
       splits: `"x"` images `[N, H, W, I]` and `"y"` integers `[N, H, W]` from 0 to C - 1, or negative where
         a pixel has no label.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
         none. None leaves batches as they are.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -56,12 +52,9 @@ def segmentation(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", WEIGHT),
     )
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -15,27 +15,26 @@ from fdl.data import Splits
 from fdl.data.sentences import END, PAD
 from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.training import Training, experiment_over, task
 
 Readers = Callable[[nn.Module, Any, jax.Array], Reader]
 """`readers(model, variables, x) -> reader` of sources x, as `generation.cached` and `uncached`."""
 
 
+@task
 def sequence_to_sequence(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: float | jax.Array = 0.0,
     readers: Readers = uncached,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
 
@@ -51,13 +50,10 @@ def sequence_to_sequence(
         `decode(y, *encoded)`, as `fdl.models.Seq2Seq` and `EncoderDecoder`.
       splits: `"x"` integers `[N, S]` (or any other source) and `"y"` integers `[N, T]` below V.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -69,11 +65,8 @@ def sequence_to_sequence(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", WEIGHT),
     )
 
