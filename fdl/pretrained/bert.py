@@ -5,11 +5,10 @@ import re
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEncoder, bert, first_token
-from fdl.pretrained.checkpoint import Checkpoint, count, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
+from fdl.pretrained.encoders import Family, alone, load_encoder
 from fdl.pretrained.names import Names, dense, embedding, norm, same
 
 _BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
@@ -38,38 +37,30 @@ def load_bert(
       OSError: a file is missing or cannot be read.
       ValueError: a file is damaged or of another model; all differences are told.
     """
-    checkpoint = _read(path, sha256)
-    model = _encoder(checkpoint, dropout)
-    names = {"params": bert_names(count(checkpoint, "num_hidden_layers"))}
     ignored = (*_BUFFERS, *_HEADS, *_POOLER)
-    return model, fit(checkpoint, model, _TEXT, names, ignored=ignored)
+    return load_encoder(BERT, path, alone, bert_names, ignored=ignored, sha256=sha256, dropout=dropout)
 
 
 def load_pooled_bert(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[TextClassifier, dict[str, Any]]:
     """As `load_bert`, with the pooler: the model gives a text's vector `[B, E]` by `first_token`."""
-    checkpoint = _read(path, sha256)
-    model = TextClassifier(_encoder(checkpoint, dropout), 0, first_token)
-    names = {"params": pooled_bert_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+    pooled = lambda encoder, _: TextClassifier(encoder, 0, first_token)  # noqa: E731
+    ignored = (*_BUFFERS, *_HEADS)
+    return load_encoder(
+        BERT, path, pooled, pooled_bert_names, ignored=ignored, sha256=sha256, dropout=dropout
+    )
 
 
 def load_masked_bert(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[MaskedLanguageModel, dict[str, Any]]:
     """As `load_bert`, with the logits of masked tokens."""
-    checkpoint = _read(path, sha256)
-    model = MaskedLanguageModel(_encoder(checkpoint, dropout))
-    names = {"params": masked_bert_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_POOLER, *_NEXT_SENTENCE))
-
-
-_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
-
-
-def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
-    return untied(renamed(read_checkpoint(path, "bert", sha256=sha256), _today), _COPIES)
+    masked = lambda encoder, _: MaskedLanguageModel(encoder)  # noqa: E731
+    ignored = (*_BUFFERS, *_POOLER, *_NEXT_SENTENCE)
+    return load_encoder(
+        BERT, path, masked, masked_bert_names, ignored=ignored, sha256=sha256, dropout=dropout
+    )
 
 
 def _today(name: str) -> str:
@@ -92,6 +83,9 @@ def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
         padding=padding(checkpoint, default=0),
         dropout=dropout,
     )
+
+
+BERT = Family("bert", "num_hidden_layers", _today, _COPIES, _encoder)
 
 
 def bert_names(layers: int, *, prefix: str = "bert.", ours: str = "") -> Names:

@@ -4,11 +4,11 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fdl.models.language_model import LanguageModel, gpt2
 from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
+from fdl.pretrained.encoders import TEXT
 from fdl.pretrained.fit import fit, renamed, untied
 from fdl.pretrained.names import Convert, Names, dense, embedding, norm, same
 
@@ -47,8 +47,7 @@ def load_gpt2(
         dropout=dropout,
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
-    text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
-    return model, fit(checkpoint, model, text, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS)
+    return model, fit(checkpoint, model, TEXT, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS)
 
 
 def _prefixed(name: str) -> str:

@@ -5,12 +5,12 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.language_model import LanguageModel, llama
 from fdl.models.norms import rms_norm
 from fdl.models.positions import Positions, rotary, slower
 from fdl.pretrained.checkpoint import Checkpoint, count, flag, number, read_checkpoint, require
+from fdl.pretrained.encoders import TEXT
 from fdl.pretrained.fit import fit, renamed, untied
 from fdl.pretrained.names import Names, dense, embedding, norm
 
@@ -53,9 +53,8 @@ def load_llama(
         positions=_positions(checkpoint),
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
-    text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
     names = {"params": llama_names(layers, tied=tied)}
-    return model, fit(checkpoint, model, text, names, ignored=_RATES)
+    return model, fit(checkpoint, model, TEXT, names, ignored=_RATES)
 
 
 def _tied(checkpoint: Checkpoint) -> bool:

@@ -1,5 +1,6 @@
 """Sweeps: spaces of configs, and populations that train them."""
 
+from fdl.public import public as _public
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of
@@ -14,3 +15,7 @@ from fdl.sweeps.space import log_uniform as log_uniform
 from fdl.sweeps.space import sample as sample
 from fdl.sweeps.space import uniform as uniform
 from fdl.sweeps.space import zip_ as zip_
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

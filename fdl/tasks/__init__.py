@@ -1,5 +1,6 @@
 """Tasks: a model, data and an optimizer as an Experiment."""
 
+from fdl.public import public as _public
 from fdl.tasks import contrastive_losses as contrastive_losses
 from fdl.tasks import games as games
 from fdl.tasks import gan_losses as gan_losses
@@ -76,3 +77,19 @@ from fdl.tasks.training import Training as Training
 from fdl.tasks.training import experiment_over as experiment_over
 from fdl.tasks.variational import variational as variational
 from fdl.tasks.variational import variational_learner as variational_learner
+
+_MODULES = (
+    "contrastive_losses",
+    "games",
+    "gan_losses",
+    "generation",
+    "gradient",
+    "metric_losses",
+    "noise",
+    "samplers",
+)
+"""Whose functions users name by their module."""
+
+
+def __dir__() -> list[str]:
+    return _public(globals(), modules=_MODULES)

@@ -14,13 +14,14 @@ import optax
 
 from fdl import metrics, rng
 from fdl.data import Augmentation, Splits
-from fdl.data.splits import Rows, parts, prepared_row, row_of
+from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.losses import is_class
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, outputs_of
 from fdl.tasks.training import RunOptions, experiment_over, task
 
 BLANK = 0
@@ -212,8 +213,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
     x = jnp.zeros(one.shape, one.dtype)
     if stride < 1:
         raise ValueError(f"stride is {stride}; expected at least 1")
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    shape = list(outputs_of(model, x).shape)
     frames = -(-x.shape[1] // stride)
     if len(shape) != 3 or shape[1] != frames:
         raise ValueError(
@@ -221,7 +221,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
             f"as x has {x.shape[1]} frames and stride is {stride}"
         )
     for name, part in parts(splits).items():
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if row_of(part) != row_of(splits.train):
             raise ValueError(f"{name} has rows of another shape or type than train; expected the same")
         if "y" in arrays and "length" in arrays:

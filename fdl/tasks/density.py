@@ -14,6 +14,7 @@ from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.experiment import Experiment, Learner
 from fdl.models import mixture_density
 from fdl.tasks.columns import WEIGHT
+from fdl.tasks.inputs import outputs_of
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
 from fdl.tasks.training import Training, experiment_over, task
@@ -100,8 +101,7 @@ def check_densities(
             )
     row = prepared_row(splits)
     x = jnp.zeros(row["x"].shape, row["x"].dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    densities = jax.eval_shape(init, jax.random.key(0))
+    densities = outputs_of(model, x)
     try:
         shape = jax.eval_shape(lambda d, y: log_likelihood(d, y.reshape(1, -1)), densities, row["y"]).shape
     except (TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from fdl import metrics, rng
-from fdl.data import Augmentation, Rows, Splits
+from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Source
@@ -19,6 +19,7 @@ from fdl.models.detector import Maps
 from fdl.tasks.boxes import Detections, Targets, decode, targets
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, outputs_of
 from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
@@ -219,8 +220,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    maps = jax.eval_shape(init, jax.random.key(0))
+    maps = outputs_of(model, x)
     if not isinstance(maps, Maps):
         raise ValueError(f"the model's output is a {type(maps).__name__}; expected Maps, as of Detector")
     classes = maps.heat.shape[-1]
@@ -240,7 +240,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
                 f"{name} boxes are {['N', *boxes.shape]} and labels {labels.dtype}{['N', *labels.shape]}; "
                 "expected [N, M, 4] and integers [N, M]"
             )
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if len({len(array) for array in arrays.values()}) > 1 or any(not len(a) for a in arrays.values()):
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")

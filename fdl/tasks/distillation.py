@@ -15,6 +15,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import outputs_of
 from fdl.tasks.training import Training, experiment_over, task
 
 _TEACHER = "teacher"
@@ -166,8 +167,7 @@ def _apart(variables: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _check_teacher(model: nn.Module, teacher: nn.Module, given: Mapping[str, Any], x: jax.Array) -> None:
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    expected = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    expected = list(outputs_of(model, x).shape)
     found = jax.eval_shape(lambda variables: teacher.apply(variables, x, train=False), given)
     shape = list(getattr(found, "shape", ()))
     if shape != expected:

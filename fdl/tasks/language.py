@@ -10,12 +10,13 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.data import Rows, Splits
+from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, outputs_of
 from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
@@ -136,15 +137,14 @@ def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> t
         mask by which nothing counts.
     """
     row = prepared_row(splits)["x"]
-    init = lambda key: model.init_with_output(key, jnp.zeros(row.shape, row.dtype), train=False)[0]  # noqa: E731
-    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    shape = outputs_of(model, jnp.zeros(row.shape, row.dtype)).shape
     if shape[:-1] != row.shape:
         raise ValueError(
             f"the model's outputs for a text {list(row.shape)} have shape {list(shape)}; "
             f"expected {[*row.shape, 'V']}, logits of a token at every place"
         )
     for name, part in parts(splits).items():
-        rows, memory = row_of(part), part.memory if isinstance(part, Rows) else part
+        rows, memory = row_of(part), in_memory(part)
         for column in columns:
             _check_form(f"{name} {column}", rows[column], row.shape[1:])
         if "y" in columns and "mask" in rows and rows["mask"].shape != row.shape[1:]:

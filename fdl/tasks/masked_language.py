@@ -10,10 +10,11 @@ import numpy as np
 import optax
 
 from fdl import rng, shards
-from fdl.data import Rows, Splits
+from fdl.data import Splits
 from fdl.data.splits import parts
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT
+from fdl.tasks.inputs import in_memory
 from fdl.tasks.language import check_texts, language_learner
 from fdl.tasks.training import Training, experiment_over, task
 
@@ -63,7 +64,7 @@ def masked_language_modelling(
     if isinstance(rate, int | float) and not 0 < rate <= 1:
         raise ValueError(f"rate is {rate}; expected above 0, up to 1: the share of tokens that are hidden")
     for name, part in parts(splits).items():
-        x = (part.memory if isinstance(part, Rows) else part).get("x")
+        x = in_memory(part).get("x")
         if x is not None and np.isin(x, special).all():
             raise ValueError(f"{name} x has only special tokens {special}; expected some that can be hidden")
     learner = masked_language_learner(

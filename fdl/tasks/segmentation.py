@@ -15,6 +15,7 @@ from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, outputs_of
 from fdl.tasks.training import Training, experiment_over, task
 
 
@@ -115,8 +116,7 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    shape = outputs_of(model, x).shape
     expected = row_of(splits.train)
     for name, part in parts(splits).items():
         row = row_of(part)
@@ -128,7 +128,7 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
             )
         if image != expected["x"]:
             raise ValueError(f"{name} x has rows of {image}; expected {expected['x']}, as in train")
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if not isinstance(part, Rows) and not 0 < len(part["x"]) == len(part["y"]):
             sizes = f"{len(part['x'])} rows of x and {len(part['y'])} of y"
             raise ValueError(f"{name} has {sizes}; expected as many, at least one")

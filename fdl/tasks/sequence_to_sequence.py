@@ -13,12 +13,13 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Splits
 from fdl.data.sentences import END, PAD
-from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
+from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
 from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, outputs_of
 from fdl.tasks.training import Training, experiment_over, task
 
 Readers = Callable[[nn.Module, Any, jax.Array], Reader]
@@ -156,12 +157,11 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
         if row != expected or row["y"].ndim != 1 or not np.issubdtype(row["y"].dtype, np.integer):
             got = {key: f"{value.dtype}{list(value.shape)}" for key, value in row.items()}
             raise ValueError(f"{name} has rows {got}; expected those of train, with integers y [T]")
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if not size_of(part) or len({len(array) for array in arrays.values()}) > 1:
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
-    init = lambda key: model.init_with_output(key, x, y, train=False)[0]  # noqa: E731
-    shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    shape = list(outputs_of(model, x, y).shape)
     if len(shape) != 3 or shape[:2] != list(y.shape):
         raise ValueError(f"the model's outputs for one row have shape {shape}; expected {[*y.shape, 'V']}")
     return verified(splits, ("y",), functools.partial(_wrong_target, vocabulary=shape[2]))
