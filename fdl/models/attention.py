@@ -16,12 +16,30 @@ Initializer = Callable[[], nn.initializers.Initializer]
 
 
 def causal(queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """Keys at the query's position and before; positions `[T]` and `[S]` to bool `[T, S]`."""
+    """Keys at the query's position and before; positions `[T]` and `[S]` to bool `[T, S]`.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.causal(jnp.arange(3), jnp.arange(3)).astype(int)
+      Array([[1, 0, 0],
+             [1, 1, 0],
+             [1, 1, 1]], dtype=int32)
+    """
     return keys[None, :] <= queries[:, None]
 
 
 def sliding_window(width: int) -> Mask:
-    """The `width` latest keys up to the query's position (Beltagy et al. 2020, Longformer, sec. 3.1)."""
+    """The `width` latest keys up to the query's position (Beltagy et al. 2020, Longformer, sec. 3.1).
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.sliding_window(2)(jnp.arange(3), jnp.arange(3)).astype(int)
+      Array([[1, 0, 0],
+             [1, 1, 0],
+             [0, 1, 1]], dtype=int32)
+    """
 
     def mask(queries: jax.Array, keys: jax.Array) -> jax.Array:
         return causal(queries, keys) & (queries[:, None] - keys[None, :] < width)
@@ -59,6 +77,13 @@ def attend(
 
     Raises:
       ValueError: H is no multiple of K.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.ones((1, 6, 4, 16))  # [B, T, heads, width]
+      >>> models.attend(x, x, x).shape
+      (1, 6, 4, 16)
     """
     batch, length, heads, width = query.shape
     shared = key.shape[2]
@@ -99,6 +124,15 @@ class Attention(nn.Module):
       query_initializer: makes that of the query's kernel; `initializer` if None.
       last_initializer: makes that of the last kernel; `initializer` if None.
       cache: how many positions the cache holds; 0: there is none.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Attention(heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)), jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     heads: int

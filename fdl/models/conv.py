@@ -31,6 +31,15 @@ class Conv(nn.Module):
       bias: whether a bias is added.
       weight: what the kernel is turned into before use, as by `weight_norm`, or None.
       initializer: makes the kernel's initialiser; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Conv(channels=16, size=3, strides=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 16, 16, 16)
     """
 
     channels: int
@@ -76,6 +85,15 @@ class ConvTranspose(nn.Module):
       padding: entries cut from each side of the output.
       bias: whether a bias is added.
       initializer: makes the kernel's initialiser; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ConvTranspose(channels=16, size=2, strides=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 64, 64, 16)
     """
 
     channels: int
@@ -106,6 +124,17 @@ class Local(nn.Module):
       padding: `"SAME"`, `"VALID"`, a number for all sides, or a pair for each axis.
       bias: whether a bias `[*S', channels]` is added.
       initializer: makes the kernels' initialiser, for the shape `[prod(K) I, channels]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Local(channels=4, size=3)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 8, 8, 1)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 8, 8, 4)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      2560
     """
 
     channels: int

@@ -31,6 +31,15 @@ class Experts(nn.Module):
         to the others it adds nothing. None: it takes all. A text that is read part by part, with a
         cache, has this limit in each part.
       initializer: makes the initialiser of the router's kernel `[E, X]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> feed_forward = lambda **more: models.FeedForward(256, **more)
+      >>> model = models.Experts(experts=4, feed_forward=feed_forward, chosen=2)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     experts: int

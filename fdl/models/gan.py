@@ -35,6 +35,14 @@ class DCGANGenerator(nn.Module):
       norm: before each of these activations, or None.
       output: the function after the last layer; its range is to be the data's.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DCGANGenerator(channels=(64, 32), outputs=3)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 100)))
+      >>> outputs.shape
+      (1, 16, 16, 3)
     """
 
     channels: tuple[int, ...] = (1024, 512, 256, 128)
@@ -108,6 +116,14 @@ class MLPGenerator(nn.Module):
       norm: before each of these activations, or None.
       output: the function after the last layer; its range is to be the data's.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPGenerator(widths=(64,), shape=(2,))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 16)))
+      >>> outputs.shape
+      (1, 2)
     """
 
     widths: tuple[int, ...]
@@ -136,6 +152,14 @@ class MLPDiscriminator(nn.Module):
       activation: after each hidden layer.
       weight: what each kernel is turned into before use, as by `spectral_norm`, or None.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPDiscriminator(widths=(64,))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 2)))
+      >>> outputs.shape
+      (1,)
     """
 
     widths: tuple[int, ...]
@@ -162,6 +186,15 @@ class Conditional(nn.Module):
     Attributes:
       model: `model(x, train)`, of inputs `[B, ..., C + classes]`.
       classes: how many labels there are.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Conditional(models.MLPGenerator((64,), (2,)), classes=3)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 16)), jnp.zeros(1, int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 2)
     """
 
     model: nn.Module

@@ -29,6 +29,14 @@ class WithHead(nn.Module):
     Attributes:
       encoder: `encoder(x, train)`, `[B, ...]` to features `[B, D]`.
       head: `head(features, train)`, to projections or class scores `[B, P]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.WithHead(encoder=models.MLP((64,), 16), head=models.MLP((32,), 8))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 8)
     """
 
     encoder: nn.Module
@@ -50,6 +58,14 @@ class CosineHead(nn.Module):
 
     Attributes:
       outputs: how many classes there are.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.WithHead(models.MLP((64,), 16), models.CosineHead(outputs=10))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
     """
 
     outputs: int
@@ -74,6 +90,15 @@ class DualEncoder(nn.Module):
       y_encoder: `y_encoder(y, train)`, `[B, ...]` to features `[B, E]`.
       width: of the space that both are projected to.
       temperature: the first one; the scale is its inverse, and at most 100.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DualEncoder(models.MLP((64,), 32), models.MLP((64,), 32), width=16)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 8)), jnp.zeros((1, 5)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      ((1, 16), (1, 16), ())
     """
 
     x_encoder: nn.Module

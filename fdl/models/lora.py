@@ -44,6 +44,15 @@ class LoRA(Wrapped):
       rank: columns of `a` and rows of `b`.
       alpha: divided by `rank`, the factor of the products; `rank` if None, for a factor of 1.
       chosen: which parameters of the model, by the names on the way to them.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.LoRA(models.gpt2(vocabulary=256, width=64, layers=2, heads=4), rank=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> sorted(variables['params'])
+      ['lora', 'model']
     """
 
     rank: int = 8

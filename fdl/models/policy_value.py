@@ -21,6 +21,15 @@ class BoardTower(nn.Module):
       blocks: how many residual blocks there are.
       activation: the nonlinearity.
       norm: after each convolution, `norm(x, train)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.BoardTower(channels=16, blocks=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 3, 3, 2)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 3, 3, 16)
     """
 
     channels: int = 32
@@ -48,6 +57,15 @@ class PolicyValue(nn.Module):
       actions: how many actions the game has, legal or not.
       hidden: units of each head's hidden layer.
       activation: of the hidden layers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.PolicyValue(models.BoardTower(channels=16), actions=9)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 3, 3, 2)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      ((1, 9), (1,))
     """
 
     body: nn.Module

@@ -22,6 +22,14 @@ class MixedPrecision(Wrapped):
       compute: the type of its inputs, weights and activations. Inputs of one number a row `[B]`, such as the
         times of diffusion, stay as they are: in bfloat16 there are 256 between 0.5 and 1.
       outputs: the type of its outputs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MixedPrecision(models.MLP((64,), 10))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.dtype, {str(leaf.dtype) for leaf in jax.tree.leaves(variables)}
+      (dtype('float32'), {'float32'})
     """
 
     compute: Any = jnp.bfloat16

@@ -85,6 +85,15 @@ class Seq2Seq(nn.Module):
       pad: the token that is no input.
       dropout: the rate on embeddings and before the readout; it may be traced.
       cache: whether decoding goes on from where it was, see `cached`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Seq2Seq(sources=100, targets=80, units=64)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int), jnp.zeros((1, 4), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 4, 80)
     """
 
     sources: int

@@ -51,6 +51,14 @@ def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) ->
 
     Returns:
       v and s, `[B, T, H]` each.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> spike = models.surrogate_spike()
+      >>> spikes, _ = models.lif(jnp.ones((4, 1)) * 0.6, decay=0.9, threshold=1.0, spike=spike)
+      >>> spikes.shape
+      (4, 1)
     """
 
     def step(carry: tuple[jax.Array, jax.Array], current: jax.Array) -> tuple[tuple, tuple]:
@@ -65,7 +73,14 @@ def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) ->
 
 
 def rate_code(x: jax.Array, key: jax.Array, *, length: int) -> jax.Array:
-    """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`."""
+    """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`.
+
+    Example:
+      >>> import jax
+      >>> from fdl import models
+      >>> models.rate_code(jax.numpy.ones((1, 3)), jax.random.key(0), length=5).shape
+      (1, 5, 3)
+    """
     rates = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], length, x.shape[-1]))
     return jax.random.bernoulli(key, rates).astype(x.dtype)
 
@@ -82,6 +97,14 @@ class SpikingNet(nn.Module):
       threshold: the membrane at which a unit fires; it may be traced.
       spike: the step function with its surrogate derivative.
       initializer: makes the initialiser of the kernels; there are no biases.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.SpikingNet(widths=(64,), outputs=10)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> outputs.shape
+      (1, 10)
     """
 
     widths: tuple[int, ...]

@@ -34,6 +34,15 @@ class TextEncoder(nn.Module):
       initializer: makes the initialiser of the embeddings.
       places: rows of a table of positions that count text alone (RoBERTa's): the first token that is no
         padding has row `padding + 1`, all padding row `padding`; 0: positions are the transformer's.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.bert(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('TextEncoder', (1, 6, 64))
     """
 
     vocabulary: int
@@ -98,6 +107,15 @@ class MaskedLanguageModel(nn.Module):
       activation: of the layer before the logits.
       norm: called after it.
       initializer: makes the initialiser of its kernel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MaskedLanguageModel(models.bert(vocabulary=256, width=64, layers=2, heads=4))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
 
     encoder: TextEncoder
@@ -125,6 +143,16 @@ class TextClassifier(nn.Module):
       pool: makes the vector; called inside the module, so it may have parameters.
       dropout: rate of dropout of the vector.
       initializer: makes the initialiser of the last kernel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> encoder = models.bert(vocabulary=256, width=64, layers=2, heads=4)
+      >>> model = models.TextClassifier(encoder, outputs=3, pool=lambda x, mask: x[:, 0])
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 3)
     """
 
     encoder: TextEncoder
@@ -184,6 +212,15 @@ def bert(
       padding: the token that is no text.
       dropout: rate of embeddings, attention weights and branches.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.bert(vocabulary=256, length=128, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
     given: dict[str, Any] = {
         "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=_normal),
@@ -216,6 +253,15 @@ def roberta(
       segments: kinds of segments; with the one of RoBERTa, its vector is added to all tokens.
       padding: the token that is no text.
       **options: as `bert`'s.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.roberta(vocabulary=256, length=128, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
     given: dict[str, Any] = {"positions": Positions(), "norm": layer_norm, "first_norm": layer_norm}
     encoder = bert(vocabulary, segments=segments, padding=padding, **(given | options))

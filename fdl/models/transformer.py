@@ -33,6 +33,14 @@ class FeedForward(nn.Module):
       initializer: makes the initialiser of the kernels; biases start at zero.
       last_initializer: makes that of the last kernel; `initializer` if None.
       dropout: rate of dropout of the hidden units.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.FeedForward(width=256, gated=True)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     width: int
@@ -127,6 +135,19 @@ class Transformer(nn.Module):
       remat: whether a layer's activations are computed again for the gradient: less memory.
       cache: how many places the attention's cache holds; 0: there is none. With one, each call reads
         the places after those of the calls before, and the collection `"cache"` must be mutable.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> import functools
+      >>> model = models.Transformer(
+      ...     layers=2,
+      ...     attention=functools.partial(models.Attention, heads=4),
+      ...     feed_forward=functools.partial(models.FeedForward, 256),
+      ... )
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     layers: int

@@ -26,6 +26,15 @@ class ViT(nn.Module):
       transformer: what follows, on `1 + (H / P) (W / P)` places.
       initializer: makes the initialiser of the kernel of `patches`; biases, `first` and the head, as the
         paper's for fine-tuning (sec. 3.2), start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.vision_transformer(10, size=32, patch=8, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('ViT', (1, 10))
     """
 
     outputs: int
@@ -90,6 +99,17 @@ def vision_transformer(
       dropout: rate of embeddings, hidden units of the feed-forward nets and branches (appendix B.1); not
         of attention weights, for which give another `attention`.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.vision_transformer(10, size=32, patch=4, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      108106
     """
     given: dict[str, Any] = {
         "attention": functools.partial(Attention, heads=heads, initializer=_xavier),

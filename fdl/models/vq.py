@@ -55,6 +55,15 @@ class VectorQuantiser(nn.Module):
       codes: K.
       decay: γ, below 1; it may be traced. None: the table is a parameter.
       initializer: makes the table's initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.VectorQuantiser(codes=32, decay=0.99)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 7, 7, 4)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.indices.shape
+      (1, 7, 7)
     """
 
     codes: int
@@ -103,6 +112,15 @@ class VQVAE(nn.Module):
       quantiser: the table.
       decoder: `decoder(z, train)`, latents `[B, ..., D]` to `[B, ...]`, such as `TransposedConvs`.
       width: D, entries of a code; a dense layer maps the encoder's last axis to it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> quantiser = models.VectorQuantiser(codes=32)
+      >>> model = models.VQVAE(models.MLP((64,), 8), quantiser, models.MLP((64,), 784), width=4)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 784)))
+      >>> outputs.shape
+      (1, 784)
     """
 
     encoder: nn.Module
