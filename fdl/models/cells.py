@@ -76,7 +76,8 @@ class RNNCell(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.RecurrentNet(widths=(64,), outputs=10, cell=models.RNNCell)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
       >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
@@ -114,7 +115,8 @@ class LSTMCell(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.RecurrentNet(widths=(64,), outputs=10, cell=models.LSTMCell)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
       >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
@@ -161,7 +163,8 @@ class GRUCell(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.RecurrentNet(widths=(64,), outputs=10, cell=models.GRUCell)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
       >>> sum(leaf.size for leaf in jax.tree.leaves(variables))

@@ -37,7 +37,8 @@ class Experts(nn.Module):
       >>> from fdl import models
       >>> feed_forward = lambda **more: models.FeedForward(256, **more)
       >>> model = models.Experts(experts=4, feed_forward=feed_forward, chosen=2)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 6, 64)
     """

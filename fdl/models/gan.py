@@ -75,6 +75,15 @@ class DCGANDiscriminator(nn.Module):
       norm: before the activations but the first, or None, as a gradient penalty asks.
       weight: what each kernel is turned into before use, as by `spectral_norm`, or None.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DCGANDiscriminator(channels=(32, 64, 128))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1,)
     """
 
     channels: tuple[int, ...] = (128, 256, 512, 1024)

@@ -27,9 +27,9 @@ def normalised_adjacency(adjacency: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> models.normalised_adjacency(jnp.array([[0.0, 1.0], [1.0, 0.0]]))
-      Array([[0.49999997, 0.49999997],
-             [0.49999997, 0.49999997]], dtype=float32)
+      >>> adjacency = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+      >>> models.normalised_adjacency(adjacency).round(3).tolist()
+      [[0.5, 0.5], [0.5, 0.5]]
     """
     own = adjacency + jnp.eye(adjacency.shape[-1], dtype=adjacency.dtype)
     scale = jax.lax.rsqrt(jnp.sum(own, axis=-1))

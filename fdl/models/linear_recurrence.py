@@ -54,7 +54,8 @@ class LRU(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.LRU(units=64)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 20, 8)
     """
@@ -115,7 +116,8 @@ class LinearRecurrentNet(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.LinearRecurrentNet(width=64, depth=2, outputs=10)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
       >>> sum(leaf.size for leaf in jax.tree.leaves(variables))

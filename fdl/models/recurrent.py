@@ -25,6 +25,15 @@ class Recurrent(nn.Module):
         first one's along the last axis (Schuster & Paliwal 1997, Bidirectional Recurrent Neural
         Networks).
       dropout: the rate between layers; it may be traced.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Recurrent(widths=(64, 64), bidirectional=True)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      ((1, 20, 128), (1, 128))
     """
 
     widths: tuple[int, ...]
@@ -76,7 +85,8 @@ class RecurrentNet(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.RecurrentNet(widths=(64,), outputs=10, cell=models.GRUCell)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
       >>> sum(leaf.size for leaf in jax.tree.leaves(variables))

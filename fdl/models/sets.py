@@ -18,9 +18,9 @@ def sum_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[[1.0], [3.0], [9.0]]]), jnp.array([[True, True, False]])
+      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
       >>> models.sum_pool(x, mask)
-      Array([[13., 13.,  0.]], dtype=float32)
+      Array([[4.]], dtype=float32)
     """
     return jnp.sum(jnp.where(mask, x, 0), axis=1)
 
@@ -31,9 +31,9 @@ def mean_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[[1.0], [3.0], [9.0]]]), jnp.array([[True, True, False]])
+      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
       >>> models.mean_pool(x, mask)
-      Array([[6.5, 6.5, 0. ]], dtype=float32)
+      Array([[2.]], dtype=float32)
     """
     return sum_pool(x, mask) / jnp.maximum(jnp.sum(mask, axis=1), 1)
 
@@ -44,9 +44,9 @@ def max_pool_set(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[[1.0], [3.0], [9.0]]]), jnp.array([[True, True, False]])
+      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
       >>> models.max_pool_set(x, mask)
-      Array([[  9.,   9., -inf]], dtype=float32)
+      Array([[3.]], dtype=float32)
     """
     largest = jnp.max(jnp.where(mask, x, -jnp.inf), axis=1)
     return jnp.where(jnp.any(mask, axis=1), largest, 0)
@@ -67,7 +67,8 @@ class DeepSets(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.DeepSets(each=models.MLP((64,), 16), whole=models.MLP((64,), 1))
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 10, 3)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 10, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 1)
     """

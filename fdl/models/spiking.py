@@ -27,6 +27,14 @@ def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
 
     Args:
       derivative: elementwise, what stands for the derivative at `v`.
+
+    Example:
+      >>> import jax
+      >>> from fdl import models
+      >>> spike = models.surrogate_spike()
+      >>> x = jax.numpy.float32(-0.5)
+      >>> float(spike(x)), round(float(jax.grad(spike)(x)), 3)
+      (0.0, 0.028)
     """
 
     @jax.custom_vjp
@@ -102,7 +110,8 @@ class SpikingNet(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.SpikingNet(widths=(64,), outputs=10)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 20, 8)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 10)
     """

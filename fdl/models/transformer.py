@@ -38,7 +38,8 @@ class FeedForward(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from fdl import models
       >>> model = models.FeedForward(width=256, gated=True)
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 6, 64)
     """
@@ -145,7 +146,8 @@ class Transformer(nn.Module):
       ...     attention=functools.partial(models.Attention, heads=4),
       ...     feed_forward=functools.partial(models.FeedForward, 256),
       ... )
-      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 6, 64)))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
       >>> outputs.shape
       (1, 6, 64)
     """

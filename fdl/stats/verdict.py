@@ -107,6 +107,17 @@ def compare(
     Raises:
       ValueError: an unknown metric, field or baseline; fewer than two arms; several runs of one seed
         in an arm; or a criterion out of range.
+
+    Example:
+      >>> import fdl, pandas as pd
+      >>> accuracy = {False: (0.71, 0.72, 0.7, 0.74, 0.73, 0.72), True: (0.91, 0.9, 0.93, 0.9, 0.92, 0.93)}
+      >>> each = [(s, i, a) for s, values in accuracy.items() for i, a in enumerate(values)]
+      >>> rows = [(f"skip={skip}", skip, seed, 10, "finished", value) for skip, seed, value in each]
+      >>> frame = pd.DataFrame(rows, columns=["arm", "skip", "seed", "step", "status", "test/accuracy"])
+      >>> failures = pd.DataFrame(columns=["arm", "skip", "seed", "step", "metric"])
+      >>> result = fdl.Result(frame, ("skip",), failures, {})  # as fdl.sweep gives it
+      >>> fdl.compare(result, metric="test/accuracy", arms="skip", baseline=False).verdict.status
+      'SUPPORTED'
     """
     values = final_values(result, metric, arms)
     base = choose_baseline(values, arms, baseline)
@@ -151,6 +162,13 @@ def all_of(*verdicts: Verdict) -> Verdict:
 
     Raises:
       ValueError: no verdict given.
+
+    Example:
+      >>> import fdl
+      >>> yes = fdl.Verdict("SUPPORTED", "A is better than B.", "A exceeds B", ())
+      >>> no = fdl.Verdict("REFUTED", "A is no better than C.", "A exceeds C", ())
+      >>> fdl.all_of(yes, no).status
+      'REFUTED'
     """
     if not verdicts:
         raise ValueError("all_of() needs at least one verdict, got none")

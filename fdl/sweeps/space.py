@@ -98,6 +98,17 @@ def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
     Raises:
       ValueError: an unknown field, or a value that it does not take.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.grid(Config(), depth=(2, 4), lr=(1e-3, 1e-2), seeds=8)
+      >>> len(space.trials), space.trials[0].arm
+      (32, 'depth=2 lr=0.001')
     """
     columns = _columns(config, fields)
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
@@ -108,6 +119,17 @@ def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
     Raises:
       ValueError: as `grid`, or the numbers of values differ.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.zip_(Config(), depth=(2, 4), lr=(1e-2, 1e-3), seeds=8)
+      >>> len(space.trials), space.trials[0].arm
+      (16, 'depth=2 lr=0.01')
     """
     columns = _columns(config, fields)
     lengths = {name: len(values) for name, values in columns.items()}
@@ -127,6 +149,17 @@ def sample(
       seeds: how many seeds each, or which.
       draw_seed: names the draws; more draws of the same keep the first ones.
       **fields: `uniform`, `log_uniform` or `choice`; whole numbers for an int field are rounded.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.sample(Config(), n=20, depth=fdl.choice(2, 4, 8), lr=fdl.log_uniform(1e-4, 1e-1))
+      >>> len(space.trials)
+      20
     """
     if n < 1:
         raise ValueError(f"n is {n}; expected 1 or more configs")
@@ -140,19 +173,37 @@ def sample(
 
 
 def uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high`."""
+    """Evenly between `low` and `high`.
+
+    Example:
+      >>> import fdl
+      >>> fdl.uniform(2.0, 4.0).draw(0.5)  # for a field in fdl.sample
+      3.0
+    """
     return Distribution(lambda u: low + (high - low) * u)
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high` on a logarithmic scale; both positive."""
+    """Evenly between `low` and `high` on a logarithmic scale; both positive.
+
+    Example:
+      >>> import fdl
+      >>> round(fdl.log_uniform(1e-4, 1e-2).draw(0.5), 6)  # for a field in fdl.sample
+      0.001
+    """
     if not 0 < low <= high:
         raise ValueError(f"log_uniform({low}, {high}): expected 0 < low <= high")
     return Distribution(lambda u: math.exp(math.log(low) + (math.log(high) - math.log(low)) * u))
 
 
 def choice(*values: Any) -> Distribution:
-    """One of the values, each as likely."""
+    """One of the values, each as likely.
+
+    Example:
+      >>> import fdl
+      >>> fdl.choice("relu", "tanh").draw(0.7)  # for a field in fdl.sample
+      'tanh'
+    """
     if not values:
         raise ValueError("choice() needs at least one value")
     return Distribution(lambda u: values[int(u * len(values))])
@@ -168,6 +219,17 @@ def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping
 
     Returns:
       The arms `full`, `full - <component>`, `none + <component>` and `none`.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     skip: bool = True
+      ...     norm: bool = True
+      ...
+      >>> space = fdl.ablate(Config(), skip={"skip": False}, norm={"norm": False})
+      >>> [trial.arm for trial in space.trials]
+      ['full', 'full - skip', 'full - norm', 'none']
     """
     for changes in components.values():
         check_names(type(config), changes)

@@ -88,6 +88,20 @@ def adversarial(
 
     Raises:
       ValueError: a count below 1, or players that do not fit to the data.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> generator, discriminator = models.MLPGenerator((16,), (4,)), models.MLPDiscriminator((16,))
+      >>> adam = optax.adam(1e-4, b1=0.5)
+      >>> experiment = tasks.adversarial(
+      ...     generator, discriminator, splits, adam, adam, latent=2, steps=100
+      ... )
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/discriminator_loss', 'test/energy_distance', 'test/sliced_wasserstein']
     """
     check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
     row = prepared_row(splits)

@@ -55,6 +55,21 @@ def contrastive(
 
     Raises:
       ValueError: a count that is too small, or a model whose outputs have another rank.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.WithHead(encoder=models.MLP((16,), 8), head=models.MLP((8,), 4))
+      >>> experiment = tasks.contrastive(
+      ...
+      ...     model, splits, optax.adam(1e-3), augment=data.gaussian_noise(scale=0.1), steps=100
+      ...
+      ... )
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
     """
     check_counts(neighbours=neighbours)
     check_whole(accumulate, "each row is compared with all of the batch")
@@ -156,6 +171,17 @@ def clip(
 
     Raises:
       ValueError: a count that is too small, or rows without a y.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros((8, 5), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.DualEncoder(models.MLP((16,), 8), models.MLP((16,), 8), width=4)
+      >>> experiment = tasks.clip(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/recall_at_1', 'test/temperature']
     """
     check_whole(accumulate, "each row is compared with all of the batch")
     if batch_size < 2:

@@ -60,6 +60,19 @@ def ctc(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> sound = {"x": np.zeros((8, 20, 3), np.float32), "length": np.full(8, 20)}
+      >>> labels = {"y": np.tile([1, 2, 0], (8, 1))}
+      >>> rows = sound | labels
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.AcousticModel(outputs=5, channels=4, widths=(8,))
+      >>> experiment = tasks.ctc(model, splits, optax.adam(1e-3), stride=2, steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/error_rate', 'test/exact_match', 'test/loss']
     """
     splits = _checked(model, splits, stride)
     learner = ctc_learner(model, splits, optimizer, stride=stride, accumulate=accumulate)

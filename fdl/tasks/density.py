@@ -51,6 +51,17 @@ def conditional_density(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros((8, 1), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.MixtureDensity(models.MLP((16,), 16), targets=1)
+      >>> experiment = tasks.conditional_density(model, splits, optax.adam(1e-3), steps=100)
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
     """
     learner = density_learner(
         model, splits, optimizer, log_likelihood=log_likelihood, l1=l1, l2=l2, accumulate=accumulate

@@ -63,6 +63,18 @@ def detection(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> images = {"x": np.zeros((8, 16, 16, 3), np.float32)}
+      >>> boxes = {"boxes": np.ones((8, 1, 4), np.float32), "labels": np.zeros((8, 1), np.int32)}
+      >>> rows = images | boxes
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.detection(models.Detector(3, (4,)), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/heat', 'test/loss', 'test/offset', 'test/recall', 'test/size']
     """
     splits = _checked(model, splits)
     learner = detection_learner(
@@ -144,6 +156,15 @@ def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Det
       variables: its variables, as `fdl.tasks.gradient.variables(state)`.
       x: images `[B, H, W, I]`, prepared.
       count: K.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models, tasks
+      >>> model, images = models.Detector(classes=3, widths=(4,)), jnp.zeros((1, 16, 16, 3))
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), images)
+      >>> found = jax.eval_shape(lambda given: tasks.detect(model, given, images, count=5), variables)
+      >>> found.boxes.shape, found.scores.shape
+      ((1, 5, 4), (1, 5))
     """
     maps: Any = model.apply(variables, x, train=False)
     return decode(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)

@@ -69,6 +69,16 @@ def diffusion(
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the noise or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.diffusion(models.DiffusionMLP((16,)), splits, optax.adam(1e-3), steps=100)
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
     """
     if label_dropout is not None:
         splits = _check_labels(model, splits)
@@ -107,6 +117,18 @@ def flow_matching(
 
     It is `diffusion` with the schedule `straight` and `predict_velocity`; arguments, metrics and errors
     are as there.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.flow_matching(
+      ...     models.DiffusionMLP((16,)), splits, optax.adam(1e-3), steps=100
+      ... )
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
     """
     return diffusion(
         model,

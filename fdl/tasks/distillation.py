@@ -59,6 +59,18 @@ def distillation(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to one of the models.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> student, teacher = models.MLP((8,), 3), models.MLP((32,), 3)
+      >>> given = teacher.init(jax.random.key(0), rows["x"])  # or those of a run
+      >>> experiment = tasks.distillation(student, teacher, given, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/agreement', 'test/divergence', 'test/loss']
     """
     splits = check_labels(model, splits)
     learner = distillation_learner(

@@ -72,6 +72,17 @@ def gradient_learner(
 
     Returns:
       A learner whose state is a `State`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from fdl import metrics, tasks
+      >>> init = lambda key: {"params": jnp.zeros(3)}
+      >>> error = lambda variables, batch: metrics.mean((batch["x"] @ variables["params"] - batch["y"]) ** 2)
+      >>> loss = lambda variables, batch, key: (error(variables, batch), ({}, {}))
+      >>> evaluate = lambda variables, batch: {"loss": error(variables, batch)}
+      >>> learner = tasks.gradient_learner(init, loss, evaluate, optax.sgd(0.1))
+      >>> learner.required
+      ('loss', 'update_norm')
     """
 
     def start(key: jax.Array) -> State:

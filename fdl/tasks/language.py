@@ -49,6 +49,17 @@ def language_modelling(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.gpt2(vocabulary=50, length=6, width=8, layers=1, heads=2)
+      >>> experiment = tasks.language_modelling(model, splits, optax.adamw(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/bits', 'test/loss']
     """
     splits, _ = check_texts(model, splits, ("x", "y"))
     learner = language_learner(

@@ -54,6 +54,20 @@ def masked_language_modelling(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> encoder = models.bert(vocabulary=50, length=6, width=8, layers=1, heads=2)
+      >>> model = models.MaskedLanguageModel(encoder)
+      >>> experiment = tasks.masked_language_modelling(
+      ...     model, splits, optax.adamw(1e-3), mask_token=49, vocabulary=49, steps=100
+      ... )
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/bits', 'test/loss']
     """
     splits, outputs = check_texts(model, splits, ("x",))
     if not (0 <= mask_token < outputs and 1 <= vocabulary <= outputs):

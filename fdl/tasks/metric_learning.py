@@ -55,6 +55,16 @@ def metric_learning(
 
     Raises:
       ValueError: a count below 1, or labels that are no integers `[N]`.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.metric_learning(models.MLP((16,), 8), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/recall_at_1']
     """
     check_whole(accumulate, "each row is compared with all of the batch")
     learner = metric_learner(model, splits, optimizer, loss=loss)
@@ -122,6 +132,17 @@ def arcface(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.WithHead(models.MLP((16,), 8), models.CosineHead(outputs=3))
+      >>> experiment = tasks.arcface(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/recall_at_1']
     """
     splits = check_labels(model, splits)
     learner = arcface_learner(model, splits, optimizer, margin=margin, scale=scale, accumulate=accumulate)

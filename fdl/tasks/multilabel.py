@@ -49,6 +49,16 @@ def multilabel(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.ones((8, 3), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.multilabel(models.MLP((16,), 3), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/subset_accuracy']
     """
     learner = multilabel_learner(model, splits, optimizer, l1=l1, l2=l2, accumulate=accumulate)
     splits = verified(splits, ("y",), _not_zero_or_one)

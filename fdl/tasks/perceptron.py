@@ -63,6 +63,16 @@ def perceptron(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.
+
+    Example:
+      >>> import numpy as np
+      >>> import fdl
+      >>> from fdl import data, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.sign(np.arange(8) - 3.5).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.perceptron(splits, steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
     """
     learner = perceptron_learner(splits, rate=rate)
     splits = verified(splits, ("y",), _not_a_side)
@@ -112,6 +122,16 @@ def adaline(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.
+
+    Example:
+      >>> import numpy as np
+      >>> import fdl
+      >>> from fdl import data, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.adaline(splits, steps=100, rate=0.01)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/absolute_error', 'test/loss']
     """
     learner = adaline_learner(splits, rate=rate)
     return experiment_over(learner, splits, batch_size=batch_size, **training)

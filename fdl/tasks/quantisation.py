@@ -52,6 +52,18 @@ def vector_quantisation(
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> quantiser = models.VectorQuantiser(codes=8)
+      >>> model = models.VQVAE(models.MLP((16,), 4), quantiser, models.MLP((16,), 4), width=2)
+      >>> experiment = tasks.vector_quantisation(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/commitment', 'test/loss', 'test/perplexity', 'test/squared_error']
     """
     learner = quantisation_learner(
         model, splits, optimizer, likelihood=likelihood, commitment=commitment, accumulate=accumulate

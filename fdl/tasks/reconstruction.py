@@ -60,6 +60,16 @@ def reconstruction(
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.reconstruction(models.MLP((2,), 4), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/squared_error']
     """
     learner = reconstruction_learner(
         model,
@@ -145,7 +155,15 @@ def reconstruction_learner(
 
 
 def masking_noise(*, rate: float | jax.Array) -> Augmentation:
-    """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3)."""
+    """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> corrupt = tasks.masking_noise(rate=1.0)  # for tasks.reconstruction
+      >>> corrupt({"x": jnp.ones((1, 3))}, jax.random.key(0))["x"]
+      Array([[0., 0., 0.]], dtype=float32)
+    """
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0, x)
@@ -154,7 +172,15 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
 
 
 def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
-    """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`."""
+    """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`.
+
+    Example:
+      >>> import functools, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> tasks.l1_penalty(jnp.array([[1.0, -2.0]]), factor=0.5)
+      Array([1.5], dtype=float32)
+      >>> penalty = functools.partial(tasks.l1_penalty, factor=0.5)  # for tasks.reconstruction
+    """
     return factor * jnp.sum(jnp.abs(codes), axis=-1)
 
 
@@ -168,6 +194,13 @@ def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | j
       codes: `[B, L]` from 0 to 1, as of `nn.sigmoid`.
       factor: of the sum.
       rate: the activity aimed at, between 0 and 1.
+
+    Example:
+      >>> import functools, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> float(tasks.rate_penalty(jnp.full((4, 2), 0.1), factor=1.0, rate=0.1))
+      0.0
+      >>> penalty = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)  # for tasks.reconstruction
     """
     tiny = jnp.finfo(codes.dtype).eps
     mean = jnp.clip(jnp.mean(codes, axis=0), tiny, 1 - tiny)

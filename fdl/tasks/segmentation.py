@@ -47,6 +47,16 @@ def segmentation(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 16, 16, 3), np.float32), "y": np.zeros((8, 16, 16), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.segmentation(models.UNet(3, (4, 8)), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/mean_iou']
     """
     splits, _ = _checked(model, splits)
     learner = segmentation_learner(model, splits, optimizer, accumulate=accumulate)

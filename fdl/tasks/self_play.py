@@ -38,7 +38,20 @@ class Algorithm(NamedTuple):
 
 
 def network_of(model: nn.Module, variables: Any) -> Network:
-    """The net as it plays: evaluation mode, and logits of legal moves only."""
+    """The net as it plays: evaluation mode, and logits of legal moves only.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models, tasks
+      >>> game = tasks.games.tic_tac_toe()
+      >>> model = models.PolicyValue(models.MLP((16,), 16), actions=9)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2)))
+      >>> network = tasks.network_of(model, variables)
+      >>> positions = jax.vmap(game.init)(jax.random.split(jax.random.key(0), 5))
+      >>> logits, values = jax.eval_shape(network, positions)
+      >>> logits.shape, values.shape
+      ((5, 9), (5,))
+    """
 
     def network(positions: Any) -> tuple[jax.Array, jax.Array]:
         outputs, _ = model.apply(variables, _floats(positions.observation), train=False, mutable=[])
@@ -90,6 +103,15 @@ def self_play(
 
     Raises:
       ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.
+
+    Example:
+      >>> import optax
+      >>> from fdl import models, tasks
+      >>> model = models.PolicyValue(models.MLP((16,), 16), actions=9)
+      >>> given = tasks.games.tic_tac_toe(), model, tasks.ppo(), optax.adam(1e-3)
+      >>> experiment = tasks.self_play(*given, {"random": tasks.games.uniform}, moves=9, games=8, steps=100)
+      >>> experiment.evaluate_every, list(experiment.evaluation)
+      (10, ['validation', 'test'])
     """
     check_counts(evaluation_games=evaluation_games)
     learner = self_play_learner(

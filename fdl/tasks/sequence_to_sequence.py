@@ -58,6 +58,17 @@ def sequence_to_sequence(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.Seq2Seq(sources=50, targets=50, units=8)
+      >>> experiment = tasks.sequence_to_sequence(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/exact_match', 'test/loss']
     """
     splits = _checked(model, splits)
     learner = sequence_learner(

@@ -63,6 +63,16 @@ def classification(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.classification(models.MLP((16,), 3), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
     """
     splits = check_labels(model, splits)
     learner = classification_learner(
@@ -95,6 +105,17 @@ def classification_learner(
 
     Raises:
       ValueError: data that does not fit together or to the model.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> learner = tasks.classification_learner(models.MLP((16,), 3), splits, optax.adam(1e-3))
+      >>> state = jax.eval_shape(learner.init, jax.random.key(0))
+      >>> _, metrics = jax.eval_shape(learner.step, state, rows, jax.random.key(0))
+      >>> sorted(metrics)
+      ['accuracy', 'loss', 'update_norm']
     """
     check_labels(model, splits)
 
@@ -142,6 +163,16 @@ def regression(
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.regression(models.MLP((16,), 1), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/absolute_error', 'test/loss']
     """
     learner = regression_learner(model, splits, optimizer, l1=l1, l2=l2, accumulate=accumulate)
     return experiment_over(

@@ -54,6 +54,17 @@ def variational(
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.VAE(models.MLP((16,), 4), models.MLP((16,), 4))
+      >>> experiment = tasks.variational(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/importance_loss', 'test/kl', 'test/loss']
     """
     learner = variational_learner(
         model,
