@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 PACKAGES = ("fdl.models", "fdl.tasks", "fdl.stats")
-FILES = ("fdl.configs", "fdl.public", "fdl.sweeps.space", "fdl.sweeps.run", "fdl.text")
+FILES = ("fdl.configs", "fdl.public", "fdl.sweeps.distributions", "fdl.sweeps.space", "fdl.sweeps.run", "fdl.text")
 FILES += ("fdl.train.check", "fdl.train.early_stopping", "fdl.train.fit", "fdl.train.run")
 RESULT = "what a function returns, not what a user calls"
 WITHOUT = {

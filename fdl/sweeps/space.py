@@ -3,18 +3,18 @@
 import dataclasses
 import functools
 import itertools
-import math
 import operator
 import random
 import re
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
+from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
 """Seeds are below this: `jax.random.key` knows a seed only modulo 2**32."""
@@ -80,12 +80,6 @@ class Sweep:
                 arm = _retold(arm, name, trial.config, config)
             trials.append(Trial(arm, config, trial.seed))
         return Sweep(tuple(trials))
-
-
-class Distribution(NamedTuple):
-    """A field's values in `sample`; `draw(u)` maps `u`, uniform in [0, 1), to a value."""
-
-    draw: Callable[[float], Any]
 
 
 def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
@@ -170,43 +164,6 @@ def sample(
         drawn = [distribution.draw(stream.random()) for _ in range(n)]
         columns[name] = [round(v) if _is_whole(config, name) and isinstance(v, float) else v for v in drawn]
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
-
-
-def uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high`.
-
-    Example:
-      >>> import fdl
-      >>> fdl.uniform(2.0, 4.0).draw(0.5)  # for a field in fdl.sample
-      3.0
-    """
-    return Distribution(lambda u: low + (high - low) * u)
-
-
-def log_uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high` on a logarithmic scale; both positive.
-
-    Example:
-      >>> import fdl
-      >>> round(fdl.log_uniform(1e-4, 1e-2).draw(0.5), 6)  # for a field in fdl.sample
-      0.001
-    """
-    if not 0 < low <= high:
-        raise ValueError(f"log_uniform({low}, {high}): expected 0 < low <= high")
-    return Distribution(lambda u: math.exp(math.log(low) + (math.log(high) - math.log(low)) * u))
-
-
-def choice(*values: Any) -> Distribution:
-    """One of the values, each as likely.
-
-    Example:
-      >>> import fdl
-      >>> fdl.choice("relu", "tanh").draw(0.7)  # for a field in fdl.sample
-      'tanh'
-    """
-    if not values:
-        raise ValueError("choice() needs at least one value")
-    return Distribution(lambda u: values[int(u * len(values))])
 
 
 def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:

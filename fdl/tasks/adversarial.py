@@ -90,16 +90,12 @@ def adversarial(
       ValueError: a count below 1, or players that do not fit to the data.
 
     Example:
-      >>> import numpy as np, optax
-      >>> import fdl
+      >>> import fdl, numpy as np, optax
       >>> from fdl import data, models, tasks
-      >>> rows = {"x": np.zeros((8, 4), np.float32)}
-      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
-      >>> generator, discriminator = models.MLPGenerator((16,), (4,)), models.MLPDiscriminator((16,))
-      >>> adam = optax.adam(1e-4, b1=0.5)
-      >>> experiment = tasks.adversarial(
-      ...     generator, discriminator, splits, adam, adam, latent=2, steps=100
-      ... )
+      >>> rows, adam = {"x": np.zeros((8, 4), np.float32)}, optax.adam(1e-4, b1=0.5)
+      >>> players = models.MLPGenerator((16,), (4,)), models.MLPDiscriminator((16,))
+      >>> splits = data.Splits(rows, rows, rows)
+      >>> experiment = tasks.adversarial(*players, splits, adam, adam, latent=2, steps=100)
       >>> [name for name in fdl.check(experiment) if name.startswith("test")]
       ['test/discriminator_loss', 'test/energy_distance', 'test/sliced_wasserstein']
     """
@@ -166,7 +162,6 @@ def adversarial_learner(
     Returns:
       A learner whose state is `Players`.
     """
-
     rules = _Rules(generator, discriminator, latent, loss, penalty, conditional, accumulate)
 
     def init(key: jax.Array) -> Players:
