@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Mask = Callable[[jax.Array, jax.Array], jax.Array]
@@ -188,14 +188,14 @@ class Attention(nn.Module):
         drop = lambda weights: Dropout(self.dropout)(weights, train)  # noqa: E731
         y = attend(query, key, value, mask=mask, bias=bias, scale=self.scale, drop=drop)
         y = y.reshape(*y.shape[:2], -1)
-        kernel = named((self.last_initializer or self.initializer)(), "heads", "embed")
+        kernel = with_axes((self.last_initializer or self.initializer)(), "heads", "embed")
         out = nn.Dense(x.shape[-1], self.bias, kernel_init=kernel, bias_init=_zeros("embed"), name="out")
         return constrain(out(y), "batch", "length", "embed")
 
     def _project(self, x: jax.Array, name: str, heads: int, width: int) -> jax.Array:
         """`[B, T, E]` to `[B, T, heads, width]`."""
         first = self.query_initializer if name == "query" else None
-        kernel = named((first or self.initializer)(), "embed", "heads")
+        kernel = with_axes((first or self.initializer)(), "embed", "heads")
         dense = nn.Dense(heads * width, self.bias, kernel_init=kernel, bias_init=_zeros("heads"), name=name)
         y = dense(x).reshape(*x.shape[:2], heads, width)
         return constrain(y, "batch", "length", "heads", None)
@@ -218,4 +218,4 @@ class Attention(nn.Module):
 
 
 def _zeros(name: str) -> nn.initializers.Initializer:
-    return named(nn.initializers.zeros, name)
+    return with_axes(nn.initializers.zeros, name)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -151,7 +151,7 @@ class ConvEncoder(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Codes of images `x`; errors as for `StridedConvs`."""
         x = StridedConvs(self.channels, self.activation, self.norm, self.initializer, name="convs")(x, train)
-        kernel, bias = named(self.initializer(), None, "embed"), named(nn.initializers.zeros, "embed")
+        kernel, bias = with_axes(self.initializer(), None, "embed"), with_axes(nn.initializers.zeros, "embed")
         dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=bias, name="dense")
         return constrain(dense(x.reshape(x.shape[0], -1)), "batch", "embed")
 
@@ -191,7 +191,7 @@ class ConvDecoder(nn.Module):
         height, width, outputs = self.shape
         unit = check_halvings(height, width, len(self.channels))
         small = (height // unit, width // unit, self.channels[0])
-        kernel, bias = named(self.initializer(), "embed", None), named(nn.initializers.zeros, None)
+        kernel, bias = with_axes(self.initializer(), "embed", None), with_axes(nn.initializers.zeros, None)
         dense = nn.Dense(small[0] * small[1] * small[2], kernel_init=kernel, bias_init=bias, name="dense")
         x = dense(x).reshape(x.shape[0], *small)
         x = self.activation(x if self.norm is None else self.norm(x, train))

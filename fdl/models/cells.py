@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.initializers import orthogonal
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -33,7 +33,7 @@ class Recurrence(NamedTuple):
     start: Carry
 
 
-def scan(
+def scan_cell(
     recurrence: Recurrence, mask: jax.Array | None = None, *, reverse: bool = False
 ) -> tuple[jax.Array, Carry]:
     """A cell's outputs at all times, and its last carry.
@@ -179,7 +179,7 @@ class GRUCell(nn.Module):
     def __call__(self, x: jax.Array) -> Recurrence:
         """The recurrence over inputs `[T, B, I]`."""
         inputs, kernel = _products(self, x, gates=3)
-        bias = self.param("candidate_bias", named(nn.initializers.zeros, None), (self.units,))
+        bias = self.param("candidate_bias", with_axes(nn.initializers.zeros, None), (self.units,))
         bias = bias.astype(inputs.dtype)
 
         def step(carry: Carry, z: jax.Array) -> Carry:
@@ -207,7 +207,7 @@ class Kernel(nn.Module):
     @nn.compact
     def __call__(self) -> jax.Array:
         """The matrix."""
-        return self.param("kernel", named(self.initializer, None, "mlp"), self.shape)
+        return self.param("kernel", with_axes(self.initializer, None, "mlp"), self.shape)
 
 
 def _products(
@@ -218,8 +218,8 @@ def _products(
     bias: nn.initializers.Initializer = nn.initializers.zeros,
 ) -> tuple[jax.Array, jax.Array]:
     """`x W + b` `[T, B, G H]`, and U `[H, G H]`; submodules of the cell that calls."""
-    kernel = named(each(cell.initializer(), gates), "embed", "mlp")
-    dense = nn.Dense(gates * cell.units, kernel_init=kernel, bias_init=named(bias, "mlp"), name="input")
+    kernel = with_axes(each(cell.initializer(), gates), "embed", "mlp")
+    dense = nn.Dense(gates * cell.units, kernel_init=kernel, bias_init=with_axes(bias, "mlp"), name="input")
     shape = (cell.units, gates * cell.units)
     recurrent = Kernel(shape, each(cell.recurrent(), gates), name="recurrent")()
     inputs = dense(x)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.convolve import Padding, convolve, shifted, window_of
 
 _SPACE = {1: ("length",), 2: ("height", "width")}
@@ -62,7 +62,7 @@ class Conv(nn.Module):
         groups = x.shape[-1] if self.groups is None else self.groups
         sizes = _sizes(self.size, x.ndim - 2)
         shape = (*sizes, x.shape[-1] // groups, self.channels)
-        init = named(self.initializer(), *(None,) * len(sizes), None, "channels")
+        init = with_axes(self.initializer(), *(None,) * len(sizes), None, "channels")
         kernel = self.param("kernel", init, shape)
         kernel = kernel if self.weight is None else self.weight(kernel)
         x, kernel = promote_dtype(x, kernel, dtype=None)
@@ -107,7 +107,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Spreads and convolves `x` `[B, *S, I]`."""
         rank = x.ndim - 2
-        init = named(self.initializer(), *(None,) * rank, None, "channels")
+        init = with_axes(self.initializer(), *(None,) * rank, None, "channels")
         kernel = self.param("kernel", init, (self.size,) * rank + (x.shape[-1], self.channels))
         x, kernel = promote_dtype(x, kernel, dtype=None)
         y = convolve(x, kernel, spread=self.strides, padding=self.size - 1 - self.padding)
@@ -157,12 +157,12 @@ class Local(nn.Module):
             draw = lambda key: self.initializer()(key, shape[-2:], dtype)  # noqa: E731
             return jax.lax.map(draw, keys.ravel()).reshape(shape)
 
-        init = named(each, *space, None, "channels")
+        init = with_axes(each, *space, None, "channels")
         kernel = self.param("kernel", init, (*places, seen.shape[-1], self.channels))
         seen, kernel = promote_dtype(seen, kernel, dtype=None)
         y = jnp.einsum("b...i,...io->b...o", seen, kernel)
         if self.bias:
-            zeros = named(nn.initializers.zeros, *space, "channels")
+            zeros = with_axes(nn.initializers.zeros, *space, "channels")
             y = y + self.param("bias", zeros, (*places, self.channels)).astype(y.dtype)
         return constrain_map(y)
 
@@ -172,5 +172,5 @@ def _sizes(size: int | Sequence[int], rank: int) -> tuple[int, ...]:
 
 
 def _biased(module: nn.Module, y: jax.Array) -> jax.Array:
-    bias = module.param("bias", named(nn.initializers.zeros, "channels"), (y.shape[-1],))
+    bias = module.param("bias", with_axes(nn.initializers.zeros, "channels"), (y.shape[-1],))
     return y + bias.astype(y.dtype)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.convolve import Padding
 from fdl.models.dropout import Dropout
@@ -97,7 +97,7 @@ class ConvNet(nn.Module):
         return constrain(self._dense(self.outputs, None)(x), "batch", None)
 
     def _dense(self, width: int, name: str | None) -> nn.Dense:
-        kernel, bias = named(self.initializer(), None, name), named(nn.initializers.zeros, name)
+        kernel, bias = with_axes(self.initializer(), None, name), with_axes(nn.initializers.zeros, name)
         return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from fdl.models.attention import Attention, Initializer, causal
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import relative, sinusoidal
@@ -48,7 +48,7 @@ class EncoderDecoder(nn.Module):
 
     def setup(self) -> None:
         """The token embeddings, of source, target and logits."""
-        table = named(self.initializer(), "vocab", "embed")
+        table = with_axes(self.initializer(), "vocab", "embed")
         self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     def __call__(self, x: jax.Array, target: jax.Array, train: bool = False) -> jax.Array:

@@ -10,7 +10,7 @@ from jax import lax
 
 from fdl import shards
 from fdl.models.attention import Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Experts(nn.Module):
@@ -58,7 +58,7 @@ class Experts(nn.Module):
         """
         if not 1 <= self.chosen <= self.experts:
             raise ValueError(f"each token has {self.chosen} of {self.experts} experts; expected 1 to all")
-        kernel = named(self.initializer(), "embed", None)
+        kernel = with_axes(self.initializer(), "embed", None)
         router = nn.Dense(self.experts, use_bias=False, kernel_init=kernel, name="router")
         logits = router(x)
         shares = nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)

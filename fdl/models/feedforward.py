@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -160,19 +160,21 @@ class DeepLinear(nn.Module):
         del train
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
-            kernel = named(self.initializer(), None, "mlp")
+            kernel = with_axes(self.initializer(), None, "mlp")
             x = constrain(nn.Dense(width, use_bias=False, kernel_init=kernel)(x), "batch", "mlp")
-        return nn.Dense(self.outputs, use_bias=False, kernel_init=named(self.initializer(), None, None))(x)
+        return nn.Dense(self.outputs, use_bias=False, kernel_init=with_axes(self.initializer(), None, None))(
+            x
+        )
 
 
 def _dense(units: int, initializer: Initializer, name: str | None) -> nn.Dense:
-    zeros = named(nn.initializers.zeros, name)
-    return nn.Dense(units, kernel_init=named(initializer(), None, name), bias_init=zeros)
+    zeros = with_axes(nn.initializers.zeros, name)
+    return nn.Dense(units, kernel_init=with_axes(initializer(), None, name), bias_init=zeros)
 
 
 def _frozen(
     module: nn.Module, name: str, initializer: nn.initializers.Initializer, shape: tuple[int, ...]
 ) -> jax.Array:
     """A random array that is drawn with the parameters, and is none of them."""
-    init = named(initializer, *(None,) * (len(shape) - 1), "mlp")
+    init = with_axes(initializer, *(None,) * (len(shape) - 1), "mlp")
     return module.variable("frozen", name, lambda: init(module.make_rng("params"), shape)).value

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.norms import batch_norm
 
@@ -229,7 +229,7 @@ class _Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         names = self.name_of_outputs
-        kernel = self.param("kernel", named(self.initializer(), None, names), (x.shape[-1], self.width))
+        kernel = self.param("kernel", with_axes(self.initializer(), None, names), (x.shape[-1], self.width))
         kernel = kernel if self.weight is None else self.weight(kernel)
-        bias = self.param("bias", named(nn.initializers.zeros, names), (self.width,))
+        bias = self.param("bias", with_axes(nn.initializers.zeros, names), (self.width,))
         return constrain(x @ kernel + bias, "batch", names)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -61,10 +61,10 @@ class GraphConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mixing: jax.Array) -> jax.Array:
         """Convolves nodes `x` `[B, N, D]` by `mixing` `[B, N, N]`, a `normalised_adjacency`."""
-        kernel = named(self.initializer(), None, self.axis)
+        kernel = with_axes(self.initializer(), None, self.axis)
         y = mixing @ nn.Dense(self.features, use_bias=False, kernel_init=kernel)(x)
         # The rows of Â do not sum to one: a bias that is added before it would be another map.
-        return y + self.param("bias", named(nn.initializers.zeros, self.axis), (self.features,))
+        return y + self.param("bias", with_axes(nn.initializers.zeros, self.axis), (self.features,))
 
 
 class GCN(nn.Module):

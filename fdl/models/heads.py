@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 _LARGEST_SCALE = 100.0
 
@@ -74,7 +74,7 @@ class CosineHead(nn.Module):
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
         """Cosines `[B, outputs]` of features `[B, D]`; `train` makes no difference."""
         del train
-        init = named(nn.initializers.glorot_normal(), "embed", None)
+        init = with_axes(nn.initializers.glorot_normal(), "embed", None)
         kernel = self.param("kernel", init, (features.shape[-1], self.outputs))
         return constrain(unit(features) @ unit(kernel.T).T, "batch", None)
 
@@ -112,7 +112,7 @@ class DualEncoder(nn.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Unit vectors `[B, width]` of x, those of y, and the scale of their cosines, a scalar."""
         start = nn.initializers.constant(-math.log(self.temperature))
-        scale = jnp.exp(self.param("log_scale", named(start), ()))
+        scale = jnp.exp(self.param("log_scale", with_axes(start), ()))
         vectors = (
             self._projected("x_projection", self.x_encoder(x, train)),
             self._projected("y_projection", self.y_encoder(y, train)),
@@ -120,7 +120,7 @@ class DualEncoder(nn.Module):
         return *vectors, jnp.minimum(scale, _LARGEST_SCALE)
 
     def _projected(self, name: str, features: jax.Array) -> jax.Array:
-        init = named(nn.initializers.lecun_normal(), None, "embed")
+        init = with_axes(nn.initializers.lecun_normal(), None, "embed")
         return constrain(
             unit(features @ self.param(name, init, (features.shape[-1], self.width))), "batch", "embed"
         )

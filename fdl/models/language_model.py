@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from fdl.models.attention import Attention, Initializer, causal
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import learned, rotary
@@ -43,12 +43,12 @@ class LanguageModel(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B, T, V]` of the tokens that follow each of `x` `[B, T]`, integers."""
-        table = named(self.initializer(), "vocab", "embed")
+        table = with_axes(self.initializer(), "vocab", "embed")
         tokens = Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
         x = self.transformer(tokens(x), train)
         if self.tied:
             return constrain(tokens.attend(x), "batch", "length", "vocab")
-        kernel = named(self.initializer(), "embed", "vocab")
+        kernel = with_axes(self.initializer(), "embed", "vocab")
         head = nn.Dense(self.vocabulary, use_bias=False, kernel_init=kernel, name="head")
         return constrain(head(x), "batch", "length", "vocab")
 

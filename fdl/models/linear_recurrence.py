@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
 from fdl.models.recurrent import embedding, readout
@@ -69,15 +69,17 @@ class LRU(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Outputs `[B, T, I]` of `x` `[B, T, I]`; the state is held where `mask` `[B, T]` is False."""
         width, wide = x.shape[-1], jnp.promote_types(x.dtype, jnp.float32)  # no complex number is narrower
-        decay = jnp.exp(self.param("log_decay", named(self._decays, None), (self.units,)).astype(wide))
-        angle = jnp.exp(self.param("log_angle", named(self._angles, None), (self.units,)).astype(wide))
+        decay = jnp.exp(self.param("log_decay", with_axes(self._decays, None), (self.units,)).astype(wide))
+        angle = jnp.exp(self.param("log_angle", with_axes(self._angles, None), (self.units,)).astype(wide))
         factors = jnp.exp(jax.lax.complex(-decay, angle))[None, None]
         size = jnp.sqrt(-jnp.expm1(-2 * decay))  # γ; 1 - |λ|² itself would cancel for |λ| near 1
         # Of complex entries, of which each part has half the variance; `back` counts both parts as inputs.
         half, twice = (nn.initializers.variance_scaling(gain, "fan_in", "normal") for gain in (0.5, 2.0))
-        into = nn.Dense(2 * self.units, use_bias=False, kernel_init=named(half, "embed", "mlp"), name="into")
-        back = nn.Dense(width, use_bias=False, kernel_init=named(twice, "mlp", "embed"), name="back")
-        through = self.param("through", named(nn.initializers.normal(1.0), None), (width,))
+        into = nn.Dense(
+            2 * self.units, use_bias=False, kernel_init=with_axes(half, "embed", "mlp"), name="into"
+        )
+        back = nn.Dense(width, use_bias=False, kernel_init=with_axes(twice, "mlp", "embed"), name="back")
+        through = self.param("through", with_axes(nn.initializers.normal(1.0), None), (width,))
 
         real, imaginary = jnp.split(into(x).astype(wide), 2, axis=-1)
         inputs = jax.lax.complex(size * real, size * imaginary)
@@ -156,8 +158,8 @@ class LinearRecurrentNet(nn.Module):
         return readout(self.outputs)(_last(x, mask) if self.last else x)
 
     def _dense(self, outputs: int) -> nn.Dense:
-        kernel = named(nn.initializers.lecun_normal(), None, "embed")
-        return nn.Dense(outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, "embed"))
+        kernel = with_axes(nn.initializers.lecun_normal(), None, "embed")
+        return nn.Dense(outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, "embed"))
 
 
 def _last(x: jax.Array, mask: jax.Array | None) -> jax.Array:

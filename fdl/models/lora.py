@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.wrapped import Wrapped, called
+from fdl.models.wrapped import Wrapped, calling
 from fdl.optim.frozen import Chosen
 from fdl.optim.paths import names
 
@@ -80,7 +80,7 @@ class LoRA(Wrapped):
         Raises:
           ValueError: a rank below 1, no parameter is chosen, or one that is no matrix.
         """
-        run = called(method)
+        run = calling(method)
         # The matrices' shapes are known once the model has started; the products are zero then.
         first = run(self.model, *arguments, **options) if self.is_initializing() else None
         low = self.param("lora", self._start, self.model.variables["params"])

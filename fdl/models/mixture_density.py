@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Mixture(NamedTuple):
@@ -85,5 +85,5 @@ class MixtureDensity(nn.Module):
 
 
 def _head(units: int, name: str, bias: nn.initializers.Initializer = nn.initializers.zeros) -> nn.Dense:
-    kernel = named(nn.initializers.lecun_normal(), "mlp", None)
-    return nn.Dense(units, kernel_init=kernel, bias_init=named(bias, None), name=name)
+    kernel = with_axes(nn.initializers.lecun_normal(), "mlp", None)
+    return nn.Dense(units, kernel_init=kernel, bias_init=with_axes(bias, None), name=name)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.initializers import suited_to
 
@@ -101,7 +101,7 @@ class MLP(nn.Module):
 
 
 def _dense(width: int, initializer: Callable[[], nn.initializers.Initializer], name: str | None) -> nn.Dense:
-    kernel, bias = named(initializer(), None, name), named(nn.initializers.zeros, name)
+    kernel, bias = with_axes(initializer(), None, name), with_axes(nn.initializers.zeros, name)
     return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 

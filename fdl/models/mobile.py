@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
 from fdl.models.pooling import global_average
@@ -87,8 +87,8 @@ class MobileNet(nn.Module):
         x = self.activation(self.norm(stem(x), train))
         for channels, strides in self.blocks:
             x = SeparableConv(channels, strides, self.activation, self.norm, self.initializer)(x, train)
-        kernel = named(nn.initializers.lecun_normal(), "channels", None)
-        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, None))
+        kernel = with_axes(nn.initializers.lecun_normal(), "channels", None)
+        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, None))
         return constrain(dense(global_average(x)), "batch", None)
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 
 
 def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Array:
@@ -76,5 +76,5 @@ class Neuron(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Outputs `[B, 1]` of inputs `[B, ...]`, whose other axes are flattened."""
         del train
-        kernel, zeros = named(self.initializer(), None, None), named(nn.initializers.zeros, None)
+        kernel, zeros = with_axes(self.initializer(), None, None), with_axes(nn.initializers.zeros, None)
         return self.activation(nn.Dense(1, kernel_init=kernel, bias_init=zeros)(x.reshape(len(x), -1)))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import layer_norm
 
@@ -82,10 +82,10 @@ class PolicyValue(nn.Module):
 
     def _head(self, x: jax.Array, outputs: int, name: str) -> jax.Array:
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-        kernel, bias = named(lecun, None, "mlp"), named(zeros, "mlp")
+        kernel, bias = with_axes(lecun, None, "mlp"), with_axes(zeros, "mlp")
         x = self.activation(
             nn.Dense(self.hidden, kernel_init=kernel, bias_init=bias, name=f"{name}_hidden")(x)
         )
         # The last kernel is small: at first every move is about as likely, and every game even.
-        last = named(nn.initializers.normal(0.01), "mlp", None)
-        return nn.Dense(outputs, kernel_init=last, bias_init=named(zeros, None), name=name)(x)
+        last = with_axes(nn.initializers.normal(0.01), "mlp", None)
+        return nn.Dense(outputs, kernel_init=last, bias_init=with_axes(zeros, None), name=name)(x)

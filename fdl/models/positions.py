@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 
 
 class Positions(NamedTuple):
@@ -61,7 +61,7 @@ def learned(limit: int, *, initializer: nn.initializers.Initializer | None = Non
 
     def embed(x: jax.Array, positions: jax.Array) -> jax.Array:
         table = nn.Embed(
-            limit, x.shape[-1], embedding_init=named(initializer, None, "embed"), name="positions"
+            limit, x.shape[-1], embedding_init=with_axes(initializer, None, "embed"), name="positions"
         )
         return x + table(positions)
 
@@ -179,7 +179,7 @@ def relative(
       >>> outputs.shape
       (1, 6, 256)
     """
-    initializer = named(nn.initializers.normal(deviation), None, "heads")
+    initializer = with_axes(nn.initializers.normal(deviation), None, "heads")
 
     def bias(queries: jax.Array, keys: jax.Array) -> jax.Array:
         table = nn.Embed(buckets, heads, embedding_init=initializer, name="relative")

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.wrapped import Wrapped, called
+from fdl.models.wrapped import Wrapped, calling
 
 
 class MixedPrecision(Wrapped):
@@ -37,7 +37,7 @@ class MixedPrecision(Wrapped):
 
     def run(self, method: str, arguments: Any, options: Any) -> Any:
         """What the model's method returns, computed in `compute`."""
-        run = called(method)
+        run = calling(method)
         if not self.is_initializing():
             run = nn.map_variables(run, "params", trans_in_fn=lambda tree: _cast(tree, self.compute))
             arguments, options = _cast((arguments, options), self.compute, least=2)

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
-from fdl.models.cells import LSTMCell, scan
+from fdl.models.axes import constrain, with_axes
+from fdl.models.cells import LSTMCell, scan_cell
 from fdl.models.dropout import Dropout
 from fdl.models.embedding import Embed
 
@@ -60,9 +60,9 @@ class Recurrent(nn.Module):
         last = []
         for index, units in enumerate(self.widths):
             x = Dropout(self.dropout)(x, train) if index else x
-            ways = [scan(self.cell(units)(x), mask)]
+            ways = [scan_cell(self.cell(units)(x), mask)]
             if self.bidirectional:
-                ways.append(scan(self.cell(units)(x), mask, reverse=True))
+                ways.append(scan_cell(self.cell(units)(x), mask, reverse=True))
             x = jnp.concatenate([outputs for outputs, _ in ways], axis=-1)
             x = constrain(x, "length", "batch", "embed")
             last = [carry[0] for _, carry in ways]
@@ -120,11 +120,11 @@ class RecurrentNet(nn.Module):
 
 def embedding(vocabulary: int, width: int, padding: int | None = None) -> Embed:
     """A table of `[vocabulary, width]` numbers of unit variance, looked up by token; see `Embed`."""
-    table = named(nn.initializers.normal(1.0), "vocab", "embed")
+    table = with_axes(nn.initializers.normal(1.0), "vocab", "embed")
     return Embed(vocabulary, width, embedding_init=table, padding=padding)
 
 
 def readout(outputs: int) -> nn.Dense:
     """A linear map to outputs or logits."""
-    kernel = named(nn.initializers.lecun_normal(), "embed", "vocab")
-    return nn.Dense(outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, "vocab"))
+    kernel = with_axes(nn.initializers.lecun_normal(), "embed", "vocab")
+    return nn.Dense(outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, "vocab"))

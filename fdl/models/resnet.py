@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
 from fdl.models.pooling import global_average, max_pool
@@ -157,8 +157,8 @@ class ResNet(nn.Module):
                     initializer=self.initializer,
                 )(x, train)
         x = global_average(x)
-        kernel = named(nn.initializers.lecun_normal(), "channels", None)
-        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, None))
+        kernel = with_axes(nn.initializers.lecun_normal(), "channels", None)
+        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, None))
         return constrain(dense(x), "batch", None)
 
 

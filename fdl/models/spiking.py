@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 Number = float | jax.Array
 Map = Callable[[jax.Array], jax.Array]
@@ -137,4 +137,4 @@ class SpikingNet(nn.Module):
         return jnp.mean(membranes, axis=1)
 
     def _dense(self, units: int, name: str | None) -> nn.Dense:
-        return nn.Dense(units, use_bias=False, kernel_init=named(self.initializer(), None, name))
+        return nn.Dense(units, use_bias=False, kernel_init=with_axes(self.initializer(), None, name))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.attention import Initializer, Mask
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
 from fdl.models.positions import Positions
@@ -68,7 +68,7 @@ class FeedForward(nn.Module):
     def _dense(
         self, x: jax.Array, name: str, width: int, axes: tuple[str, str], initializer: Initializer
     ) -> jax.Array:
-        kernel, bias = named(initializer(), *axes), named(nn.initializers.zeros, axes[1])
+        kernel, bias = with_axes(initializer(), *axes), with_axes(nn.initializers.zeros, axes[1])
         dense = nn.Dense(width, self.bias, kernel_init=kernel, bias_init=bias, name=name)
         return constrain(dense(x), "batch", "length", axes[1])
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.attention import Attention, Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.norms import layer_norm
 from fdl.models.positions import learned
 from fdl.models.transformer import FeedForward, Transformer
@@ -51,14 +51,16 @@ class ViT(nn.Module):
           ValueError: images that do not divide into patches, or more patches than positions.
         """
         zeros = nn.initializers.zeros
-        kernel = named(self.initializer(), None, "embed")
-        patches = nn.Dense(self.width, kernel_init=kernel, bias_init=named(zeros, "embed"), name="patches")
+        kernel = with_axes(self.initializer(), None, "embed")
+        patches = nn.Dense(
+            self.width, kernel_init=kernel, bias_init=with_axes(zeros, "embed"), name="patches"
+        )
         x = patches(_patches(x, self.patch))
-        first = self.param("first", named(zeros, "embed"), (self.width,))
+        first = self.param("first", with_axes(zeros, "embed"), (self.width,))
         first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
         x = self.transformer(jnp.concatenate([first, x], axis=1), train)
-        kernel = named(zeros, "embed", None)
-        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(zeros, None), name="head")
+        kernel = with_axes(zeros, "embed", None)
+        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(zeros, None), name="head")
         return constrain(head(x[:, 0]), "batch", None)
 
 

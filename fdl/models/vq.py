@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fdl import shards
 from fdl.models.autoencoder import Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Quantised(NamedTuple):
@@ -75,7 +75,7 @@ class VectorQuantiser(nn.Module):
         """The nearest codes of latents `x` `[..., D]`, by the table as it was before this pass."""
         shape = (self.codes, x.shape[-1])
         if self.decay is None:
-            return _quantised(x, self.param("table", named(self.initializer(), None, "embed"), shape))
+            return _quantised(x, self.param("table", with_axes(self.initializer(), None, "embed"), shape))
         made = lambda: self.initializer()(self.make_rng("params"), shape, jnp.float32)  # noqa: E731
         table = self.variable("codebook", "table", made)
         counts = self.variable("codebook", "counts", jnp.ones, (self.codes,))
@@ -130,8 +130,8 @@ class VQVAE(nn.Module):
 
     def setup(self) -> None:
         """Makes the layer before the quantiser."""
-        kernel = named(nn.initializers.lecun_normal(), None, "embed")
-        bias = named(nn.initializers.zeros, "embed")
+        kernel = with_axes(nn.initializers.lecun_normal(), None, "embed")
+        bias = with_axes(nn.initializers.zeros, "embed")
         self.project = nn.Dense(self.width, kernel_init=kernel, bias_init=bias)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:

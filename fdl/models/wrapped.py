@@ -41,7 +41,7 @@ class Wrapped(nn.Module):
         raise NotImplementedError
 
 
-def called(method: str) -> Any:
+def calling(method: str) -> Any:
     """`run(model, ...)`, which calls a model's method, as Flax's transformations of modules take it."""
 
     def run(model: Any, *arguments: Any, **options: Any) -> Any:

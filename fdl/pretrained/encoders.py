@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fdl.models.text_encoder import TextEncoder
 from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint
-from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.fit import fit_variables, renamed, untied
 from fdl.pretrained.names import Names
 
 M = TypeVar("M", bound=nn.Module)
@@ -65,7 +65,7 @@ def load_encoder(
     checkpoint = untied(checkpoint, family.copies)
     model = whole(family.encoder(checkpoint, dropout), checkpoint)
     params = {"params": names(count(checkpoint, family.layers))}
-    return model, fit(checkpoint, model, TEXT, params, ignored=ignored)
+    return model, fit_variables(checkpoint, model, TEXT, params, ignored=ignored)
 
 
 def alone(encoder: TextEncoder, checkpoint: Checkpoint) -> TextEncoder:

@@ -9,7 +9,7 @@ import numpy as np
 from fdl.models.language_model import LanguageModel, gpt2
 from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
 from fdl.pretrained.encoders import TEXT
-from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.fit import fit_variables, renamed, untied
 from fdl.pretrained.names import Convert, Names, dense, embedding, norm, same
 
 _MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
@@ -47,7 +47,9 @@ def load_gpt2(
         dropout=dropout,
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
-    return model, fit(checkpoint, model, TEXT, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS)
+    return model, fit_variables(
+        checkpoint, model, TEXT, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS
+    )
 
 
 def _prefixed(name: str) -> str:

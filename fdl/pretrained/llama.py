@@ -11,7 +11,7 @@ from fdl.models.norms import rms_norm
 from fdl.models.positions import Positions, rotary, slower
 from fdl.pretrained.checkpoint import Checkpoint, count, flag, number, read_checkpoint, require
 from fdl.pretrained.encoders import TEXT
-from fdl.pretrained.fit import fit, renamed, untied
+from fdl.pretrained.fit import fit_variables, renamed, untied
 from fdl.pretrained.names import Names, dense, embedding, norm
 
 _RATES = (r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",)  # constants, no parameters
@@ -54,7 +54,7 @@ def load_llama(
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
     names = {"params": llama_names(layers, tied=tied)}
-    return model, fit(checkpoint, model, TEXT, names, ignored=_RATES)
+    return model, fit_variables(checkpoint, model, TEXT, names, ignored=_RATES)
 
 
 def _tied(checkpoint: Checkpoint) -> bool:

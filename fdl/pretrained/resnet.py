@@ -10,7 +10,7 @@ import numpy as np
 
 from fdl.models.resnet import ResNet
 from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
-from fdl.pretrained.fit import fit, outputs_of, renamed
+from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Names, dense, same
 
 _COUNTERS = r".*\.normalization\.num_batches_tracked"
@@ -43,7 +43,7 @@ def load_resnet(
         params, ignored = {k: v for k, v in params.items() if k not in head}, (_COUNTERS, _HEAD)
     image = (jax.ShapeDtypeStruct((1, 32, 32, count(checkpoint, "num_channels")), jnp.float32),)
     names = {"params": params, "batch_stats": statistics}
-    return model, fit(checkpoint, model, image, names, ignored=ignored)
+    return model, fit_variables(checkpoint, model, image, names, ignored=ignored)
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int, bool]:

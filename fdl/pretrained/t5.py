@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fdl.models.encoder_decoder import EncoderDecoder, t5
 from fdl.pretrained.checkpoint import count, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, untied
+from fdl.pretrained.fit import fit_variables, untied
 from fdl.pretrained.names import Names, dense, embedding, norm
 
 _COPIES = {
@@ -54,7 +54,7 @@ def load_t5(
     )
     text = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     names = {"params": t5_names(layers)}
-    return model, fit(untied(checkpoint, _COPIES), model, (text, text), names, ignored=_UNUSED)
+    return model, fit_variables(untied(checkpoint, _COPIES), model, (text, text), names, ignored=_UNUSED)
 
 
 def t5_names(layers: int) -> Names:

@@ -13,7 +13,7 @@ from fdl.models.norms import layer_norm
 from fdl.models.positions import learned
 from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
-from fdl.pretrained.fit import fit, outputs_of, renamed
+from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Convert, Names, dense, norm, same
 
 _TABLE = "transformer/positions/embedding"
@@ -76,7 +76,7 @@ def load_vit(
     if outputs is not None:
         names, ignored = {k: v for k, v in names.items() if not k.startswith("head/")}, (_POOLER, _HEAD)
     image = (jax.ShapeDtypeStruct((1, height, width, count(checkpoint, "num_channels")), jnp.float32),)
-    return model, fit(checkpoint, model, image, {"params": names}, ignored=ignored)
+    return model, fit_variables(checkpoint, model, image, {"params": names}, ignored=ignored)
 
 
 def _sizes(size: int | tuple[int, int] | None, published: int, patch: int) -> tuple[int, int]:

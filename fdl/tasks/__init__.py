@@ -72,7 +72,7 @@ from fdl.tasks.supervised import classification as classification
 from fdl.tasks.supervised import classification_learner as classification_learner
 from fdl.tasks.supervised import regression as regression
 from fdl.tasks.supervised import regression_learner as regression_learner
-from fdl.tasks.training import RunOptions as RunOptions
+from fdl.tasks.training import BatchTraining as BatchTraining
 from fdl.tasks.training import Training as Training
 from fdl.tasks.training import experiment_over as experiment_over
 from fdl.tasks.variational import variational as variational

@@ -23,8 +23,8 @@ from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
 from fdl.tasks.gradient import State, descend, variables
-from fdl.tasks.players import Inputs, Players, apply, check_players, named, player_of, start
-from fdl.tasks.training import RunOptions, experiment_over, task
+from fdl.tasks.players import Inputs, Players, apply, check_players, player_of, prefixed, start
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -60,7 +60,7 @@ def adversarial(
     conditional: bool = False,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to generate rows that a discriminator cannot tell from the data's.
 
@@ -84,7 +84,7 @@ def adversarial(
       conditional: whether both players get the labels.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which each update's rows are passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps` (updates of the generator) and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` (updates of the generator) and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or players that do not fit to the data.
@@ -175,7 +175,7 @@ def adversarial_learner(
         judge, found = _update(
             rules, players, _judging, discriminator_optimizer, players.discriminator, *given
         )
-        return players._replace(discriminator=judge), named("discriminator", found)
+        return players._replace(discriminator=judge), prefixed("discriminator", found)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Metrics]:
         if len(batch["x"]) % critic_steps:
@@ -194,12 +194,12 @@ def adversarial_learner(
         if average is not None:
             moved = moved_to(moved, variables(made), share=1 - average)
         last = jax.tree.map(lambda values: values[-1], seen)
-        return Players(made, players.discriminator, moved), {**named("generator", found), **last}
+        return Players(made, players.discriminator, moved), {**prefixed("generator", found), **last}
 
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
 
 
-def generate(
+def generate_rows(
     generator: nn.Module, players: Players, z: jax.Array, labels: jax.Array | None = None
 ) -> jax.Array:
     """Rows `[B, ...]` of noise `[B, latent]`, by the averaged variables where there are any.
@@ -286,7 +286,7 @@ def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mea
     # Row i's noise depends on i alone, so that padding changes nothing.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(len(x)))
     z = jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
-    fake = generate(rules.generator, players, z, *labels)
+    fake = generate_rows(rules.generator, players, z, *labels)
     judge = variables(players.discriminator)
     of_real, of_fake = (
         rules.discriminator.apply(judge, rows, *labels, train=False, mutable=[])[0] for rows in (x, fake)

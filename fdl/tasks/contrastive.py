@@ -20,7 +20,7 @@ from fdl.tasks.checks import check_counts
 from fdl.tasks.contrastive_losses import ViewLoss, clip_loss, nt_xent
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.neighbours import neighbour_accuracy
-from fdl.tasks.training import RunOptions, experiment_over, task
+from fdl.tasks.training import Training, experiment_over, task
 
 
 @task
@@ -34,7 +34,7 @@ def contrastive(
     loss: ViewLoss = nt_xent,
     neighbours: int = 5,
     accumulate: int = 1,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning features that agree for two views of a row and differ between rows.
 
@@ -51,7 +51,7 @@ def contrastive(
       loss: of the projections `[B, 2, P]` and weights `[B]`, a scalar.
       neighbours: how many vote in the metric `accuracy`.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count that is too small, or a model whose outputs have another rank.
@@ -102,7 +102,7 @@ def contrastive_learner(
 ) -> Learner:
     """The learner of `contrastive`, for batches from any sources.
 
-    Training batches have `"x"` `[B, 2, ...]`, as of `fdl.data.two_views`. Evaluation batches have the
+    BatchTraining batches have `"x"` `[B, 2, ...]`, as of `fdl.data.two_views`. Evaluation batches have the
     plain rows `"x"` `[B, ...]`, their views `"views"` `[B, 2, ...]`, `"weight"` and, if known, labels `"y"`.
 
     Metrics of an evaluation: `loss`, of each batch by itself, of all batches the mean weighted by
@@ -152,7 +152,7 @@ def clip(
     batch_size: int = 256,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning two towers whose vectors agree for the x and the y of one row (CLIP).
 
@@ -167,7 +167,7 @@ def clip(
       batch_size: rows in a training batch; at least 2.
       augment: what is done to every training batch, or None.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count that is too small, or rows without a y.

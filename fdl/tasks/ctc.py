@@ -21,8 +21,8 @@ from fdl.losses import is_class
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import in_memory, outputs_of
-from fdl.tasks.training import RunOptions, experiment_over, task
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import Training, experiment_over, task
 
 BLANK = 0
 """The label that says nothing, and the padding of label sequences."""
@@ -38,7 +38,7 @@ def ctc(
     stride: int = 1,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to transcribe, by the probability of all alignments of the labels with the frames.
 
@@ -56,7 +56,7 @@ def ctc(
       stride: frames for each frame of logits.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -226,7 +226,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
     x = jnp.zeros(one.shape, one.dtype)
     if stride < 1:
         raise ValueError(f"stride is {stride}; expected at least 1")
-    shape = list(outputs_of(model, x).shape)
+    shape = list(output_shapes(model, x).shape)
     frames = -(-x.shape[1] // stride)
     if len(shape) != 3 or shape[1] != frames:
         raise ValueError(

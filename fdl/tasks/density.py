@@ -14,10 +14,10 @@ from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.experiment import Experiment, Learner
 from fdl.models import mixture_density
 from fdl.tasks.columns import WEIGHT
-from fdl.tasks.inputs import outputs_of
+from fdl.tasks.inputs import output_shapes
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
 @task
@@ -31,7 +31,7 @@ def conditional_density(
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the density of targets given inputs, by maximum likelihood.
 
@@ -47,7 +47,7 @@ def conditional_density(
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -112,7 +112,7 @@ def check_densities(
             )
     row = prepared_row(splits)
     x = jnp.zeros(row["x"].shape, row["x"].dtype)
-    densities = outputs_of(model, x)
+    densities = output_shapes(model, x)
     try:
         shape = jax.eval_shape(lambda d, y: log_likelihood(d, y.reshape(1, -1)), densities, row["y"]).shape
     except (TypeError, ValueError) as error:

@@ -16,11 +16,11 @@ from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Source
 from fdl.models.detector import Maps
-from fdl.tasks.boxes import Detections, Targets, decode, targets
+from fdl.tasks.boxes import Detections, Targets, decode_maps, targets
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import in_memory, outputs_of
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 
@@ -35,7 +35,7 @@ def detection(
     size_weight: Number = 0.1,
     offset_weight: Number = 1.0,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to detect up to M objects of C classes in an image.
 
@@ -59,7 +59,7 @@ def detection(
       size_weight: see above.
       offset_weight: see above.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -142,7 +142,7 @@ def detection_learner(
         batch = {**batch, "weight": row_weights(batch)}
         means = {name: metrics.mean(rows, batch["weight"]) for name, rows in measures(maps, batch).items()}
         cell = batch["x"].shape[1] // maps.heat.shape[1]
-        found = decode(maps, cell=cell, count=batch["labels"].shape[1])
+        found = decode_maps(maps, cell=cell, count=batch["labels"].shape[1])
         return {**means, "recall": _recall(found, batch)}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
@@ -167,7 +167,7 @@ def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Det
       ((1, 5, 4), (1, 5))
     """
     maps: Any = model.apply(variables, x, train=False)
-    return decode(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
+    return decode_maps(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
 
 
 def precision_over(
@@ -241,7 +241,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    maps = outputs_of(model, x)
+    maps = output_shapes(model, x)
     if not isinstance(maps, Maps):
         raise ValueError(f"the model's output is a {type(maps).__name__}; expected Maps, as of Detector")
     classes = maps.heat.shape[-1]

@@ -26,7 +26,7 @@ from fdl.tasks.noise import (
     straight,
     target,
 )
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 
@@ -43,7 +43,7 @@ def diffusion(
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
 
@@ -65,7 +65,7 @@ def diffusion(
         without (classifier-free guidance); it may be traced. None: labels are not used at all.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the noise or the model.
@@ -110,7 +110,7 @@ def flow_matching(
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
     σ_min = 0, so that the lines end in the data).

@@ -15,8 +15,8 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import outputs_of
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.inputs import output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _TEACHER = "teacher"
 """The collection of the learner's state that holds the teacher's variables."""
@@ -34,7 +34,7 @@ def distillation(
     temperature: float | jax.Array = 4.0,
     share: float | jax.Array = 0.9,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to classify from labels and from a trained teacher's logits.
 
@@ -55,7 +55,7 @@ def distillation(
       temperature: T, above 0.
       share: of the teacher in the loss, 0 to 1.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to one of the models.
@@ -179,7 +179,7 @@ def _apart(variables: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _check_teacher(model: nn.Module, teacher: nn.Module, given: Mapping[str, Any], x: jax.Array) -> None:
-    expected = list(outputs_of(model, x).shape)
+    expected = list(output_shapes(model, x).shape)
     found = jax.eval_shape(lambda variables: teacher.apply(variables, x, train=False), given)
     shape = list(getattr(found, "shape", ()))
     if shape != expected:

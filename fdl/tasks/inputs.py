@@ -91,7 +91,7 @@ def _first(part: Part) -> dict[str, np.ndarray]:
     return {name: np.asarray(array[:count]) for name, array in part.items()}
 
 
-def outputs_of(model: nn.Module, *inputs: Any) -> Any:
+def output_shapes(model: nn.Module, *inputs: Any) -> Any:
     """Shapes and types of what a model gives for some inputs when it is evaluated; nothing is computed."""
     return jax.eval_shape(lambda key: model.init_with_output(key, *inputs, train=False)[0], jax.random.key(0))
 

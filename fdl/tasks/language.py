@@ -16,8 +16,8 @@ from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import in_memory, outputs_of
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -32,7 +32,7 @@ def language_modelling(
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning what comes next at every place of a text; see `language_learner`.
 
@@ -45,7 +45,7 @@ def language_modelling(
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -148,7 +148,7 @@ def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> t
         mask by which nothing counts.
     """
     row = prepared_row(splits)["x"]
-    shape = outputs_of(model, jnp.zeros(row.shape, row.dtype)).shape
+    shape = output_shapes(model, jnp.zeros(row.shape, row.dtype)).shape
     if shape[:-1] != row.shape:
         raise ValueError(
             f"the model's outputs for a text {list(row.shape)} have shape {list(shape)}; "

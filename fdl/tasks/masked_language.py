@@ -16,7 +16,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT
 from fdl.tasks.inputs import in_memory
 from fdl.tasks.language import check_texts, language_learner
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -35,7 +35,7 @@ def masked_language_modelling(
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
 
@@ -50,7 +50,7 @@ def masked_language_modelling(
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.

@@ -18,10 +18,9 @@ from fdl.models.heads import WithHead, unit
 from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_labels
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.metric_losses import EmbeddingLoss, distances, triplet
-from fdl.tasks.metric_losses import arcface as arcface_loss
+from fdl.tasks.metric_losses import EmbeddingLoss, arcface_loss, distances, triplet
 from fdl.tasks.neighbours import neighbour_accuracy
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -36,7 +35,7 @@ def metric_learning(
     loss: EmbeddingLoss = triplet,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from triplets or pairs of a batch's rows.
 
@@ -51,7 +50,7 @@ def metric_learning(
       loss: as `functools.partial(triplet, mining=semi_hard)`.
       augment: what is done to every training batch, or None.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or labels that are no integers `[N]`.
@@ -112,7 +111,7 @@ def arcface(
     scale: Number = 64.0,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from a classification by angles, with a margin.
 
@@ -124,11 +123,11 @@ def arcface(
       model: a `WithHead` whose head is a `fdl.models.heads.CosineHead`.
       splits: `"x"` `[N, ...]` and integers `"y"` `[N]` from 0 to C - 1.
       optimizer: any Optax transformation.
-      margin: see `fdl.tasks.metric_losses.arcface`.
+      margin: see `fdl.tasks.metric_losses.arcface_loss`.
       scale: see there.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.

@@ -16,7 +16,7 @@ from fdl.tasks.checks import check_targets
 from fdl.tasks.columns import WEIGHT
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
 @task
@@ -29,7 +29,7 @@ def multilabel(
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which of K labels hold for each row, by the cross-entropy of a sigmoid for each.
 
@@ -45,7 +45,7 @@ def multilabel(
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.

@@ -16,7 +16,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
 from fdl.tasks.supervised import Measures
-from fdl.tasks.training import RunOptions, experiment_over, task
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 Rule = Callable[[jax.Array, jax.Array], jax.Array]
@@ -42,7 +42,7 @@ def perceptron(
     *,
     batch_size: int = 1,
     rate: Number = 1.0,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """The perceptron: a row on the wrong side of the plane, or on it, is added to the weights.
 
@@ -59,7 +59,7 @@ def perceptron(
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
       batch_size: rows in a training batch.
       rate: how much of a row is added.
-      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.
@@ -102,7 +102,7 @@ def adaline(
     *,
     batch_size: int = 1,
     rate: Number = 0.01,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """ADALINE: the least-mean-squares rule, row by row.
 
@@ -118,7 +118,7 @@ def adaline(
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
       batch_size: rows in a training batch.
       rate: the factor of the error.
-      **training: `steps` and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.

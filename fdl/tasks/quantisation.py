@@ -14,7 +14,7 @@ from fdl.models.vq import Quantised
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _gaussian = gaussian()
 
@@ -29,7 +29,7 @@ def vector_quantisation(
     commitment: float | jax.Array = 0.25,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in through codes of a table (van den Oord et al. 2017, eq. 3).
 
@@ -48,7 +48,7 @@ def vector_quantisation(
       commitment: see above; it may be traced.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
@@ -128,7 +128,7 @@ def quantisation_learner(
         )
         rows = measures(outputs, x, quantised)
         to_codes, to_latents = codebook_losses(quantised)
-        rows["perplexity"] = jnp.full(len(x), perplexity(quantised, jnp.ones(len(x))))
+        rows["perplexity"] = jnp.full(len(x), code_perplexity(quantised, jnp.ones(len(x))))
         means = {name: metrics.mean(values) for name, values in rows.items()}
         return metrics.mean(rows["loss"] + to_codes + commitment * to_latents), (means, model_state)
 
@@ -162,7 +162,7 @@ def code_counts(quantised: Quantised, weight: jax.Array) -> jax.Array:
     return jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
 
 
-def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
+def code_perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
     """exp(entropy) of how often each code is used by rows of weights `[B]`, from 1 to K, a scalar."""
     return CodeUse(shards.total(code_counts(quantised, weight))).value
 

@@ -16,7 +16,7 @@ from fdl.tasks.accumulation import check_whole
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Penalty = Callable[[jax.Array], jax.Array]
 """`penalty(codes)`, `[B, L]` to what each row adds to its loss, `[B]`, or to a scalar of the whole batch."""
@@ -35,7 +35,7 @@ def reconstruction(
     penalty: Penalty | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in, `x`, by maximum likelihood.
 
@@ -56,7 +56,7 @@ def reconstruction(
         the whole batch, such as `rate_penalty`, is not accumulated.
       augment: what is done to every training batch, inputs and what is to be given back.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.

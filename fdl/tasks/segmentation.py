@@ -15,8 +15,8 @@ from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import in_memory, outputs_of
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
 @task
@@ -27,7 +27,7 @@ def segmentation(
     *,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each pixel one of C classes, by cross-entropy.
 
@@ -43,7 +43,7 @@ def segmentation(
       augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
         none. None leaves batches as they are.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -126,7 +126,7 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    shape = outputs_of(model, x).shape
+    shape = output_shapes(model, x).shape
     expected = row_of(splits.train)
     for name, part in parts(splits).items():
         row = row_of(part)

@@ -14,7 +14,7 @@ from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.checks import check_counts
 from fdl.tasks.games import Game, Player, greedy, play
 from fdl.tasks.gradient import State, gradient_learner
-from fdl.tasks.training import RunOptions, experiment_from, task
+from fdl.tasks.training import Training, experiment_from, task
 from fdl.tasks.trajectories import Trajectory, rollout
 
 Number = float | jax.Array
@@ -76,7 +76,7 @@ def self_play(
     accumulate: int = 1,
     discount: Number = 1.0,
     evaluation_games: int = 256,
-    **training: Unpack[RunOptions],
+    **training: Unpack[Training],
 ) -> Experiment:
     """An algorithm whose every step plays games against itself, and then learns from them.
 
@@ -99,7 +99,7 @@ def self_play(
       accumulate: micro-batches in which a minibatch is passed, see `fdl.tasks.accumulation.passed`.
       discount: how much less a reward is worth one move later.
       evaluation_games: against each opponent.
-      **training: `steps` (rounds of playing and learning) and others, see `fdl.tasks.training.RunOptions`.
+      **training: `steps` (rounds of playing and learning) and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.

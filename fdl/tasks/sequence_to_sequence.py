@@ -19,8 +19,8 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
 from fdl.tasks.gradient import gradient_learner
-from fdl.tasks.inputs import in_memory, outputs_of
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Readers = Callable[[nn.Module, Any, jax.Array], Reader]
 """`readers(model, variables, x) -> reader` of sources x, as `generation.cached` and `uncached`."""
@@ -35,7 +35,7 @@ def sequence_to_sequence(
     label_smoothing: float | jax.Array = 0.0,
     readers: Readers = uncached,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
 
@@ -54,7 +54,7 @@ def sequence_to_sequence(
       label_smoothing: see `fdl.losses.cross_entropy`.
       readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -108,7 +108,7 @@ def sequence_learner(
     def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
-        before = shifted(batch["y"])
+        before = shifted_right(batch["y"])
         logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
         weight = row_weights(batch)
         ones = jnp.ones(len(batch["y"])) if weight is None else weight
@@ -118,7 +118,7 @@ def sequence_learner(
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], jnp.asarray(row_weights(batch))
-        logits = jnp.asarray(model.apply(variables, batch["x"], shifted(y), train=False))
+        logits = jnp.asarray(model.apply(variables, batch["x"], shifted_right(y), train=False))
         match = metrics.mean(matches(variables, batch["x"], y).astype(logits.dtype), weight)
         return {**_token_means(logits, y, weight), "exact_match": match}
 
@@ -131,7 +131,7 @@ def sequence_learner(
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
-def shifted(y: jax.Array) -> jax.Array:
+def shifted_right(y: jax.Array) -> jax.Array:
     """What is before each of the tokens `[B, T]`: `PAD`, then all but the last."""
     return jnp.concatenate([jnp.full_like(y[:, :1], PAD), y[:, :-1]], axis=1)
 
@@ -172,7 +172,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
         if not size_of(part) or len({len(array) for array in arrays.values()}) > 1:
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
-    shape = list(outputs_of(model, x, y).shape)
+    shape = list(output_shapes(model, x, y).shape)
     if len(shape) != 3 or shape[:2] != list(y.shape):
         raise ValueError(f"the model's outputs for one row have shape {shape}; expected {[*y.shape, 'V']}")
     return verified(splits, ("y",), functools.partial(_wrong_target, vocabulary=shape[2]))

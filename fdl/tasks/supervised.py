@@ -15,7 +15,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels, check_targets, count_outputs
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import Penalty, gradient_learner
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -37,7 +37,7 @@ def classification(
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each row one of C classes, by cross-entropy.
 
@@ -59,7 +59,7 @@ def classification(
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
@@ -141,7 +141,7 @@ def regression(
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to predict K numbers for each row, by squared error.
 
@@ -159,7 +159,7 @@ def regression(
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.

@@ -16,7 +16,7 @@ from fdl.text import hint
 P = ParamSpec("P")
 
 
-class RunOptions(TypedDict, total=False):
+class Training(TypedDict, total=False):
     """How long a run is and what ends it, in every task alike.
 
     Attributes:
@@ -33,8 +33,8 @@ class RunOptions(TypedDict, total=False):
     best: Best | None
 
 
-class Training(RunOptions, total=False):
-    """`RunOptions`, and how many rows a step sees.
+class BatchTraining(Training, total=False):
+    """`Training`, and how many rows a step sees.
 
     Attributes:
       batch_size: rows in a training batch; 64 by default.
@@ -61,7 +61,7 @@ def experiment_over(
     Args:
       learner: what learns.
       splits: the data set.
-      steps: see `Training`, as for the four after it.
+      steps: see `BatchTraining`, as for the four after it.
       batch_size: see there.
       evaluate_every: see there.
       stop: see there.
@@ -87,12 +87,12 @@ def experiment_over(
     check_accumulate(batch_size, accumulate)
     splits = checked_columns(splits, columns, augment)
     train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
-    options: RunOptions = {"steps": steps, "evaluate_every": evaluate_every, "stop": stop, "best": best}
+    options: Training = {"steps": steps, "evaluate_every": evaluate_every, "stop": stop, "best": best}
     return experiment_from(learner, train, evaluation, **options)
 
 
 def experiment_from(
-    learner: Learner, train: Source, evaluation: Mapping[str, Source], **training: Unpack[RunOptions]
+    learner: Learner, train: Source, evaluation: Mapping[str, Source], **training: Unpack[Training]
 ) -> Experiment:
     """Trains a learner on a source's batches and evaluates it on others.
 
@@ -100,7 +100,7 @@ def experiment_from(
       learner: what learns.
       train: what each step reads.
       evaluation: sources by split name.
-      **training: `steps` and others, see `RunOptions`.
+      **training: `steps` and others, see `Training`.
 
     Raises:
       ValueError: a count below 1.

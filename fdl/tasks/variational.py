@@ -15,7 +15,7 @@ from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, bernoulli
-from fdl.tasks.training import Training, experiment_over, task
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _bernoulli = bernoulli()
 
@@ -31,7 +31,7 @@ def variational(
     samples: int = 64,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    **training: Unpack[Training],
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning a latent-variable model by the evidence lower bound (Kingma & Welling 2014, sec. 2.2).
 
@@ -50,7 +50,7 @@ def variational(
       samples: K of the importance-weighted bound.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.Training`.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.

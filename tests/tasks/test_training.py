@@ -17,7 +17,7 @@ from fdl import models, tasks, train
 from fdl.data import gaussian_noise
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.training import RunOptions
+from fdl.tasks.training import Training
 from tests.parallel.task_driver import IMAGES, LABELLED, MLP, ROWS, SGD, SIGNS, TEXT, UNIT, X, Y, splits
 
 HEADED = models.WithHead(MLP, models.MLP((4,), 3))
@@ -190,7 +190,7 @@ def test_every_task_takes_the_options_of_all(name):
     plain = given(steps=40)
     assert (plain.evaluate_every, plain.stop, plain.best) == (4, None, None)
     parameters = inspect.signature(case.task).parameters
-    assert RunOptions.__annotations__.keys() | {"batch_size"} <= parameters.keys()
+    assert Training.__annotations__.keys() | {"batch_size"} <= parameters.keys()
     assert parameters["steps"].default is inspect.Parameter.empty
 
 
