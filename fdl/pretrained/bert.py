@@ -9,7 +9,7 @@ import jax
 from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEncoder, bert, first_token
 from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
 from fdl.pretrained.encoders import Family, alone, load_encoder
-from fdl.pretrained.names import Names, dense, embedding, norm, same
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
 
 _BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
 _HEADS = (r"(cls|classifier|qa_outputs|dropout)\..*",)
@@ -98,33 +98,33 @@ def bert_names(layers: int, *, prefix: str = "bert.", ours: str = "") -> Names:
     """
     inner = f"{ours}transformer"
     out = (
-        embedding(f"{ours}tokens", f"{prefix}embeddings.word_embeddings.weight")
-        | embedding(f"{ours}segment", f"{prefix}embeddings.token_type_embeddings.weight")
-        | embedding(f"{inner}/positions", f"{prefix}embeddings.position_embeddings.weight")
-        | norm(f"{inner}/LayerNorm_0", f"{prefix}embeddings.LayerNorm")
+        embedding_names(f"{ours}tokens", f"{prefix}embeddings.word_embeddings.weight")
+        | embedding_names(f"{ours}segment", f"{prefix}embeddings.token_type_embeddings.weight")
+        | embedding_names(f"{inner}/positions", f"{prefix}embeddings.position_embeddings.weight")
+        | norm_names(f"{inner}/LayerNorm_0", f"{prefix}embeddings.LayerNorm")
     )
     for i in range(layers):
         a, b = f"{inner}/layer_{i}", f"{prefix}encoder.layer.{i}"
         for name in ("query", "key", "value"):
-            out |= dense(f"{a}/attention/{name}", f"{b}.attention.self.{name}")
-        out |= dense(f"{a}/attention/out", f"{b}.attention.output.dense")
-        out |= dense(f"{a}/feed_forward/up", f"{b}.intermediate.dense")
-        out |= dense(f"{a}/feed_forward/down", f"{b}.output.dense")
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.attention.output.LayerNorm")
-        out |= norm(f"{a}/LayerNorm_1", f"{b}.output.LayerNorm")
+            out |= dense_names(f"{a}/attention/{name}", f"{b}.attention.self.{name}")
+        out |= dense_names(f"{a}/attention/out", f"{b}.attention.output.dense")
+        out |= dense_names(f"{a}/feed_forward/up", f"{b}.intermediate.dense")
+        out |= dense_names(f"{a}/feed_forward/down", f"{b}.output.dense")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.attention.output.LayerNorm")
+        out |= norm_names(f"{a}/LayerNorm_1", f"{b}.output.LayerNorm")
     return out
 
 
 def pooled_bert_names(layers: int, *, prefix: str = "bert.") -> Names:
     """Of a `TextClassifier` that pools by `first_token`, from BertModel; see `bert_names`."""
-    return bert_names(layers, prefix=prefix, ours="encoder/") | dense("pooler", f"{prefix}pooler.dense")
+    return bert_names(layers, prefix=prefix, ours="encoder/") | dense_names("pooler", f"{prefix}pooler.dense")
 
 
 def masked_bert_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from BertForMaskedLM."""
     return (
         bert_names(layers, ours="encoder/")
-        | dense("transform", "cls.predictions.transform.dense")
-        | norm("LayerNorm_0", "cls.predictions.transform.LayerNorm")
+        | dense_names("transform", "cls.predictions.transform.dense")
+        | norm_names("LayerNorm_0", "cls.predictions.transform.LayerNorm")
         | {"bias": ("cls.predictions.bias", same)}
     )

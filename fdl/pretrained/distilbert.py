@@ -8,7 +8,7 @@ import jax
 from fdl.models.text_encoder import MaskedLanguageModel, TextEncoder, bert
 from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
 from fdl.pretrained.encoders import Family, alone, load_encoder
-from fdl.pretrained.names import Names, dense, embedding, norm, same
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
 
 _BUFFERS = (r"distilbert\.embeddings\.position_ids",)
 _HEADS = (r"(vocab_\w+|pre_classifier|classifier|qa_outputs)\..*",)
@@ -69,18 +69,18 @@ def distilbert_names(layers: int, *, ours: str = "") -> Names:
     """Of a `TextEncoder` without segments, from DistilBertModel; `ours` is what our paths begin with."""
     inner, theirs = f"{ours}transformer", "distilbert.embeddings"
     out = (
-        embedding(f"{ours}tokens", f"{theirs}.word_embeddings.weight")
-        | embedding(f"{inner}/positions", f"{theirs}.position_embeddings.weight")
-        | norm(f"{inner}/LayerNorm_0", f"{theirs}.LayerNorm")
+        embedding_names(f"{ours}tokens", f"{theirs}.word_embeddings.weight")
+        | embedding_names(f"{inner}/positions", f"{theirs}.position_embeddings.weight")
+        | norm_names(f"{inner}/LayerNorm_0", f"{theirs}.LayerNorm")
     )
     for i in range(layers):
         a, b = f"{inner}/layer_{i}", f"distilbert.transformer.layer.{i}"
         for name, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "out")):
-            out |= dense(f"{a}/attention/{name}", f"{b}.attention.{letter}_lin")
-        out |= dense(f"{a}/feed_forward/up", f"{b}.ffn.lin1")
-        out |= dense(f"{a}/feed_forward/down", f"{b}.ffn.lin2")
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.sa_layer_norm")
-        out |= norm(f"{a}/LayerNorm_1", f"{b}.output_layer_norm")
+            out |= dense_names(f"{a}/attention/{name}", f"{b}.attention.{letter}_lin")
+        out |= dense_names(f"{a}/feed_forward/up", f"{b}.ffn.lin1")
+        out |= dense_names(f"{a}/feed_forward/down", f"{b}.ffn.lin2")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.sa_layer_norm")
+        out |= norm_names(f"{a}/LayerNorm_1", f"{b}.output_layer_norm")
     return out
 
 
@@ -88,7 +88,7 @@ def masked_distilbert_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from DistilBertForMaskedLM."""
     return (
         distilbert_names(layers, ours="encoder/")
-        | dense("transform", "vocab_transform")
-        | norm("LayerNorm_0", "vocab_layer_norm")
+        | dense_names("transform", "vocab_transform")
+        | norm_names("LayerNorm_0", "vocab_layer_norm")
         | {"bias": ("vocab_projector.bias", same)}
     )

@@ -12,7 +12,7 @@ from fdl.models.positions import Positions, rotary, slower
 from fdl.pretrained.checkpoint import Checkpoint, count, flag, number, read_checkpoint, require
 from fdl.pretrained.encoders import TEXT
 from fdl.pretrained.fit import fit_variables, renamed, untied
-from fdl.pretrained.names import Names, dense, embedding, norm
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names
 
 _RATES = (r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",)  # constants, no parameters
 _COPIES = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -95,8 +95,11 @@ def _prefixed(name: str) -> str:
 
 def llama_names(layers: int, *, tied: bool = False) -> Names:
     """Of a `LanguageModel`, from LlamaForCausalLM."""
-    plain, scale = functools.partial(dense, bias=False), functools.partial(norm, bias=False)
-    out = embedding("tokens", "model.embed_tokens.weight") | scale("transformer/RMSNorm_0", "model.norm")
+    plain = functools.partial(dense_names, bias=False)
+    scale = functools.partial(norm_names, bias=False)
+    out = embedding_names("tokens", "model.embed_tokens.weight") | scale(
+        "transformer/RMSNorm_0", "model.norm"
+    )
     if not tied:
         out |= plain("head", "lm_head")
     for i in range(layers):

@@ -12,7 +12,7 @@ from fdl.models.transformer import Norm
 from fdl.pretrained.bert import bert_names
 from fdl.pretrained.checkpoint import Checkpoint, count, number, padding, require
 from fdl.pretrained.encoders import Family, alone, load_encoder
-from fdl.pretrained.names import Names, dense, norm, same
+from fdl.pretrained.names import Names, dense_names, norm_names, same
 
 _BUFFERS = (r"roberta\.embeddings\.(position_ids|token_type_ids)", r"roberta\.pooler\..*")
 _HEADS = (r"(lm_head|classifier|qa_outputs)\..*",)
@@ -93,7 +93,7 @@ def masked_roberta_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from RobertaForMaskedLM."""
     return (
         roberta_names(layers, ours="encoder/")
-        | dense("transform", "lm_head.dense")
-        | norm("LayerNorm_0", "lm_head.layer_norm")
+        | dense_names("transform", "lm_head.dense")
+        | norm_names("LayerNorm_0", "lm_head.layer_norm")
         | {"bias": ("lm_head.bias", same)}
     )

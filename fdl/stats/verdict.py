@@ -8,11 +8,11 @@ import pandas as pd
 
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label
-from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, measure
+from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Policy, check_failures, count_failures, too_many
 from fdl.stats.inference import holm
-from fdl.stats.sentences import claim, failed, finding, lost, unseen
+from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen
 
 
 class Verdict(NamedTuple):
@@ -128,7 +128,7 @@ def compare(
     check_failures(failures)
     counted = count_failures(values, failures, better)
     measured = [
-        measure(
+        compared(
             counted.values[arm],
             counted.values[base],
             criterion,
@@ -150,7 +150,7 @@ def compare(
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)
-    told = verdict.sentence + failed(counted, names) + lost(comparisons) + chosen
+    told = verdict.sentence + failed(counted, names) + lost_seeds(comparisons) + chosen
     return Comparisons(verdict.comparisons, verdict._replace(sentence=told))
 
 
@@ -195,4 +195,4 @@ def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criter
     sentence = f"{summary}{finding(comparisons[shown])}: {reasons[shown]}."
     if status != "INCONCLUSIVE":
         sentence += unseen(min(comparisons[i].n for i in decisive))
-    return Verdict(status, sentence, claim(comparisons, criterion), comparisons)
+    return Verdict(status, sentence, criterion_in_words(comparisons, criterion), comparisons)

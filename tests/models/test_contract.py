@@ -3,7 +3,10 @@
 
 """What every model keeps: one line each in `MODELS`."""
 
+import ast
 import functools
+import inspect
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -144,6 +147,34 @@ COUNTS = [
     ("BERT-base", models.TextClassifier(models.bert(), 0, first_token), (TOKENS,), 109_482_240),
     ("T5-small", models.t5(), (TOKENS, TOKENS), 60_506_624),
 ]
+
+
+PUBLISHED = "a published size of a model in the list, counted in `COUNTS` or compared with PyTorch"
+NOT_LISTED: dict[str, str] = {}
+
+
+def test_every_exported_model_is_in_the_list():
+    """By name in `MODELS` or `COUNTS`, or as a part that runs in one of `MODELS`."""
+    ran = set()
+
+    def note(call: Any, arguments: Any, options: Any, context: Any) -> Any:
+        ran.update(cls.__name__ for cls in type(context.module).__mro__)
+        return call(*arguments, **options)
+
+    with nn.intercept_methods(note):
+        for case in MODELS.values():
+            jax.eval_shape(case.model.init, KEY, *case.inputs)
+    nodes = ast.walk(ast.parse(Path(__file__).read_text()))
+    named = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    exported = {name for name in dir(models) if makes_a_model(getattr(models, name))}
+    assert len(exported) > 70
+    assert exported - ran - named == NOT_LISTED.keys()
+
+
+def makes_a_model(value: Any) -> bool:
+    """Whether it is a Flax module, or a function that returns one."""
+    made = inspect.signature(value).return_annotation if inspect.isfunction(value) else value
+    return inspect.isclass(made) and issubclass(made, nn.Module)
 
 
 @pytest.fixture(params=MODELS)
