@@ -18,7 +18,8 @@ def sum_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
       >>> models.sum_pool(x, mask)
       Array([[4.]], dtype=float32)
     """
@@ -31,7 +32,8 @@ def mean_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
       >>> models.mean_pool(x, mask)
       Array([[2.]], dtype=float32)
     """
@@ -44,7 +46,8 @@ def max_pool_set(x: jax.Array, mask: jax.Array) -> jax.Array:
     Example:
       >>> from fdl import models
       >>> import jax.numpy as jnp
-      >>> x, mask = jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[True], [True], [False]])
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
       >>> models.max_pool_set(x, mask)
       Array([[3.]], dtype=float32)
     """
