@@ -13,7 +13,7 @@ from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint
 from fdl.pretrained.fit import fit_variables, renamed, untied
 from fdl.pretrained.names import Names
 
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound="nn.Module")
 TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
 """What a model of texts is started with."""
 

@@ -91,7 +91,9 @@ MODELS = {
         models.Autoencoder(models.MLP((4,), 2, nn.tanh), models.MLP((4,), 5)), image(5), (2, 5)
     ),
     "convolutional autoencoder": Case(
-        models.Autoencoder(models.ConvEncoder(2, (3,), nn.tanh), models.ConvDecoder((4, 4, 1), (3,), nn.tanh)),
+        models.Autoencoder(
+            models.ConvEncoder(2, (3,), nn.tanh), models.ConvDecoder((4, 4, 1), (3,), nn.tanh)
+        ),
         image(4, 4, 1),
         (2, 4, 4, 1),
     ),
@@ -135,9 +137,7 @@ MODELS = {
         models.WithHead(models.MLP((8,), 6, nn.tanh), models.CosineHead(5)), image(3), (2, 5)
     ),
     "DiT": Case(models.DiT(2, 8, 1, 2), (*image(4, 4, 1), np.array([0.2, 0.7], np.float32)), (2, 4, 4, 1)),
-    "diffusion MLP": Case(
-        models.DiffusionMLP((6,)), (*image(4), np.array([0.2, 0.7], np.float32)), (2, 4)
-    ),
+    "diffusion MLP": Case(models.DiffusionMLP((6,)), (*image(4), np.array([0.2, 0.7], np.float32)), (2, 4)),
     "diffusion U-Net": Case(
         models.DiffusionUNet((4,), 1, (False,), norm=functools.partial(models.group_norm, groups=2)),
         (*image(4, 4, 1), np.array([0.2, 0.7], np.float32)),
