@@ -26,6 +26,7 @@ KNOWN = {
     "mean": "of a metric, of a mixture, over devices; called by its module but for the metric",
     "named": INNER,
     "number": READER,
+    "on_host": "the data that stay there, and the loop that reads them",
     "parse": READER,
     "put": INNER,
     "question": INNER,

@@ -102,7 +102,7 @@ def contrastive_learner(
 ) -> Learner:
     """The learner of `contrastive`, for batches from any sources.
 
-    BatchTraining batches have `"x"` `[B, 2, ...]`, as of `fdl.data.two_views`. Evaluation batches have the
+    Training batches have `"x"` `[B, 2, ...]`, as of `fdl.data.two_views`. Evaluation batches have the
     plain rows `"x"` `[B, ...]`, their views `"views"` `[B, 2, ...]`, `"weight"` and, if known, labels `"y"`.
 
     Metrics of an evaluation: `loss`, of each batch by itself, of all batches the mean weighted by

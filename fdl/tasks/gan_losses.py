@@ -50,7 +50,7 @@ def gradient_penalty(
 ) -> jax.Array:
     """`(|∇ score(x)| - 1)²` at a random point between a real and a generated row, `[B]`.
 
-    Gulrajani et al. 2017, Improved BatchTraining of Wasserstein GANs, eq. 3 and algorithm 1. The gradient
+    Gulrajani et al. 2017, Improved Training of Wasserstein GANs, eq. 3 and algorithm 1. The gradient
     is exact if a row's score depends on that row alone: no batch norm in a critic (their sec. 4).
 
     Args:
