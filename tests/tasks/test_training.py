@@ -1,9 +1,11 @@
 """The options that every task shares, and that each task's learner is exported."""
 
+import ast
 import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from fdl.data import gaussian_noise
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.training import Training
+from tests.parallel import task_driver
 from tests.parallel.task_driver import IMAGES, LABELLED, MLP, ROWS, SGD, SIGNS, TEXT, UNIT, X, Y, splits
 
 HEADED = models.WithHead(MLP, models.MLP((4,), 3))
@@ -232,3 +235,10 @@ def test_a_wrong_option_is_said_in_one_line(options, said):
     with pytest.raises(TypeError, match=re.escape(said)) as caught:
         tasks.classification(MLP, LABELLED, SGD, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_every_task_is_run_on_several_devices():
+    """By name in the list of `tests/parallel/task_driver.py`."""
+    nodes = ast.walk(ast.parse(Path(task_driver.__file__).read_text()))
+    named = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert CASES.keys() - named == set()
