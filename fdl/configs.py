@@ -29,6 +29,15 @@ def static(default: Any = dataclasses.MISSING, *, low: Any = None, high: Any = N
       default: the field's default; a required field if missing.
       low: the smallest allowed value.
       high: the largest allowed value.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     dropout: float = fdl.static(0.1, low=0.0, high=1.0)  # each value is compiled by itself
+      ...
+      >>> Config(dropout=0.5)
+      Config(dropout=0.5)
     """
     return _field(default, traced=False, low=low, high=high)
 
@@ -40,6 +49,15 @@ def traced(default: Any = dataclasses.MISSING, *, low: Any = None, high: Any = N
       default: the field's default; a required field if missing.
       low: the smallest allowed value.
       high: the largest allowed value.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     lr: float = fdl.traced(1e-3, low=0.0)  # all values share one program
+      ...
+      >>> Config(lr=0.01)
+      Config(lr=0.01)
     """
     return _field(default, traced=True, low=low, high=high)
 
@@ -56,6 +74,16 @@ def config(cls: type[T]) -> type[T]:
     Values are checked when a config is made (`ValueError`: unknown field, wrong type, not finite,
     out of the bounds declared by `static`/`traced`). Inside a compiled function the traced fields
     hold tracers. Configs are equal if their values are, of the same types: 1, 1.0 and True are not.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> Config(lr=0.01)
+      Config(depth=4, lr=0.01)
     """
     _check_class(cls)
     wrapped = dataclasses.dataclass(frozen=True)(cls)

@@ -20,3 +20,8 @@ from fdl.metrics.overlap import overlap as overlap
 from fdl.metrics.text import bleu as bleu
 from fdl.metrics.text import perplexity as perplexity
 from fdl.metrics.text import word_error_rate as word_error_rate
+from fdl.public import public as _public
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

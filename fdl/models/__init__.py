@@ -117,3 +117,8 @@ from fdl.models.vit import ViT as ViT
 from fdl.models.vit import vision_transformer as vision_transformer
 from fdl.models.vq import VQVAE as VQVAE
 from fdl.models.vq import VectorQuantiser as VectorQuantiser
+from fdl.public import public as _public
+
+
+def __dir__() -> list[str]:
+    return _public(globals(), modules=("hopfield", "initializers", "mixture_density"))

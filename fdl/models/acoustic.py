@@ -24,6 +24,15 @@ class AcousticModel(nn.Module):
       stride: frames for each frame of logits.
       cell: makes a recurrent layer's cell.
       dropout: the rate before each recurrent layer and before the readout; it may be traced.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.AcousticModel(outputs=30, channels=16, widths=(64,))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 100, 40)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 50, 30)
     """
 
     outputs: int

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Mask = Callable[[jax.Array, jax.Array], jax.Array]
@@ -16,12 +16,30 @@ Initializer = Callable[[], nn.initializers.Initializer]
 
 
 def causal(queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """Keys at the query's position and before; positions `[T]` and `[S]` to bool `[T, S]`."""
+    """Keys at the query's position and before; positions `[T]` and `[S]` to bool `[T, S]`.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.causal(jnp.arange(3), jnp.arange(3)).astype(int)
+      Array([[1, 0, 0],
+             [1, 1, 0],
+             [1, 1, 1]], dtype=int32)
+    """
     return keys[None, :] <= queries[:, None]
 
 
 def sliding_window(width: int) -> Mask:
-    """The `width` latest keys up to the query's position (Beltagy et al. 2020, Longformer, sec. 3.1)."""
+    """The `width` latest keys up to the query's position (Beltagy et al. 2020, Longformer, sec. 3.1).
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.sliding_window(2)(jnp.arange(3), jnp.arange(3)).astype(int)
+      Array([[1, 0, 0],
+             [1, 1, 0],
+             [0, 1, 1]], dtype=int32)
+    """
 
     def mask(queries: jax.Array, keys: jax.Array) -> jax.Array:
         return causal(queries, keys) & (queries[:, None] - keys[None, :] < width)
@@ -59,6 +77,13 @@ def attend(
 
     Raises:
       ValueError: H is no multiple of K.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.ones((1, 6, 4, 16))  # [B, T, heads, width]
+      >>> models.attend(x, x, x).shape
+      (1, 6, 4, 16)
     """
     batch, length, heads, width = query.shape
     shared = key.shape[2]
@@ -99,6 +124,15 @@ class Attention(nn.Module):
       query_initializer: makes that of the query's kernel; `initializer` if None.
       last_initializer: makes that of the last kernel; `initializer` if None.
       cache: how many positions the cache holds; 0: there is none.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Attention(heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)), jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     heads: int
@@ -154,14 +188,14 @@ class Attention(nn.Module):
         drop = lambda weights: Dropout(self.dropout)(weights, train)  # noqa: E731
         y = attend(query, key, value, mask=mask, bias=bias, scale=self.scale, drop=drop)
         y = y.reshape(*y.shape[:2], -1)
-        kernel = named((self.last_initializer or self.initializer)(), "heads", "embed")
+        kernel = with_axes((self.last_initializer or self.initializer)(), "heads", "embed")
         out = nn.Dense(x.shape[-1], self.bias, kernel_init=kernel, bias_init=_zeros("embed"), name="out")
         return constrain(out(y), "batch", "length", "embed")
 
     def _project(self, x: jax.Array, name: str, heads: int, width: int) -> jax.Array:
         """`[B, T, E]` to `[B, T, heads, width]`."""
         first = self.query_initializer if name == "query" else None
-        kernel = named((first or self.initializer)(), "embed", "heads")
+        kernel = with_axes((first or self.initializer)(), "embed", "heads")
         dense = nn.Dense(heads * width, self.bias, kernel_init=kernel, bias_init=_zeros("heads"), name=name)
         y = dense(x).reshape(*x.shape[:2], heads, width)
         return constrain(y, "batch", "length", "heads", None)
@@ -184,4 +218,4 @@ class Attention(nn.Module):
 
 
 def _zeros(name: str) -> nn.initializers.Initializer:
-    return named(nn.initializers.zeros, name)
+    return with_axes(nn.initializers.zeros, name)

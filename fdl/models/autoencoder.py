@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -24,6 +24,14 @@ class Autoencoder(nn.Module):
       encoder: `encoder(x, train)`, `[B, ...]` to codes `[B, L]`, such as an `MLP`.
       decoder: `decoder(code, train)`, `[B, L]` to `[B, ...]`.
       activation: what is done to the code.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Autoencoder(models.MLP((64,), 8), models.MLP((64,), 784))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 784)))
+      >>> outputs.shape
+      (1, 784)
     """
 
     encoder: nn.Module
@@ -45,7 +53,14 @@ class Autoencoder(nn.Module):
 
 def k_sparse(code: jax.Array, *, active: int) -> jax.Array:
     """The `active` largest entries of each code `[..., L]`, zeros elsewhere (Makhzani & Frey 2014,
-    k-Sparse Autoencoders, sec. 2.1); entries equal to the smallest of them stay too."""
+    k-Sparse Autoencoders, sec. 2.1); entries equal to the smallest of them stay too.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.k_sparse(jnp.array([[3.0, -1.0, 2.0, 5.0]]), active=2)
+      Array([[3., 0., 0., 5.]], dtype=float32)
+    """
     smallest = jax.lax.top_k(code, active)[0][..., -1:]
     return jnp.where(code >= smallest, code, 0)
 
@@ -115,6 +130,15 @@ class ConvEncoder(nn.Module):
       activation: after each convolution.
       norm: before each activation, `norm(x, train)`, or None.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ConvEncoder(outputs=16, channels=(32, 64))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 28, 28, 1)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 16)
     """
 
     outputs: int
@@ -127,7 +151,7 @@ class ConvEncoder(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Codes of images `x`; errors as for `StridedConvs`."""
         x = StridedConvs(self.channels, self.activation, self.norm, self.initializer, name="convs")(x, train)
-        kernel, bias = named(self.initializer(), None, "embed"), named(nn.initializers.zeros, "embed")
+        kernel, bias = with_axes(self.initializer(), None, "embed"), with_axes(nn.initializers.zeros, "embed")
         dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=bias, name="dense")
         return constrain(dense(x.reshape(x.shape[0], -1)), "batch", "embed")
 
@@ -141,6 +165,14 @@ class ConvDecoder(nn.Module):
       activation: before each transposed convolution.
       norm: before each activation, `norm(x, train)`, or None.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ConvDecoder(shape=(28, 28, 1), channels=(64, 32))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 16)))
+      >>> outputs.shape
+      (1, 28, 28, 1)
     """
 
     shape: tuple[int, int, int]
@@ -159,7 +191,7 @@ class ConvDecoder(nn.Module):
         height, width, outputs = self.shape
         unit = check_halvings(height, width, len(self.channels))
         small = (height // unit, width // unit, self.channels[0])
-        kernel, bias = named(self.initializer(), "embed", None), named(nn.initializers.zeros, None)
+        kernel, bias = with_axes(self.initializer(), "embed", None), with_axes(nn.initializers.zeros, None)
         dense = nn.Dense(small[0] * small[1] * small[2], kernel_init=kernel, bias_init=bias, name="dense")
         x = dense(x).reshape(x.shape[0], *small)
         x = self.activation(x if self.norm is None else self.norm(x, train))

@@ -22,7 +22,7 @@ _SHOWN: contextvars.ContextVar[bool] = contextvars.ContextVar("names", default=F
 _PLACE: contextvars.ContextVar[Place | None] = contextvars.ContextVar("place", default=None)
 
 
-def named(initializer: nn.initializers.Initializer, *names: str | None) -> nn.initializers.Initializer:
+def with_axes(initializer: nn.initializers.Initializer, *names: str | None) -> nn.initializers.Initializer:
     """The initialiser; inside `names_shown` its arrays come boxed with the names of their axes."""
     boxed = with_logical_partitioning(initializer, names)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 Initializer = Callable[[], nn.initializers.Initializer]
 Waves = Callable[[jax.Array, int], jax.Array]
@@ -85,7 +85,7 @@ class Condition(nn.Module):
         x = layer(name="time_out")(nn.silu(x))
         if self.classes:
             label = jnp.full(time.shape, -1) if label is None else label
-            table = named(nn.initializers.normal(self.deviation), "vocab", "embed")
+            table = with_axes(nn.initializers.normal(self.deviation), "vocab", "embed")
             vectors = nn.Dense(self.width, use_bias=False, kernel_init=table, name="labels")
             none = (label == -1)[:, None]
             x = x + vectors(jnp.where(none, 0, losses.one_hot(label, self.classes, dtype=dtype)))
@@ -100,5 +100,5 @@ def dense(
     initializer: Initializer = nn.initializers.lecun_normal,
 ) -> nn.Dense:
     """A dense layer whose kernel's axes are named; its bias starts at zero."""
-    kernel, bias = named(initializer(), *axes), named(nn.initializers.zeros, axes[1])
+    kernel, bias = with_axes(initializer(), *axes), with_axes(nn.initializers.zeros, axes[1])
     return nn.Dense(outputs, kernel_init=kernel, bias_init=bias, name=name)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.convolve import Padding, convolve, shifted, window_of
 
 _SPACE = {1: ("length",), 2: ("height", "width")}
@@ -31,6 +31,15 @@ class Conv(nn.Module):
       bias: whether a bias is added.
       weight: what the kernel is turned into before use, as by `weight_norm`, or None.
       initializer: makes the kernel's initialiser; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Conv(channels=16, size=3, strides=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 16, 16, 16)
     """
 
     channels: int
@@ -53,7 +62,7 @@ class Conv(nn.Module):
         groups = x.shape[-1] if self.groups is None else self.groups
         sizes = _sizes(self.size, x.ndim - 2)
         shape = (*sizes, x.shape[-1] // groups, self.channels)
-        init = named(self.initializer(), *(None,) * len(sizes), None, "channels")
+        init = with_axes(self.initializer(), *(None,) * len(sizes), None, "channels")
         kernel = self.param("kernel", init, shape)
         kernel = kernel if self.weight is None else self.weight(kernel)
         x, kernel = promote_dtype(x, kernel, dtype=None)
@@ -76,6 +85,15 @@ class ConvTranspose(nn.Module):
       padding: entries cut from each side of the output.
       bias: whether a bias is added.
       initializer: makes the kernel's initialiser; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ConvTranspose(channels=16, size=2, strides=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 64, 64, 16)
     """
 
     channels: int
@@ -89,7 +107,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Spreads and convolves `x` `[B, *S, I]`."""
         rank = x.ndim - 2
-        init = named(self.initializer(), *(None,) * rank, None, "channels")
+        init = with_axes(self.initializer(), *(None,) * rank, None, "channels")
         kernel = self.param("kernel", init, (self.size,) * rank + (x.shape[-1], self.channels))
         x, kernel = promote_dtype(x, kernel, dtype=None)
         y = convolve(x, kernel, spread=self.strides, padding=self.size - 1 - self.padding)
@@ -106,6 +124,17 @@ class Local(nn.Module):
       padding: `"SAME"`, `"VALID"`, a number for all sides, or a pair for each axis.
       bias: whether a bias `[*S', channels]` is added.
       initializer: makes the kernels' initialiser, for the shape `[prod(K) I, channels]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Local(channels=4, size=3)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 8, 8, 1)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 8, 8, 4)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      2560
     """
 
     channels: int
@@ -128,12 +157,12 @@ class Local(nn.Module):
             draw = lambda key: self.initializer()(key, shape[-2:], dtype)  # noqa: E731
             return jax.lax.map(draw, keys.ravel()).reshape(shape)
 
-        init = named(each, *space, None, "channels")
+        init = with_axes(each, *space, None, "channels")
         kernel = self.param("kernel", init, (*places, seen.shape[-1], self.channels))
         seen, kernel = promote_dtype(seen, kernel, dtype=None)
         y = jnp.einsum("b...i,...io->b...o", seen, kernel)
         if self.bias:
-            zeros = named(nn.initializers.zeros, *space, "channels")
+            zeros = with_axes(nn.initializers.zeros, *space, "channels")
             y = y + self.param("bias", zeros, (*places, self.channels)).astype(y.dtype)
         return constrain_map(y)
 
@@ -143,5 +172,5 @@ def _sizes(size: int | Sequence[int], rank: int) -> tuple[int, ...]:
 
 
 def _biased(module: nn.Module, y: jax.Array) -> jax.Array:
-    bias = module.param("bias", named(nn.initializers.zeros, "channels"), (y.shape[-1],))
+    bias = module.param("bias", with_axes(nn.initializers.zeros, "channels"), (y.shape[-1],))
     return y + bias.astype(y.dtype)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.convolve import Padding
 from fdl.models.dropout import Dropout
@@ -27,6 +27,11 @@ class Stage(NamedTuple):
       padding: see `fdl.models.convolve.Padding`.
       groups: shares of the channels, each convolved by itself.
       pool: what comes after the activation, a function `[B, *S, C]` to `[B, *S', C]`, or None.
+
+    Example:
+      >>> from fdl import models
+      >>> models.Stage(channels=16, size=5, pool=models.max_pool)._replace(pool=None)
+      Stage(channels=16, size=5, strides=1, padding='SAME', groups=1, pool=None)
     """
 
     channels: int
@@ -49,6 +54,16 @@ class ConvNet(nn.Module):
         only without one.
       dropout: the rate after each hidden dense layer's activation; it may be traced.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> stages = (models.Stage(16), models.Stage(32, strides=2))
+      >>> model = models.ConvNet(stages, hidden=(64,), outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
 
     stages: tuple[Stage, ...]
@@ -82,7 +97,7 @@ class ConvNet(nn.Module):
         return constrain(self._dense(self.outputs, None)(x), "batch", None)
 
     def _dense(self, width: int, name: str | None) -> nn.Dense:
-        kernel, bias = named(self.initializer(), None, name), named(nn.initializers.zeros, name)
+        kernel, bias = with_axes(self.initializer(), None, name), with_axes(nn.initializers.zeros, name)
         return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 
@@ -92,6 +107,17 @@ def conv_net(
     """3-wide convolutions with these channels, each followed by a max pool over 2; then dense layers.
 
     `options` are `ConvNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.conv_net(channels=(32, 64), hidden=(128,), outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 28, 28, 1)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      421642
     """
     return ConvNet(tuple(Stage(each, pool=max_pool) for each in channels), hidden, outputs, **options)
 
@@ -108,6 +134,17 @@ def lenet5(outputs: int = 10, *, padding: Padding = 0, pool: Map = average_pool,
       padding: of the first convolution.
       pool: after each convolution.
       **options: `ConvNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.lenet5(outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 1)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      61706
     """
     stages = (Stage(6, 5, padding=padding, pool=pool), Stage(16, 5, padding="VALID", pool=pool))
     return ConvNet(stages, (120, 84), outputs, **{"activation": nn.tanh, **options})
@@ -125,6 +162,15 @@ def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
       groups: 2: the paper's, whose second, fourth and fifth convolution saw half the channels each on
         its own device, 60,965,224 parameters; 1: all see all, 62,378,344.
       **options: `ConvNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.alexnet(outputs=1000)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 224, 224, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 1000)
     """
     stages = (
         Stage(96, 11, 4, padding=2, pool=_normed_pool),
@@ -144,6 +190,15 @@ def cifar_alexnet(outputs: int = 10, **options: Any) -> ConvNet:
     Args:
       outputs: how many outputs there are.
       **options: `ConvNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.cifar_alexnet(outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
     stages = (Stage(64, 5, pool=_pool_normed), Stage(64, 5, pool=_pool_normed))
     return ConvNet(stages, (384, 192), outputs, **options)
@@ -180,6 +235,15 @@ def vgg(
 
     Raises:
       ValueError: another depth.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.vgg(depth=16, outputs=10, width=16, hidden=(64,))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
     if depth not in _VGG:
         raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, _VGG))}")

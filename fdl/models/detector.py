@@ -20,6 +20,15 @@ class Maps(NamedTuple):
       heat: logits that an object of the class has its centre here, `[B, h, w, C]`.
       size: its height and width, in cells, `[B, h, w, 2]`.
       offset: of its centre down and right from the cell's upper left corner, in cells, `[B, h, w, 2]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Detector(classes=3, widths=(16, 32))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs._fields, outputs.offset.shape
+      (('heat', 'size', 'offset'), (1, 16, 16, 2))
     """
 
     heat: jax.Array
@@ -41,6 +50,15 @@ class Detector(nn.Module):
       activation: the nonlinearity.
       norm: between each of these and its activation, `norm(x, train)`, or None.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Detector(classes=3, widths=(16, 32))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.heat.shape, outputs.size.shape
+      ((1, 16, 16, 3), (1, 16, 16, 2))
     """
 
     classes: int

@@ -106,6 +106,15 @@ class DiffusionUNet(nn.Module):
       embed: makes the waves of times.
       padding: of the convolutions that halve the map; see `fdl.models.convolve.Padding`.
       initializer: makes the initialiser of the kernels that do not start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DiffusionUNet(widths=(32, 64), blocks=1, attention=(False, True))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)), jnp.zeros(1))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 32, 32, 3)
     """
 
     widths: tuple[int, ...] = (128, 256, 256, 256)
@@ -186,6 +195,15 @@ def ddpm_unet(
       attention: see there; the paper's nets have it at 16 × 16 places alone.
       dropout: the rate in each block: 0.1 for CIFAR-10, 0 for the larger images.
       **options: `DiffusionUNet`'s other attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ddpm_unet(widths=(32, 64), attention=(False, True))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)), jnp.zeros(1))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 32, 32, 3)
     """
     given: dict[str, Any] = {
         "norm": functools.partial(group_norm, groups=32, epsilon=1e-6),
@@ -203,6 +221,15 @@ class DiffusionMLP(nn.Module):
       widths: units of each hidden layer.
       classes: how many labels there are; 0: labels are not used.
       activation: the nonlinearity.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DiffusionMLP(widths=(64, 64))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 2)), jnp.zeros(1))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 2)
     """
 
     widths: tuple[int, ...] = (128, 128, 128)

@@ -64,6 +64,15 @@ class DiT(nn.Module):
       heads: of each attention.
       classes: how many labels there are; 0: labels are not used.
       dropout: rate of dropout of the attentions' weights; it may be traced.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DiT(patch=2, width=64, layers=2, heads=4, classes=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)), jnp.zeros(1))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 32, 32, 3)
     """
 
     patch: int = 2

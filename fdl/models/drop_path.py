@@ -17,6 +17,15 @@ class DropPath(nn.Module):
 
     Attributes:
       rate: the probability that a row's branch is left out, in [0, 1]; a Python number or a traced scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DropPath(rate=0.1)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 8)), False)
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 8)
     """
 
     rate: float | jax.Array

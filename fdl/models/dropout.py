@@ -16,6 +16,14 @@ class Dropout(nn.Module):
 
     Attributes:
       rate: the probability of a zero, in [0, 1]; a Python number or a traced scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP(widths=(64,), outputs=10, dropout=0.5)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
     """
 
     rate: float | jax.Array

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from fdl.models.attention import Attention, Initializer, causal
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import relative, sinusoidal
@@ -26,6 +26,15 @@ class EncoderDecoder(nn.Module):
       embedding_scale: factor of the embeddings.
       logit_scale: factor of the decoder's vectors before their products with the embeddings.
       initializer: makes the initialiser of the embeddings.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.t5(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int), jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('EncoderDecoder', (1, 6, 256))
     """
 
     vocabulary: int
@@ -39,7 +48,7 @@ class EncoderDecoder(nn.Module):
 
     def setup(self) -> None:
         """The token embeddings, of source, target and logits."""
-        table = named(self.initializer(), "vocab", "embed")
+        table = with_axes(self.initializer(), "vocab", "embed")
         self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     def __call__(self, x: jax.Array, target: jax.Array, train: bool = False) -> jax.Array:
@@ -96,6 +105,15 @@ def original_transformer(
       padding: the token of a source that is no text.
       dropout: rate of embeddings and branches (sec. 5.4); later code drops attention weights too.
       **options: attributes of both `Transformer`s, other than the mask.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.original_transformer(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int), jnp.zeros((1, 4), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 4, 256)
     """
     glorot = nn.initializers.glorot_uniform
     given: dict[str, Any] = {
@@ -142,6 +160,15 @@ def t5(
       dropout: rate of embeddings, attention weights, hidden units of the feed-forward nets, branches, and
         what comes out of encoder and decoder (sec. 2.1).
       **options: attributes of both `Transformer`s, other than positions and mask.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.t5(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int), jnp.zeros((1, 4), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 4, 256)
     """
     attention = functools.partial(
         Attention,

@@ -10,7 +10,7 @@ from jax import lax
 
 from fdl import shards
 from fdl.models.attention import Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Experts(nn.Module):
@@ -31,6 +31,16 @@ class Experts(nn.Module):
         to the others it adds nothing. None: it takes all. A text that is read part by part, with a
         cache, has this limit in each part.
       initializer: makes the initialiser of the router's kernel `[E, X]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> feed_forward = lambda **more: models.FeedForward(256, **more)
+      >>> model = models.Experts(experts=4, feed_forward=feed_forward, chosen=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     experts: int
@@ -48,7 +58,7 @@ class Experts(nn.Module):
         """
         if not 1 <= self.chosen <= self.experts:
             raise ValueError(f"each token has {self.chosen} of {self.experts} experts; expected 1 to all")
-        kernel = named(self.initializer(), "embed", None)
+        kernel = with_axes(self.initializer(), "embed", None)
         router = nn.Dense(self.experts, use_bias=False, kernel_init=kernel, name="router")
         logits = router(x)
         shares = nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)

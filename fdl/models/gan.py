@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.norms import batch_norm
 
@@ -35,6 +35,14 @@ class DCGANGenerator(nn.Module):
       norm: before each of these activations, or None.
       output: the function after the last layer; its range is to be the data's.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DCGANGenerator(channels=(64, 32), outputs=3)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 100)))
+      >>> outputs.shape
+      (1, 16, 16, 3)
     """
 
     channels: tuple[int, ...] = (1024, 512, 256, 128)
@@ -67,6 +75,15 @@ class DCGANDiscriminator(nn.Module):
       norm: before the activations but the first, or None, as a gradient penalty asks.
       weight: what each kernel is turned into before use, as by `spectral_norm`, or None.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DCGANDiscriminator(channels=(32, 64, 128))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1,)
     """
 
     channels: tuple[int, ...] = (128, 256, 512, 1024)
@@ -108,6 +125,14 @@ class MLPGenerator(nn.Module):
       norm: before each of these activations, or None.
       output: the function after the last layer; its range is to be the data's.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPGenerator(widths=(64,), shape=(2,))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 16)))
+      >>> outputs.shape
+      (1, 2)
     """
 
     widths: tuple[int, ...]
@@ -136,6 +161,14 @@ class MLPDiscriminator(nn.Module):
       activation: after each hidden layer.
       weight: what each kernel is turned into before use, as by `spectral_norm`, or None.
       initializer: makes the kernels' initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPDiscriminator(widths=(64,))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 2)))
+      >>> outputs.shape
+      (1,)
     """
 
     widths: tuple[int, ...]
@@ -162,6 +195,15 @@ class Conditional(nn.Module):
     Attributes:
       model: `model(x, train)`, of inputs `[B, ..., C + classes]`.
       classes: how many labels there are.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Conditional(models.MLPGenerator((64,), (2,)), classes=3)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 16)), jnp.zeros(1, int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 2)
     """
 
     model: nn.Module
@@ -187,7 +229,7 @@ class _Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         names = self.name_of_outputs
-        kernel = self.param("kernel", named(self.initializer(), None, names), (x.shape[-1], self.width))
+        kernel = self.param("kernel", with_axes(self.initializer(), None, names), (x.shape[-1], self.width))
         kernel = kernel if self.weight is None else self.weight(kernel)
-        bias = self.param("bias", named(nn.initializers.zeros, names), (self.width,))
+        bias = self.param("bias", with_axes(nn.initializers.zeros, names), (self.width,))
         return constrain(x @ kernel + bias, "batch", names)

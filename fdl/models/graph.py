@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -23,6 +23,13 @@ def normalised_adjacency(adjacency: jax.Array) -> jax.Array:
 
     Returns:
       `[..., N, N]`.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> adjacency = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+      >>> models.normalised_adjacency(adjacency).round(3).tolist()
+      [[0.5, 0.5], [0.5, 0.5]]
     """
     own = adjacency + jnp.eye(adjacency.shape[-1], dtype=adjacency.dtype)
     scale = jax.lax.rsqrt(jnp.sum(own, axis=-1))
@@ -36,6 +43,15 @@ class GraphConv(nn.Module):
       features: of a node's output.
       axis: the logical name of their axis.
       initializer: makes the kernel's initialiser; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.GraphConv(features=16)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 5, 8)), jnp.zeros((1, 5, 5)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 5, 16)
     """
 
     features: int
@@ -45,10 +61,10 @@ class GraphConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mixing: jax.Array) -> jax.Array:
         """Convolves nodes `x` `[B, N, D]` by `mixing` `[B, N, N]`, a `normalised_adjacency`."""
-        kernel = named(self.initializer(), None, self.axis)
+        kernel = with_axes(self.initializer(), None, self.axis)
         y = mixing @ nn.Dense(self.features, use_bias=False, kernel_init=kernel)(x)
         # The rows of Â do not sum to one: a bias that is added before it would be another map.
-        return y + self.param("bias", named(nn.initializers.zeros, self.axis), (self.features,))
+        return y + self.param("bias", with_axes(nn.initializers.zeros, self.axis), (self.features,))
 
 
 class GCN(nn.Module):
@@ -62,6 +78,15 @@ class GCN(nn.Module):
       activation: the function after each hidden layer.
       dropout: the rate before each layer; it may be traced.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.GCN(widths=(16,), outputs=7)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 5, 8)), jnp.zeros((1, 5, 5)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 5, 7)
     """
 
     widths: tuple[int, ...]

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 _LARGEST_SCALE = 100.0
 
@@ -29,6 +29,14 @@ class WithHead(nn.Module):
     Attributes:
       encoder: `encoder(x, train)`, `[B, ...]` to features `[B, D]`.
       head: `head(features, train)`, to projections or class scores `[B, P]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.WithHead(encoder=models.MLP((64,), 16), head=models.MLP((32,), 8))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 8)
     """
 
     encoder: nn.Module
@@ -50,6 +58,14 @@ class CosineHead(nn.Module):
 
     Attributes:
       outputs: how many classes there are.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.WithHead(models.MLP((64,), 16), models.CosineHead(outputs=10))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
     """
 
     outputs: int
@@ -58,7 +74,7 @@ class CosineHead(nn.Module):
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
         """Cosines `[B, outputs]` of features `[B, D]`; `train` makes no difference."""
         del train
-        init = named(nn.initializers.glorot_normal(), "embed", None)
+        init = with_axes(nn.initializers.glorot_normal(), "embed", None)
         kernel = self.param("kernel", init, (features.shape[-1], self.outputs))
         return constrain(unit(features) @ unit(kernel.T).T, "batch", None)
 
@@ -74,6 +90,15 @@ class DualEncoder(nn.Module):
       y_encoder: `y_encoder(y, train)`, `[B, ...]` to features `[B, E]`.
       width: of the space that both are projected to.
       temperature: the first one; the scale is its inverse, and at most 100.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DualEncoder(models.MLP((64,), 32), models.MLP((64,), 32), width=16)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 8)), jnp.zeros((1, 5)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      ((1, 16), (1, 16), ())
     """
 
     x_encoder: nn.Module
@@ -87,7 +112,7 @@ class DualEncoder(nn.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Unit vectors `[B, width]` of x, those of y, and the scale of their cosines, a scalar."""
         start = nn.initializers.constant(-math.log(self.temperature))
-        scale = jnp.exp(self.param("log_scale", named(start), ()))
+        scale = jnp.exp(self.param("log_scale", with_axes(start), ()))
         vectors = (
             self._projected("x_projection", self.x_encoder(x, train)),
             self._projected("y_projection", self.y_encoder(y, train)),
@@ -95,7 +120,7 @@ class DualEncoder(nn.Module):
         return *vectors, jnp.minimum(scale, _LARGEST_SCALE)
 
     def _projected(self, name: str, features: jax.Array) -> jax.Array:
-        init = named(nn.initializers.lecun_normal(), None, "embed")
+        init = with_axes(nn.initializers.lecun_normal(), None, "embed")
         return constrain(
             unit(features @ self.param(name, init, (features.shape[-1], self.width))), "batch", "embed"
         )

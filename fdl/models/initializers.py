@@ -82,6 +82,14 @@ def identity(gain: float = 1.0) -> nn.initializers.Initializer:
 
     Le et al. 2015, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units, sec. 2.
     Where I and O differ, the first min(I, O) entries are passed on.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP((64,) * 3, 10, skip=False, initializer=models.identity)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
     """
 
     def init(key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> jax.Array:

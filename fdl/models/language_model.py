@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from fdl.models.attention import Attention, Initializer, causal
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
 from fdl.models.norms import rms_norm
 from fdl.models.positions import learned, rotary
@@ -23,6 +23,15 @@ class LanguageModel(nn.Module):
       transformer: what is between; its mask must let no place see later ones, as `causal`.
       tied: whether the logits are products with the embeddings, else with a kernel `head` of their own.
       initializer: makes the initialiser of the embeddings and of the head.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.gpt2(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('LanguageModel', (1, 6, 256))
     """
 
     vocabulary: int
@@ -34,12 +43,12 @@ class LanguageModel(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B, T, V]` of the tokens that follow each of `x` `[B, T]`, integers."""
-        table = named(self.initializer(), "vocab", "embed")
+        table = with_axes(self.initializer(), "vocab", "embed")
         tokens = Embed(self.vocabulary, self.width, embedding_init=table, name="tokens")
         x = self.transformer(tokens(x), train)
         if self.tied:
             return constrain(tokens.attend(x), "batch", "length", "vocab")
-        kernel = named(self.initializer(), "embed", "vocab")
+        kernel = with_axes(self.initializer(), "embed", "vocab")
         head = nn.Dense(self.vocabulary, use_bias=False, kernel_init=kernel, name="head")
         return constrain(head(x), "batch", "length", "vocab")
 
@@ -71,6 +80,17 @@ def gpt2(
       tied: whether the logits are products with the embeddings.
       dropout: rate of embeddings, attention weights and branches.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.gpt2(vocabulary=256, length=128, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      124672
     """
     initializer = functools.partial(nn.initializers.normal, 0.02)
     kernels: dict[str, Any] = {
@@ -115,6 +135,17 @@ def llama(
       tied: whether the logits are products with the embeddings.
       dropout: rate of embeddings, attention weights and branches.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.llama(vocabulary=256, width=64, layers=2, heads=4, shared=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      125248
     """
     hidden = 8 * -(-width // 3) if hidden is None else hidden
     kernels: dict[str, Any] = {

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
 from fdl.models.recurrent import embedding, readout
@@ -49,6 +49,15 @@ class LRU(nn.Module):
       inner: least |λ| at first, in [0, outer).
       outer: greatest |λ| at first, below 1; about 1 - 1 / T to remember T times.
       angle: greatest angle at first, in radians.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.LRU(units=64)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 20, 8)
     """
 
     units: int
@@ -60,15 +69,17 @@ class LRU(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Outputs `[B, T, I]` of `x` `[B, T, I]`; the state is held where `mask` `[B, T]` is False."""
         width, wide = x.shape[-1], jnp.promote_types(x.dtype, jnp.float32)  # no complex number is narrower
-        decay = jnp.exp(self.param("log_decay", named(self._decays, None), (self.units,)).astype(wide))
-        angle = jnp.exp(self.param("log_angle", named(self._angles, None), (self.units,)).astype(wide))
+        decay = jnp.exp(self.param("log_decay", with_axes(self._decays, None), (self.units,)).astype(wide))
+        angle = jnp.exp(self.param("log_angle", with_axes(self._angles, None), (self.units,)).astype(wide))
         factors = jnp.exp(jax.lax.complex(-decay, angle))[None, None]
         size = jnp.sqrt(-jnp.expm1(-2 * decay))  # γ; 1 - |λ|² itself would cancel for |λ| near 1
         # Of complex entries, of which each part has half the variance; `back` counts both parts as inputs.
         half, twice = (nn.initializers.variance_scaling(gain, "fan_in", "normal") for gain in (0.5, 2.0))
-        into = nn.Dense(2 * self.units, use_bias=False, kernel_init=named(half, "embed", "mlp"), name="into")
-        back = nn.Dense(width, use_bias=False, kernel_init=named(twice, "mlp", "embed"), name="back")
-        through = self.param("through", named(nn.initializers.normal(1.0), None), (width,))
+        into = nn.Dense(
+            2 * self.units, use_bias=False, kernel_init=with_axes(half, "embed", "mlp"), name="into"
+        )
+        back = nn.Dense(width, use_bias=False, kernel_init=with_axes(twice, "mlp", "embed"), name="back")
+        through = self.param("through", with_axes(nn.initializers.normal(1.0), None), (width,))
 
         real, imaginary = jnp.split(into(x).astype(wide), 2, axis=-1)
         inputs = jax.lax.complex(size * real, size * imaginary)
@@ -102,6 +113,17 @@ class LinearRecurrentNet(nn.Module):
       layer: makes a block's recurrent layer, `layer(units)`, as `functools.partial(LRU, outer=0.999)`.
       norm: before each recurrent layer, `norm(x, train)`, or None.
       dropout: the rate after each block's nonlinearities; it may be traced.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.LinearRecurrentNet(width=64, depth=2, outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      51274
     """
 
     width: int
@@ -136,8 +158,8 @@ class LinearRecurrentNet(nn.Module):
         return readout(self.outputs)(_last(x, mask) if self.last else x)
 
     def _dense(self, outputs: int) -> nn.Dense:
-        kernel = named(nn.initializers.lecun_normal(), None, "embed")
-        return nn.Dense(outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, "embed"))
+        kernel = with_axes(nn.initializers.lecun_normal(), None, "embed")
+        return nn.Dense(outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, "embed"))
 
 
 def _last(x: jax.Array, mask: jax.Array | None) -> jax.Array:

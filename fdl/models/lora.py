@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.models.wrapped import Wrapped, calling
 from fdl.optim.frozen import Chosen
 from fdl.optim.paths import names
 
@@ -16,7 +17,7 @@ def query_and_value(path: tuple[str, ...]) -> bool:
     return path[-2:] in (("query", "kernel"), ("value", "kernel"))
 
 
-class LoRA(nn.Module):
+class LoRA(Wrapped):
     """A model of whose chosen kernels W `[..., I, O]` each is `W + alpha / rank * a b`.
 
     Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, sec. 4.1. The model's parameters are
@@ -38,43 +39,25 @@ class LoRA(nn.Module):
     than the model's own, and `merged` gives exactly what it computes with.
 
     Attributes:
-      model: what is adapted. Beside itself, it is asked for `encode`, `decode`, `features` and `cached`,
-        where it has them: what tasks call. In mixed precision it is `LoRA(MixedPrecision(model))`, which
+      model: what is adapted, see `Wrapped`. In mixed precision it is `LoRA(MixedPrecision(model))`, which
         adds before it rounds.
       rank: columns of `a` and rows of `b`.
       alpha: divided by `rank`, the factor of the products; `rank` if None, for a factor of 1.
       chosen: which parameters of the model, by the names on the way to them.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.LoRA(models.gpt2(vocabulary=256, width=64, layers=2, heads=4), rank=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> sorted(variables['params'])
+      ['lora', 'model']
     """
 
-    model: nn.Module
     rank: int = 8
     alpha: float | jax.Array | None = None
     chosen: Chosen = query_and_value
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """What the model returns.
-
-        Raises:
-          ValueError: a rank below 1, no parameter is chosen, or one that is no matrix.
-        """
-        return self._run("__call__", arguments, options)
-
-    def encode(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `encode` returns."""
-        return self._run("encode", arguments, options)
-
-    def decode(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `decode` returns."""
-        return self._run("decode", arguments, options)
-
-    def features(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `features` returns."""
-        return self._run("features", arguments, options)
-
-    @nn.nowrap
-    def cached(self, size: int) -> "LoRA":
-        """The same with the model's `cached(size)`."""
-        return self.clone(model=cast(Any, self.model).cached(size))
 
     @nn.nowrap
     def merged(self, params: Mapping[str, Any]) -> Any:
@@ -91,10 +74,13 @@ class LoRA(nn.Module):
         return 1.0 if self.alpha is None else self.alpha / self.rank
 
     @nn.compact
-    def _run(self, method: str, arguments: Any, options: Any) -> Any:
-        def run(model: Any, *arguments: Any, **options: Any) -> Any:
-            return getattr(model, method)(*arguments, **options)
+    def run(self, method: str, arguments: Any, options: Any) -> Any:
+        """What the model's method returns with the products added.
 
+        Raises:
+          ValueError: a rank below 1, no parameter is chosen, or one that is no matrix.
+        """
+        run = calling(method)
         # The matrices' shapes are known once the model has started; the products are zero then.
         first = run(self.model, *arguments, **options) if self.is_initializing() else None
         low = self.param("lora", self._start, self.model.variables["params"])

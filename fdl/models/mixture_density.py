@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Mixture(NamedTuple):
@@ -58,6 +58,14 @@ class MixtureDensity(nn.Module):
       body: a module `body(x, train)`, `[B, ...]` to `[B, F]`.
       targets: T, how many numbers a target has.
       components: K, how many Gaussians there are; 1 is ordinary Gaussian regression.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MixtureDensity(models.MLP((64,), 32), targets=2, components=5)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      Mixture(logits=(1, 5), means=(1, 5, 2), log_scales=(1, 5, 2))
     """
 
     body: nn.Module
@@ -77,5 +85,5 @@ class MixtureDensity(nn.Module):
 
 
 def _head(units: int, name: str, bias: nn.initializers.Initializer = nn.initializers.zeros) -> nn.Dense:
-    kernel = named(nn.initializers.lecun_normal(), "mlp", None)
-    return nn.Dense(units, kernel_init=kernel, bias_init=named(bias, None), name=name)
+    kernel = with_axes(nn.initializers.lecun_normal(), "mlp", None)
+    return nn.Dense(units, kernel_init=kernel, bias_init=with_axes(bias, None), name=name)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.initializers import suited_to
 
@@ -57,6 +57,16 @@ class MLP(nn.Module):
       initializer: makes the initialiser of the kernels, as `nn.initializers.he_normal`; None: He's for
         ReLU (which the output layer has too), LeCun's for others, and where there is no hidden layer.
         Biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP(widths=(64, 64), outputs=10)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      5386
     """
 
     widths: tuple[int, ...]
@@ -91,7 +101,7 @@ class MLP(nn.Module):
 
 
 def _dense(width: int, initializer: Callable[[], nn.initializers.Initializer], name: str | None) -> nn.Dense:
-    kernel, bias = named(initializer(), None, name), named(nn.initializers.zeros, name)
+    kernel, bias = with_axes(initializer(), None, name), with_axes(nn.initializers.zeros, name)
     return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
 from fdl.models.pooling import global_average
@@ -24,6 +24,15 @@ class SeparableConv(nn.Module):
       activation: the nonlinearity.
       norm: after each convolution, `norm(x, train)`.
       initializer: makes the initialiser of the kernels.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.SeparableConv(channels=32, strides=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 16, 16, 32)
     """
 
     channels: int
@@ -52,6 +61,15 @@ class MobileNet(nn.Module):
       activation: the nonlinearity.
       norm: after each convolution, `norm(x, train)`.
       initializer: makes the initialiser of the kernels.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MobileNet(blocks=((32, 1), (64, 2)), outputs=10, width=16)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -69,8 +87,8 @@ class MobileNet(nn.Module):
         x = self.activation(self.norm(stem(x), train))
         for channels, strides in self.blocks:
             x = SeparableConv(channels, strides, self.activation, self.norm, self.initializer)(x, train)
-        kernel = named(nn.initializers.lecun_normal(), "channels", None)
-        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, None))
+        kernel = with_axes(nn.initializers.lecun_normal(), "channels", None)
+        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, None))
         return constrain(dense(global_average(x)), "batch", None)
 
 
@@ -78,6 +96,15 @@ def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
     """Howard et al. 2017, table 1, for images of 224x224: 4,231,976 parameters with 1,000 outputs.
 
     `options` are `MobileNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.mobilenet(outputs=1000)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 224, 224, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 1000)
     """
     blocks = (
         (64, 1),
@@ -94,7 +121,19 @@ def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
 
 
 def small_mobilenet(outputs: int = 10, **options: Any) -> MobileNet:
-    """Six separable convolutions for images of about 32x32; `options` are `MobileNet`'s attributes."""
+    """Six separable convolutions for images of about 32x32; `options` are `MobileNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.small_mobilenet(outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      57194
+    """
     return MobileNet(
         ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1)), outputs, **{"width": 16, **options}
     )

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 
 
 def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Array:
@@ -22,6 +22,13 @@ def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Ar
 
     Returns:
       int32 `[...]`, 1 or 0.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[0, 0], [0, 1], [1, 1]])
+      >>> models.mcculloch_pitts(x, jnp.array([1, 1]), threshold=2)  # AND
+      Array([0, 0, 1], dtype=int32)
     """
     active, signs = jnp.asarray(x).astype(bool), jnp.asarray(signs)
     excited = jnp.sum(active & (signs > 0), axis=-1) >= threshold
@@ -30,7 +37,14 @@ def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Ar
 
 
 def heaviside(x: jax.Array) -> jax.Array:
-    """1 where `x` `[...]` is above zero, else 0, of x's own dtype; its derivative is zero."""
+    """1 where `x` `[...]` is above zero, else 0, of x's own dtype; its derivative is zero.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.heaviside(jnp.array([-1.0, 0.0, 2.0]))
+      Array([0., 0., 1.], dtype=float32)
+    """
     return (x > 0).astype(x.dtype)
 
 
@@ -43,6 +57,16 @@ class Neuron(nn.Module):
     Attributes:
       activation: what is done to the weighted sum, `[B, 1]` to the same shape.
       initializer: makes the initialiser of the weights; the bias starts at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Neuron()
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 1)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      9
     """
 
     activation: Callable[[jax.Array], jax.Array] = heaviside
@@ -52,5 +76,5 @@ class Neuron(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Outputs `[B, 1]` of inputs `[B, ...]`, whose other axes are flattened."""
         del train
-        kernel, zeros = named(self.initializer(), None, None), named(nn.initializers.zeros, None)
+        kernel, zeros = with_axes(self.initializer(), None, None), with_axes(nn.initializers.zeros, None)
         return self.activation(nn.Dense(1, kernel_init=kernel, bias_init=zeros)(x.reshape(len(x), -1)))

@@ -24,6 +24,16 @@ def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer =
     way, as PyTorch's momentum 0.1; else by the running ones. One difference from PyTorch: the
     running variance averages the biased variance of batches (divisor B), PyTorch's and the paper's
     (algorithm 2) the unbiased one (divisor B - 1); all normalise a batch by its biased variance.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP(widths=(64,), outputs=10, norm=models.batch_norm)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      1482
     """
     # Flax's fast variance, E[x²] - E[x]², cancels where the mean is large.
     norm = nn.BatchNorm(
@@ -44,6 +54,16 @@ def layer_norm(
 
     Ba et al. 2016, Layer Normalization, eq. 3; `epsilon` is added to the variance, which the paper does
     not do. `train` makes no difference.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP(widths=(64,), outputs=10, norm=models.layer_norm)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      1354
     """
     del train
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, scale_init=gain)(x)
@@ -65,6 +85,16 @@ def group_norm(
 
     Raises:
       ValueError: channels that do not divide into the groups.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> import functools
+      >>> model = models.conv_net((32,), (), norm=functools.partial(models.group_norm, groups=8))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
     del train
     if x.shape[-1] % groups:
@@ -79,6 +109,16 @@ def rms_norm(
 
     Zhang & Sennrich 2019, Root Mean Square Layer Normalization, eq. 4; `epsilon` is added to the mean
     square. `train` makes no difference.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLP(widths=(64,), outputs=10, norm=models.rms_norm)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      1290
     """
     del train
     return nn.RMSNorm(epsilon=epsilon, scale_init=gain)(x)
@@ -91,6 +131,12 @@ def local_response_norm(
 
     Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, sec. 3.3:
     `squares` is the sum of x² over `size` neighbouring channels (PyTorch's takes their mean).
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.local_response_norm(jnp.ones((1, 4, 4, 8))).shape
+      (1, 4, 4, 8)
     """
     before = size // 2
     widths = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
@@ -113,5 +159,13 @@ def weight_norm(kernel: jax.Array) -> jax.Array:
 
     Salimans & Kingma 2016, Weight Normalization, eq. 2: the kernel's parameter `[..., o]` gives each
     output's direction, a parameter of its own the length, which starts at the kernel's own.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPDiscriminator(widths=(64,), weight=models.weight_norm)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> sorted(variables)
+      ['params']
     """
     return _Length()(kernel)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import layer_norm
 
@@ -21,6 +21,15 @@ class BoardTower(nn.Module):
       blocks: how many residual blocks there are.
       activation: the nonlinearity.
       norm: after each convolution, `norm(x, train)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.BoardTower(channels=16, blocks=2)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 3, 3, 2)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 3, 3, 16)
     """
 
     channels: int = 32
@@ -48,6 +57,15 @@ class PolicyValue(nn.Module):
       actions: how many actions the game has, legal or not.
       hidden: units of each head's hidden layer.
       activation: of the hidden layers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.PolicyValue(models.BoardTower(channels=16), actions=9)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 3, 3, 2)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> jax.tree.map(lambda leaf: leaf.shape, outputs)
+      ((1, 9), (1,))
     """
 
     body: nn.Module
@@ -64,10 +82,10 @@ class PolicyValue(nn.Module):
 
     def _head(self, x: jax.Array, outputs: int, name: str) -> jax.Array:
         lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-        kernel, bias = named(lecun, None, "mlp"), named(zeros, "mlp")
+        kernel, bias = with_axes(lecun, None, "mlp"), with_axes(zeros, "mlp")
         x = self.activation(
             nn.Dense(self.hidden, kernel_init=kernel, bias_init=bias, name=f"{name}_hidden")(x)
         )
         # The last kernel is small: at first every move is about as likely, and every game even.
-        last = named(nn.initializers.normal(0.01), "mlp", None)
-        return nn.Dense(outputs, kernel_init=last, bias_init=named(zeros, None), name=name)(x)
+        last = with_axes(nn.initializers.normal(0.01), "mlp", None)
+        return nn.Dense(outputs, kernel_init=last, bias_init=with_axes(zeros, None), name=name)(x)

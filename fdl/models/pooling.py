@@ -17,6 +17,13 @@ def max_pool(
 
     Where windows tile the input, equal largest entries share the gradient; where they overlap, one
     of them gets it all.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).reshape(2, 2)
+      Array([[ 5.,  7.],
+             [13., 15.]], dtype=float32)
     """
     if strides in (None, window) and padding == "VALID":  # reduce_window's gradient is slow on CPUs
         return jnp.max(_tiles(x, window), axis=range(2, 2 * x.ndim - 3, 2))
@@ -26,14 +33,29 @@ def max_pool(
 def average_pool(
     x: jax.Array, window: int = 2, strides: int | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
-    """The mean of each window of `x` `[B, *S, C]`, padding's zeros counted; `strides` is `window` if None."""
+    """The mean of each window of `x` `[B, *S, C]`, padding's zeros counted; `strides` is `window` if None.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.average_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).reshape(2, 2)
+      Array([[ 2.5,  4.5],
+             [10.5, 12.5]], dtype=float32)
+    """
     if strides in (None, window) and padding == "VALID":
         return jnp.mean(_tiles(x, window), axis=range(2, 2 * x.ndim - 3, 2))
     return nn.avg_pool(x, *_flax(x, window, strides, padding))
 
 
 def global_average(x: jax.Array) -> jax.Array:
-    """The mean of `x` `[B, *S, C]` over its spatial axes: `[B, C]` (Lin et al. 2014, Network in Network)."""
+    """The mean of `x` `[B, *S, C]` over its spatial axes: `[B, C]` (Lin et al. 2014, Network in Network).
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.global_average(jnp.ones((1, 8, 8, 3))).shape
+      (1, 3)
+    """
     return jnp.mean(x, axis=range(1, x.ndim - 1))
 
 
@@ -48,6 +70,12 @@ def blur_pool(x: jax.Array, strides: int = 2, size: int = 3) -> jax.Array:
       x: the input.
       strides: the subsampling factor.
       size: entries of the filter along an axis: 3 is [1, 2, 1] / 4.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> models.blur_pool(jnp.ones((1, 8, 8, 3)), strides=2).shape
+      (1, 4, 4, 3)
     """
     rank = x.ndim - 2
     before = (size - 1) // 2

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.models.axes import named
+from fdl.models.axes import with_axes
 
 
 class Positions(NamedTuple):
@@ -23,6 +23,11 @@ class Positions(NamedTuple):
       bias: `bias(queries, keys)`, positions `[T]` and `[S]` to what is added to the scores of every
         layer, `[H, T, S]`; or to None.
       limit: positions are below this; None: any.
+
+    Example:
+      >>> from fdl import models
+      >>> models.rotary()._fields
+      ('embed', 'rotate', 'bias', 'limit')
     """
 
     embed: Callable[[jax.Array, jax.Array], jax.Array] = lambda x, positions: x
@@ -41,12 +46,22 @@ def learned(limit: int, *, initializer: nn.initializers.Initializer | None = Non
     Args:
       limit: how many positions there are.
       initializer: normal with deviation 0.02 if None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> positions = models.learned(limit=512)
+      >>> model = models.gpt2(vocabulary=256, width=64, layers=2, heads=4, positions=positions)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
     initializer = initializer or nn.initializers.normal(0.02)
 
     def embed(x: jax.Array, positions: jax.Array) -> jax.Array:
         table = nn.Embed(
-            limit, x.shape[-1], embedding_init=named(initializer, None, "embed"), name="positions"
+            limit, x.shape[-1], embedding_init=with_axes(initializer, None, "embed"), name="positions"
         )
         return x + table(positions)
 
@@ -58,6 +73,16 @@ def sinusoidal(*, base: float = 10000.0) -> Positions:
 
     Vaswani et al. 2017, Attention Is All You Need, sec. 3.5: entry 2i is sin(p / base^(2i / E)), entry
     2i + 1 the cosine of the same angle. The width E must be even.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> positions = models.sinusoidal()
+      >>> model = models.gpt2(vocabulary=256, width=64, layers=2, heads=4, positions=positions)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
 
     def embed(x: jax.Array, positions: jax.Array) -> jax.Array:
@@ -74,6 +99,16 @@ def rotary(*, base: float = 10000.0, rates: Rates = lambda rates: rates) -> Posi
     Su et al. 2021, RoFormer, sec. 3.2: at position p, the pair of entries i and i + D / 2 (the paper's
     are 2i and 2i + 1; this order is Llama's) is turned by p / base^(2i / D). The width D of a head must
     be even. `rates` changes these angles a position, `base^(-2i / D)`, as `slower` does.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> positions = models.rotary(base=10000.0)
+      >>> model = models.gpt2(vocabulary=256, width=64, layers=2, heads=4, positions=positions)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
 
     def rotate(heads: jax.Array, positions: jax.Array) -> jax.Array:
@@ -100,6 +135,13 @@ def slower(factor: float, length: int, *, low: float = 1.0, high: float = 4.0) -
 
     Raises:
       ValueError: `low` is not below `high`.
+
+    Example:
+      >>> from fdl import models
+      >>> positions = models.rotary(rates=models.slower(8.0, 8192))  # Llama 3.1's
+      >>> model = models.llama(vocabulary=256, width=64, layers=2, heads=4, positions=positions)
+      >>> model.width
+      64
     """
     if not low < high:
         raise ValueError(f"low is {low} and high {high}; expected low below high")
@@ -126,8 +168,18 @@ def relative(
       buckets: how many there are.
       distance: from here on, all distances share the last bucket.
       deviation: standard deviation of the initial numbers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> positions = models.relative(heads=4, bidirectional=False)
+      >>> model = models.gpt2(vocabulary=256, width=64, layers=2, heads=4, positions=positions)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
-    initializer = named(nn.initializers.normal(deviation), None, "heads")
+    initializer = with_axes(nn.initializers.normal(deviation), None, "heads")
 
     def bias(queries: jax.Array, keys: jax.Array) -> jax.Array:
         table = nn.Embed(buckets, heads, embedding_init=initializer, name="relative")

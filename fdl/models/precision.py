@@ -1,13 +1,15 @@
 """Mixed precision: parameters in float32, arithmetic in a narrower type."""
 
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.models.wrapped import Wrapped, calling
 
-class MixedPrecision(nn.Module):
+
+class MixedPrecision(Wrapped):
     """A model that computes in another type than its parameters are kept in.
 
     Micikevicius et al. 2018, Mixed Precision Training, sec. 3.1: an update may be too small to change a
@@ -16,42 +18,26 @@ class MixedPrecision(nn.Module):
     losses need no scaling (Kalamkar et al. 2019, A Study of BFLOAT16 for Deep Learning Training).
 
     Attributes:
-      model: what computes. Beside itself, it is asked for `encode`, `decode`, `features` and `cached`,
-        where it has them: what tasks call.
+      model: what computes, see `Wrapped`; its cache is of the type that computes.
       compute: the type of its inputs, weights and activations. Inputs of one number a row `[B]`, such as the
         times of diffusion, stay as they are: in bfloat16 there are 256 between 0.5 and 1.
       outputs: the type of its outputs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MixedPrecision(models.MLP((64,), 10))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> outputs.dtype, {str(leaf.dtype) for leaf in jax.tree.leaves(variables)}
+      (dtype('float32'), {'float32'})
     """
 
-    model: nn.Module
     compute: Any = jnp.bfloat16
     outputs: Any = jnp.float32
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """What the model returns."""
-        return self._run("__call__", arguments, options)
-
-    def encode(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `encode` returns."""
-        return self._run("encode", arguments, options)
-
-    def decode(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `decode` returns."""
-        return self._run("decode", arguments, options)
-
-    def features(self, *arguments: Any, **options: Any) -> Any:
-        """What the model's `features` returns."""
-        return self._run("features", arguments, options)
-
-    @nn.nowrap
-    def cached(self, size: int) -> "MixedPrecision":
-        """The same with the model's `cached(size)`; the cache is of the type that computes."""
-        return self.clone(model=cast(Any, self.model).cached(size))
-
-    def _run(self, method: str, arguments: Any, options: Any) -> Any:
-        def run(model: Any, *arguments: Any, **options: Any) -> Any:
-            return getattr(model, method)(*arguments, **options)
-
+    def run(self, method: str, arguments: Any, options: Any) -> Any:
+        """What the model's method returns, computed in `compute`."""
+        run = calling(method)
         if not self.is_initializing():
             run = nn.map_variables(run, "params", trans_in_fn=lambda tree: _cast(tree, self.compute))
             arguments, options = _cast((arguments, options), self.compute, least=2)

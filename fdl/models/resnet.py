@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
 from fdl.models.pooling import global_average, max_pool
@@ -34,6 +34,17 @@ class Residual(nn.Module):
       norm: after each convolution.
       last_norm: in place of `norm` after the last convolution.
       initializer: makes the initialiser of the kernels.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Residual(
+      ...     channels=16, strides=2, bottleneck=False, project=True, skip=True, activation=jax.nn.relu,
+      ...     norm=models.batch_norm, last_norm=models.batch_norm, initializer=jax.nn.initializers.he_normal)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)), False)
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 16, 16, 16)
     """
 
     channels: int
@@ -102,6 +113,15 @@ class ResNet(nn.Module):
         (Goyal et al. 2017, Accurate, Large Minibatch SGD, sec. 5.1).
       initializer: makes the initialiser of the convolutions' kernels; normal, He's variance for
         fan-out as in the authors' code and PyTorch's.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.ResNet(blocks=(1, 1), outputs=10, width=16, small=True)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
 
     blocks: tuple[int, ...]
@@ -137,8 +157,8 @@ class ResNet(nn.Module):
                     initializer=self.initializer,
                 )(x, train)
         x = global_average(x)
-        kernel = named(nn.initializers.lecun_normal(), "channels", None)
-        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(nn.initializers.zeros, None))
+        kernel = with_axes(nn.initializers.lecun_normal(), "channels", None)
+        dense = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(nn.initializers.zeros, None))
         return constrain(dense(x), "batch", None)
 
 
@@ -147,12 +167,34 @@ def _normed(norm: Norm | None, x: jax.Array, train: bool) -> jax.Array:
 
 
 def resnet18(outputs: int = 1000, **options: Any) -> ResNet:
-    """He et al. 2016, Deep Residual Learning, table 1: 18 layers; `options` are `ResNet`'s attributes."""
+    """He et al. 2016, Deep Residual Learning, table 1: 18 layers; `options` are `ResNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.resnet18(outputs=10, small=True)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      11007946
+    """
     return ResNet((2, 2, 2, 2), outputs, **options)
 
 
 def resnet34(outputs: int = 1000, **options: Any) -> ResNet:
-    """He et al. 2016, table 1: 34 layers; `options` are `ResNet`'s attributes."""
+    """He et al. 2016, table 1: 34 layers; `options` are `ResNet`'s attributes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.resnet34(outputs=1000)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 224, 224, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 1000)
+    """
     return ResNet((3, 4, 6, 3), outputs, **options)
 
 
@@ -160,6 +202,15 @@ def resnet50(outputs: int = 1000, **options: Any) -> ResNet:
     """He et al. 2016, table 1: 50 layers, with bottlenecks; `options` are `ResNet`'s attributes.
 
     A stage halves the image in its 3x3 convolution, as PyTorch's; the paper's in its first 1x1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.resnet50(outputs=1000)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 224, 224, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 1000)
     """
     return ResNet((3, 4, 6, 3), outputs, bottleneck=True, **options)
 
@@ -174,6 +225,17 @@ def cifar_resnet(depth: int = 20, outputs: int = 10, **options: Any) -> ResNet:
 
     Raises:
       ValueError: a depth that is not 6n + 2.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.cifar_resnet(depth=20, outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      271098
     """
     count, rest = divmod(depth - 2, 6)
     if rest or count < 1:

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
-from fdl.models.cells import GRUCell, Kernel, Recurrence, each, scan
+from fdl.models.axes import constrain, with_axes
+from fdl.models.cells import GRUCell, Kernel, Recurrence, each, scan_cell
 from fdl.models.dropout import Dropout
 from fdl.models.recurrent import Recurrent, embedding, readout
 
@@ -47,9 +47,9 @@ class AttentionDecoder(nn.Module):
         """The states and contexts `[T, B, 3 H]` over inputs `[T, B, I]`."""
         start = source.state
         if not self.cache:
-            return scan(self._recurrence(x, source, start))[0]
+            return scan_cell(self._recurrence(x, source, start))[0]
         kept = self.variable("cache", "state", lambda: start)
-        outputs, (kept.value,) = scan(self._recurrence(x, source, kept.value))
+        outputs, (kept.value,) = scan_cell(self._recurrence(x, source, kept.value))
         return outputs
 
     def _recurrence(self, x: jax.Array, source: Attended, start: jax.Array) -> Recurrence:
@@ -58,7 +58,9 @@ class AttentionDecoder(nn.Module):
         query = Kernel((self.units, self.units), lecun(), name="query")().astype(x.dtype)
         shape = (source.annotations.shape[-1], 3 * self.units)
         into = Kernel(shape, each(lecun(), 3), name="context")().astype(x.dtype)
-        energy = self.param("energy", named(nn.initializers.normal(self.units**-0.5), None), (self.units,))
+        energy = self.param(
+            "energy", with_axes(nn.initializers.normal(self.units**-0.5), None), (self.units,)
+        )
         energy, lowest = energy.astype(x.dtype), jnp.finfo(x.dtype).min
 
         def step(carry: tuple[jax.Array, ...], z: jax.Array) -> tuple[jax.Array, ...]:
@@ -85,6 +87,15 @@ class Seq2Seq(nn.Module):
       pad: the token that is no input.
       dropout: the rate on embeddings and before the readout; it may be traced.
       cache: whether decoding goes on from where it was, see `cached`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.Seq2Seq(sources=100, targets=80, units=64)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int), jnp.zeros((1, 4), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 4, 80)
     """
 
     sources: int
@@ -96,8 +107,8 @@ class Seq2Seq(nn.Module):
 
     def setup(self) -> None:
         """Makes the parts, which encoding and decoding share."""
-        kernel = named(nn.initializers.lecun_normal(), "embed", "mlp")
-        zeros = named(nn.initializers.zeros, "mlp")
+        kernel = with_axes(nn.initializers.lecun_normal(), "embed", "mlp")
+        zeros = with_axes(nn.initializers.zeros, "mlp")
         self.source = embedding(self.sources, self.units, self.pad)
         self.target = embedding(self.targets, self.units)
         self.encoder = Recurrent((self.units,), GRUCell, bidirectional=True)

@@ -13,17 +13,44 @@ Pool = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def sum_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """The sum of the elements that there are; of none, zero."""
+    """The sum of the elements that there are; of none, zero.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
+      >>> models.sum_pool(x, mask)
+      Array([[4.]], dtype=float32)
+    """
     return jnp.sum(jnp.where(mask, x, 0), axis=1)
 
 
 def mean_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """The mean of the elements that there are; of none, zero."""
+    """The mean of the elements that there are; of none, zero.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
+      >>> models.mean_pool(x, mask)
+      Array([[2.]], dtype=float32)
+    """
     return sum_pool(x, mask) / jnp.maximum(jnp.sum(mask, axis=1), 1)
 
 
 def max_pool_set(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """The largest of the elements that there are, feature by feature; of none, zero."""
+    """The largest of the elements that there are, feature by feature; of none, zero.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[[1.0], [3.0], [9.0]]])  # one set of three, the last one missing
+      >>> mask = jnp.array([[[True], [True], [False]]])
+      >>> models.max_pool_set(x, mask)
+      Array([[3.]], dtype=float32)
+    """
     largest = jnp.max(jnp.where(mask, x, -jnp.inf), axis=1)
     return jnp.where(jnp.any(mask, axis=1), largest, 0)
 
@@ -38,6 +65,15 @@ class DeepSets(nn.Module):
         would count the elements that are missing.
       whole: a module `whole(x, train)` on `[B, F]`.
       pool: `sum_pool`, `mean_pool`, `max_pool_set`, or any function of their form.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.DeepSets(each=models.MLP((64,), 16), whole=models.MLP((64,), 1))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 10, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 1)
     """
 
     each: nn.Module

@@ -45,6 +45,14 @@ def spectral_norm(kernel: jax.Array, *, iterations: int = 1) -> jax.Array:
     Args:
       kernel: `[..., O]`, not zero.
       iterations: of the power method, in each training call.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MLPDiscriminator(widths=(64,), weight=models.spectral_norm)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 8)))
+      >>> sorted(variables)
+      ['params', 'spectral']
     """
     return _Spectral(iterations)(kernel)
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 Number = float | jax.Array
 Map = Callable[[jax.Array], jax.Array]
@@ -27,6 +27,14 @@ def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
 
     Args:
       derivative: elementwise, what stands for the derivative at `v`.
+
+    Example:
+      >>> import jax
+      >>> from fdl import models
+      >>> spike = models.surrogate_spike()
+      >>> x = jax.numpy.float32(-0.5)
+      >>> float(spike(x)), round(float(jax.grad(spike)(x)), 3)
+      (0.0, 0.028)
     """
 
     @jax.custom_vjp
@@ -51,6 +59,14 @@ def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) ->
 
     Returns:
       v and s, `[B, T, H]` each.
+
+    Example:
+      >>> from fdl import models
+      >>> import jax.numpy as jnp
+      >>> spike = models.surrogate_spike()
+      >>> spikes, _ = models.lif(jnp.ones((4, 1)) * 0.6, decay=0.9, threshold=1.0, spike=spike)
+      >>> spikes.shape
+      (4, 1)
     """
 
     def step(carry: tuple[jax.Array, jax.Array], current: jax.Array) -> tuple[tuple, tuple]:
@@ -65,7 +81,14 @@ def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) ->
 
 
 def rate_code(x: jax.Array, key: jax.Array, *, length: int) -> jax.Array:
-    """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`."""
+    """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`.
+
+    Example:
+      >>> import jax
+      >>> from fdl import models
+      >>> models.rate_code(jax.numpy.ones((1, 3)), jax.random.key(0), length=5).shape
+      (1, 5, 3)
+    """
     rates = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], length, x.shape[-1]))
     return jax.random.bernoulli(key, rates).astype(x.dtype)
 
@@ -82,6 +105,15 @@ class SpikingNet(nn.Module):
       threshold: the membrane at which a unit fires; it may be traced.
       spike: the step function with its surrogate derivative.
       initializer: makes the initialiser of the kernels; there are no biases.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.SpikingNet(widths=(64,), outputs=10)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 20, 8)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
     """
 
     widths: tuple[int, ...]
@@ -105,4 +137,4 @@ class SpikingNet(nn.Module):
         return jnp.mean(membranes, axis=1)
 
     def _dense(self, units: int, name: str | None) -> nn.Dense:
-        return nn.Dense(units, use_bias=False, kernel_init=named(self.initializer(), None, name))
+        return nn.Dense(units, use_bias=False, kernel_init=with_axes(self.initializer(), None, name))

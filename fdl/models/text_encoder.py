@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.attention import Attention, Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.embedding import Embed
 from fdl.models.norms import layer_norm
@@ -34,6 +34,15 @@ class TextEncoder(nn.Module):
       initializer: makes the initialiser of the embeddings.
       places: rows of a table of positions that count text alone (RoBERTa's): the first token that is no
         padding has row `padding + 1`, all padding row `padding`; 0: positions are the transformer's.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.bert(vocabulary=256, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('TextEncoder', (1, 6, 64))
     """
 
     vocabulary: int
@@ -46,7 +55,7 @@ class TextEncoder(nn.Module):
 
     def setup(self) -> None:
         """The token embeddings, of which `attend` too makes use."""
-        table = named(self.initializer(), "vocab", "embed")
+        table = with_axes(self.initializer(), "vocab", "embed")
         self.tokens = Embed(self.vocabulary, self.width, embedding_init=table, padding=self.padding)
 
     @nn.compact
@@ -60,7 +69,7 @@ class TextEncoder(nn.Module):
         if self.places:
             y = y + self._positions(x)
         if self.segments:
-            table = named(self.initializer(), None, "embed")
+            table = with_axes(self.initializer(), None, "embed")
             embed = Embed(self.segments, self.width, embedding_init=table, name="segment")
             y = y + embed(jnp.zeros_like(x) if segments is None else segments)
         return self.transformer(y, train, valid=None if self.padding is None else self.valid(x))
@@ -75,7 +84,7 @@ class TextEncoder(nn.Module):
         if x.shape[1] > limit:
             raise ValueError(f"there are {x.shape[1]} places and positions for only {limit}")
         valid = self.valid(x)
-        table = named(self.initializer(), None, "embed")
+        table = with_axes(self.initializer(), None, "embed")
         embed = Embed(self.places, self.width, embedding_init=table, name="positions")
         return embed(self.padding + jnp.cumsum(valid, axis=1, dtype=jnp.int32) * valid)
 
@@ -98,6 +107,15 @@ class MaskedLanguageModel(nn.Module):
       activation: of the layer before the logits.
       norm: called after it.
       initializer: makes the initialiser of its kernel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.MaskedLanguageModel(models.bert(vocabulary=256, width=64, layers=2, heads=4))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 256)
     """
 
     encoder: TextEncoder
@@ -109,10 +127,14 @@ class MaskedLanguageModel(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B, T, V]` of tokens `x` `[B, T]`."""
         x = self.encoder(x, train)
-        kernel, zeros = named(self.initializer(), None, "embed"), nn.initializers.zeros
-        dense = nn.Dense(x.shape[-1], kernel_init=kernel, bias_init=named(zeros, "embed"), name="transform")
+        kernel, zeros = with_axes(self.initializer(), None, "embed"), nn.initializers.zeros
+        dense = nn.Dense(
+            x.shape[-1], kernel_init=kernel, bias_init=with_axes(zeros, "embed"), name="transform"
+        )
         logits = self.encoder.attend(self.norm(self.activation(dense(x)), train))
-        logits = logits + self.param("bias", named(zeros, "vocab"), (logits.shape[-1],)).astype(logits.dtype)
+        logits = logits + self.param("bias", with_axes(zeros, "vocab"), (logits.shape[-1],)).astype(
+            logits.dtype
+        )
         return constrain(logits, "batch", "length", "vocab")
 
 
@@ -125,6 +147,16 @@ class TextClassifier(nn.Module):
       pool: makes the vector; called inside the module, so it may have parameters.
       dropout: rate of dropout of the vector.
       initializer: makes the initialiser of the last kernel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> encoder = models.bert(vocabulary=256, width=64, layers=2, heads=4)
+      >>> model = models.TextClassifier(encoder, outputs=3, pool=lambda x, mask: x[:, 0])
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 3)
     """
 
     encoder: TextEncoder
@@ -139,7 +171,7 @@ class TextClassifier(nn.Module):
         vector = self.pool(self.encoder(x, train), self.encoder.valid(x))
         if not self.outputs:
             return vector
-        kernel, bias = named(self.initializer(), "embed", None), named(nn.initializers.zeros, None)
+        kernel, bias = with_axes(self.initializer(), "embed", None), with_axes(nn.initializers.zeros, None)
         head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=bias, name="head")
         return constrain(head(Dropout(self.dropout)(vector, train)), "batch", None)
 
@@ -147,7 +179,7 @@ class TextClassifier(nn.Module):
 def first_token(x: jax.Array, valid: jax.Array) -> jax.Array:
     """BERT's pooler: a layer with tanh on the first token's vector; `[B, T, E]` to `[B, E]`."""
     del valid
-    kernel, bias = named(_normal(), None, "embed"), named(nn.initializers.zeros, "embed")
+    kernel, bias = with_axes(_normal(), None, "embed"), with_axes(nn.initializers.zeros, "embed")
     return jnp.tanh(nn.Dense(x.shape[-1], kernel_init=kernel, bias_init=bias, name="pooler")(x[:, 0]))
 
 
@@ -184,6 +216,15 @@ def bert(
       padding: the token that is no text.
       dropout: rate of embeddings, attention weights and branches.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.bert(vocabulary=256, length=128, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
     given: dict[str, Any] = {
         "attention": functools.partial(Attention, heads=heads, dropout=dropout, initializer=_normal),
@@ -216,6 +257,15 @@ def roberta(
       segments: kinds of segments; with the one of RoBERTa, its vector is added to all tokens.
       padding: the token that is no text.
       **options: as `bert`'s.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.roberta(vocabulary=256, length=128, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6), int))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
     given: dict[str, Any] = {"positions": Positions(), "norm": layer_norm, "first_norm": layer_norm}
     encoder = bert(vocabulary, segments=segments, padding=padding, **(given | options))

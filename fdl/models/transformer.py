@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.attention import Initializer, Mask
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
 from fdl.models.positions import Positions
@@ -33,6 +33,15 @@ class FeedForward(nn.Module):
       initializer: makes the initialiser of the kernels; biases start at zero.
       last_initializer: makes that of the last kernel; `initializer` if None.
       dropout: rate of dropout of the hidden units.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.FeedForward(width=256, gated=True)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     width: int
@@ -59,7 +68,7 @@ class FeedForward(nn.Module):
     def _dense(
         self, x: jax.Array, name: str, width: int, axes: tuple[str, str], initializer: Initializer
     ) -> jax.Array:
-        kernel, bias = named(initializer(), *axes), named(nn.initializers.zeros, axes[1])
+        kernel, bias = with_axes(initializer(), *axes), with_axes(nn.initializers.zeros, axes[1])
         dense = nn.Dense(width, self.bias, kernel_init=kernel, bias_init=bias, name=name)
         return constrain(dense(x), "batch", "length", axes[1])
 
@@ -127,6 +136,20 @@ class Transformer(nn.Module):
       remat: whether a layer's activations are computed again for the gradient: less memory.
       cache: how many places the attention's cache holds; 0: there is none. With one, each call reads
         the places after those of the calls before, and the collection `"cache"` must be mutable.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> import functools
+      >>> model = models.Transformer(
+      ...     layers=2,
+      ...     attention=functools.partial(models.Attention, heads=4),
+      ...     feed_forward=functools.partial(models.FeedForward, 256),
+      ... )
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 6, 64)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 6, 64)
     """
 
     layers: int

@@ -39,6 +39,15 @@ class UNet(nn.Module):
       activation: the nonlinearity.
       norm: between each 3x3 convolution and its activation, `norm(x, train)`, or None.
       initializer: makes the initialiser of the kernels; biases start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.UNet(outputs=3, widths=(16, 32, 64))
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 32, 32, 3)
     """
 
     outputs: int

@@ -15,6 +15,14 @@ class VAE(nn.Module):
     Attributes:
       encoder: `encoder(x, train)`, `[B, ...]` to `[B, 2 L]`: means, then logarithms of variances.
       decoder: `decoder(z, train)`, `[B, L]` to `[B, ...]`, such as logits.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.VAE(models.MLP((64,), 2 * 8), models.MLP((64,), 784))
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 784)))
+      >>> outputs.shape
+      (1, 784)
     """
 
     encoder: nn.Module

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.models.attention import Attention, Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 from fdl.models.norms import layer_norm
 from fdl.models.positions import learned
 from fdl.models.transformer import FeedForward, Transformer
@@ -26,6 +26,15 @@ class ViT(nn.Module):
       transformer: what follows, on `1 + (H / P) (W / P)` places.
       initializer: makes the initialiser of the kernel of `patches`; biases, `first` and the head, as the
         paper's for fine-tuning (sec. 3.2), start at zero.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.vision_transformer(10, size=32, patch=8, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> type(model).__name__, outputs.shape
+      ('ViT', (1, 10))
     """
 
     outputs: int
@@ -42,14 +51,16 @@ class ViT(nn.Module):
           ValueError: images that do not divide into patches, or more patches than positions.
         """
         zeros = nn.initializers.zeros
-        kernel = named(self.initializer(), None, "embed")
-        patches = nn.Dense(self.width, kernel_init=kernel, bias_init=named(zeros, "embed"), name="patches")
+        kernel = with_axes(self.initializer(), None, "embed")
+        patches = nn.Dense(
+            self.width, kernel_init=kernel, bias_init=with_axes(zeros, "embed"), name="patches"
+        )
         x = patches(_patches(x, self.patch))
-        first = self.param("first", named(zeros, "embed"), (self.width,))
+        first = self.param("first", with_axes(zeros, "embed"), (self.width,))
         first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
         x = self.transformer(jnp.concatenate([first, x], axis=1), train)
-        kernel = named(zeros, "embed", None)
-        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=named(zeros, None), name="head")
+        kernel = with_axes(zeros, "embed", None)
+        head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(zeros, None), name="head")
         return constrain(head(x[:, 0]), "batch", None)
 
 
@@ -90,6 +101,17 @@ def vision_transformer(
       dropout: rate of embeddings, hidden units of the feed-forward nets and branches (appendix B.1); not
         of attention weights, for which give another `attention`.
       **options: attributes of the `Transformer`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.vision_transformer(10, size=32, patch=4, width=64, layers=2, heads=4)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 32, 32, 3)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.shape
+      (1, 10)
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables))
+      108106
     """
     given: dict[str, Any] = {
         "attention": functools.partial(Attention, heads=heads, initializer=_xavier),

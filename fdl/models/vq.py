@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fdl import shards
 from fdl.models.autoencoder import Initializer
-from fdl.models.axes import constrain, named
+from fdl.models.axes import constrain, with_axes
 
 
 class Quantised(NamedTuple):
@@ -55,6 +55,15 @@ class VectorQuantiser(nn.Module):
       codes: K.
       decay: γ, below 1; it may be traced. None: the table is a parameter.
       initializer: makes the table's initialiser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> model = models.VectorQuantiser(codes=32, decay=0.99)
+      >>> start = lambda key: model.init_with_output(key, jnp.zeros((1, 7, 7, 4)))
+      >>> outputs, variables = jax.eval_shape(start, jax.random.key(0))
+      >>> outputs.indices.shape
+      (1, 7, 7)
     """
 
     codes: int
@@ -66,7 +75,7 @@ class VectorQuantiser(nn.Module):
         """The nearest codes of latents `x` `[..., D]`, by the table as it was before this pass."""
         shape = (self.codes, x.shape[-1])
         if self.decay is None:
-            return _quantised(x, self.param("table", named(self.initializer(), None, "embed"), shape))
+            return _quantised(x, self.param("table", with_axes(self.initializer(), None, "embed"), shape))
         made = lambda: self.initializer()(self.make_rng("params"), shape, jnp.float32)  # noqa: E731
         table = self.variable("codebook", "table", made)
         counts = self.variable("codebook", "counts", jnp.ones, (self.codes,))
@@ -103,6 +112,15 @@ class VQVAE(nn.Module):
       quantiser: the table.
       decoder: `decoder(z, train)`, latents `[B, ..., D]` to `[B, ...]`, such as `TransposedConvs`.
       width: D, entries of a code; a dense layer maps the encoder's last axis to it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models
+      >>> quantiser = models.VectorQuantiser(codes=32)
+      >>> model = models.VQVAE(models.MLP((64,), 8), quantiser, models.MLP((64,), 784), width=4)
+      >>> outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((1, 784)))
+      >>> outputs.shape
+      (1, 784)
     """
 
     encoder: nn.Module
@@ -112,8 +130,8 @@ class VQVAE(nn.Module):
 
     def setup(self) -> None:
         """Makes the layer before the quantiser."""
-        kernel = named(nn.initializers.lecun_normal(), None, "embed")
-        bias = named(nn.initializers.zeros, "embed")
+        kernel = with_axes(nn.initializers.lecun_normal(), None, "embed")
+        bias = with_axes(nn.initializers.zeros, "embed")
         self.project = nn.Dense(self.width, kernel_init=kernel, bias_init=bias)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:

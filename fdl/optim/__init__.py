@@ -8,3 +8,8 @@ from fdl.optim.max_norm import max_norm as max_norm
 from fdl.optim.proximal_l1 import proximal_l1 as proximal_l1
 from fdl.optim.sam import sharpness_aware as sharpness_aware
 from fdl.optim.schedules import warmup_cosine as warmup_cosine
+from fdl.public import public as _public
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

@@ -14,3 +14,8 @@ from fdl.pretrained.t5 import load_t5 as load_t5
 from fdl.pretrained.tokens import tokenized as tokenized
 from fdl.pretrained.vit import load_vit as load_vit
 from fdl.pretrained.weights import read_weights as read_weights
+from fdl.public import public as _public
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

@@ -5,12 +5,11 @@ import re
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEncoder, bert, first_token
-from fdl.pretrained.checkpoint import Checkpoint, count, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Names, dense, embedding, norm, same
+from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
+from fdl.pretrained.encoders import Family, alone, load_encoder
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
 
 _BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
 _HEADS = (r"(cls|classifier|qa_outputs|dropout)\..*",)
@@ -38,38 +37,30 @@ def load_bert(
       OSError: a file is missing or cannot be read.
       ValueError: a file is damaged or of another model; all differences are told.
     """
-    checkpoint = _read(path, sha256)
-    model = _encoder(checkpoint, dropout)
-    names = {"params": bert_names(count(checkpoint, "num_hidden_layers"))}
     ignored = (*_BUFFERS, *_HEADS, *_POOLER)
-    return model, fit(checkpoint, model, _TEXT, names, ignored=ignored)
+    return load_encoder(BERT, path, alone, bert_names, ignored=ignored, sha256=sha256, dropout=dropout)
 
 
 def load_pooled_bert(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[TextClassifier, dict[str, Any]]:
     """As `load_bert`, with the pooler: the model gives a text's vector `[B, E]` by `first_token`."""
-    checkpoint = _read(path, sha256)
-    model = TextClassifier(_encoder(checkpoint, dropout), 0, first_token)
-    names = {"params": pooled_bert_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+    pooled = lambda encoder, _: TextClassifier(encoder, 0, first_token)  # noqa: E731
+    ignored = (*_BUFFERS, *_HEADS)
+    return load_encoder(
+        BERT, path, pooled, pooled_bert_names, ignored=ignored, sha256=sha256, dropout=dropout
+    )
 
 
 def load_masked_bert(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[MaskedLanguageModel, dict[str, Any]]:
     """As `load_bert`, with the logits of masked tokens."""
-    checkpoint = _read(path, sha256)
-    model = MaskedLanguageModel(_encoder(checkpoint, dropout))
-    names = {"params": masked_bert_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_POOLER, *_NEXT_SENTENCE))
-
-
-_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
-
-
-def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
-    return untied(renamed(read_checkpoint(path, "bert", sha256=sha256), _today), _COPIES)
+    masked = lambda encoder, _: MaskedLanguageModel(encoder)  # noqa: E731
+    ignored = (*_BUFFERS, *_POOLER, *_NEXT_SENTENCE)
+    return load_encoder(
+        BERT, path, masked, masked_bert_names, ignored=ignored, sha256=sha256, dropout=dropout
+    )
 
 
 def _today(name: str) -> str:
@@ -94,6 +85,9 @@ def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
     )
 
 
+BERT = Family("bert", "num_hidden_layers", _today, _COPIES, _encoder)
+
+
 def bert_names(layers: int, *, prefix: str = "bert.", ours: str = "") -> Names:
     """Of a `TextEncoder`, from BertModel.
 
@@ -104,33 +98,33 @@ def bert_names(layers: int, *, prefix: str = "bert.", ours: str = "") -> Names:
     """
     inner = f"{ours}transformer"
     out = (
-        embedding(f"{ours}tokens", f"{prefix}embeddings.word_embeddings.weight")
-        | embedding(f"{ours}segment", f"{prefix}embeddings.token_type_embeddings.weight")
-        | embedding(f"{inner}/positions", f"{prefix}embeddings.position_embeddings.weight")
-        | norm(f"{inner}/LayerNorm_0", f"{prefix}embeddings.LayerNorm")
+        embedding_names(f"{ours}tokens", f"{prefix}embeddings.word_embeddings.weight")
+        | embedding_names(f"{ours}segment", f"{prefix}embeddings.token_type_embeddings.weight")
+        | embedding_names(f"{inner}/positions", f"{prefix}embeddings.position_embeddings.weight")
+        | norm_names(f"{inner}/LayerNorm_0", f"{prefix}embeddings.LayerNorm")
     )
     for i in range(layers):
         a, b = f"{inner}/layer_{i}", f"{prefix}encoder.layer.{i}"
         for name in ("query", "key", "value"):
-            out |= dense(f"{a}/attention/{name}", f"{b}.attention.self.{name}")
-        out |= dense(f"{a}/attention/out", f"{b}.attention.output.dense")
-        out |= dense(f"{a}/feed_forward/up", f"{b}.intermediate.dense")
-        out |= dense(f"{a}/feed_forward/down", f"{b}.output.dense")
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.attention.output.LayerNorm")
-        out |= norm(f"{a}/LayerNorm_1", f"{b}.output.LayerNorm")
+            out |= dense_names(f"{a}/attention/{name}", f"{b}.attention.self.{name}")
+        out |= dense_names(f"{a}/attention/out", f"{b}.attention.output.dense")
+        out |= dense_names(f"{a}/feed_forward/up", f"{b}.intermediate.dense")
+        out |= dense_names(f"{a}/feed_forward/down", f"{b}.output.dense")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.attention.output.LayerNorm")
+        out |= norm_names(f"{a}/LayerNorm_1", f"{b}.output.LayerNorm")
     return out
 
 
 def pooled_bert_names(layers: int, *, prefix: str = "bert.") -> Names:
     """Of a `TextClassifier` that pools by `first_token`, from BertModel; see `bert_names`."""
-    return bert_names(layers, prefix=prefix, ours="encoder/") | dense("pooler", f"{prefix}pooler.dense")
+    return bert_names(layers, prefix=prefix, ours="encoder/") | dense_names("pooler", f"{prefix}pooler.dense")
 
 
 def masked_bert_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from BertForMaskedLM."""
     return (
         bert_names(layers, ours="encoder/")
-        | dense("transform", "cls.predictions.transform.dense")
-        | norm("LayerNorm_0", "cls.predictions.transform.LayerNorm")
+        | dense_names("transform", "cls.predictions.transform.dense")
+        | norm_names("LayerNorm_0", "cls.predictions.transform.LayerNorm")
         | {"bias": ("cls.predictions.bias", same)}
     )

@@ -4,17 +4,15 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.text_encoder import MaskedLanguageModel, TextEncoder, bert
-from fdl.pretrained.checkpoint import Checkpoint, count, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Names, dense, embedding, norm, same
+from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
+from fdl.pretrained.encoders import Family, alone, load_encoder
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
 
 _BUFFERS = (r"distilbert\.embeddings\.position_ids",)
 _HEADS = (r"(vocab_\w+|pre_classifier|classifier|qa_outputs)\..*",)
 _COPIES = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
-_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
 
 
 def load_distilbert(
@@ -25,33 +23,22 @@ def load_distilbert(
     It is BERT's without segments (Sanh et al. 2019, DistilBERT, sec. 3). As part of another model they are
     what belongs there: of a `TextClassifier`, `{"encoder": params}`.
 
-    Args:
-      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
-      sha256: of the file of weights, in hexadecimal, or None: not checked.
-      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
-
-    Raises:
-      OSError: a file is missing or cannot be read.
-      ValueError: a file is damaged or of another model; all differences are told.
+    Arguments and errors are those of `load_bert`.
     """
-    checkpoint = _read(path, sha256)
-    model = _encoder(checkpoint, dropout)
-    names = {"params": distilbert_names(count(checkpoint, "n_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+    ignored = (*_BUFFERS, *_HEADS)
+    return load_encoder(
+        DISTILBERT, path, alone, distilbert_names, ignored=ignored, sha256=sha256, dropout=dropout
+    )
 
 
 def load_masked_distilbert(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[MaskedLanguageModel, dict[str, Any]]:
     """As `load_distilbert`, with the logits of masked tokens."""
-    checkpoint = _read(path, sha256)
-    model = MaskedLanguageModel(_encoder(checkpoint, dropout))
-    names = {"params": masked_distilbert_names(count(checkpoint, "n_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=_BUFFERS)
-
-
-def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
-    return untied(renamed(read_checkpoint(path, "distilbert", sha256=sha256), _prefixed), _COPIES)
+    masked = lambda encoder, _: MaskedLanguageModel(encoder)  # noqa: E731
+    return load_encoder(
+        DISTILBERT, path, masked, masked_distilbert_names, ignored=_BUFFERS, sha256=sha256, dropout=dropout
+    )
 
 
 def _prefixed(name: str) -> str:
@@ -75,22 +62,25 @@ def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
     )
 
 
+DISTILBERT = Family("distilbert", "n_layers", _prefixed, _COPIES, _encoder)
+
+
 def distilbert_names(layers: int, *, ours: str = "") -> Names:
     """Of a `TextEncoder` without segments, from DistilBertModel; `ours` is what our paths begin with."""
     inner, theirs = f"{ours}transformer", "distilbert.embeddings"
     out = (
-        embedding(f"{ours}tokens", f"{theirs}.word_embeddings.weight")
-        | embedding(f"{inner}/positions", f"{theirs}.position_embeddings.weight")
-        | norm(f"{inner}/LayerNorm_0", f"{theirs}.LayerNorm")
+        embedding_names(f"{ours}tokens", f"{theirs}.word_embeddings.weight")
+        | embedding_names(f"{inner}/positions", f"{theirs}.position_embeddings.weight")
+        | norm_names(f"{inner}/LayerNorm_0", f"{theirs}.LayerNorm")
     )
     for i in range(layers):
         a, b = f"{inner}/layer_{i}", f"distilbert.transformer.layer.{i}"
         for name, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "out")):
-            out |= dense(f"{a}/attention/{name}", f"{b}.attention.{letter}_lin")
-        out |= dense(f"{a}/feed_forward/up", f"{b}.ffn.lin1")
-        out |= dense(f"{a}/feed_forward/down", f"{b}.ffn.lin2")
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.sa_layer_norm")
-        out |= norm(f"{a}/LayerNorm_1", f"{b}.output_layer_norm")
+            out |= dense_names(f"{a}/attention/{name}", f"{b}.attention.{letter}_lin")
+        out |= dense_names(f"{a}/feed_forward/up", f"{b}.ffn.lin1")
+        out |= dense_names(f"{a}/feed_forward/down", f"{b}.ffn.lin2")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.sa_layer_norm")
+        out |= norm_names(f"{a}/LayerNorm_1", f"{b}.output_layer_norm")
     return out
 
 
@@ -98,7 +88,7 @@ def masked_distilbert_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from DistilBertForMaskedLM."""
     return (
         distilbert_names(layers, ours="encoder/")
-        | dense("transform", "vocab_transform")
-        | norm("LayerNorm_0", "vocab_layer_norm")
+        | dense_names("transform", "vocab_transform")
+        | norm_names("LayerNorm_0", "vocab_layer_norm")
         | {"bias": ("vocab_projector.bias", same)}
     )

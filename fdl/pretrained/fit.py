@@ -56,7 +56,7 @@ def outputs_of(checkpoint: Checkpoint, bias: str) -> int:
     return len(checkpoint.tensors[bias])
 
 
-def fit(
+def fit_variables(
     checkpoint: Checkpoint,
     model: nn.Module,
     inputs: Sequence[jax.ShapeDtypeStruct],

@@ -4,13 +4,13 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fdl.models.language_model import LanguageModel, gpt2
 from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Convert, Names, dense, embedding, norm, same
+from fdl.pretrained.encoders import TEXT
+from fdl.pretrained.fit import fit_variables, renamed, untied
+from fdl.pretrained.names import Convert, Names, dense_names, embedding_names, norm_names, same
 
 _MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
 _COPIES = {"lm_head.weight": "transformer.wte.weight"}
@@ -47,8 +47,9 @@ def load_gpt2(
         dropout=dropout,
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
-    text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
-    return model, fit(checkpoint, model, text, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS)
+    return model, fit_variables(
+        checkpoint, model, TEXT, {"params": gpt2_names(layers, tied=tied)}, ignored=_MASKS
+    )
 
 
 def _prefixed(name: str) -> str:
@@ -59,12 +60,12 @@ def _prefixed(name: str) -> str:
 def gpt2_names(layers: int, *, tied: bool = True) -> Names:
     """Of a `LanguageModel`, from GPT2LMHeadModel, whose kernels are `[in, out]` as ours."""
     out = (
-        embedding("tokens", "transformer.wte.weight")
-        | embedding("transformer/positions", "transformer.wpe.weight")
-        | norm("transformer/LayerNorm_0", "transformer.ln_f")
+        embedding_names("tokens", "transformer.wte.weight")
+        | embedding_names("transformer/positions", "transformer.wpe.weight")
+        | norm_names("transformer/LayerNorm_0", "transformer.ln_f")
     )
     if not tied:
-        out |= dense("head", "lm_head", bias=False)
+        out |= dense_names("head", "lm_head", bias=False)
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"transformer.h.{i}"
         for number, name in enumerate(("query", "key", "value")):
@@ -74,7 +75,7 @@ def gpt2_names(layers: int, *, tied: bool = True) -> Names:
         for ours, theirs in (*pairs, ("feed_forward/down", "mlp.c_proj")):
             out[f"{a}/{ours}/kernel"] = (f"{b}.{theirs}.weight", same)
             out[f"{a}/{ours}/bias"] = (f"{b}.{theirs}.bias", same)
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.ln_1") | norm(f"{a}/LayerNorm_1", f"{b}.ln_2")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.ln_1") | norm_names(f"{a}/LayerNorm_1", f"{b}.ln_2")
     return out
 
 

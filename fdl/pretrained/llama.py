@@ -5,14 +5,14 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.language_model import LanguageModel, llama
 from fdl.models.norms import rms_norm
 from fdl.models.positions import Positions, rotary, slower
 from fdl.pretrained.checkpoint import Checkpoint, count, flag, number, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Names, dense, embedding, norm
+from fdl.pretrained.encoders import TEXT
+from fdl.pretrained.fit import fit_variables, renamed, untied
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names
 
 _RATES = (r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",)  # constants, no parameters
 _COPIES = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -53,9 +53,8 @@ def load_llama(
         positions=_positions(checkpoint),
     )
     checkpoint = untied(renamed(checkpoint, _prefixed), _COPIES if tied else {})
-    text = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
     names = {"params": llama_names(layers, tied=tied)}
-    return model, fit(checkpoint, model, text, names, ignored=_RATES)
+    return model, fit_variables(checkpoint, model, TEXT, names, ignored=_RATES)
 
 
 def _tied(checkpoint: Checkpoint) -> bool:
@@ -96,8 +95,11 @@ def _prefixed(name: str) -> str:
 
 def llama_names(layers: int, *, tied: bool = False) -> Names:
     """Of a `LanguageModel`, from LlamaForCausalLM."""
-    plain, scale = functools.partial(dense, bias=False), functools.partial(norm, bias=False)
-    out = embedding("tokens", "model.embed_tokens.weight") | scale("transformer/RMSNorm_0", "model.norm")
+    plain = functools.partial(dense_names, bias=False)
+    scale = functools.partial(norm_names, bias=False)
+    out = embedding_names("tokens", "model.embed_tokens.weight") | scale(
+        "transformer/RMSNorm_0", "model.norm"
+    )
     if not tied:
         out |= plain("head", "lm_head")
     for i in range(layers):

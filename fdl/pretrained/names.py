@@ -20,19 +20,19 @@ def transposed(array: np.ndarray) -> np.ndarray:
     return np.swapaxes(array, -1, -2)
 
 
-def dense(ours: str, theirs: str, *, bias: bool = True) -> Names:
+def dense_names(ours: str, theirs: str, *, bias: bool = True) -> Names:
     """Of a torch linear layer."""
     kernel: Names = {f"{ours}/kernel": (f"{theirs}.weight", transposed)}
     return kernel | ({f"{ours}/bias": (f"{theirs}.bias", same)} if bias else {})
 
 
-def norm(ours: str, theirs: str, *, bias: bool = True) -> Names:
+def norm_names(ours: str, theirs: str, *, bias: bool = True) -> Names:
     """Of a layer norm or, without bias, of an RMS norm."""
     scale: Names = {f"{ours}/scale": (f"{theirs}.weight", same)}
     return scale | ({f"{ours}/bias": (f"{theirs}.bias", same)} if bias else {})
 
 
-def embedding(ours: str, theirs: str) -> Names:
+def embedding_names(ours: str, theirs: str) -> Names:
     """Of a table `[V, E]`, whose full name is `theirs`."""
     return {f"{ours}/embedding": (theirs, same)}
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from fdl.models.resnet import ResNet
 from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
-from fdl.pretrained.fit import fit, outputs_of, renamed
-from fdl.pretrained.names import Names, dense, same
+from fdl.pretrained.fit import fit_variables, outputs_of, renamed
+from fdl.pretrained.names import Names, dense_names, same
 
 _COUNTERS = r".*\.normalization\.num_batches_tracked"
 _HEAD = r"classifier\..*"
@@ -39,11 +39,11 @@ def load_resnet(
     params, statistics = resnet_names(blocks, bottleneck=bottleneck)
     ignored = (_COUNTERS,)
     if outputs is not None:
-        head = dense("Dense_0", "classifier.1")
+        head = dense_names("Dense_0", "classifier.1")
         params, ignored = {k: v for k, v in params.items() if k not in head}, (_COUNTERS, _HEAD)
     image = (jax.ShapeDtypeStruct((1, 32, 32, count(checkpoint, "num_channels")), jnp.float32),)
     names = {"params": params, "batch_stats": statistics}
-    return model, fit(checkpoint, model, image, names, ignored=ignored)
+    return model, fit_variables(checkpoint, model, image, names, ignored=ignored)
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int, bool]:
@@ -81,7 +81,7 @@ def resnet_names(blocks: Sequence[int], *, bottleneck: bool) -> tuple[Names, Nam
         pairs += [(a, layer, f"{b}.layer.{layer}") for layer in range(layers)]
         if not index and (stage or bottleneck):
             pairs.append((a, layers, f"{b}.shortcut"))
-    params, statistics = dense("Dense_0", "classifier.1"), {}
+    params, statistics = dense_names("Dense_0", "classifier.1"), {}
     for a, number, b in pairs:
         params[f"{a}Conv_{number}/kernel"] = (f"{b}.convolution.weight", _kernel)
         params[f"{a}BatchNorm_{number}/scale"] = (f"{b}.normalization.weight", same)

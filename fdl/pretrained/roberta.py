@@ -5,15 +5,14 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.models.norms import layer_norm
 from fdl.models.text_encoder import MaskedLanguageModel, TextEncoder, roberta
 from fdl.models.transformer import Norm
 from fdl.pretrained.bert import bert_names
-from fdl.pretrained.checkpoint import Checkpoint, count, number, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, renamed, untied
-from fdl.pretrained.names import Names, dense, norm, same
+from fdl.pretrained.checkpoint import Checkpoint, count, number, padding, require
+from fdl.pretrained.encoders import Family, alone, load_encoder
+from fdl.pretrained.names import Names, dense_names, norm_names, same
 
 _BUFFERS = (r"roberta\.embeddings\.(position_ids|token_type_ids)", r"roberta\.pooler\..*")
 _HEADS = (r"(lm_head|classifier|qa_outputs)\..*",)
@@ -21,7 +20,6 @@ _COPIES = {
     "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
     "lm_head.decoder.bias": "lm_head.bias",
 }
-_TEXT = (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
 
 
 def load_roberta(
@@ -32,33 +30,20 @@ def load_roberta(
     As part of another model they are what belongs there: of a `TextClassifier`, `{"encoder": params}`. Its
     padding is token 1: give it to `tokenized`.
 
-    Args:
-      path: the file of weights in Hugging Face's layout with `config.json` beside it, or their folder.
-      sha256: of the file of weights, in hexadecimal, or None: not checked.
-      dropout: rate of embeddings, attention weights and branches, in place of the published ones.
-
-    Raises:
-      OSError: a file is missing or cannot be read.
-      ValueError: a file is damaged or of another model; all differences are told.
+    Arguments and errors are those of `load_bert`.
     """
-    checkpoint = _read(path, sha256)
-    model = _encoder(checkpoint, dropout)
-    names = {"params": roberta_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=(*_BUFFERS, *_HEADS))
+    ignored = (*_BUFFERS, *_HEADS)
+    return load_encoder(ROBERTA, path, alone, roberta_names, ignored=ignored, sha256=sha256, dropout=dropout)
 
 
 def load_masked_roberta(
     path: str | os.PathLike[str], *, sha256: str | None = None, dropout: float | jax.Array = 0.0
 ) -> tuple[MaskedLanguageModel, dict[str, Any]]:
     """As `load_roberta`, with the logits of masked tokens."""
-    checkpoint = _read(path, sha256)
-    model = MaskedLanguageModel(_encoder(checkpoint, dropout), norm=_norm(checkpoint))
-    names = {"params": masked_roberta_names(count(checkpoint, "num_hidden_layers"))}
-    return model, fit(checkpoint, model, _TEXT, names, ignored=_BUFFERS)
-
-
-def _read(path: str | os.PathLike[str], sha256: str | None) -> Checkpoint:
-    return untied(renamed(read_checkpoint(path, "roberta", sha256=sha256), _prefixed), _COPIES)
+    masked = lambda encoder, checkpoint: MaskedLanguageModel(encoder, norm=_norm(checkpoint))  # noqa: E731
+    return load_encoder(
+        ROBERTA, path, masked, masked_roberta_names, ignored=_BUFFERS, sha256=sha256, dropout=dropout
+    )
 
 
 def _prefixed(name: str) -> str:
@@ -94,6 +79,9 @@ def _encoder(checkpoint: Checkpoint, dropout: float | jax.Array) -> TextEncoder:
     )
 
 
+ROBERTA = Family("roberta", "num_hidden_layers", _prefixed, _COPIES, _encoder)
+
+
 def roberta_names(layers: int, *, ours: str = "") -> Names:
     """Of a `TextEncoder` with `places`, from RobertaModel; `ours` is what our paths begin with."""
     out = bert_names(layers, prefix="roberta.", ours=ours)
@@ -105,7 +93,7 @@ def masked_roberta_names(layers: int) -> Names:
     """Of a `MaskedLanguageModel`, from RobertaForMaskedLM."""
     return (
         roberta_names(layers, ours="encoder/")
-        | dense("transform", "lm_head.dense")
-        | norm("LayerNorm_0", "lm_head.layer_norm")
+        | dense_names("transform", "lm_head.dense")
+        | norm_names("LayerNorm_0", "lm_head.layer_norm")
         | {"bias": ("lm_head.bias", same)}
     )

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from fdl.models.encoder_decoder import EncoderDecoder, t5
 from fdl.pretrained.checkpoint import count, padding, read_checkpoint, require
-from fdl.pretrained.fit import fit, untied
-from fdl.pretrained.names import Names, dense, embedding, norm
+from fdl.pretrained.fit import fit_variables, untied
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names
 
 _COPIES = {
     "encoder.embed_tokens.weight": "shared.weight",
@@ -54,16 +54,16 @@ def load_t5(
     )
     text = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     names = {"params": t5_names(layers)}
-    return model, fit(untied(checkpoint, _COPIES), model, (text, text), names, ignored=_UNUSED)
+    return model, fit_variables(untied(checkpoint, _COPIES), model, (text, text), names, ignored=_UNUSED)
 
 
 def t5_names(layers: int) -> Names:
     """Of an `EncoderDecoder`, from T5ForConditionalGeneration."""
-    plain, scale = functools.partial(dense, bias=False), functools.partial(norm, bias=False)
-    out = embedding("tokens", "shared.weight")
+    plain, scale = functools.partial(dense_names, bias=False), functools.partial(norm_names, bias=False)
+    out = embedding_names("tokens", "shared.weight")
     for side, attentions in (("encoder", _ENCODER), ("decoder", _DECODER)):
         first = f"{side}.block.0.layer.0.SelfAttention"
-        out |= embedding(f"{side}/relative", f"{first}.relative_attention_bias.weight")
+        out |= embedding_names(f"{side}/relative", f"{first}.relative_attention_bias.weight")
         out |= scale(f"{side}/RMSNorm_0", f"{side}.final_layer_norm")
         for i in range(layers):
             a, b = f"{side}/layer_{i}", f"{side}.block.{i}.layer"

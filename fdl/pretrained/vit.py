@@ -13,8 +13,8 @@ from fdl.models.norms import layer_norm
 from fdl.models.positions import learned
 from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
-from fdl.pretrained.fit import fit, outputs_of, renamed
-from fdl.pretrained.names import Convert, Names, dense, norm, same
+from fdl.pretrained.fit import fit_variables, outputs_of, renamed
+from fdl.pretrained.names import Convert, Names, dense_names, norm_names, same
 
 _TABLE = "transformer/positions/embedding"
 _POOLER = r"vit\.pooler\..*"
@@ -76,7 +76,7 @@ def load_vit(
     if outputs is not None:
         names, ignored = {k: v for k, v in names.items() if not k.startswith("head/")}, (_POOLER, _HEAD)
     image = (jax.ShapeDtypeStruct((1, height, width, count(checkpoint, "num_channels")), jnp.float32),)
-    return model, fit(checkpoint, model, image, {"params": names}, ignored=ignored)
+    return model, fit_variables(checkpoint, model, image, {"params": names}, ignored=ignored)
 
 
 def _sizes(size: int | tuple[int, int] | None, published: int, patch: int) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def vit_names(layers: int, *, resize: Convert = same) -> Names:
       resize: what the table of positions `[T, E]` goes through.
     """
     patch = "vit.embeddings.patch_embeddings.projection"
-    out = dense("head", "classifier") | norm("transformer/LayerNorm_0", "vit.layernorm")
+    out = dense_names("head", "classifier") | norm_names("transformer/LayerNorm_0", "vit.layernorm")
     out["patches/kernel"] = (f"{patch}.weight", _patches)
     out["patches/bias"] = (f"{patch}.bias", same)
     out["first"] = ("vit.embeddings.cls_token", lambda array: array[0, 0])
@@ -115,10 +115,11 @@ def vit_names(layers: int, *, resize: Convert = same) -> Names:
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"vit.layers.{i}"
         for ours, theirs in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
-            out |= dense(f"{a}/attention/{ours}", f"{b}.attention.{theirs}_proj")
-        out |= dense(f"{a}/feed_forward/up", f"{b}.mlp.fc1") | dense(f"{a}/feed_forward/down", f"{b}.mlp.fc2")
-        out |= norm(f"{a}/LayerNorm_0", f"{b}.layernorm_before")
-        out |= norm(f"{a}/LayerNorm_1", f"{b}.layernorm_after")
+            out |= dense_names(f"{a}/attention/{ours}", f"{b}.attention.{theirs}_proj")
+        out |= dense_names(f"{a}/feed_forward/up", f"{b}.mlp.fc1")
+        out |= dense_names(f"{a}/feed_forward/down", f"{b}.mlp.fc2")
+        out |= norm_names(f"{a}/LayerNorm_0", f"{b}.layernorm_before")
+        out |= norm_names(f"{a}/LayerNorm_1", f"{b}.layernorm_after")
     return out
 
 

@@ -1,5 +1,6 @@
 """Paired comparisons, intervals, power and verdicts."""
 
+from fdl.public import public as _public
 from fdl.stats.comparison import Comparison, Criterion
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
@@ -24,3 +25,7 @@ __all__ = [
     "success_rate",
     "two_sided_power",
 ]
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

@@ -150,7 +150,7 @@ def check_criterion(criterion: Criterion) -> None:
         raise ValueError(f"at_least={at_least} and equivalent={equivalent} are two claims; give one of them")
 
 
-def measure(
+def compared(
     arm_values: pd.Series,
     baseline_values: pd.Series,
     criterion: Criterion,

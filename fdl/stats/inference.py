@@ -28,6 +28,13 @@ def interval(differences: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarra
     Returns:
       Its ends, each `[...]`. NaN below 2 pairs, and where all differences are equal: what never
       varied does not say how far it can.
+
+    Example:
+      >>> import numpy as np
+      >>> from fdl import stats
+      >>> low, high = stats.interval(np.array([0.2, 0.25, 0.18, 0.22, 0.21]))
+      >>> bool(low > 0.1), bool(high < 0.4)
+      (True, True)
     """
     tail = (1 - level) / 2
     return _ends(differences, tail, float(skew_reach(max(differences.shape[-1], 1), tail)))
@@ -90,6 +97,12 @@ def sign_flip(differences: np.ndarray) -> np.ndarray:
 
     Returns:
       p `[...]`; 1 below 2 pairs.
+
+    Example:
+      >>> import numpy as np
+      >>> from fdl import stats
+      >>> float(stats.sign_flip(np.array([0.2, 0.25, 0.18, 0.22, 0.21])))  # 2 of 32 choices of signs
+      0.0625
     """
     shape, n = differences.shape[:-1], differences.shape[-1]
     if n < 2:
@@ -113,6 +126,11 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Returns:
       Adjusted p-values in the same order.
+
+    Example:
+      >>> from fdl import stats
+      >>> stats.holm([0.01, 0.04, 0.03])
+      [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1))

@@ -26,7 +26,13 @@ def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) 
 
 
 def two_sided_power(effect: float, n: int, *, alpha: float = 0.05, wider: float = 1.0) -> float:
-    """The chance that a two-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`."""
+    """The chance that a two-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`.
+
+    Example:
+      >>> from fdl import stats
+      >>> round(stats.two_sided_power(1.0, n=10), 2)  # of an effect of one standard deviation
+      0.8
+    """
     return sum(one_sided_power(side, n, alpha=alpha / 2, wider=wider) for side in (effect, -effect))
 
 
@@ -68,7 +74,13 @@ def _draws(arms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @functools.cache
 def detectable(n: int, *, wider: float = 1.0) -> float:
     """The standardised effect that a two-sided 5 % paired t-test with `n` pairs finds with 80 % power;
-    NaN below 2 pairs."""
+    NaN below 2 pairs.
+
+    Example:
+      >>> from fdl import stats
+      >>> round(stats.detectable(10), 2)  # standard deviations
+      1.0
+    """
     if n < 2:
         return float("nan")
 
@@ -80,5 +92,11 @@ def detectable(n: int, *, wider: float = 1.0) -> float:
 
 def pairs_needed(power: Callable[[int], float], *, least: int, target: float = POWER) -> int:
     """The smallest number of pairs, at least `least`, for which `power(n)`, rising in n, reaches
-    `target`; 1,000,000 stands for that many or more."""
+    `target`; 1,000,000 stands for that many or more.
+
+    Example:
+      >>> from fdl import stats
+      >>> stats.pairs_needed(lambda n: stats.two_sided_power(1.0, n=n), least=5)
+      10
+    """
     return least + bisect.bisect_left(range(least, MOST), target, key=power)

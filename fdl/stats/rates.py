@@ -67,6 +67,11 @@ def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> tu
 
     Raises:
       ValueError: no trials, or not 0 ≤ successes ≤ trials.
+
+    Example:
+      >>> from fdl import stats
+      >>> [round(number, 3) for number in stats.success_rate(18, 20)]
+      [0.9, 0.699, 0.972]
     """
     if not 0 <= successes <= trials or not trials:
         raise ValueError(
@@ -109,6 +114,18 @@ def compare_rates(
     Raises:
       ValueError: an unknown metric or field, an arm without a run that ended or with several of one
         seed, or a share out of range.
+
+    Example:
+      >>> import fdl, pandas as pd
+      >>> accuracy = {False: (0.71, 0.72, 0.7, 0.74, 0.73, 0.72), True: (0.91, 0.9, 0.93, 0.9, 0.92, 0.93)}
+      >>> each = [(s, i, a) for s, values in accuracy.items() for i, a in enumerate(values)]
+      >>> rows = [(f"skip={skip}", skip, seed, 10, "finished", value) for skip, seed, value in each]
+      >>> frame = pd.DataFrame(rows, columns=["arm", "skip", "seed", "step", "status", "test/accuracy"])
+      >>> failures = pd.DataFrame(columns=["arm", "skip", "seed", "step", "metric"])
+      >>> result = fdl.Result(frame, ("skip",), failures, {})  # as fdl.sweep gives it
+      >>> rates = fdl.compare_rates(result, metric="test/accuracy", threshold=0.8, at_least=0.5, arms="skip")
+      >>> [(rate.arm, rate.successes, rate.trials) for rate in rates.rates]
+      [('skip=False', 0, 6), ('skip=True', 6, 6)]
     """
     if not 0 < at_least < 1:
         raise ValueError(f"at_least={at_least} is a share of runs; expected 0 < at_least < 1")

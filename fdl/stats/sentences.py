@@ -10,7 +10,7 @@ from fdl.stats.failures import Counted
 _NAMED = 4
 
 
-def claim(comparisons: Sequence[Comparison], criterion: Criterion) -> str:
+def criterion_in_words(comparisons: Sequence[Comparison], criterion: Criterion) -> str:
     """The criterion, as "test/accuracy of skip=True exceeds skip=False by at least 0.05"."""
     names = [one.arm for one in comparisons]
     arms = f"each of {len(names)} arms" if len(names) > _NAMED else " and of ".join(names)
@@ -63,7 +63,7 @@ def failed(counted: Counted, names: Mapping[Any, str]) -> str:
     return f" Runs that failed count as {counted.worst:.4g}, the worst: {', '.join(told)}{rest}."
 
 
-def lost(comparisons: Sequence[Comparison]) -> str:
+def lost_seeds(comparisons: Sequence[Comparison]) -> str:
     """What the reader must know of seeds that make no pair; empty if there are none."""
     worst = max(comparisons, key=lambda one: one.dropped)
     if not worst.dropped:

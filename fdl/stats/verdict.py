@@ -8,11 +8,11 @@ import pandas as pd
 
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label
-from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, measure
+from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Policy, check_failures, count_failures, too_many
 from fdl.stats.inference import holm
-from fdl.stats.sentences import claim, failed, finding, lost, unseen
+from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen
 
 
 class Verdict(NamedTuple):
@@ -107,6 +107,17 @@ def compare(
     Raises:
       ValueError: an unknown metric, field or baseline; fewer than two arms; several runs of one seed
         in an arm; or a criterion out of range.
+
+    Example:
+      >>> import fdl, pandas as pd
+      >>> accuracy = {False: (0.71, 0.72, 0.7, 0.74, 0.73, 0.72), True: (0.91, 0.9, 0.93, 0.9, 0.92, 0.93)}
+      >>> each = [(s, i, a) for s, values in accuracy.items() for i, a in enumerate(values)]
+      >>> rows = [(f"skip={skip}", skip, seed, 10, "finished", value) for skip, seed, value in each]
+      >>> frame = pd.DataFrame(rows, columns=["arm", "skip", "seed", "step", "status", "test/accuracy"])
+      >>> failures = pd.DataFrame(columns=["arm", "skip", "seed", "step", "metric"])
+      >>> result = fdl.Result(frame, ("skip",), failures, {})  # as fdl.sweep gives it
+      >>> fdl.compare(result, metric="test/accuracy", arms="skip", baseline=False).verdict.status
+      'SUPPORTED'
     """
     values = final_values(result, metric, arms)
     base = choose_baseline(values, arms, baseline)
@@ -117,7 +128,7 @@ def compare(
     check_failures(failures)
     counted = count_failures(values, failures, better)
     measured = [
-        measure(
+        compared(
             counted.values[arm],
             counted.values[base],
             criterion,
@@ -139,7 +150,7 @@ def compare(
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)
-    told = verdict.sentence + failed(counted, names) + lost(comparisons) + chosen
+    told = verdict.sentence + failed(counted, names) + lost_seeds(comparisons) + chosen
     return Comparisons(verdict.comparisons, verdict._replace(sentence=told))
 
 
@@ -151,6 +162,13 @@ def all_of(*verdicts: Verdict) -> Verdict:
 
     Raises:
       ValueError: no verdict given.
+
+    Example:
+      >>> import fdl
+      >>> yes = fdl.Verdict("SUPPORTED", "A is better than B.", "A exceeds B", ())
+      >>> no = fdl.Verdict("REFUTED", "A is no better than C.", "A exceeds C", ())
+      >>> fdl.all_of(yes, no).status
+      'REFUTED'
     """
     if not verdicts:
         raise ValueError("all_of() needs at least one verdict, got none")
@@ -177,4 +195,4 @@ def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criter
     sentence = f"{summary}{finding(comparisons[shown])}: {reasons[shown]}."
     if status != "INCONCLUSIVE":
         sentence += unseen(min(comparisons[i].n for i in decisive))
-    return Verdict(status, sentence, claim(comparisons, criterion), comparisons)
+    return Verdict(status, sentence, criterion_in_words(comparisons, criterion), comparisons)

@@ -1,5 +1,9 @@
 """Sweeps: spaces of configs, and populations that train them."""
 
+from fdl.public import public as _public
+from fdl.sweeps.distributions import choice as choice
+from fdl.sweeps.distributions import log_uniform as log_uniform
+from fdl.sweeps.distributions import uniform as uniform
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of
@@ -8,9 +12,10 @@ from fdl.sweeps.run import sweep as sweep
 from fdl.sweeps.space import Sweep as Sweep
 from fdl.sweeps.space import Trial as Trial
 from fdl.sweeps.space import ablate as ablate
-from fdl.sweeps.space import choice as choice
 from fdl.sweeps.space import grid as grid
-from fdl.sweeps.space import log_uniform as log_uniform
 from fdl.sweeps.space import sample as sample
-from fdl.sweeps.space import uniform as uniform
 from fdl.sweeps.space import zip_ as zip_
+
+
+def __dir__() -> list[str]:
+    return _public(globals())

@@ -99,6 +99,20 @@ def sweep(
         directory that is none, holds something else or is in use.
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
+
+    Example:
+      >>> import fdl, numpy as np
+      >>> from fdl import data, tasks
+      >>> @fdl.config
+      ... class Config:
+      ...     rate: float = 1.0
+      ...
+      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
+      >>> splits = data.Splits(rows, rows, rows)
+      >>> experiment = lambda config: tasks.perceptron(splits, steps=4, rate=config.rate)
+      >>> result = fdl.sweep(experiment, fdl.grid(Config(), rate=(0.1, 1.0), seeds=2), members=4)
+      >>> len(result.frame), result.fields
+      (16, ('rate',))
     """
     check_saving(saving)
     check_space(space, kept=bool(workdir))

@@ -3,18 +3,18 @@
 import dataclasses
 import functools
 import itertools
-import math
 import operator
 import random
 import re
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
+from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
 """Seeds are below this: `jax.random.key` knows a seed only modulo 2**32."""
@@ -82,12 +82,6 @@ class Sweep:
         return Sweep(tuple(trials))
 
 
-class Distribution(NamedTuple):
-    """A field's values in `sample`; `draw(u)` maps `u`, uniform in [0, 1), to a value."""
-
-    draw: Callable[[float], Any]
-
-
 def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """Every combination of the fields' values.
 
@@ -98,6 +92,17 @@ def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
     Raises:
       ValueError: an unknown field, or a value that it does not take.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.grid(Config(), depth=(2, 4), lr=(1e-3, 1e-2), seeds=8)
+      >>> len(space.trials), space.trials[0].arm
+      (32, 'depth=2 lr=0.001')
     """
     columns = _columns(config, fields)
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
@@ -108,6 +113,17 @@ def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
     Raises:
       ValueError: as `grid`, or the numbers of values differ.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.zip_(Config(), depth=(2, 4), lr=(1e-2, 1e-3), seeds=8)
+      >>> len(space.trials), space.trials[0].arm
+      (16, 'depth=2 lr=0.01')
     """
     columns = _columns(config, fields)
     lengths = {name: len(values) for name, values in columns.items()}
@@ -127,6 +143,17 @@ def sample(
       seeds: how many seeds each, or which.
       draw_seed: names the draws; more draws of the same keep the first ones.
       **fields: `uniform`, `log_uniform` or `choice`; whole numbers for an int field are rounded.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     depth: int = 4
+      ...     lr: float = 1e-3
+      ...
+      >>> space = fdl.sample(Config(), n=20, depth=fdl.choice(2, 4, 8), lr=fdl.log_uniform(1e-4, 1e-1))
+      >>> len(space.trials)
+      20
     """
     if n < 1:
         raise ValueError(f"n is {n}; expected 1 or more configs")
@@ -139,25 +166,6 @@ def sample(
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
-def uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high`."""
-    return Distribution(lambda u: low + (high - low) * u)
-
-
-def log_uniform(low: float, high: float) -> Distribution:
-    """Evenly between `low` and `high` on a logarithmic scale; both positive."""
-    if not 0 < low <= high:
-        raise ValueError(f"log_uniform({low}, {high}): expected 0 < low <= high")
-    return Distribution(lambda u: math.exp(math.log(low) + (math.log(high) - math.log(low)) * u))
-
-
-def choice(*values: Any) -> Distribution:
-    """One of the values, each as likely."""
-    if not values:
-        raise ValueError("choice() needs at least one value")
-    return Distribution(lambda u: values[int(u * len(values))])
-
-
 def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
     """Takes components away one by one, and adds them one by one to nothing.
 
@@ -168,6 +176,17 @@ def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping
 
     Returns:
       The arms `full`, `full - <component>`, `none + <component>` and `none`.
+
+    Example:
+      >>> import fdl
+      >>> @fdl.config
+      ... class Config:
+      ...     skip: bool = True
+      ...     norm: bool = True
+      ...
+      >>> space = fdl.ablate(Config(), skip={"skip": False}, norm={"norm": False})
+      >>> [trial.arm for trial in space.trials]
+      ['full', 'full - skip', 'full - norm', 'none']
     """
     for changes in components.values():
         check_names(type(config), changes)

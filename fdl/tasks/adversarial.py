@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,7 @@ from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
-from fdl.experiment import Batch, Experiment, Learner, Metrics, Stopper
+from fdl.experiment import Batch, Experiment, Learner, Metrics
 from fdl.metrics import Mean, mean
 from fdl.models.gan import Conditional
 from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
@@ -22,8 +22,9 @@ from fdl.tasks.averaging import moved_to
 from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
-from fdl.tasks.gradient import State, descend, experiment_over, variables
-from fdl.tasks.players import Inputs, Players, apply, check_players, named, player_of, start
+from fdl.tasks.gradient import State, descend, variables
+from fdl.tasks.players import Inputs, Players, apply, check_players, player_of, prefixed, start
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -42,6 +43,7 @@ class _Rules(NamedTuple):
     accumulate: int
 
 
+@task
 def adversarial(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -49,7 +51,6 @@ def adversarial(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     *,
-    steps: int,
     latent: int,
     batch_size: int = 64,
     loss: GANLoss = non_saturating,
@@ -57,10 +58,9 @@ def adversarial(
     penalty: Number = 0.0,
     average: Number | None = None,
     conditional: bool = False,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to generate rows that a discriminator cannot tell from the data's.
 
@@ -75,7 +75,6 @@ def adversarial(
       splits: `"x"` float `[N, ...]` once prepared, and if `conditional` integers `"y"` `[N]`.
       generator_optimizer: any Optax transformation.
       discriminator_optimizer: any Optax transformation.
-      steps: updates of the generator in a run.
       latent: numbers of standard normal noise for each generated row.
       batch_size: real rows in one update of a player; a step reads `critic_steps` times as many.
       loss: what both minimise, as `fdl.tasks.gan_losses.hinge`.
@@ -83,13 +82,22 @@ def adversarial(
       penalty: factor of `gradient_penalty` in the discriminator's loss.
       average: decay a step of a moving average of the generator's variables, or None: no average.
       conditional: whether both players get the labels.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which each update's rows are passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps` (updates of the generator) and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or players that do not fit to the data.
+
+    Example:
+      >>> import fdl, numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows, adam = {"x": np.zeros((8, 4), np.float32)}, optax.adam(1e-4, b1=0.5)
+      >>> players = models.MLPGenerator((16,), (4,)), models.MLPDiscriminator((16,))
+      >>> splits = data.Splits(rows, rows, rows)
+      >>> experiment = tasks.adversarial(*players, splits, adam, adam, latent=2, steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/discriminator_loss', 'test/energy_distance', 'test/sliced_wasserstein']
     """
     check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
     row = prepared_row(splits)
@@ -116,12 +124,10 @@ def adversarial(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
         batch_size=critic_steps * batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 
@@ -156,7 +162,6 @@ def adversarial_learner(
     Returns:
       A learner whose state is `Players`.
     """
-
     rules = _Rules(generator, discriminator, latent, loss, penalty, conditional, accumulate)
 
     def init(key: jax.Array) -> Players:
@@ -170,7 +175,7 @@ def adversarial_learner(
         judge, found = _update(
             rules, players, _judging, discriminator_optimizer, players.discriminator, *given
         )
-        return players._replace(discriminator=judge), named("discriminator", found)
+        return players._replace(discriminator=judge), prefixed("discriminator", found)
 
     def step(players: Players, batch: Batch, key: jax.Array) -> tuple[Players, Metrics]:
         if len(batch["x"]) % critic_steps:
@@ -189,12 +194,12 @@ def adversarial_learner(
         if average is not None:
             moved = moved_to(moved, variables(made), share=1 - average)
         last = jax.tree.map(lambda values: values[-1], seen)
-        return Players(made, players.discriminator, moved), {**named("generator", found), **last}
+        return Players(made, players.discriminator, moved), {**prefixed("generator", found), **last}
 
     return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
 
 
-def generate(
+def generate_rows(
     generator: nn.Module, players: Players, z: jax.Array, labels: jax.Array | None = None
 ) -> jax.Array:
     """Rows `[B, ...]` of noise `[B, latent]`, by the averaged variables where there are any.
@@ -281,7 +286,7 @@ def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mea
     # Row i's noise depends on i alone, so that padding changes nothing.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(len(x)))
     z = jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
-    fake = generate(rules.generator, players, z, *labels)
+    fake = generate_rows(rules.generator, players, z, *labels)
     judge = variables(players.discriminator)
     of_real, of_fake = (
         rules.discriminator.apply(judge, rows, *labels, train=False, mutable=[])[0] for rows in (x, fake)

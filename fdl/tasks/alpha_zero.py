@@ -34,6 +34,13 @@ def alpha_zero(
 
     Raises:
       ValueError: the extra is missing.
+
+    Example:
+      >>> from fdl import tasks
+      >>> game = tasks.games.tic_tac_toe()
+      >>> algorithm = tasks.alpha_zero(game, simulations=8)  # for tasks.self_play
+      >>> algorithm._fields
+      ('act', 'rows', 'loss')
     """
     search = _search(game, simulations=simulations, gumbel_scale=1.0)
 
@@ -64,6 +71,17 @@ def search_player(game: Game, network: Network, *, simulations: int = 16) -> Pla
 
     Raises:
       ValueError: the extra is missing.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models, tasks
+      >>> game = tasks.games.tic_tac_toe()
+      >>> model = models.PolicyValue(models.MLP((16,), 16), actions=9)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2)))
+      >>> player = tasks.search_player(game, tasks.network_of(model, variables), simulations=4)
+      >>> keys = jax.random.split(jax.random.key(0), 5)
+      >>> jax.eval_shape(player, jax.vmap(game.init)(keys), keys).shape
+      (5,)
     """
     search = _search(game, simulations=simulations, gumbel_scale=0.0)
     return lambda positions, keys: search(network, positions, keys[0])[0]

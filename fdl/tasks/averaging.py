@@ -56,6 +56,17 @@ def with_ema(learner: Learner, *, decay: float | jax.Array) -> Learner:
 
     Raises:
       ValueError: a decay out of range, or a learner of another state.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.classification(models.MLP((16,), 3), splits, optax.adam(1e-3), steps=100)
+      >>> learner = tasks.with_ema(experiment.learner, decay=0.999)
+      >>> experiment = experiment._replace(learner=learner)
+      >>> experiment.learner.required
+      ('loss', 'update_norm')
     """
     if not isinstance(decay, jax.Array) and not 0 <= decay < 1:
         raise ValueError(f"decay is {decay}; expected at least 0 and below 1")

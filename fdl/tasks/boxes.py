@@ -72,7 +72,7 @@ def targets(
     return Targets(heat, cells.astype(jnp.int32), size, centre - cells, real)
 
 
-def decode(maps: Maps, *, cell: int, count: int) -> Detections:
+def decode_maps(maps: Maps, *, cell: int, count: int) -> Detections:
     """The `count` highest peaks of the heat maps as boxes.
 
     Zhou et al. 2019, sec. 3.1: a peak is a cell that is not less than its eight neighbours in its class's

@@ -11,6 +11,7 @@ import numpy as np
 from fdl.data import Rows, Splits
 from fdl.data.splits import lengths, parts, prepared_row, row_of, size_of
 from fdl.data.verified import outside, verified
+from fdl.tasks.inputs import output_shapes
 
 
 def check_counts(**counts: int) -> None:
@@ -65,8 +66,7 @@ def count_outputs(model: nn.Module, splits: Splits) -> int:
         if shape != row:
             raise ValueError(f"{name} x has rows of shape {shape}; expected {row}, as in train")
     x = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), prepared_row(splits)["x"])
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    shape = output_shapes(model, x).shape
     if len(shape) != 2:
         raise ValueError(f"the model's outputs for one row have shape {list(shape)}; expected [1, outputs]")
     return shape[1]

@@ -10,9 +10,10 @@ import numpy as np
 from jax.core import Tracer
 
 from fdl.data import Augmentation, Splits
-from fdl.data.splits import Rows, parts, row_of
+from fdl.data.splits import parts, row_of
 from fdl.data.verified import outside, verified
 from fdl.losses import is_class
+from fdl.tasks.inputs import in_memory
 
 WEIGHT = "sample_weight"
 """The column of what each row counts, float `[N]`, at least 0, where rows count unequally."""
@@ -59,7 +60,7 @@ def _checked_weights(splits: Splits) -> Splits:
         if form.shape or not np.issubdtype(form.dtype, np.floating):
             shape = ["N", *form.shape]
             raise ValueError(f"{name} {WEIGHT} is {form.dtype}{shape}; expected floats [N]: convert it first")
-        memory = part.memory if isinstance(part, Rows) else part
+        memory = in_memory(part)
         if WEIGHT in memory and not np.any(memory[WEIGHT]):
             raise ValueError(f"{name} {WEIGHT} is 0 in every row; expected some rows that count")
     largest = float(np.finfo(np.float32).max)

@@ -1,7 +1,7 @@
 """Learning by comparison without labels: two views of a row (SimCLR, VICReg), or pairs (CLIP)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,29 +12,29 @@ from fdl import rng, shards
 from fdl.data import Augmentation, Splits, sources
 from fdl.data.augment import two_views
 from fdl.data.splits import parts, prepared_row, row_of
-from fdl.experiment import Batch, Experiment, Learner, Source, Stopper
+from fdl.experiment import Batch, Experiment, Learner, Source
 from fdl.metrics import Mean, mean
 from fdl.models.heads import DualEncoder, WithHead, unit
 from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_counts
 from fdl.tasks.contrastive_losses import ViewLoss, clip_loss, nt_xent
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.neighbours import neighbour_accuracy
+from fdl.tasks.training import Training, experiment_over, task
 
 
+@task
 def contrastive(
     model: WithHead,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation,
-    steps: int,
     batch_size: int = 256,
     loss: ViewLoss = nt_xent,
     neighbours: int = 5,
-    evaluate_every: int | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning features that agree for two views of a row and differ between rows.
 
@@ -47,16 +47,29 @@ def contrastive(
       splits: `"x"` `[N, ...]`; integers `"y"` `[N]`, if there are any, are for evaluation alone.
       optimizer: any Optax transformation.
       augment: makes a view of a batch, before `splits.prepare`.
-      steps: updates in a run.
       batch_size: rows in a training batch, each with two views; at least 2.
       loss: of the projections `[B, 2, P]` and weights `[B]`, a scalar.
       neighbours: how many vote in the metric `accuracy`.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count that is too small, or a model whose outputs have another rank.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.WithHead(encoder=models.MLP((16,), 8), head=models.MLP((8,), 4))
+      >>> experiment = tasks.contrastive(
+      ...
+      ...     model, splits, optax.adam(1e-3), augment=data.gaussian_noise(scale=0.1), steps=100
+      ...
+      ... )
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
     """
     check_counts(neighbours=neighbours)
     check_whole(accumulate, "each row is compared with all of the batch")
@@ -68,12 +81,10 @@ def contrastive(
     experiment = experiment_over(
         learner,
         splits,
-        steps=steps,
         batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=two_views(augment),
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
     _, raw = sources(splits._replace(prepare=None), batch_size=batch_size)
     views = two_views(augment)
@@ -132,17 +143,16 @@ def contrastive_learner(
     return gradient_learner(lambda key: _initial(model, row, key)[1], objective, evaluate, optimizer)
 
 
+@task
 def clip(
     model: DualEncoder,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
     batch_size: int = 256,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning two towers whose vectors agree for the x and the y of one row (CLIP).
 
@@ -154,19 +164,40 @@ def clip(
       model: two towers and a temperature.
       splits: `"x"` `[N, ...]` and what belongs to it, `"y"` `[N, ...]`, such as tokens.
       optimizer: any Optax transformation.
-      steps: updates in a run.
       batch_size: rows in a training batch; at least 2.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count that is too small, or rows without a y.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros((8, 5), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.DualEncoder(models.MLP((16,), 8), models.MLP((16,), 8), width=4)
+      >>> experiment = tasks.clip(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/recall_at_1', 'test/temperature']
     """
     check_whole(accumulate, "each row is compared with all of the batch")
     if batch_size < 2:
         raise ValueError(f"batch_size is {batch_size}; expected at least 2 rows to compare")
+    learner = clip_learner(model, splits, optimizer)
+    return experiment_over(
+        learner, splits, batch_size=batch_size, augment=augment, accumulate=accumulate, **training
+    )
+
+
+def clip_learner(model: DualEncoder, splits: Splits, optimizer: optax.GradientTransformation) -> Learner:
+    """The learner of `clip`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: rows without a y.
+    """
     for name, part in parts(splits).items():
         if {"x", "y"} - set(row_of(part)):
             raise ValueError(f"{name} has {sorted(row_of(part))}; expected x and y, which belong together")
@@ -195,16 +226,7 @@ def clip(
         rows["temperature"] = jnp.full(len(x), 1 / scale)
         return {name: mean(values, weight) for name, values in rows.items()}
 
-    return experiment_over(
-        gradient_learner(init, objective, evaluate, optimizer),
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-    )
+    return gradient_learner(init, objective, evaluate, optimizer)
 
 
 def _initial(model: nn.Module, row: jax.ShapeDtypeStruct, key: jax.Array) -> tuple[jax.Array, Any]:

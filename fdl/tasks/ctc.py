@@ -4,7 +4,7 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -14,30 +14,31 @@ import optax
 
 from fdl import metrics, rng
 from fdl.data import Augmentation, Splits
-from fdl.data.splits import Rows, parts, prepared_row, row_of
+from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.losses import is_class
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.edit_distance import edit_distance, error_rate
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import Training, experiment_over, task
 
 BLANK = 0
 """The label that says nothing, and the padding of label sequences."""
 
 
+@task
 def ctc(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
     batch_size: int = 32,
-    evaluate_every: int | None = None,
     stride: int = 1,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """Learning to transcribe, by the probability of all alignments of the labels with the frames.
 
@@ -51,28 +52,37 @@ def ctc(
       splits: `"x"` floats `[N, T, M]`; `"length"`, how many of a row's T frames are real; and `"y"`
         integers `[N, L]` from 1 to C - 1, then zeros.
       optimizer: any Optax transformation.
-      steps: updates in a run.
       batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       stride: frames for each frame of logits.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> sound = {"x": np.zeros((8, 20, 3), np.float32), "length": np.full(8, 20)}
+      >>> labels = {"y": np.tile([1, 2, 0], (8, 1))}
+      >>> rows = sound | labels
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.AcousticModel(outputs=5, channels=4, widths=(8,))
+      >>> experiment = tasks.ctc(model, splits, optax.adam(1e-3), stride=2, steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/error_rate', 'test/exact_match', 'test/loss']
     """
     splits = _checked(model, splits, stride)
     learner = ctc_learner(model, splits, optimizer, stride=stride, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
-        steps=steps,
         batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", "length", WEIGHT),
     )
 
@@ -216,8 +226,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
     x = jnp.zeros(one.shape, one.dtype)
     if stride < 1:
         raise ValueError(f"stride is {stride}; expected at least 1")
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    shape = list(output_shapes(model, x).shape)
     frames = -(-x.shape[1] // stride)
     if len(shape) != 3 or shape[1] != frames:
         raise ValueError(
@@ -225,7 +234,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
             f"as x has {x.shape[1]} frames and stride is {stride}"
         )
     for name, part in parts(splits).items():
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if row_of(part) != row_of(splits.train):
             raise ValueError(f"{name} has rows of another shape or type than train; expected the same")
         if "y" in arrays and "length" in arrays:

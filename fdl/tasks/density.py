@@ -1,7 +1,7 @@
 """Conditional density: what the targets of an input are likely to be, not only their mean."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,28 +11,27 @@ import optax
 
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
-from fdl.experiment import Experiment, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.models import mixture_density
 from fdl.tasks.columns import WEIGHT
-from fdl.tasks.gradient import experiment_over
+from fdl.tasks.inputs import output_shapes
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
+@task
 def conditional_density(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
     log_likelihood: Callable[[Any, jax.Array], jax.Array] = mixture_density.log_likelihood,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the density of targets given inputs, by maximum likelihood.
 
@@ -43,18 +42,50 @@ def conditional_density(
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to densities, as `MixtureDensity`.
       splits: `"x"` `[N, ...]` and `"y"` float `[N, T]`, or another shape of T numbers a row.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
       log_likelihood: `log_likelihood(densities, y) -> [B]`, of the model's densities at targets `[B, T]`.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros((8, 1), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.MixtureDensity(models.MLP((16,), 16), targets=1)
+      >>> experiment = tasks.conditional_density(model, splits, optax.adam(1e-3), steps=100)
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
+    """
+    learner = density_learner(
+        model, splits, optimizer, log_likelihood=log_likelihood, l1=l1, l2=l2, accumulate=accumulate
+    )
+    return experiment_over(
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
+
+
+def density_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    log_likelihood: Callable[[Any, jax.Array], jax.Array] = mixture_density.log_likelihood,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `conditional_density`, for any source of its rows; of `splits` only checks and a row's
+    shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
     """
     check_densities(model, splits, log_likelihood)
 
@@ -64,17 +95,7 @@ def conditional_density(
     def measures(densities: Any, targets: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": loss(densities, targets)}
 
-    return experiment_over(
-        row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate),
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-        columns=("x", "y", WEIGHT),
-    )
+    return row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
 
 
 def check_densities(
@@ -91,8 +112,7 @@ def check_densities(
             )
     row = prepared_row(splits)
     x = jnp.zeros(row["x"].shape, row["x"].dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    densities = jax.eval_shape(init, jax.random.key(0))
+    densities = output_shapes(model, x)
     try:
         shape = jax.eval_shape(lambda d, y: log_likelihood(d, y.reshape(1, -1)), densities, row["y"]).shape
     except (TypeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,31 +11,31 @@ import numpy as np
 import optax
 
 from fdl import metrics, rng
-from fdl.data import Augmentation, Rows, Splits
+from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Source, Stopper
+from fdl.experiment import Experiment, Learner, Source
 from fdl.models.detector import Maps
-from fdl.tasks.boxes import Detections, Targets, decode, targets
+from fdl.tasks.boxes import Detections, Targets, decode_maps, targets
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 
 
+@task
 def detection(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     size_weight: Number = 0.1,
     offset_weight: Number = 1.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to detect up to M objects of C classes in an image.
 
@@ -54,18 +54,27 @@ def detection(
         pixels, with centres in the image; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where
         there is no object.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch; it must move the boxes with the pixels, or none. None
         leaves batches as they are.
       size_weight: see above.
       offset_weight: see above.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> images = {"x": np.zeros((8, 16, 16, 3), np.float32)}
+      >>> boxes = {"boxes": np.ones((8, 1, 4), np.float32), "labels": np.zeros((8, 1), np.int32)}
+      >>> rows = images | boxes
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.detection(models.Detector(3, (4,)), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/heat', 'test/loss', 'test/offset', 'test/recall', 'test/size']
     """
     splits = _checked(model, splits)
     learner = detection_learner(
@@ -79,12 +88,9 @@ def detection(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "boxes", "labels", WEIGHT),
     )
 
@@ -136,7 +142,7 @@ def detection_learner(
         batch = {**batch, "weight": row_weights(batch)}
         means = {name: metrics.mean(rows, batch["weight"]) for name, rows in measures(maps, batch).items()}
         cell = batch["x"].shape[1] // maps.heat.shape[1]
-        found = decode(maps, cell=cell, count=batch["labels"].shape[1])
+        found = decode_maps(maps, cell=cell, count=batch["labels"].shape[1])
         return {**means, "recall": _recall(found, batch)}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
@@ -150,9 +156,18 @@ def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Det
       variables: its variables, as `fdl.tasks.gradient.variables(state)`.
       x: images `[B, H, W, I]`, prepared.
       count: K.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models, tasks
+      >>> model, images = models.Detector(classes=3, widths=(4,)), jnp.zeros((1, 16, 16, 3))
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), images)
+      >>> found = jax.eval_shape(lambda given: tasks.detect(model, given, images, count=5), variables)
+      >>> found.boxes.shape, found.scores.shape
+      ((1, 5, 4), (1, 5))
     """
     maps: Any = model.apply(variables, x, train=False)
-    return decode(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
+    return decode_maps(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
 
 
 def precision_over(
@@ -226,8 +241,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    maps = jax.eval_shape(init, jax.random.key(0))
+    maps = output_shapes(model, x)
     if not isinstance(maps, Maps):
         raise ValueError(f"the model's output is a {type(maps).__name__}; expected Maps, as of Detector")
     classes = maps.heat.shape[-1]
@@ -247,7 +261,7 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
                 f"{name} boxes are {['N', *boxes.shape]} and labels {labels.dtype}{['N', *labels.shape]}; "
                 "expected [N, M, 4] and integers [N, M]"
             )
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if len({len(array) for array in arrays.values()}) > 1 or any(not len(a) for a in arrays.values()):
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")

@@ -1,6 +1,6 @@
 """Diffusion and flow matching: a denoiser learns what noisy data are made of."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,9 +12,9 @@ from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_counts
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_outputs, check_unit_scale, zero_row
 from fdl.tasks.noise import (
     Prediction,
@@ -26,25 +26,24 @@ from fdl.tasks.noise import (
     straight,
     target,
 )
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 
 
+@task
 def diffusion(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
     times: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
 
@@ -58,9 +57,6 @@ def diffusion(
       splits: `"x"` float `[N, ...]` as prepared, as large as the noise: standardised, or from -1 to 1;
         with `label_dropout` also `"y"` integers `[N]`, from 0.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       schedule: how much signal and noise there is at a time, as `linear` or `from_betas(cosine_betas())`.
       prediction: what is predicted: `predict_noise`, `predict_data` or `predict_v`.
       times: T, to draw times uniformly from 1 / T, 2 / T, ..., 1, as Ho et al. 2020, algorithm 1, with
@@ -69,10 +65,20 @@ def diffusion(
         without (classifier-free guidance); it may be traced. None: labels are not used at all.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the noise or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.diffusion(models.DiffusionMLP((16,)), splits, optax.adam(1e-3), steps=100)
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
     """
     if label_dropout is not None:
         splits = _check_labels(model, splits)
@@ -89,47 +95,51 @@ def diffusion(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 
+@task
 def flow_matching(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_dropout: Number | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
     σ_min = 0, so that the lines end in the data).
 
     It is `diffusion` with the schedule `straight` and `predict_velocity`; arguments, metrics and errors
     are as there.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.flow_matching(
+      ...     models.DiffusionMLP((16,)), splits, optax.adam(1e-3), steps=100
+      ... )
+      >>> fdl.check(experiment)
+      ('train/loss', 'train/update_norm', 'test/loss', 'validation/loss')
     """
     return diffusion(
         model,
         splits,
         optimizer,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         schedule=straight,
         prediction=predict_velocity,
         label_dropout=label_dropout,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 
@@ -197,6 +207,30 @@ def diffusion_learner(
         return {"loss": metrics.mean(losses.squared_error(predicted, wanted), batch["weight"])}
 
     return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
+
+
+def flow_matching_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    label_dropout: Number | None = None,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `flow_matching`: that of `diffusion` with `straight` and `predict_velocity`.
+
+    Raises:
+      ValueError: data that does not fit to the noise or the model.
+    """
+    return diffusion_learner(
+        model,
+        splits,
+        optimizer,
+        schedule=straight,
+        prediction=predict_velocity,
+        label_dropout=label_dropout,
+        accumulate=accumulate,
+    )
 
 
 def _check_labels(model: nn.Module, splits: Splits) -> Splits:

@@ -1,7 +1,7 @@
 """Distillation: a student learns a teacher's probabilities."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,15 +11,18 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _TEACHER = "teacher"
 """The collection of the learner's state that holds the teacher's variables."""
 
 
+@task
 def distillation(
     model: nn.Module,
     teacher: nn.Module,
@@ -27,14 +30,11 @@ def distillation(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     temperature: float | jax.Array = 4.0,
     share: float | jax.Array = 0.9,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to classify from labels and from a trained teacher's logits.
 
@@ -51,17 +51,26 @@ def distillation(
         that they are no constants of the program, and are in its checkpoints.
       splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, which both see, or None.
       temperature: T, above 0.
       share: of the teacher in the loss, 0 to 1.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to one of the models.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> student, teacher = models.MLP((8,), 3), models.MLP((32,), 3)
+      >>> given = teacher.init(jax.random.key(0), rows["x"])  # or those of a run
+      >>> experiment = tasks.distillation(student, teacher, given, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/agreement', 'test/divergence', 'test/loss']
     """
     splits = check_labels(model, splits)
     learner = distillation_learner(
@@ -77,12 +86,9 @@ def distillation(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", WEIGHT),
     )
 
@@ -173,8 +179,7 @@ def _apart(variables: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _check_teacher(model: nn.Module, teacher: nn.Module, given: Mapping[str, Any], x: jax.Array) -> None:
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    expected = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    expected = list(output_shapes(model, x).shape)
     found = jax.eval_shape(lambda variables: teacher.apply(variables, x, train=False), given)
     shape = list(getattr(found, "shape", ()))
     if shape != expected:

@@ -37,6 +37,18 @@ def warm_start(
 
     Raises:
       ValueError: variables that are missing, too many, or of another shape; the message lists them.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model, adam = models.MLP((16,), 3), optax.adam(1e-3)
+      >>> experiment = tasks.classification(model, splits, adam, steps=100)
+      >>> given = model.init(jax.random.key(1), rows["x"])  # or those of a run, or of fdl.pretrained
+      >>> experiment = tasks.warm_start(experiment, adam, given)
+      >>> experiment.steps
+      100
     """
     learner = experiment.learner
     wanted = jax.eval_shape(learner.init, jax.random.key(0))

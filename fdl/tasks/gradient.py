@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng
-from fdl.data import Augmentation, Splits, sources
-from fdl.experiment import Batch, Experiment, Learner, Metrics, Stopper
+from fdl.experiment import Batch, Learner, Metrics
 from fdl.metrics import Mean
 from fdl.optim.evaluation import evaluation_params
 from fdl.optim.frozen import kept, unmoved
-from fdl.tasks.accumulation import Loss, Passed, Variables, check_accumulate, passed
-from fdl.tasks.checks import check_counts
-from fdl.tasks.columns import checked_columns
+from fdl.tasks.accumulation import Loss, Passed, Variables, passed
 
 Evaluate = Callable[[Variables, Batch], Mapping[str, Mean]]
 """`evaluate(variables, batch) -> metrics`, as in `fdl.Learner`."""
@@ -75,6 +72,17 @@ def gradient_learner(
 
     Returns:
       A learner whose state is a `State`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from fdl import metrics, tasks
+      >>> init = lambda key: {"params": jnp.zeros(3)}
+      >>> error = lambda variables, batch: metrics.mean((batch["x"] @ variables["params"] - batch["y"]) ** 2)
+      >>> loss = lambda variables, batch, key: (error(variables, batch), ({}, {}))
+      >>> evaluate = lambda variables, batch: {"loss": error(variables, batch)}
+      >>> learner = tasks.gradient_learner(init, loss, evaluate, optax.sgd(0.1))
+      >>> learner.required
+      ('loss', 'update_norm')
     """
 
     def start(key: jax.Array) -> State:
@@ -205,41 +213,3 @@ def _updates(
             "for each row (differentially private ones); expected a transformation of a batch's gradient"
         )
     return updates, after
-
-
-def experiment_over(
-    learner: Learner,
-    splits: Splits,
-    *,
-    steps: int,
-    batch_size: int,
-    evaluate_every: int | None = None,
-    augment: Augmentation | None = None,
-    accumulate: int = 1,
-    stop: Stopper | None = None,
-    columns: Sequence[str] = ("x", "y"),
-) -> Experiment:
-    """Trains on a data set's first part and evaluates on the others.
-
-    Args:
-      learner: what learns.
-      splits: the data set.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
-      augment: what is done to every training batch, or None.
-      accumulate: micro-batches in which the learner passes a batch.
-      stop: early stopping, or None.
-      columns: those that the learner reads; others are an error or said, see `checked_columns`.
-
-    Raises:
-      ValueError: a count below 1, batches that do not divide into the micro-batches, or weights of rows that
-        the learner does not read.
-    """
-    if evaluate_every is None:
-        evaluate_every = max(1, steps // 10)
-    check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every)
-    check_accumulate(batch_size, accumulate)
-    splits = checked_columns(splits, columns, augment)
-    train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
-    return Experiment(learner, train, evaluation, steps, evaluate_every, stop)

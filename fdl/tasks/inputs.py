@@ -1,8 +1,9 @@
 """Checks of data whose inputs x are what a model learns to give, before anything is compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,3 +89,13 @@ def _first(part: Part) -> dict[str, np.ndarray]:
     if isinstance(part, Rows):
         return part.take(np.arange(count))
     return {name: np.asarray(array[:count]) for name, array in part.items()}
+
+
+def output_shapes(model: nn.Module, *inputs: Any) -> Any:
+    """Shapes and types of what a model gives for some inputs when it is evaluated; nothing is computed."""
+    return jax.eval_shape(lambda key: model.init_with_output(key, *inputs, train=False)[0], jax.random.key(0))
+
+
+def in_memory(part: Part) -> Mapping[str, np.ndarray]:
+    """The columns of a data set's part that are in memory: all of them, or those of `Rows` that are."""
+    return part.memory if isinstance(part, Rows) else part

@@ -1,7 +1,7 @@
 """Language modelling: the next token of a text."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -10,29 +10,29 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.data import Rows, Splits
+from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 
 
+@task
 def language_modelling(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning what comes next at every place of a text; see `language_learner`.
 
@@ -42,16 +42,24 @@ def language_modelling(
       splits: `"x"` and `"y"`, integers `[N, T]` from 0 to V - 1, and, where not all places count,
         `"mask"`, `[N, T]`, 0 for those that do not; their y is a token all the same.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.gpt2(vocabulary=50, length=6, width=8, layers=1, heads=2)
+      >>> experiment = tasks.language_modelling(model, splits, optax.adamw(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/bits', 'test/loss']
     """
     splits, _ = check_texts(model, splits, ("x", "y"))
     learner = language_learner(
@@ -60,11 +68,8 @@ def language_modelling(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", "mask", WEIGHT),
     )
 
@@ -143,15 +148,14 @@ def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> t
         mask by which nothing counts.
     """
     row = prepared_row(splits)["x"]
-    init = lambda key: model.init_with_output(key, jnp.zeros(row.shape, row.dtype), train=False)[0]  # noqa: E731
-    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    shape = output_shapes(model, jnp.zeros(row.shape, row.dtype)).shape
     if shape[:-1] != row.shape:
         raise ValueError(
             f"the model's outputs for a text {list(row.shape)} have shape {list(shape)}; "
             f"expected {[*row.shape, 'V']}, logits of a token at every place"
         )
     for name, part in parts(splits).items():
-        rows, memory = row_of(part), part.memory if isinstance(part, Rows) else part
+        rows, memory = row_of(part), in_memory(part)
         for column in columns:
             _check_form(f"{name} {column}", rows[column], row.shape[1:])
         if "y" in columns and "mask" in rows and rows["mask"].shape != row.shape[1:]:

@@ -1,7 +1,7 @@
 """Masked language modelling: the tokens that were hidden from a text."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -10,17 +10,19 @@ import numpy as np
 import optax
 
 from fdl import rng, shards
-from fdl.data import Rows, Splits
+from fdl.data import Splits
 from fdl.data.splits import parts
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT
-from fdl.tasks.gradient import experiment_over
+from fdl.tasks.inputs import in_memory
 from fdl.tasks.language import check_texts, language_learner
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 
 
+@task
 def masked_language_modelling(
     model: nn.Module,
     splits: Splits,
@@ -30,13 +32,10 @@ def masked_language_modelling(
     vocabulary: int,
     special: tuple[int, ...] = (),
     rate: Number = 0.15,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: Number = 0.0,
     balance: Number = 0.01,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
 
@@ -48,16 +47,27 @@ def masked_language_modelling(
       vocabulary: see `hide`.
       special: see `hide`.
       rate: see `hide`.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> encoder = models.bert(vocabulary=50, length=6, width=8, layers=1, heads=2)
+      >>> model = models.MaskedLanguageModel(encoder)
+      >>> experiment = tasks.masked_language_modelling(
+      ...     model, splits, optax.adamw(1e-3), mask_token=49, vocabulary=49, steps=100
+      ... )
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/bits', 'test/loss']
     """
     splits, outputs = check_texts(model, splits, ("x",))
     if not (0 <= mask_token < outputs and 1 <= vocabulary <= outputs):
@@ -68,7 +78,7 @@ def masked_language_modelling(
     if isinstance(rate, int | float) and not 0 < rate <= 1:
         raise ValueError(f"rate is {rate}; expected above 0, up to 1: the share of tokens that are hidden")
     for name, part in parts(splits).items():
-        x = (part.memory if isinstance(part, Rows) else part).get("x")
+        x = in_memory(part).get("x")
         if x is not None and np.isin(x, special).all():
             raise ValueError(f"{name} x has only special tokens {special}; expected some that can be hidden")
     learner = masked_language_learner(
@@ -85,11 +95,8 @@ def masked_language_modelling(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", WEIGHT),
     )
 

@@ -1,7 +1,7 @@
 """Metric learning: embeddings in which rows of one label are near to each other."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,32 +12,30 @@ import optax
 from fdl import rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
-from fdl.experiment import Batch, Experiment, Stopper
+from fdl.experiment import Batch, Experiment, Learner
 from fdl.metrics import Mean, accuracy, mean
 from fdl.models.heads import WithHead, unit
 from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_labels
-from fdl.tasks.gradient import experiment_over, gradient_learner
-from fdl.tasks.metric_losses import EmbeddingLoss, distances, triplet
-from fdl.tasks.metric_losses import arcface as arcface_loss
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.metric_losses import EmbeddingLoss, arcface_loss, distances, triplet
 from fdl.tasks.neighbours import neighbour_accuracy
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 
 
+@task
 def metric_learning(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
     loss: EmbeddingLoss = triplet,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from triplets or pairs of a batch's rows.
 
@@ -49,18 +47,41 @@ def metric_learning(
       model: a Flax module, `model(x, train)`: `[B, ...]` to embeddings `[B, D]`.
       splits: `"x"` `[N, ...]` and integers `"y"` `[N]`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch: enough for several of each label.
       loss: as `functools.partial(triplet, mining=semi_hard)`.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       accumulate: 1: each row is compared with all others, so a batch is no sum of micro-batches.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or labels that are no integers `[N]`.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.metric_learning(models.MLP((16,), 8), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/recall_at_1']
     """
     check_whole(accumulate, "each row is compared with all of the batch")
+    learner = metric_learner(model, splits, optimizer, loss=loss)
+    return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
+
+
+def metric_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss: EmbeddingLoss = triplet,
+) -> Learner:
+    """The learner of `metric_learning`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: labels that are no integers `[N]`.
+    """
     _check_integers(splits)
     row = prepared_row(splits)["x"]
 
@@ -77,31 +98,20 @@ def metric_learning(
         found = neighbour_accuracy(-distances(embeddings), batch["y"], weight)
         return {"loss": Mean(value * total, total), "recall_at_1": mean(found, weight)}
 
-    return experiment_over(
-        gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer),
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-    )
+    return gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer)
 
 
+@task
 def arcface(
     model: WithHead,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
     margin: Number = 0.5,
     scale: Number = 64.0,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from a classification by angles, with a margin.
 
@@ -113,19 +123,46 @@ def arcface(
       model: a `WithHead` whose head is a `fdl.models.heads.CosineHead`.
       splits: `"x"` `[N, ...]` and integers `"y"` `[N]` from 0 to C - 1.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      margin: see `fdl.tasks.metric_losses.arcface`.
+      margin: see `fdl.tasks.metric_losses.arcface_loss`.
       scale: see there.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.WithHead(models.MLP((16,), 8), models.CosineHead(outputs=3))
+      >>> experiment = tasks.arcface(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/recall_at_1']
     """
     splits = check_labels(model, splits)
+    learner = arcface_learner(model, splits, optimizer, margin=margin, scale=scale, accumulate=accumulate)
+    return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
+
+
+def arcface_learner(
+    model: WithHead,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    margin: Number = 0.5,
+    scale: Number = 64.0,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `arcface`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    check_labels(model, splits)
     row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> Any:
@@ -147,16 +184,7 @@ def arcface(
         }
         return {name: mean(values, weight) for name, values in rows.items()}
 
-    return experiment_over(
-        gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate),
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-    )
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
 def _initial(model: nn.Module, row: jax.ShapeDtypeStruct, key: jax.Array) -> Any:

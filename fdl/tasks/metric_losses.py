@@ -116,7 +116,7 @@ def pair(embeddings: jax.Array, labels: jax.Array, weight: jax.Array, *, margin:
     return _mean(losses, same | other)
 
 
-def arcface(
+def arcface_loss(
     cosines: jax.Array, labels: jax.Array, *, margin: Number = 0.5, scale: Number = 64.0
 ) -> jax.Array:
     """Cross-entropy `[B]` of scaled cosines, the label's angle made larger by a margin; nats.

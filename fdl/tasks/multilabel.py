@@ -1,6 +1,7 @@
 """Multi-label classification: any number of labels may hold for one row."""
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import flax.linen as nn
 import jax
@@ -10,27 +11,25 @@ import optax
 
 from fdl.data import Augmentation, Splits
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_targets
 from fdl.tasks.columns import WEIGHT
-from fdl.tasks.gradient import experiment_over
 from fdl.tasks.supervised import Number
 from fdl.tasks.supervised import row_learner as row_learner
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
+@task
 def multilabel(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which of K labels hold for each row, by the cross-entropy of a sigmoid for each.
 
@@ -42,32 +41,49 @@ def multilabel(
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, K]`.
       splits: `"x"` `[N, ...]` and `"y"` float `[N, K]` (or `[N]` where K = 1), 1 where a label holds, else 0.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.ones((8, 3), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.multilabel(models.MLP((16,), 3), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/subset_accuracy']
     """
-    check_targets(model, splits)
+    learner = multilabel_learner(model, splits, optimizer, l1=l1, l2=l2, accumulate=accumulate)
     splits = verified(splits, ("y",), _not_zero_or_one)
     return experiment_over(
-        row_learner(
-            model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2, accumulate=accumulate
-        ),
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-        columns=("x", "y", WEIGHT),
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
+
+
+def multilabel_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `multilabel`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+    """
+    check_targets(model, splits)
+    return row_learner(
+        model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2, accumulate=accumulate
     )
 
 

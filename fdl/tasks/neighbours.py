@@ -48,6 +48,13 @@ def neighbour_labels(features: jax.Array, bank: jax.Array, labels: jax.Array, *,
 
     Raises:
       ValueError: shapes that do not fit, or a k out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> bank, labels = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.array([7, 8])
+      >>> tasks.neighbour_labels(jnp.array([[0.9, 0.1]]), bank, labels, k=1)
+      Array([8], dtype=int32)
     """
     if features.ndim != 2 or bank.shape[1:] != features.shape[1:] or labels.shape != bank.shape[:1]:
         raise ValueError(

@@ -18,7 +18,7 @@ Prediction = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """`prediction(signal, noise) -> (a, b)`: what is predicted is a x_0 + b ε."""
 
 
-class Estimate(NamedTuple):
+class Denoised(NamedTuple):
     """What a noisy x is made of.
 
     Attributes:
@@ -119,9 +119,9 @@ def target(
     return a * data + b * epsilon
 
 
-def estimate(
+def denoised(
     x: jax.Array, predicted: jax.Array, time: jax.Array, schedule: Schedule, prediction: Prediction
-) -> Estimate:
+) -> Denoised:
     """x_0 and ε, of which x_t `[B, ...]` and a prediction `[B, ...]` are two linear combinations.
 
     From noise prediction, x_0 needs some signal; from data prediction, ε needs some noise.
@@ -129,7 +129,7 @@ def estimate(
     signal, noise = schedule(time)
     signal, noise, a, b = along(x, signal, noise, *prediction(signal, noise))
     determinant = signal * b - noise * a
-    return Estimate((b * x - noise * predicted) / determinant, (signal * predicted - a * x) / determinant)
+    return Denoised((b * x - noise * predicted) / determinant, (signal * predicted - a * x) / determinant)
 
 
 def along(x: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:

@@ -1,7 +1,7 @@
 """Learning without gradients of a loss: the perceptron's rule, and ADALINE's."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ from fdl import losses, metrics, shards
 from fdl.data import Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
-from fdl.tasks.gradient import experiment_over
 from fdl.tasks.supervised import Measures
+from fdl.tasks.training import Training, experiment_over, task
 
 Number = float | jax.Array
 Rule = Callable[[jax.Array, jax.Array], jax.Array]
@@ -36,14 +36,13 @@ class NeuronState(NamedTuple):
     updates: jax.Array
 
 
+@task
 def perceptron(
     splits: Splits,
     *,
-    steps: int,
     batch_size: int = 1,
     rate: Number = 1.0,
-    evaluate_every: int | None = None,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """The perceptron: a row on the wrong side of the plane, or on it, is added to the weights.
 
@@ -58,14 +57,33 @@ def perceptron(
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
-      steps: batches in a run.
       batch_size: rows in a training batch.
       rate: how much of a row is added.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.
+
+    Example:
+      >>> import numpy as np
+      >>> import fdl
+      >>> from fdl import data, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.sign(np.arange(8) - 3.5).astype(np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.perceptron(splits, steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
+    """
+    learner = perceptron_learner(splits, rate=rate)
+    splits = verified(splits, ("y",), _not_a_side)
+    return experiment_over(learner, splits, batch_size=batch_size, **training)
+
+
+def perceptron_learner(splits: Splits, *, rate: Number = 1.0) -> Learner:
+    """The learner of `perceptron`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together.
     """
 
     def error(total: jax.Array, target: jax.Array) -> jax.Array:
@@ -75,22 +93,16 @@ def perceptron(
         wrong = jnp.maximum(-target * total, 0)[:, 0]
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
-    check_targets(_SUM, splits)
-    splits = verified(splits, ("y",), _not_a_side)
-    learner = _online(splits, error, measures, rate=rate)
-    return experiment_over(
-        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
-    )
+    return _online(splits, error, measures, rate=rate)
 
 
+@task
 def adaline(
     splits: Splits,
     *,
-    steps: int,
     batch_size: int = 1,
     rate: Number = 0.01,
-    evaluate_every: int | None = None,
-    stop: Stopper | None = None,
+    **training: Unpack[Training],
 ) -> Experiment:
     """ADALINE: the least-mean-squares rule, row by row.
 
@@ -104,24 +116,39 @@ def adaline(
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
-      steps: batches in a run.
       batch_size: rows in a training batch.
       rate: the factor of the error.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
-      stop: early stopping, or None.
+      **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together.
+
+    Example:
+      >>> import numpy as np
+      >>> import fdl
+      >>> from fdl import data, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.adaline(splits, steps=100, rate=0.01)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/absolute_error', 'test/loss']
+    """
+    learner = adaline_learner(splits, rate=rate)
+    return experiment_over(learner, splits, batch_size=batch_size, **training)
+
+
+def adaline_learner(splits: Splits, *, rate: Number = 0.01) -> Learner:
+    """The learner of `adaline`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together.
     """
 
     def measures(total: jax.Array, target: jax.Array) -> Mapping[str, jax.Array]:
         error = losses.absolute_error(total, target)
         return {"loss": losses.squared_error(total, target), "absolute_error": error}
 
-    learner = _online(splits, lambda total, target: target - total, measures, rate=rate)
-    return experiment_over(
-        learner, splits, steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, stop=stop
-    )
+    return _online(splits, lambda total, target: target - total, measures, rate=rate)
 
 
 def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) -> Learner:

@@ -12,6 +12,7 @@ from fdl import rng
 from fdl.experiment import Metrics
 from fdl.tasks.accumulation import Variables
 from fdl.tasks.gradient import State
+from fdl.tasks.inputs import output_shapes
 
 Inputs = tuple[jax.Array, ...]
 """A player's arguments `[B, ...]`: noise or rows, and in conditional learning labels `[B]`."""
@@ -44,7 +45,7 @@ def player_of(variables: Variables) -> State:
     return State(model_state.pop("params"), model_state, ())
 
 
-def named(player: str, found: Metrics) -> Metrics:
+def prefixed(player: str, found: Metrics) -> Metrics:
     """A player's metrics under its own names; what it minimises is among them, without penalty."""
     found = dict(found)
     del found["loss"]
@@ -84,8 +85,8 @@ def check_players(
     ):
         raise ValueError(f"rows are {dict(row)}; expected integer labels y [N], or conditional=False")
     labels = (jnp.zeros(1, jnp.int32),) if conditional else ()
-    made = _output_shape(generator, (jnp.zeros((1, latent)), *labels))
-    logits = _output_shape(discriminator, (jnp.zeros(x.shape), *labels))
+    made = output_shapes(generator, jnp.zeros((1, latent)), *labels).shape
+    logits = output_shapes(discriminator, jnp.zeros(x.shape), *labels).shape
     if made != x.shape:
         raise ValueError(
             f"the generator makes rows of shape {list(made[1:])}; expected {list(x.shape[1:])}, as the "
@@ -93,8 +94,3 @@ def check_players(
         )
     if logits != (1,):
         raise ValueError(f"the discriminator's outputs have shape {['B', *logits[1:]]}; expected logits [B]")
-
-
-def _output_shape(model: nn.Module, inputs: Inputs) -> tuple[int, ...]:
-    init = lambda key: model.init_with_output(key, *inputs, train=False)[0]  # noqa: E731
-    return jax.eval_shape(init, jax.random.key(0)).shape

@@ -22,6 +22,12 @@ def reinforce(*, value_weight: Number = 0.5, entropy_weight: Number = 0.1) -> Al
     Args:
       value_weight: factor of the value's squared error, (V - G)².
       entropy_weight: factor of the policy's entropy, which is rewarded.
+
+    Example:
+      >>> from fdl import tasks
+      >>> algorithm = tasks.reinforce(entropy_weight=0.01)  # for tasks.self_play
+      >>> algorithm._fields
+      ('act', 'rows', 'loss')
     """
 
     def policy(logits: jax.Array, rows: Any) -> jax.Array:
@@ -47,6 +53,12 @@ def ppo(
       trace: λ of `fdl.tasks.trajectories.advantages`.
       value_weight: factor of the value's squared error, (V - G)².
       entropy_weight: factor of the policy's entropy, which is rewarded.
+
+    Example:
+      >>> from fdl import tasks
+      >>> algorithm = tasks.ppo(clip=0.2)  # for tasks.self_play
+      >>> algorithm._fields
+      ('act', 'rows', 'loss')
     """
 
     def policy(logits: jax.Array, rows: Any) -> jax.Array:

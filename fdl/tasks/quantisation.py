@@ -1,6 +1,6 @@
 """Autoencoders by vector quantisation: learning to give inputs back through codes of a table."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import flax.linen as nn
 import jax
@@ -9,28 +9,27 @@ import optax
 
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.models.vq import Quantised
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _gaussian = gaussian()
 
 
+@task
 def vector_quantisation(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     likelihood: Likelihood = _gaussian,
     commitment: float | jax.Array = 0.25,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in through codes of a table (van den Oord et al. 2017, eq. 3).
 
@@ -45,17 +44,26 @@ def vector_quantisation(
       model: a Flax module as `VQVAE`: `encode(x, train)` to `Quantised`, and `decode(z, train)`.
       splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       likelihood: of x given the decoder's outputs.
       commitment: see above; it may be traced.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> quantiser = models.VectorQuantiser(codes=8)
+      >>> model = models.VQVAE(models.MLP((16,), 4), quantiser, models.MLP((16,), 4), width=2)
+      >>> experiment = tasks.vector_quantisation(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/commitment', 'test/loss', 'test/perplexity', 'test/squared_error']
     """
     learner = quantisation_learner(
         model, splits, optimizer, likelihood=likelihood, commitment=commitment, accumulate=accumulate
@@ -63,12 +71,9 @@ def vector_quantisation(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 
@@ -123,7 +128,7 @@ def quantisation_learner(
         )
         rows = measures(outputs, x, quantised)
         to_codes, to_latents = codebook_losses(quantised)
-        rows["perplexity"] = jnp.full(len(x), perplexity(quantised, jnp.ones(len(x))))
+        rows["perplexity"] = jnp.full(len(x), code_perplexity(quantised, jnp.ones(len(x))))
         means = {name: metrics.mean(values) for name, values in rows.items()}
         return metrics.mean(rows["loss"] + to_codes + commitment * to_latents), (means, model_state)
 
@@ -157,7 +162,7 @@ def code_counts(quantised: Quantised, weight: jax.Array) -> jax.Array:
     return jnp.zeros(len(quantised.table), weight.dtype).at[rows.ravel()].add(each)
 
 
-def perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
+def code_perplexity(quantised: Quantised, weight: jax.Array) -> jax.Array:
     """exp(entropy) of how often each code is used by rows of weights `[B]`, from 1 to K, a scalar."""
     return CodeUse(shards.total(code_counts(quantised, weight))).value
 

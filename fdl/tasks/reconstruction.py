@@ -1,7 +1,7 @@
 """Reconstruction: an autoencoder learns to give inputs back, also of noisy ones, also by sparse codes."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,11 +11,12 @@ import optax
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
 from fdl.data.augment import by_row
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.accumulation import check_whole
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Penalty = Callable[[jax.Array], jax.Array]
 """`penalty(codes)`, `[B, L]` to what each row adds to its loss, `[B]`, or to a scalar of the whole batch."""
@@ -23,20 +24,18 @@ Penalty = Callable[[jax.Array], jax.Array]
 _gaussian = gaussian()
 
 
+@task
 def reconstruction(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     likelihood: Likelihood = _gaussian,
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in, `x`, by maximum likelihood.
 
@@ -49,9 +48,6 @@ def reconstruction(
         also has the methods `encode` and `decode` of an `Autoencoder`.
       splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       likelihood: of x given the model's outputs, as `gaussian()` (squared error) or `bernoulli()`.
       corrupt: what is done to the inputs, not to what is to be given back, after `prepare`, as
         `fdl.data.gaussian_noise(scale=0.5)` or `masking_noise(rate=0.3)` (Vincent et al. 2008, Extracting and
@@ -60,10 +56,20 @@ def reconstruction(
         the whole batch, such as `rate_penalty`, is not accumulated.
       augment: what is done to every training batch, inputs and what is to be given back.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.reconstruction(models.MLP((2,), 4), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/loss', 'test/squared_error']
     """
     learner = reconstruction_learner(
         model,
@@ -77,12 +83,9 @@ def reconstruction(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 
@@ -152,7 +155,15 @@ def reconstruction_learner(
 
 
 def masking_noise(*, rate: float | jax.Array) -> Augmentation:
-    """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3)."""
+    """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> corrupt = tasks.masking_noise(rate=1.0)  # for tasks.reconstruction
+      >>> corrupt({"x": jnp.ones((1, 3))}, jax.random.key(0))["x"]
+      Array([[0., 0., 0.]], dtype=float32)
+    """
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0, x)
@@ -161,7 +172,15 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
 
 
 def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
-    """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`."""
+    """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`.
+
+    Example:
+      >>> import functools, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> tasks.l1_penalty(jnp.array([[1.0, -2.0]]), factor=0.5)
+      Array([1.5], dtype=float32)
+      >>> penalty = functools.partial(tasks.l1_penalty, factor=0.5)  # for tasks.reconstruction
+    """
     return factor * jnp.sum(jnp.abs(codes), axis=-1)
 
 
@@ -175,6 +194,13 @@ def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | j
       codes: `[B, L]` from 0 to 1, as of `nn.sigmoid`.
       factor: of the sum.
       rate: the activity aimed at, between 0 and 1.
+
+    Example:
+      >>> import functools, jax.numpy as jnp
+      >>> from fdl import tasks
+      >>> float(tasks.rate_penalty(jnp.full((4, 2), 0.1), factor=1.0, rate=0.1))
+      0.0
+      >>> penalty = functools.partial(tasks.rate_penalty, factor=1.0, rate=0.1)  # for tasks.reconstruction
     """
     tiny = jnp.finfo(codes.dtype).eps
     mean = jnp.clip(jnp.mean(codes, axis=0), tiny, 1 - tiny)

@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.tasks.noise import Estimate, Prediction, Schedule, estimate
+from fdl.tasks.noise import Denoised, Prediction, Schedule, denoised
 
-Denoise = Callable[[jax.Array, jax.Array], Estimate]
+Denoise = Callable[[jax.Array, jax.Array], Denoised]
 """`denoise(x, time)`, x_t `[B, ...]` and a scalar time, to what x_t is made of."""
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]
 """`velocity(x, time)`, x_t `[B, ...]` and a scalar time, to dx_t / dt, `[B, ...]`."""
@@ -44,11 +44,11 @@ def denoiser(
     if guidance is not None and label is None:
         raise ValueError("guidance is given without a label; expected labels [B] to be guided to")
 
-    def denoise(x: jax.Array, time: jax.Array) -> Estimate:
+    def denoise(x: jax.Array, time: jax.Array) -> Denoised:
         times = jnp.broadcast_to(time, x.shape[:1])
         ask = lambda label: jnp.asarray(model.apply(variables, x, times, label, train=False))  # noqa: E731
         predicted = ask(label) if guidance is None else guided(ask(label), ask(None), guidance)
-        return estimate(x, predicted, times, schedule, prediction)
+        return denoised(x, predicted, times, schedule, prediction)
 
     return denoise
 

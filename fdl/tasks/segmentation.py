@@ -1,6 +1,6 @@
 """Segmentation: a class for every pixel."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -12,22 +12,22 @@ from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 
+@task
 def segmentation(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each pixel one of C classes, by cross-entropy.
 
@@ -40,28 +40,32 @@ def segmentation(
       splits: `"x"` images `[N, H, W, I]` and `"y"` integers `[N, H, W]` from 0 to C - 1, or negative where
         a pixel has no label.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
         none. None leaves batches as they are.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 16, 16, 3), np.float32), "y": np.zeros((8, 16, 16), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.segmentation(models.UNet(3, (4, 8)), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss', 'test/mean_iou']
     """
     splits, _ = _checked(model, splits)
     learner = segmentation_learner(model, splits, optimizer, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", WEIGHT),
     )
 
@@ -122,8 +126,7 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    init = lambda key: model.init_with_output(key, x, train=False)[0]  # noqa: E731
-    shape = jax.eval_shape(init, jax.random.key(0)).shape
+    shape = output_shapes(model, x).shape
     expected = row_of(splits.train)
     for name, part in parts(splits).items():
         row = row_of(part)
@@ -135,7 +138,7 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
             )
         if image != expected["x"]:
             raise ValueError(f"{name} x has rows of {image}; expected {expected['x']}, as in train")
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if not isinstance(part, Rows) and not 0 < len(part["x"]) == len(part["y"]):
             sizes = f"{len(part['x'])} rows of x and {len(part['y'])} of y"
             raise ValueError(f"{name} has {sizes}; expected as many, at least one")

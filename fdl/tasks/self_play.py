@@ -1,7 +1,7 @@
 """Learning a game of two by playing against oneself: policy gradient, PPO, Gumbel AlphaZero."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.checks import check_counts
 from fdl.tasks.games import Game, Player, greedy, play
 from fdl.tasks.gradient import State, gradient_learner
+from fdl.tasks.training import Training, experiment_from, task
 from fdl.tasks.trajectories import Trajectory, rollout
 
 Number = float | jax.Array
@@ -37,7 +38,20 @@ class Algorithm(NamedTuple):
 
 
 def network_of(model: nn.Module, variables: Any) -> Network:
-    """The net as it plays: evaluation mode, and logits of legal moves only."""
+    """The net as it plays: evaluation mode, and logits of legal moves only.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from fdl import models, tasks
+      >>> game = tasks.games.tic_tac_toe()
+      >>> model = models.PolicyValue(models.MLP((16,), 16), actions=9)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2)))
+      >>> network = tasks.network_of(model, variables)
+      >>> positions = jax.vmap(game.init)(jax.random.split(jax.random.key(0), 5))
+      >>> logits, values = jax.eval_shape(network, positions)
+      >>> logits.shape, values.shape
+      ((5, 9), (5,))
+    """
 
     def network(positions: Any) -> tuple[jax.Array, jax.Array]:
         outputs, _ = model.apply(variables, _floats(positions.observation), train=False, mutable=[])
@@ -47,6 +61,7 @@ def network_of(model: nn.Module, variables: Any) -> Network:
     return network
 
 
+@task
 def self_play(
     game: Game,
     model: nn.Module,
@@ -54,15 +69,14 @@ def self_play(
     optimizer: optax.GradientTransformation,
     opponents: Mapping[str, Player],
     *,
-    steps: int,
     moves: int,
     games: int = 64,
     passes: int = 1,
     minibatches: int = 1,
     accumulate: int = 1,
     discount: Number = 1.0,
-    evaluate_every: int | None = None,
     evaluation_games: int = 256,
+    **training: Unpack[Training],
 ) -> Experiment:
     """An algorithm whose every step plays games against itself, and then learns from them.
 
@@ -78,22 +92,70 @@ def self_play(
       algorithm: how to play and what to learn, such as `ppo()`.
       optimizer: any Optax transformation.
       opponents: whom to play against, by name.
-      steps: rounds of playing and learning.
       moves: the longest game's; what is not over by then counts as drawn.
       games: played at once in a step.
       passes: how often a step goes through its moves.
       minibatches: parts of a pass, each an update of the parameters.
       accumulate: micro-batches in which a minibatch is passed, see `fdl.tasks.accumulation.passed`.
       discount: how much less a reward is worth one move later.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       evaluation_games: against each opponent.
+      **training: `steps` (rounds of playing and learning) and others, see `fdl.tasks.training.Training`.
+
+    Raises:
+      ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.
+
+    Example:
+      >>> import optax
+      >>> from fdl import models, tasks
+      >>> model = models.PolicyValue(models.MLP((16,), 16), actions=9)
+      >>> given = tasks.games.tic_tac_toe(), model, tasks.ppo(), optax.adam(1e-3)
+      >>> experiment = tasks.self_play(*given, {"random": tasks.games.uniform}, moves=9, games=8, steps=100)
+      >>> experiment.evaluate_every, list(experiment.evaluation)
+      (10, ['validation', 'test'])
+    """
+    check_counts(evaluation_games=evaluation_games)
+    learner = self_play_learner(
+        game,
+        model,
+        algorithm,
+        optimizer,
+        opponents,
+        moves=moves,
+        games=games,
+        passes=passes,
+        minibatches=minibatches,
+        accumulate=accumulate,
+        discount=discount,
+    )
+    evaluation = {
+        name: _matches(evaluation_games, first=i * evaluation_games)
+        for i, name in enumerate(("validation", "test"))
+    }
+    train = Source((), lambda arrays, step, key: {}, 1)
+    return experiment_from(learner, train, evaluation, **training)
+
+
+def self_play_learner(
+    game: Game,
+    model: nn.Module,
+    algorithm: Algorithm,
+    optimizer: optax.GradientTransformation,
+    opponents: Mapping[str, Player],
+    *,
+    moves: int,
+    games: int = 64,
+    passes: int = 1,
+    minibatches: int = 1,
+    accumulate: int = 1,
+    discount: Number = 1.0,
+) -> Learner:
+    """The learner of `self_play`, whose batches are empty; an evaluation's have the seeds of its games,
+    `"game"` `[B]`.
 
     Raises:
       ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.
     """
-    evaluate_every = max(1, steps // 10) if evaluate_every is None else evaluate_every
-    counts = {"steps": steps, "games": games, "moves": moves, "passes": passes, "minibatches": minibatches}
-    check_counts(**counts, evaluate_every=evaluate_every, evaluation_games=evaluation_games)
+    check_counts(games=games, moves=moves, passes=passes, minibatches=minibatches)
     if games * moves % minibatches:
         raise ValueError(
             f"{games} games of {moves} moves do not divide into {minibatches} minibatches; "
@@ -123,12 +185,7 @@ def self_play(
         means = {name: jnp.sum(values * counts) / jnp.sum(counts) for name, values in each.items()}
         return state, means | {"length": jnp.sum(played.playing) / games}
 
-    evaluation = {
-        name: _matches(evaluation_games, first=i * evaluation_games)
-        for i, name in enumerate(("validation", "test"))
-    }
-    train = Source((), lambda arrays, step, key: {}, 1)
-    return Experiment(inner._replace(step=step), train, evaluation, steps, evaluate_every)
+    return inner._replace(step=step)
 
 
 def _inner(

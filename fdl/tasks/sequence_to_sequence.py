@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -13,29 +13,29 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Splits
 from fdl.data.sentences import END, PAD
-from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
+from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.data.verified import verified
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
+from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Readers = Callable[[nn.Module, Any, jax.Array], Reader]
 """`readers(model, variables, x) -> reader` of sources x, as `generation.cached` and `uncached`."""
 
 
+@task
 def sequence_to_sequence(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     label_smoothing: float | jax.Array = 0.0,
     readers: Readers = uncached,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
 
@@ -51,16 +51,24 @@ def sequence_to_sequence(
         `decode(y, *encoded)`, as `fdl.models.Seq2Seq` and `EncoderDecoder`.
       splits: `"x"` integers `[N, S]` (or any other source) and `"y"` integers `[N, T]` below V.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.ones((8, 6), np.int32), "y": np.ones((8, 6), np.int32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.Seq2Seq(sources=50, targets=50, units=8)
+      >>> experiment = tasks.sequence_to_sequence(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/exact_match', 'test/loss']
     """
     splits = _checked(model, splits)
     learner = sequence_learner(
@@ -69,11 +77,8 @@ def sequence_to_sequence(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         accumulate=accumulate,
-        stop=stop,
+        **training,
         columns=("x", "y", WEIGHT),
     )
 
@@ -103,7 +108,7 @@ def sequence_learner(
     def objective(variables: Any, batch: Any, key: jax.Array) -> tuple[metrics.Mean, Any]:
         mutable = [name for name in variables if name != "params"]
         rngs = {"dropout": rng.stream(key, "dropout")}
-        before = shifted(batch["y"])
+        before = shifted_right(batch["y"])
         logits, state = model.apply(variables, batch["x"], before, train=True, rngs=rngs, mutable=mutable)
         weight = row_weights(batch)
         ones = jnp.ones(len(batch["y"])) if weight is None else weight
@@ -113,7 +118,7 @@ def sequence_learner(
 
     def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], jnp.asarray(row_weights(batch))
-        logits = jnp.asarray(model.apply(variables, batch["x"], shifted(y), train=False))
+        logits = jnp.asarray(model.apply(variables, batch["x"], shifted_right(y), train=False))
         match = metrics.mean(matches(variables, batch["x"], y).astype(logits.dtype), weight)
         return {**_token_means(logits, y, weight), "exact_match": match}
 
@@ -126,7 +131,7 @@ def sequence_learner(
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
-def shifted(y: jax.Array) -> jax.Array:
+def shifted_right(y: jax.Array) -> jax.Array:
     """What is before each of the tokens `[B, T]`: `PAD`, then all but the last."""
     return jnp.concatenate([jnp.full_like(y[:, :1], PAD), y[:, :-1]], axis=1)
 
@@ -163,12 +168,11 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
         if row != expected or row["y"].ndim != 1 or not np.issubdtype(row["y"].dtype, np.integer):
             got = {key: f"{value.dtype}{list(value.shape)}" for key, value in row.items()}
             raise ValueError(f"{name} has rows {got}; expected those of train, with integers y [T]")
-        arrays = part.memory if isinstance(part, Rows) else part
+        arrays = in_memory(part)
         if not size_of(part) or len({len(array) for array in arrays.values()}) > 1:
             sizes = {key: len(array) for key, array in arrays.items()}
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
-    init = lambda key: model.init_with_output(key, x, y, train=False)[0]  # noqa: E731
-    shape = list(jax.eval_shape(init, jax.random.key(0)).shape)
+    shape = list(output_shapes(model, x, y).shape)
     if len(shape) != 3 or shape[:2] != list(y.shape):
         raise ValueError(f"the model's outputs for one row have shape {shape}; expected {[*y.shape, 'V']}")
     return verified(splits, ("y",), functools.partial(_wrong_target, vocabulary=shape[2]))

@@ -1,7 +1,7 @@
 """Supervised learning: a model's outputs compared with targets, row by row."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -11,10 +11,11 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels, check_targets, count_outputs
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
-from fdl.tasks.gradient import Penalty, experiment_over, gradient_learner
+from fdl.tasks.gradient import Penalty, gradient_learner
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
@@ -24,21 +25,19 @@ Measures = Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
 """Metrics by name, each of the form of a `RowLoss`."""
 
 
+@task
 def classification(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     label_smoothing: Number = 0.0,
     class_weight: Sequence[Number] | jax.Array | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each row one of C classes, by cross-entropy.
 
@@ -53,9 +52,6 @@ def classification(
         `[N]` from 0 to C - 1, and, where rows count unequally, `"sample_weight"` float `[N]`, see
         `fdl.tasks.columns.row_weights`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       label_smoothing: see `fdl.losses.cross_entropy`.
       class_weight: what a row of each class counts in what is minimised, `[C]`, at least 0: the weighted mean
@@ -63,12 +59,65 @@ def classification(
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.classification(models.MLP((16,), 3), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/accuracy', 'test/loss']
     """
     splits = check_labels(model, splits)
+    learner = classification_learner(
+        model,
+        splits,
+        optimizer,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        l1=l1,
+        l2=l2,
+        accumulate=accumulate,
+    )
+    return experiment_over(
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
+
+
+def classification_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    label_smoothing: Number = 0.0,
+    class_weight: Sequence[Number] | jax.Array | None = None,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `classification`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.arange(8) % 3}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> learner = tasks.classification_learner(models.MLP((16,), 3), splits, optax.adam(1e-3))
+      >>> state = jax.eval_shape(learner.init, jax.random.key(0))
+      >>> _, metrics = jax.eval_shape(learner.step, state, rows, jax.random.key(0))
+      >>> sorted(metrics)
+      ['accuracy', 'loss', 'update_norm']
+    """
+    check_labels(model, splits)
 
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.cross_entropy(logits, labels, label_smoothing=label_smoothing)
@@ -77,35 +126,22 @@ def classification(
         return {"loss": losses.cross_entropy(logits, labels), "accuracy": metrics.accuracy(logits, labels)}
 
     weigh = None if class_weight is None else class_weights(class_weight, count_outputs(model, splits))
-    learner = row_learner(
+    return row_learner(
         model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate, weigh=weigh
     )
-    return experiment_over(
-        learner,
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-        columns=("x", "y", WEIGHT),
-    )
 
 
+@task
 def regression(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     augment: Augmentation | None = None,
     l1: Number = 0.0,
     l2: Number = 0.0,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to predict K numbers for each row, by squared error.
 
@@ -119,17 +155,44 @@ def regression(
         `[N]` where K = 1, or the `[N, H, C]` of `fdl.data.series`; and, where rows count
         unequally, `"sample_weight"` float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       augment: what is done to every training batch, as `fdl.data.flip_horizontal()`, or None.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit together or to the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> experiment = tasks.regression(models.MLP((16,), 1), splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/absolute_error', 'test/loss']
+    """
+    learner = regression_learner(model, splits, optimizer, l1=l1, l2=l2, accumulate=accumulate)
+    return experiment_over(
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
+
+
+def regression_learner(
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    accumulate: int = 1,
+) -> Learner:
+    """The learner of `regression`; of `splits` only checks and a row's shape are made.
+
+    Raises:
+      ValueError: data that does not fit together or to the model.
     """
     check_targets(model, splits)
 
@@ -140,18 +203,7 @@ def regression(
         error = losses.absolute_error(predictions.reshape(targets.shape), targets)
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
-    learner = row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
-    return experiment_over(
-        learner,
-        splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        augment=augment,
-        accumulate=accumulate,
-        stop=stop,
-        columns=("x", "y", WEIGHT),
-    )
+    return row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
 
 
 def row_learner(

@@ -1,7 +1,7 @@
 """Variational autoencoders: learning by the evidence lower bound."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -10,29 +10,28 @@ import optax
 
 from fdl import metrics, rng, shards
 from fdl.data import Augmentation, Splits
-from fdl.experiment import Experiment, Learner, Stopper
+from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_counts
-from fdl.tasks.gradient import experiment_over, gradient_learner
+from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, bernoulli
+from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _bernoulli = bernoulli()
 
 
+@task
 def variational(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
     likelihood: Likelihood = _bernoulli,
     beta: float | jax.Array = 1.0,
     samples: int = 64,
     augment: Augmentation | None = None,
     accumulate: int = 1,
-    stop: Stopper | None = None,
+    **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning a latent-variable model by the evidence lower bound (Kingma & Welling 2014, sec. 2.2).
 
@@ -46,18 +45,26 @@ def variational(
         `decode(z, train)`, `[B, L]` to outputs `[B, ...]`.
       splits: `"x"` float `[N, ...]` as prepared; in 0 to 1 for `bernoulli()`.
       optimizer: any Optax transformation.
-      steps: updates in a run.
-      batch_size: rows in a training batch.
-      evaluate_every: steps between evaluations; a tenth of the run if None.
       likelihood: of x given the decoder's outputs.
       beta: factor of the divergence (Higgins et al. 2017, beta-VAE); it may be traced.
       samples: K of the importance-weighted bound.
       augment: what is done to every training batch.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
-      stop: early stopping, or None.
+      **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
     Raises:
       ValueError: a count below 1, or data that does not fit to the likelihood or the model.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> import fdl
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32)}
+      >>> splits = data.Splits(train=rows, validation=rows, test=rows)
+      >>> model = models.VAE(models.MLP((16,), 4), models.MLP((16,), 4))
+      >>> experiment = tasks.variational(model, splits, optax.adam(1e-3), steps=100)
+      >>> [name for name in fdl.check(experiment) if name.startswith("test")]
+      ['test/importance_loss', 'test/kl', 'test/loss']
     """
     learner = variational_learner(
         model,
@@ -71,12 +78,9 @@ def variational(
     return experiment_over(
         learner,
         splits,
-        steps=steps,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
         augment=augment,
         accumulate=accumulate,
-        stop=stop,
+        **training,
     )
 
 

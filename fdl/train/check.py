@@ -34,6 +34,15 @@ def check(experiment: Experiment) -> tuple[str, ...]:
 
     Raises:
       ValueError: something is wrong: which part, what was found, what was expected.
+
+    Example:
+      >>> import fdl, numpy as np, optax
+      >>> from fdl import data, models, tasks
+      >>> rows = {"x": np.zeros((8, 4), np.float32), "y": np.zeros((8, 1), np.float32)}
+      >>> splits = data.Splits(rows, rows, rows)
+      >>> experiment = tasks.regression(models.MLP((), 1), splits, optax.sgd(0.1), steps=10)
+      >>> fdl.check(experiment)[:2]
+      ('train/absolute_error', 'train/loss')
     """
     _check_parts(experiment)
     learner, key = experiment.learner, jax.random.key(0)

@@ -21,6 +21,12 @@ def early_stopping(
 
     Raises:
       ValueError: `patience` is negative; when the run is built, there is no such metric.
+
+    Example:
+      >>> from fdl import train
+      >>> stop = train.early_stopping("validation/loss", patience=3)  # the option `stop` of every task
+      >>> stop.best
+      Best(metric='validation/loss', better='lower')
     """
     if patience < 0:
         raise ValueError(f"patience is {patience}; expected 0 or more evaluations")

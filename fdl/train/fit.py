@@ -74,6 +74,15 @@ def fit(
         batches.
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
       OSError: the directory cannot be written; earlier checkpoints are intact.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from fdl import data, tasks, train
+      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
+      >>> experiment = tasks.perceptron(data.Splits(rows, rows, rows), steps=20)
+      >>> fitted = train.fit(experiment, jax.random.key(0))
+      >>> fitted.end
+      {'status': 'finished', 'step': 20}
     """
     check_saving(saving)
     names = check(experiment)
@@ -120,6 +129,15 @@ def state_at(
 
     Raises:
       ValueError: a step out of range, or as `fit`.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from fdl import data, tasks, train
+      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
+      >>> experiment = tasks.perceptron(data.Splits(rows, rows, rows), steps=20)
+      >>> state = train.state_at(experiment, jax.random.key(0), 10)
+      >>> jax.tree.map(jax.numpy.shape, state.params)
+      {'Dense_0': {'bias': (1,), 'kernel': (4, 1)}}
     """
     check(experiment)
     check_key(key)

@@ -176,6 +176,16 @@ def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
 
     Raises:
       ValueError: the experiment or the key is none (`fdl.check`), or the data of a source stays on the host.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from fdl import data, tasks, train
+      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
+      >>> experiment = tasks.perceptron(data.Splits(rows, rows, rows), steps=20)
+      >>> run = jax.vmap(lambda key: train.scan(experiment, key))  # several seeds in one program
+      >>> state, rows = jax.eval_shape(run, jax.random.split(jax.random.key(0), 3))
+      >>> rows.metrics["test/loss"].shape
+      (3, 10)
     """
     check(experiment)
     check_key(key)

@@ -15,7 +15,7 @@ import pytest
 from fdl import tasks
 from fdl.data import sampled
 from fdl.data.synthetic.sequences import adding
-from fdl.models.cells import GRUCell, LSTMCell, RNNCell, scan
+from fdl.models.cells import GRUCell, LSTMCell, RNNCell, scan_cell
 from fdl.models.initializers import identity
 from fdl.models.recurrent import Recurrent, RecurrentNet
 
@@ -127,7 +127,7 @@ def test_layers_agree_with_pytorch(name, layers, both, packed, dtype, rtol):
 def test_a_row_does_not_see_its_padding(cell, reverse):
     x = jax.random.normal(jax.random.key(0), (LENGTH, ROWS, FEATURES))
     params = cell.init(jax.random.key(1), x)
-    both = lambda x, mask: scan(cell.apply(params, x), mask, reverse=reverse)  # noqa: E731
+    both = lambda x, mask: scan_cell(cell.apply(params, x), mask, reverse=reverse)  # noqa: E731
     outputs, last = both(x, jnp.asarray(MASK.T))
     for row, length in enumerate(LENGTHS):
         alone, end = both(x[:length, row : row + 1], None)

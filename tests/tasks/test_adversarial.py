@@ -18,7 +18,7 @@ from fdl.data.synthetic.points import gaussian_ring
 from fdl.models.gan import MLPDiscriminator, MLPGenerator
 from fdl.models.norms import batch_norm
 from fdl.models.spectral import spectral_norm
-from fdl.tasks.adversarial import adversarial, generate
+from fdl.tasks.adversarial import adversarial, generate_rows
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import gradient_penalty, hinge, minimax, non_saturating, wasserstein
 from tests.tasks.test_supervised import batch_of, close, evaluated
@@ -213,9 +213,9 @@ def test_an_evaluation_is_of_the_averaged_generator_and_its_padding_does_not_cou
     state, _ = jax.jit(experiment.learner.step)(state, batch_of(experiment.train), jax.random.key(1))
     z = jax.random.normal(jax.random.key(2), (4, 3))
     generator = MLPGenerator((8,), (2,))
-    close(generate(generator, state, z), generator.apply(state.average, z))
+    close(generate_rows(generator, state, z), generator.apply(state.average, z))
     current = state._replace(average=None)
-    close(generate(generator, current, z), generator.apply({"params": state.generator.params}, z))
+    close(generate_rows(generator, current, z), generator.apply({"params": state.generator.params}, z))
     batch = batch_of(experiment.evaluation["test"])
     evaluate = jax.jit(experiment.learner.evaluate)
     whole = evaluate(state, batch)

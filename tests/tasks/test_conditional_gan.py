@@ -13,7 +13,7 @@ from fdl.data import sampled
 from fdl.data.splits import Splits
 from fdl.data.synthetic.points import gaussian_ring
 from fdl.models.gan import Conditional, DCGANDiscriminator, MLPDiscriminator, MLPGenerator
-from fdl.tasks.adversarial import adversarial, generate
+from fdl.tasks.adversarial import adversarial, generate_rows
 from fdl.tasks.gan_losses import wasserstein
 from tests.models.parameters import drawn
 from tests.tasks.test_supervised import batch_of, close, evaluated
@@ -88,7 +88,7 @@ def test_it_generates_the_mode_that_is_asked_for():
     centres = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     for seed in range(2):
         state = run(source.arrays, jax.random.key(seed))
-        x = np.asarray(generate(GENERATOR, state, jax.random.normal(jax.random.key(7), (400, 4)), y))
+        x = np.asarray(generate_rows(GENERATOR, state, jax.random.normal(jax.random.key(7), (400, 4)), y))
         nearest = np.argmin(np.linalg.norm(x[:, None] - centres[None, :MODES], axis=-1), axis=1)
         assert np.mean(nearest == np.asarray(y)) > 0.9, seed  # 1 / 8 by chance
         assert np.isfinite(evaluated(experiment, state, "test")["energy_distance"])

@@ -14,7 +14,7 @@ from fdl.metrics import box_overlap, mean_average_precision
 from fdl.models.detector import Detector, Maps
 from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
-from fdl.tasks.boxes import decode, targets
+from fdl.tasks.boxes import decode_maps, targets
 from fdl.tasks.detection import detect, detection, image_losses, precision_over
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import batch_of, evaluated, trained
@@ -81,7 +81,7 @@ def test_maps_that_say_the_boxes_give_them_back(seed):
         row, column = np.asarray(wanted.cells[index])
         heat[row, column, labels[index]] = 5.0 - index
         size[row, column], offset[row, column] = wanted.size[index], wanted.offset[index]
-    found = jax.jit(decode, static_argnames=("cell", "count"))(
+    found = jax.jit(decode_maps, static_argnames=("cell", "count"))(
         Maps(*(jnp.asarray(one)[None] for one in (heat, size, offset))), cell=CELL, count=2
     )
     if abs(np.asarray(wanted.cells[0] - wanted.cells[1])).max() > 1 or labels[0] != labels[1]:
@@ -93,7 +93,9 @@ def test_maps_that_say_the_boxes_give_them_back(seed):
 def test_only_peaks_of_their_own_class_are_found():
     heat = np.full((1, 5, 5, 2), -5.0, np.float32)
     heat[0, 2, 2, 0], heat[0, 2, 3, 0], heat[0, 2, 3, 1] = 3.0, 2.0, 1.0  # a slope, and another class
-    found = decode(Maps(jnp.asarray(heat), jnp.ones((1, 5, 5, 2)), jnp.zeros((1, 5, 5, 2))), cell=1, count=2)
+    found = decode_maps(
+        Maps(jnp.asarray(heat), jnp.ones((1, 5, 5, 2)), jnp.zeros((1, 5, 5, 2))), cell=1, count=2
+    )
     np.testing.assert_array_equal(found.labels, [[0, 1]])
     np.testing.assert_allclose(found.boxes[0, 1], [1.5, 2.5, 2.5, 3.5])
 

@@ -15,10 +15,10 @@ from fdl.data.synthetic.points import gaussian_ring
 from fdl.models.diffusion import DiffusionMLP
 from fdl.tasks.diffusion import diffusion, flow_matching
 from fdl.tasks.noise import (
-    Estimate,
+    Denoised,
     cosine,
     cosine_betas,
-    estimate,
+    denoised,
     from_betas,
     linear,
     linear_betas,
@@ -88,7 +88,7 @@ def test_predictions_are_converted_exactly(schedule, prediction):
             predict_velocity: epsilon - data,
         }
         np.testing.assert_allclose(wanted, expected[prediction], rtol=1e-12)
-        found = estimate(x, wanted, time, schedule, prediction)
+        found = denoised(x, wanted, time, schedule, prediction)
         np.testing.assert_allclose(found.data, data, rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(found.noise, epsilon, rtol=1e-8, atol=1e-9)
 
@@ -117,7 +117,7 @@ def test_ancestral_steps_have_ddpms_variances(widest):
 
     def denoise(x, time):
         jax.debug.callback(lambda x: seen.append(np.var(x)), x)
-        return Estimate(jnp.zeros_like(x), jnp.zeros_like(x))
+        return Denoised(jnp.zeros_like(x), jnp.zeros_like(x))
 
     found = ancestral(denoise, start, jax.random.key(0), schedule=schedule, steps=2, widest=widest)
     jax.effects_barrier()
@@ -170,7 +170,7 @@ def exact(schedule, means, scale):
         offset = x[:, None] - signal * means  # [B, K, D]
         share = jax.nn.softmax(-0.5 * jnp.sum(offset**2, axis=-1) / variance)[..., None]
         data = jnp.sum(share * (means + signal * scale**2 / variance * offset), axis=1)
-        return Estimate(data, jnp.sum(share * noise / variance * offset, axis=1))
+        return Denoised(data, jnp.sum(share * noise / variance * offset, axis=1))
 
     return denoise
 

@@ -140,7 +140,7 @@ def test_arcface_is_its_definition_by_angles(margin, scale):
     for row, y in zip(cosines, labels, strict=True):
         logits = [scale * np.cos(np.arccos(c) + margin * (j == y)) for j, c in enumerate(row)]
         expected.append(np.log(sum(np.exp(logit - logits[y]) for logit in logits)))
-    ours = metric_losses.arcface(jnp.asarray(cosines), jnp.asarray(labels), margin=margin, scale=scale)
+    ours = metric_losses.arcface_loss(jnp.asarray(cosines), jnp.asarray(labels), margin=margin, scale=scale)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -155,10 +155,10 @@ def test_arcface_without_margin_is_the_cross_entropy_of_torch_and_finite_at_equa
     logits = logits.clone()
     logits[range(6), labels] = 8 * torch.cos(angle)
     torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
-    ours = lambda c: jnp.mean(metric_losses.arcface(c, jnp.asarray(labels), margin=0.4, scale=8.0))  # noqa: E731
+    ours = lambda c: jnp.mean(metric_losses.arcface_loss(c, jnp.asarray(labels), margin=0.4, scale=8.0))  # noqa: E731
     np.testing.assert_allclose(jax.grad(ours)(jnp.asarray(cosines)), theirs.grad, rtol=1e-4, atol=1e-6)
     edge = jnp.array([[1.0, -1.0], [-1.0, 1.0], [1.0000001, 0.0]])
-    grads = jax.grad(lambda c: jnp.sum(metric_losses.arcface(c, jnp.zeros(3, jnp.int32))))(edge)
+    grads = jax.grad(lambda c: jnp.sum(metric_losses.arcface_loss(c, jnp.zeros(3, jnp.int32))))(edge)
     assert np.isfinite(grads).all()
 
 

@@ -12,7 +12,7 @@ from fdl import data, losses, metrics, models
 from fdl.models.embedding import Embed
 from fdl.tasks.boxes import targets
 from fdl.tasks.ctc import ctc_loss
-from fdl.tasks.metric_losses import arcface
+from fdl.tasks.metric_losses import arcface_loss
 
 KEY = jax.random.key(0)
 LOGITS = jax.random.uniform(KEY, (2, 3), minval=-0.9, maxval=0.9)
@@ -44,7 +44,7 @@ def heat(labels):
 
 ROWS = {
     "cross-entropy": lambda labels: losses.cross_entropy(LOGITS, labels),
-    "arcface": lambda labels: arcface(LOGITS, labels),
+    "arcface": lambda labels: arcface_loss(LOGITS, labels),
     "ctc": lambda labels: ctc_loss(FRAMES, jnp.array([6, 6]), labels[:, None]),
     "mixup": mixed,
     "conditional": applied(models.Conditional(models.MLPGenerator((), (2,)), 3), jnp.ones((2, 4))),

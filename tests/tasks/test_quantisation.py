@@ -14,7 +14,7 @@ from fdl import data
 from fdl.models import MLP
 from fdl.models.autoencoder import StridedConvs, TransposedConvs
 from fdl.models.vq import VQVAE, Quantised, VectorQuantiser
-from fdl.tasks.quantisation import CodeUse, code_counts, codebook_losses, perplexity, vector_quantisation
+from fdl.tasks.quantisation import CodeUse, code_counts, code_perplexity, codebook_losses, vector_quantisation
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
 pytestmark = pytest.mark.slow  # minutes of compiling
@@ -52,9 +52,9 @@ def test_perplexity_is_of_the_weighted_use():
     indices = np.array([[0, 1], [1, 1], [3, 3]], np.int32)
     found = Quantised(jnp.zeros((3, 2, 1)), jnp.zeros((3, 2, 1)), jnp.asarray(indices), jnp.zeros((5, 1)))
     np.testing.assert_allclose(
-        perplexity(found, jnp.array([1.0, 1.0, 0.0])), np.exp(entropy([1, 3])), rtol=1e-6
+        code_perplexity(found, jnp.array([1.0, 1.0, 0.0])), np.exp(entropy([1, 3])), rtol=1e-6
     )
-    np.testing.assert_allclose(perplexity(found, jnp.ones(3)), np.exp(entropy([1, 3, 2])), rtol=1e-6)
+    np.testing.assert_allclose(code_perplexity(found, jnp.ones(3)), np.exp(entropy([1, 3, 2])), rtol=1e-6)
 
 
 def test_the_perplexity_of_a_split_is_not_the_mean_of_its_batches():

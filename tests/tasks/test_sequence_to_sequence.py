@@ -18,7 +18,7 @@ from fdl.models.encoder_decoder import original_transformer
 from fdl.models.seq2seq import Seq2Seq
 from fdl.tasks.edit_distance import edit_distance, error_rate
 from fdl.tasks.generation import beam_search, cached, generate, greedy, uncached
-from fdl.tasks.sequence_to_sequence import sequence_to_sequence, shifted
+from fdl.tasks.sequence_to_sequence import sequence_to_sequence, shifted_right
 
 pytestmark = pytest.mark.slow  # minutes of compiling
 
@@ -44,7 +44,7 @@ def test_a_beam_wide_enough_finds_the_likeliest_targets_in_order():
     ended = np.pad(np.cumsum(targets == END, axis=1)[:, :-1] > 0, ((0, 0), (1, 0)))
     for row, x in enumerate(X):
         logits = jax.jit(model.apply)(
-            variables, jnp.tile(x, (len(targets), 1)), shifted(jnp.asarray(targets))
+            variables, jnp.tile(x, (len(targets), 1)), shifted_right(jnp.asarray(targets))
         )
         each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), targets[..., None], axis=-1)[..., 0]
         total = np.where(ended, 0, each).sum(axis=1)
