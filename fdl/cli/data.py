@@ -12,7 +12,7 @@ import numpy as np
 
 from fdl import data
 from fdl.data import synthetic
-from fdl.data.catalog import DATA_SETS, DataSet
+from fdl.data.datasets.catalog import DATA_SETS, DataSet
 from fdl.data.paths import locate
 from fdl.data.splits import Part, Rows, parts, row_of, size_of
 from fdl.text import hint

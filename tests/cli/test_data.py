@@ -8,7 +8,7 @@ import pytest
 
 from fdl import data
 from fdl.cli import main
-from fdl.data.catalog import DATA_SETS
+from fdl.data.datasets.catalog import DATA_SETS
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_get_downloads_once(tmp_path, monkeypatch, capsys):
     """From a server of the test's own, through the same path as the published address."""
     import hashlib
 
-    from fdl.data import published
+    from fdl.data.datasets import published
     from tests.data.server import Answer, serving
 
     content = b"First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50

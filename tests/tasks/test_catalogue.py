@@ -12,8 +12,8 @@ import pytest
 
 from fdl import models, tasks
 from fdl.cli.data import EMBEDDED, MADE, SAMPLES
-from fdl.data.grammar import ACTIONS, COMMAND_WORDS
-from fdl.data.number_names import NUMBER_DIGITS, NUMBER_WORDS
+from fdl.data.datasets.grammar import ACTIONS, COMMAND_WORDS
+from fdl.data.datasets.number_names import NUMBER_DIGITS, NUMBER_WORDS
 from fdl.data.splits import Splits, prepared_row
 from fdl.models.mixture_density import MixtureDensity
 
