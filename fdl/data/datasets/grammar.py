@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.splits import Splits
 from fdl.data.tokens.sentences import SPECIAL, to_tokens
 
@@ -150,3 +151,11 @@ def _tokens() -> tuple[np.ndarray, np.ndarray]:
     """Commands `[20910, 10]` and actions `[20910, 49]`, in `_order`."""
     x = to_tokens([command.split() for command in _order()], COMMAND_WORDS)
     return x, to_tokens([interpret(command) for command in _order()], ACTIONS)
+
+
+DATA_SETS = (
+    DataSet("scan_simple", "SCAN, commands to actions, split at random", Origin.MADE, scan_simple),
+    DataSet("scan_length", "SCAN, the longest for test", Origin.MADE, scan_length),
+    DataSet("scan_jump", 'SCAN, "jump" among other words for test', Origin.MADE, scan_jump),
+    DataSet("scan_turn_left", 'SCAN, "turn left" among other words for test', Origin.MADE, scan_turn_left),
+)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.splits import Splits
 from fdl.data.tokens.sentences import SPECIAL, to_tokens
 
@@ -97,3 +98,14 @@ def _splits(digits: int, slot: Callable[[int], int]) -> Splits:
     rules = (slots > 1, slots == 1, slots == 0)
     train, validation, test = ({"x": x[rows], "y": y[rows]} for rows in rules)
     return Splits(train, validation, test, classes=NUMBER_WORDS)
+
+
+DATA_SETS = (
+    DataSet("numbers", "digits to the English name of a number", Origin.MADE, numbers),
+    DataSet(
+        "numbers_by_length",
+        "digits to English names, the longest numbers for test",
+        Origin.MADE,
+        numbers_by_length,
+    ),
+)

@@ -6,6 +6,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.datasets.tables import part
 from fdl.data.partition import split_rows
 from fdl.data.splits import Splits
@@ -106,3 +107,10 @@ def _skimage_data() -> ModuleType:
     except ImportError as error:
         raise ValueError("photos and faces need the extra 'embedded': pip install fdl[embedded]") from error
     return skimage.data
+
+
+DATA_SETS = (
+    DataSet("photos", "4 colour pictures of different sizes", Origin.LIBRARY, photos),
+    DataSet("photo_patches", "square patches of the 4 pictures", Origin.LIBRARY, photo_patches),
+    DataSet("faces", "100 faces and 100 pieces of background, 25 x 25", Origin.LIBRARY, faces),
+)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
+from fdl.data.datasets.spoken_digits import DIGIT_WORDS
 from fdl.data.partition import split_rows
 from fdl.data.readers.clips import clips, scale_clips, to_int16
 from fdl.data.readers.wav import read_wav
 from fdl.data.splits import Splits
 
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _PATIENCE = 30.0
 
 
@@ -56,14 +57,16 @@ def synthesised_digits(
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "word.wav"
-        waves = [_spoken(program, file, _WORDS[y], voices[v], speed, pitch) for y, v, speed, pitch in rows]
+        waves = [
+            _spoken(program, file, DIGIT_WORDS[y], voices[v], speed, pitch) for y, v, speed, pitch in rows
+        ]
     arrays = clips(waves, length=length)
     arrays["y"] = np.array([row[0] for row in rows], np.int32)
     arrays["voice"] = np.array([row[1] for row in rows], np.int32)
     parts = (
         {name: array[part] for name, array in arrays.items()} for part in split_rows(arrays["y"], len(rows))
     )
-    return Splits(*parts, prepare=scale_clips, classes=_WORDS)
+    return Splits(*parts, prepare=scale_clips, classes=DIGIT_WORDS)
 
 
 def _spoken(program: str, file: Path, word: str, voice: str, speed: int, pitch: int) -> np.ndarray:
@@ -83,3 +86,8 @@ def _spoken(program: str, file: Path, word: str, voice: str, speed: int, pitch: 
             "expected a voice that `espeak-ng --voices` prints"
         )
     return to_int16(read_wav(file)[1])
+
+
+DATA_SETS = (
+    DataSet("synthesised_digits", "zero to nine, spoken by espeak-ng", Origin.MADE, synthesised_digits),
+)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.partition import split_rows
-from fdl.data.scaling import standardise
+from fdl.data.scaling import standardise, standardised
 from fdl.data.splits import Splits
 
 
@@ -80,20 +81,6 @@ def diabetes() -> Splits:
     return _splits(_load_diabetes, ())
 
 
-def standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """`values` shifted and scaled to mean 0 and standard deviation 1 over the rows `train`.
-
-    Args:
-      values: `[N, ...]`; each column has statistics of its own.
-      train: row numbers.
-
-    Returns:
-      `[N, ...]` float64; a column that is constant over train is shifted only.
-    """
-    scale = values[train].std(axis=0)
-    return (values - values[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
-
-
 def part(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The read-only rows of features (float32) and of labels (int32) or targets (float32)."""
     labels = np.issubdtype(y.dtype, np.integer)
@@ -135,3 +122,17 @@ def _load_diabetes(*, return_X_y: bool) -> tuple:
     from sklearn.datasets import load_diabetes
 
     return load_diabetes(return_X_y=return_X_y, scaled=False)  # in the units of the paper
+
+
+DATA_SETS = (
+    DataSet("digits", "1,797 handwritten digits, 8 x 8 pixels as 64 features", Origin.LIBRARY, digits),
+    DataSet("digit_images", "the same 1,797 digits as images, 8 x 8", Origin.LIBRARY, digit_images),
+    DataSet("wine", "178 wines of 3 cultivars, 13 measurements", Origin.LIBRARY, wine),
+    DataSet("breast_cancer", "569 tumours, benign or malignant, 30 features", Origin.LIBRARY, breast_cancer),
+    DataSet(
+        "diabetes",
+        "442 patients, 10 features, progression of the disease to predict",
+        Origin.LIBRARY,
+        diabetes,
+    ),
+)

@@ -5,7 +5,8 @@ from types import ModuleType
 
 import numpy as np
 
-from fdl.data.datasets.tables import standardised
+from fdl.data.datasets.data_set import DataSet, Origin
+from fdl.data.scaling import standardised
 from fdl.data.splits import Splits
 
 
@@ -101,3 +102,9 @@ def _statsmodels() -> ModuleType:
     except ImportError as error:
         raise ValueError("sunspots and co2 need the extra 'embedded': pip install fdl[embedded]") from error
     return statsmodels.datasets
+
+
+DATA_SETS = (
+    DataSet("sunspots", "yearly numbers of sunspots, 1700 to 2008", Origin.LIBRARY, sunspots),
+    DataSet("co2", "weekly CO2 at Mauna Loa, 1958 to 2001", Origin.LIBRARY, co2),
+)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.permutation import permute
 from fdl.data.splits import Splits
 
@@ -212,3 +213,15 @@ def modular_arithmetic(
     parts = np.split(order, [first, second])
     train, validation, test = ({"x": x[n].astype(np.int32), "y": c[n].astype(np.int32)} for n in parts)
     return Splits(train, validation, test, classes=tuple(map(str, range(p))))
+
+
+DATA_SETS = (
+    DataSet(
+        "modular_arithmetic", "sums modulo 97, half of the table for train", Origin.MADE, modular_arithmetic
+    ),
+    DataSet(
+        "associative_recall", "multi-query associative recall (MQAR)", Origin.ENDLESS, associative_recall
+    ),
+    DataSet("induction", "induction: what followed the trigger before", Origin.ENDLESS, induction),
+    DataSet("rewrite", "a sequence, then the same sorted", Origin.ENDLESS, rewrite),
+)

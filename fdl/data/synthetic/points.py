@@ -9,6 +9,8 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jax.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 Row = dict[str, jax.Array]
 
 _LAST = 96
@@ -207,3 +209,13 @@ def _matrix(weights: ArrayLike) -> jax.Array:
 def _at_least_one(name: str, number: int) -> None:
     if number < 1:
         raise ValueError(f"{name} is {number}; expected at least 1")
+
+
+DATA_SETS = (
+    DataSet("two_spirals", "the 194 points of the two-spirals problem", Origin.MADE, two_spirals),
+    DataSet("spiral", "points beside two spirals, with noise", Origin.ENDLESS, spiral),
+    DataSet("rings", "points beside concentric circles", Origin.ENDLESS, rings),
+    DataSet(
+        "gaussian_ring", "a mixture of 8 Gaussians on a circle, to generate", Origin.ENDLESS, gaussian_ring
+    ),
+)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 
 def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
     """The adding problem: the sum of the two marked values of a long sequence.
@@ -76,3 +78,9 @@ def copy_memory(
     blanks = jnp.full(delay + memory, symbols)
     x = jnp.concatenate([said, blanks.at[delay - 1].set(symbols + 1)])
     return {"x": x.astype(jnp.int32), "y": jnp.concatenate([blanks, said]).astype(jnp.int32)}
+
+
+DATA_SETS = (
+    DataSet("adding", "the adding problem, sequences of 100 pairs", Origin.ENDLESS, adding),
+    DataSet("copy_memory", "the copying memory problem, over 100 steps", Origin.ENDLESS, copy_memory),
+)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 Row = dict[str, jax.Array]
 
 SHAPES = ("square", "triangle", "ellipse", "heart")
@@ -136,3 +138,8 @@ def _heart(u: jax.Array, v: jax.Array) -> jax.Array:
     square = (x + jnp.abs(y - 0.5) - 0.5) / math.sqrt(2)
     disc = jnp.sqrt((x - 0.25) ** 2 + (y - 0.75) ** 2) - math.sqrt(2) / 4
     return jnp.minimum(square, disc) / 0.7
+
+
+DATA_SETS = (
+    DataSet("captioned_shape", "coloured shapes with captions, 32 x 32 x 3", Origin.ENDLESS, captioned_shape),
+)

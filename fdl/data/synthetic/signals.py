@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.generated import sampled
 from fdl.data.splits import Splits, parts
 
@@ -208,3 +209,10 @@ def _smoothed(noise: jax.Array) -> jax.Array:
 def _fraction(word: jax.Array) -> jax.Array:
     """A uint32 word's upper 24 bits as float32 in [0, 1), exact."""
     return (word >> 8).astype(jnp.float32) * np.float32(2**-24)
+
+
+DATA_SETS = (
+    DataSet("mnist1d", "MNIST-1D, 10 kinds of signals of 40 values", Origin.MADE, mnist1d),
+    DataSet("mnist1d_row", "signals of MNIST-1D, not standardised", Origin.ENDLESS, mnist1d_row),
+    DataSet("sawtooth", "points of a sawtooth wave, for regression", Origin.ENDLESS, sawtooth),
+)

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdl.data.datasets import catalog, published
-from fdl.data.datasets.published import Remote
+from fdl.data.datasets import cifar, mnist, shakespeare, spoken_digits
+from fdl.data.datasets.catalog import DATA_SETS
+from fdl.data.datasets.data_set import Origin, Remote
 from fdl.data.readers.idx import read_idx
 from fdl.data.splits import Part, Rows
 from tests.data.server import Answer, serving
-from tests.data.writers import cifar, idx
+from tests.data.writers import cifar as cifar_file
+from tests.data.writers import idx
 
+PUBLISHED = [one for one in DATA_SETS if one.origin is Origin.PUBLISHED]
 DATA = Path(os.environ.get("FDL_DATA", "/none"))
 RANDOM = np.random.default_rng(0)
 
@@ -57,7 +60,7 @@ def equal(part, x, y):
 
 @pytest.mark.parametrize(
     "name, load",
-    [("MNIST", catalog.mnist), ("FASHION_MNIST", catalog.fashion_mnist)],
+    [("MNIST", mnist.mnist), ("FASHION_MNIST", mnist.fashion_mnist)],
     ids=["mnist", "fashion"],
 )
 def test_idx_sets_are_downloaded_once_and_split_by_order(places, monkeypatch, capsys, name, load):
@@ -65,9 +68,9 @@ def test_idx_sets_are_downloaded_once_and_split_by_order(places, monkeypatch, ca
     arrays = (images, labels, images[:4], labels[:4])
     files = [gzip.compress(idx(array)) for array in arrays]
     with serving(*map(Answer, files)) as server:
-        remotes = getattr(published, name)
+        remotes = getattr(mnist, name)
         local = tuple(at(remote, server.url, file) for remote, file in zip(remotes, files, strict=True))
-        monkeypatch.setattr(published, name, local)
+        monkeypatch.setattr(mnist, name, local)
         first, second = load(), load()
         assert len(server.requests) == 4
     assert capsys.readouterr().err.count("downloading") == 4
@@ -84,7 +87,7 @@ def test_idx_sets_are_downloaded_once_and_split_by_order(places, monkeypatch, ca
 def test_cifar_is_downloaded_once_and_split_by_order(places, monkeypatch, name):
     images, labels = RANDOM.integers(0, 256, (20, 32, 32, 3)), np.arange(20) % 10
     columns = (labels,) if name == "cifar10" else (labels + 1, labels)
-    train, test = cifar(images, *columns), cifar(images[:3], *(column[:3] for column in columns))
+    train, test = cifar_file(images, *columns), cifar_file(images[:3], *(column[:3] for column in columns))
     inside = {
         "cifar10": {
             f"cifar-10-batches-bin/data_batch_{n + 1}.bin": train[n * 4 * 3073 :][: 4 * 3073]
@@ -95,10 +98,8 @@ def test_cifar_is_downloaded_once_and_split_by_order(places, monkeypatch, name):
     }
     content = tar(inside[name])
     with serving(Answer(content)) as server:
-        monkeypatch.setattr(
-            published, name.upper(), at(getattr(published, name.upper()), server.url, content)
-        )
-        first, second = (getattr(catalog, name)() for _ in range(2))
+        monkeypatch.setattr(cifar, name.upper(), at(getattr(cifar, name.upper()), server.url, content))
+        first, second = (getattr(cifar, name)() for _ in range(2))
         assert len(server.requests) == 1
     equal(first.train, images[:18], labels[:18])
     equal(first.validation, images[18:], labels[18:])
@@ -116,27 +117,29 @@ def test_a_folder_with_fewer_batches_is_used_knowingly(places, tmp_path, monkeyp
     folder.mkdir(parents=True)
     monkeypatch.setenv("FDL_DATA", str(tmp_path / "own"))
     images, labels = RANDOM.integers(0, 256, (10, 32, 32, 3)), np.arange(10)
-    (folder / "data_batch_2.bin").write_bytes(cifar(images, labels))
-    (folder / "test_batch.bin").write_bytes(cifar(images[:1], labels[:1]))
+    (folder / "data_batch_2.bin").write_bytes(cifar_file(images, labels))
+    (folder / "test_batch.bin").write_bytes(cifar_file(images[:1], labels[:1]))
     with pytest.raises(ValueError, match="train_files") as error:
-        catalog.cifar10()
+        cifar.cifar10()
     text = str(error.value)
     assert str(folder / "data_batch_1.bin") in text and "\n" not in text and not places.exists()
-    splits = catalog.cifar10(train_files=(2,))
+    splits = cifar.cifar10(train_files=(2,))
     equal(splits.train, images[:9], labels[:9])
     equal(splits.validation, images[9:], labels[9:])
 
 
 def test_spoken_digits_are_packed(places, monkeypatch):
     clips = {name: RANDOM.integers(-32768, 32768, 50 + 7 * n).astype("<i2") for n, name in enumerate(NAMES)}
-    folder = f"free-spoken-digit-dataset-{published._REVISION}"
+    folder = f"free-spoken-digit-dataset-{spoken_digits._REVISION}"
     content = tar(
         {f"{folder}/README.md": b"text"} | {f"{folder}/recordings/{n}.wav": wav(clips[n]) for n in NAMES}
     )
     with serving(Answer(content, ranges=False, chunked=True)) as server:
-        monkeypatch.setattr(published, "SPOKEN_DIGITS", at(published.SPOKEN_DIGITS, server.url, content))
-        path = catalog.spoken_digits_file()
-        assert catalog.spoken_digits_file() == path and len(server.requests) == 1
+        monkeypatch.setattr(
+            spoken_digits, "SPOKEN_DIGITS", at(spoken_digits.SPOKEN_DIGITS, server.url, content)
+        )
+        path = spoken_digits.spoken_digits_file()
+        assert spoken_digits.spoken_digits_file() == path and len(server.requests) == 1
     with np.load(path, allow_pickle=False) as file:
         data = dict(file)
     order = sorted(NAMES)
@@ -163,30 +166,30 @@ def wav(samples: np.ndarray) -> bytes:
 def test_tiny_shakespeare_is_downloaded(places, monkeypatch):
     with serving(Answer(b"To be")) as server:
         monkeypatch.setattr(
-            published, "TINY_SHAKESPEARE", at(published.TINY_SHAKESPEARE, server.url, b"To be")
+            shakespeare, "TINY_SHAKESPEARE", at(shakespeare.TINY_SHAKESPEARE, server.url, b"To be")
         )
-        assert catalog.tiny_shakespeare_file().read_bytes() == b"To be"
-    assert catalog.tiny_shakespeare_file() == places / "text" / "shakespeare.txt"
+        assert shakespeare.tiny_shakespeare_file().read_bytes() == b"To be"
+    assert shakespeare.tiny_shakespeare_file() == places / "text" / "shakespeare.txt"
 
 
 def test_an_address_with_another_file_is_one_line(places, monkeypatch):
-    remote = published.TINY_SHAKESPEARE
+    remote = shakespeare.TINY_SHAKESPEARE
     with serving(Answer(b"To be")) as server:
-        monkeypatch.setattr(published, "TINY_SHAKESPEARE", remote._replace(url=server.url))
+        monkeypatch.setattr(shakespeare, "TINY_SHAKESPEARE", remote._replace(url=server.url))
         with pytest.raises(ValueError) as error:
-            catalog.tiny_shakespeare_file()
+            shakespeare.tiny_shakespeare_file()
     text = str(error.value)
     assert server.url in text and remote.sha256 in text and "\n" not in text
     assert not [path for path in places.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("entry", catalog.DATA_SETS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
 def test_the_table_is_complete(entry, places):
     assert entry.what and entry.licence and entry.files
     for remote in entry.files:
         assert remote.url.startswith(("https://", "http://fashion-mnist."))
         assert len(bytes.fromhex(remote.sha256)) == 32 and remote.bytes > 0
-    assert len({remote.sha256 for each in catalog.DATA_SETS for remote in each.files}) == 12
+    assert len({remote.sha256 for each in PUBLISHED for remote in each.files}) == 12
 
 
 UNPACKED = {
@@ -217,7 +220,7 @@ def arrays(part: Part) -> dict[str, np.ndarray]:
 
 @needs("mnist")
 def test_mnist():
-    splits = catalog.mnist()
+    splits = mnist.mnist()
     train, validation, test = map(arrays, splits[:3])
     assert [len(part["x"]) for part in (train, validation, test)] == [50_000, 10_000, 10_000]
     assert np.bincount(np.concatenate([train["y"], validation["y"]])).tolist() == TRAIN_COUNTS
@@ -231,7 +234,7 @@ def test_mnist():
 
 @needs("cifar10")
 def test_cifar10():
-    splits = catalog.cifar10(train_files=(1,))
+    splits = cifar.cifar10(train_files=(1,))
     train, validation, test = map(arrays, splits[:3])
     raw = (DATA / "cifar10" / "data_batch_1.bin").read_bytes()
     sizes = [9000, 1000, (DATA / "cifar10" / "test_batch.bin").stat().st_size // 3073]
@@ -243,12 +246,12 @@ def test_cifar10():
 
 @needs("text")
 def test_tiny_shakespeare_has_the_published_checksum():
-    content = catalog.tiny_shakespeare_file().read_bytes()
-    assert len(content) == published.TINY_SHAKESPEARE.bytes == 1_115_394 and len(set(content)) == 65
-    assert hashlib.sha256(content).hexdigest() == published.TINY_SHAKESPEARE.sha256
+    content = shakespeare.tiny_shakespeare_file().read_bytes()
+    assert len(content) == shakespeare.TINY_SHAKESPEARE.bytes == 1_115_394 and len(set(content)) == 65
+    assert hashlib.sha256(content).hexdigest() == shakespeare.TINY_SHAKESPEARE.sha256
 
 
 @needs("fsdd")
 def test_spoken_digits_are_found():
-    with np.load(catalog.spoken_digits_file(), allow_pickle=False) as file:
+    with np.load(spoken_digits.spoken_digits_file(), allow_pickle=False) as file:
         assert len(file["y"]) == 3000 and file["rate"] == 8000
