@@ -18,6 +18,11 @@ def standardise(images: np.ndarray) -> Callable[[Mapping[str, Any]], dict[str, A
     Returns:
       `prepare(batch) -> batch`, pure: `x`, uint8 `[B, H, W, C]`, becomes float32, shifted and scaled;
       the rest stays. A channel that is constant over the images is shifted only.
+
+    Example:
+      >>> images = np.full((2, 4, 4, 1), 7, np.uint8)
+      >>> float(fdl.data.standardise(images)({"x": images})["x"].mean())
+      0.0
     """
     values = np.arange(256.0)
     counts = np.stack([_counts(images[..., channel]) for channel in range(images.shape[-1])])

@@ -18,6 +18,12 @@ def noise_at(*, snr: Range) -> Augmentation:
 
     Args:
       snr: range in decibels, uniform; 0 is noise as strong as the signal.
+
+    Example:
+      >>> noisy = fdl.data.noise_at(snr=(0, 20))
+      >>> batch = {"x": np.zeros((8, 16000), np.int16)}
+      >>> jax.eval_shape(noisy, batch, jax.random.key(0))["x"]
+      ShapeDtypeStruct(shape=(8, 16000), dtype=int16)
     """
 
     def row(wave: jax.Array, key: jax.Array) -> jax.Array:
@@ -36,6 +42,11 @@ def time_shift(*, most: int | jax.Array) -> Augmentation:
 
     Args:
       most: in samples; the distance is uniform over -most, ..., most, later in time where above 0.
+
+    Example:
+      >>> moved = fdl.data.time_shift(most=0)({"x": np.arange(1.0, 4.0)[None]}, jax.random.key(0))["x"]
+      >>> moved.tolist()
+      [[1.0, 2.0, 3.0]]
     """
 
     def row(wave: jax.Array, key: jax.Array) -> jax.Array:

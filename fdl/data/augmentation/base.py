@@ -21,7 +21,13 @@ Row = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def by_row(row: Row) -> Augmentation:
-    """Does `row` to every row of `x` `[B, ...]`, each with a key of its own."""
+    """Does `row` to every row of `x` `[B, ...]`, each with a key of its own.
+
+    Example:
+      >>> double = fdl.data.by_row(lambda x, key: 2 * x)
+      >>> double({"x": np.arange(3)}, jax.random.key(0))["x"].tolist()
+      [0, 2, 4]
+    """
 
     def augmentation(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         x = jnp.asarray(batch["x"])
@@ -31,7 +37,14 @@ def by_row(row: Row) -> Augmentation:
 
 
 def by_image(row: Row) -> Augmentation:
-    """`by_row` for images `[H, W, C]`; ValueError when it is given rows of another rank."""
+    """`by_row` for images `[H, W, C]`; ValueError when it is given rows of another rank.
+
+    Example:
+      >>> darker = fdl.data.by_image(lambda image, key: image // 2)
+      >>> batch = {"x": np.full((1, 2, 2, 1), 100)}
+      >>> darker(batch, jax.random.key(0))["x"].ravel().tolist()
+      [50, 50, 50, 50]
+    """
 
     def checked(x: jax.Array, key: jax.Array) -> jax.Array:
         if x.ndim != 3:
@@ -75,7 +88,13 @@ def whole(draw: jax.Array, count: ArrayLike) -> jax.Array:
 
 
 def compose(*augmentations: Augmentation) -> Augmentation:
-    """One after the other, the first first, each with a key of its own; none leaves a batch as it is."""
+    """One after the other, the first first, each with a key of its own; none leaves a batch as it is.
+
+    Example:
+      >>> double = fdl.data.by_row(lambda x, key: 2 * x)
+      >>> fdl.data.compose(double, double)({"x": np.arange(3)}, jax.random.key(0))["x"].tolist()
+      [0, 4, 8]
+    """
 
     def augmentation(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         for number, one in enumerate(augmentations):
@@ -91,6 +110,12 @@ def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> A
     Args:
       augmentation: one that keeps the shapes and dtypes of all arrays.
       rate: 0 to 1.
+
+    Example:
+      >>> some = fdl.data.sometimes(fdl.data.flip_horizontal(rate=1.0), rate=0.3)
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.uint8)}
+      >>> jax.eval_shape(some, batch, jax.random.key(0))["x"].shape
+      (8, 32, 32, 3)
     """
 
     def some(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
@@ -112,6 +137,12 @@ def two_views(augmentation: Augmentation) -> Augmentation:
     Returns:
       A function whose batch has `x` `[B, 2, ...]`, the views of a row side by side, so that a batch
       is sharded by rows as before; the other arrays stay as they are.
+
+    Example:
+      >>> views = fdl.data.two_views(fdl.data.gaussian_noise(scale=0.1))
+      >>> batch = {"x": np.zeros((8, 5), np.float32)}
+      >>> jax.eval_shape(views, batch, jax.random.key(0))["x"].shape
+      (8, 2, 5)
     """
 
     def views(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
@@ -122,7 +153,13 @@ def two_views(augmentation: Augmentation) -> Augmentation:
 
 
 def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
-    """Mirrors an image left to right with probability `rate`."""
+    """Mirrors an image left to right with probability `rate`.
+
+    Example:
+      >>> flip = fdl.data.flip_horizontal(rate=1.0)
+      >>> flip({"x": np.arange(3).reshape(1, 1, 3, 1)}, jax.random.key(0))["x"].ravel().tolist()
+      [2, 1, 0]
+    """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate), image[:, ::-1], image)
@@ -141,6 +178,12 @@ def random_crop(*, padding: int) -> Augmentation:
 
     Raises:
       ValueError: a padding below 1.
+
+    Example:
+      >>> crop = fdl.data.random_crop(padding=4)
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.float32)}
+      >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"].shape
+      (8, 32, 32, 3)
     """
     if padding < 1:
         raise ValueError(f"padding is {padding}; expected at least 1 pixel")
@@ -159,6 +202,11 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
     Args:
       most: the distance is a whole number, uniform in -most..most, along each axis on its own.
       axes: of a row, so (0,) for a signal `[T]` or `[T, C]` and (0, 1) for an image `[H, W, C]`.
+
+    Example:
+      >>> moved = fdl.data.shift(most=2, axes=(0,))({"x": np.arange(4)[None]}, jax.random.key(0))["x"]
+      >>> sorted(moved.ravel().tolist())
+      [0, 1, 2, 3]
     """
 
     def row(x: jax.Array, key: jax.Array) -> jax.Array:
@@ -171,7 +219,13 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
 
 
 def gaussian_noise(*, scale: float | jax.Array) -> Augmentation:
-    """Adds independent normal noise of standard deviation `scale`, in the units of `x`."""
+    """Adds independent normal noise of standard deviation `scale`, in the units of `x`.
+
+    Example:
+      >>> noisy = fdl.data.gaussian_noise(scale=0.5)({"x": np.zeros((1, 1000))}, jax.random.key(0))["x"]
+      >>> round(float(noisy.std()), 1)
+      0.5
+    """
 
     def row(x: jax.Array, key: jax.Array) -> jax.Array:
         return cast_like(x + scale * jax.random.normal(key, x.shape), x)

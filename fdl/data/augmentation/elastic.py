@@ -19,6 +19,12 @@ def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0)
       strength: α, in pixels before smoothing; 0 changes nothing. The paper's for 29 × 29 is 34.
       smoothness: σ, the Gaussian's standard deviation in pixels, above 0; the paper's is 4. At the
         edges its weights inside the image are made to sum to 1.
+
+    Example:
+      >>> bend = fdl.data.elastic(strength=2.0)
+      >>> batch = {"x": np.zeros((8, 28, 28, 1), np.float32)}
+      >>> jax.eval_shape(bend, batch, jax.random.key(0))["x"].shape
+      (8, 28, 28, 1)
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:

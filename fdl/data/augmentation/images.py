@@ -27,6 +27,12 @@ def affine(
       shear: degrees; the angle is in -shear..shear.
       translate: share of the height and of the width; the distances are in -translate..translate of
         these, and independent.
+
+    Example:
+      >>> turned = fdl.data.affine(rotate=15.0, scale=(0.9, 1.1))
+      >>> batch = {"x": np.zeros((8, 28, 28, 1), np.uint8)}
+      >>> jax.eval_shape(turned, batch, jax.random.key(0))["x"]
+      ShapeDtypeStruct(shape=(8, 28, 28, 1), dtype=uint8)
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -62,6 +68,11 @@ def warp(
       scale: factor, above 1 for larger.
       shear: degrees; a vertical line leans by this angle, its lower end to the right.
       translate: pixels down and right.
+
+    Example:
+      >>> turned = lambda image: fdl.data.warp(image, rotate=30.0, translate=(0, 2))
+      >>> jax.eval_shape(turned, np.zeros((28, 28, 1), np.uint8))
+      ShapeDtypeStruct(shape=(28, 28, 1), dtype=uint8)
     """
     height, width, _ = image.shape
     middle = jnp.array([(height - 1) / 2, (width - 1) / 2], jnp.float32)
@@ -83,6 +94,12 @@ def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 /
       area: range of the box's share of the image; uniform.
       ratio: range of its width over its height; uniform in the logarithm. Where the box would be
         wider or higher than the image, it is cut to that.
+
+    Example:
+      >>> crop = fdl.data.random_resized_crop(area=(0.5, 1.0))
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.uint8)}
+      >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"]
+      ShapeDtypeStruct(shape=(8, 32, 32, 3), dtype=uint8)
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -117,6 +134,12 @@ def colour_jitter(
       contrast: the same.
       saturation: the same.
       hue: in turns of the circle, at most 0.5; the turn is uniform in -hue..hue.
+
+    Example:
+      >>> jitter = fdl.data.colour_jitter(brightness=0.2, hue=0.0)
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.uint8)}
+      >>> jax.eval_shape(jitter, batch, jax.random.key(0))["x"]
+      ShapeDtypeStruct(shape=(8, 32, 32, 3), dtype=uint8)
     """
     given = (brightness, contrast, saturation, hue)
     # What surely changes nothing is not compiled.
@@ -144,6 +167,11 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
     """Takes the colour from an image `[H, W, 3]` with probability `rate`; the three channels remain.
 
     The grey is 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), as Pillow's mode "L".
+
+    Example:
+      >>> grey = fdl.data.grey(rate=1.0)
+      >>> grey({"x": np.array([[[[255, 0, 0]]]], np.uint8)}, jax.random.key(0))["x"].ravel().tolist()
+      [76, 76, 76]
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -162,6 +190,12 @@ def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation
 
     Raises:
       ValueError: a radius below 1.
+
+    Example:
+      >>> blur = fdl.data.gaussian_blur(sigma=(0.1, 2.0))
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.float32)}
+      >>> jax.eval_shape(blur, batch, jax.random.key(0))["x"].shape
+      (8, 32, 32, 3)
     """
     if radius < 1:
         raise ValueError(f"radius is {radius}; expected at least 1 pixel")

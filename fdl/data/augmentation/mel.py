@@ -41,6 +41,11 @@ def log_mel(
 
     Raises:
       ValueError: a wave shorter than a frame, a hop below 1, or bands out of range.
+
+    Example:
+      >>> wave = np.zeros((2, 8000), np.float32)
+      >>> jax.eval_shape(lambda wave: fdl.data.log_mel(wave, rate=8000, mels=40), wave).shape
+      (2, 98, 40)
     """
     length = wave.shape[-1]
     if not 2 <= window <= length or hop < 1:
@@ -128,6 +133,11 @@ def spec_augment(
 
     Returns:
       `[T, M]`, unchanged outside the masks.
+
+    Example:
+      >>> features = np.ones((99, 40), np.float32)
+      >>> jax.eval_shape(fdl.data.spec_augment, features, jax.random.key(0)).shape
+      (99, 40)
     """
     time_key, band_key = jax.random.split(key)
     frames = _masked(time_key, features.shape[0], time_masks, time_width)

@@ -21,6 +21,12 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
         outside the image.
       fill: what covers it, one value or one a channel. The paper's is the mean: 0 of standardised images,
         but in a task augmentations see images as they are stored, of which 0 is black.
+
+    Example:
+      >>> cut = fdl.data.cutout(size=8)
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.float32)}
+      >>> jax.eval_shape(cut, batch, jax.random.key(0))["x"].shape
+      (8, 32, 32, 3)
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -49,6 +55,12 @@ def random_erasing(
       rate: 0 to 1.
       area: range of the rectangle's share of the image, uniform.
       ratio: range of its height over its width.
+
+    Example:
+      >>> erase = fdl.data.random_erasing(rate=0.25)
+      >>> batch = {"x": np.zeros((8, 32, 32, 3), np.float32)}
+      >>> jax.eval_shape(erase, batch, jax.random.key(0))["x"].shape
+      (8, 32, 32, 3)
     """
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -77,6 +89,12 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
       classes: C; labels `y` `[B]` become shares `[B, C]`, float32, that add up to 1. A `y` that is
         `[B, C]` already is mixed as it is, so mixtures can be mixed again.
       alpha: above 0; small values leave most rows nearly as they are.
+
+    Example:
+      >>> batch = {"x": np.zeros((4, 3)), "y": np.arange(4)}
+      >>> mixed = jax.eval_shape(fdl.data.mixup(classes=10), batch, jax.random.key(0))
+      >>> mixed["x"].shape, mixed["y"].shape
+      ((4, 3), (4, 10))
     """
 
     def augmentation(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
@@ -99,6 +117,12 @@ def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     Args:
       classes: as for `mixup`.
       alpha: above 0.
+
+    Example:
+      >>> batch = {"x": np.zeros((4, 8, 8, 1)), "y": np.arange(4)}
+      >>> mixed = jax.eval_shape(fdl.data.cutmix(classes=4), batch, jax.random.key(0))
+      >>> mixed["x"].shape, mixed["y"].shape
+      ((4, 8, 8, 1), (4, 4))
     """
 
     def row(image: jax.Array, other: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:

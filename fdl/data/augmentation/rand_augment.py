@@ -57,6 +57,12 @@ def rand_augment(operations: Sequence[Augmentation], *, count: int = 2) -> Augme
 
     Raises:
       ValueError: no operations, or a count below 1.
+
+    Example:
+      >>> augment = fdl.data.rand_augment([fdl.data.flip_horizontal(), fdl.data.gaussian_noise(scale=9.0)])
+      >>> batch = {"x": np.zeros((4, 8, 8, 1), np.uint8)}
+      >>> jax.eval_shape(augment, batch, jax.random.key(0))["x"].shape
+      (4, 8, 8, 1)
     """
     if not operations or count < 1:
         raise ValueError(f"{len(operations)} operations, count {count}; expected at least 1 of each")

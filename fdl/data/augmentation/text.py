@@ -19,6 +19,11 @@ def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence
       rate: 0 to 1.
       replacement: the token for what is dropped.
       spared: tokens that are never dropped, such as padding and the end.
+
+    Example:
+      >>> drop = fdl.data.token_dropout(rate=1.0, replacement=3, spared=(0,))
+      >>> drop({"x": np.array([[7, 9, 0, 0]])}, jax.random.key(0))["x"].tolist()
+      [[3, 3, 0, 0]]
     """
 
     def row(tokens: jax.Array, key: jax.Array) -> jax.Array:

@@ -58,6 +58,11 @@ def cifar10(*, train_files: tuple[int, ...] = (1, 2, 3, 4, 5)) -> Splits:
     Raises:
       ValueError: a faulty file, or none of a number.
       OSError: a file cannot be read or downloaded.
+
+    Example:
+      >>> splits = fdl.data.cifar10()  # doctest: +SKIP
+      >>> splits.train["x"].shape  # doctest: +SKIP
+      (45000, 32, 32, 3)
     """
     folder = _folder(CIFAR10, "cifar-10-batches-bin", "test_batch.bin", say_on_stderr)
     train = tuple(folder / f"data_batch_{number}.bin" for number in train_files)
@@ -77,6 +82,10 @@ def cifar100() -> Splits:
 
     Returns:
       Parts as those of `cifar10`, `y` being the fine labels, and `coarse`, int32 `[N]`, 0 to 19.
+
+    Example:
+      >>> fdl.data.cifar100().classes[:3]  # doctest: +SKIP
+      ('apple', 'aquarium_fish', 'baby')
     """
     folder = _folder(CIFAR100, "cifar-100-binary", "test.bin", say_on_stderr)
     return as_splits(_read(read_cifar100, (folder / "train.bin",), folder / "test.bin"), _CLASSES_100)

@@ -82,6 +82,14 @@ def scan_simple() -> Splits:
     Returns:
       Parts in that order, with `x`, int32 `[N, 10]`, tokens of `COMMAND_WORDS`, and `y`, int32
       `[N, 49]`, tokens of `ACTIONS`; both end with `sentences.END` and are padded with `sentences.PAD`.
+
+    Example:
+      >>> from fdl.data.datasets.grammar import COMMAND_WORDS
+      >>> splits = fdl.data.scan_simple()
+      >>> " ".join(COMMAND_WORDS[token] for token in splits.test["x"][0])
+      'walk opposite right twice after run left thrice <end> <pad>'
+      >>> " ".join(splits.classes[token] for token in splits.test["y"][0][:4])
+      'I_TURN_LEFT I_RUN I_TURN_LEFT I_RUN'
     """
     chosen = frozenset(_order()[:_SIMPLE_TEST])
     return _splits(lambda command: command in chosen)
@@ -90,6 +98,11 @@ def scan_simple() -> Splits:
 def scan_length() -> Splits:
     """SCAN, split by length (experiment 2): the 3,920 commands with more than 22 actions are for test,
     the 16,990 shorter ones for train and validation; otherwise as `scan_simple`.
+
+    Example:
+      >>> splits = fdl.data.scan_length()
+      >>> [len(part["x"]) for part in splits[:3]]
+      [15291, 1699, 3920]
     """
     return _splits(lambda command: len(interpret(command)) > 22)
 
@@ -100,6 +113,11 @@ def scan_jump() -> Splits:
 
     Train and validation are the 13,203 commands without it, and "jump" alone, repeated in train until
     it is a tenth of them all, 1,467 times; otherwise as `scan_simple`.
+
+    Example:
+      >>> splits = fdl.data.scan_jump()
+      >>> [len(part["x"]) for part in splits[:3]]
+      [13350, 1320, 7706]
     """
     return _splits(lambda command: "jump" in command and command != "jump", repeated="jump")
 
@@ -110,6 +128,11 @@ def scan_turn_left() -> Splits:
 
     Train and validation are the 19,701 commands without it, and "turn left" alone, repeated in train
     until it is a tenth of them all, 2,189 times; otherwise as `scan_simple`.
+
+    Example:
+      >>> splits = fdl.data.scan_turn_left()
+      >>> [len(part["x"]) for part in splits[:3]]
+      [19920, 1970, 1208]
     """
     return _splits(lambda command: "turn left" in command and command != "turn left", repeated="turn left")
 

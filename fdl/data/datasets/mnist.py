@@ -79,6 +79,11 @@ def mnist() -> Splits:
     Raises:
       ValueError: a faulty file.
       OSError: a file cannot be read or downloaded.
+
+    Example:
+      >>> splits = fdl.data.mnist()  # doctest: +SKIP
+      >>> splits.train["x"].shape, splits.classes[7]  # doctest: +SKIP
+      ((50000, 28, 28, 1), '7')
     """
     return as_splits(_read(_files(MNIST, say_on_stderr)), _DIGITS)
 
@@ -87,6 +92,10 @@ def fashion_mnist() -> Splits:
     """Fashion-MNIST: Zalando's articles (Xiao, Rasul and Vollgraf 2017), 28 × 28 grey pixels.
 
     Files (in `fashion-mnist/`), split, parts and errors are as those of `mnist`.
+
+    Example:
+      >>> fdl.data.fashion_mnist().classes[:3]  # doctest: +SKIP
+      ('T-shirt/top', 'trouser', 'pullover')
     """
     return as_splits(_read(_files(FASHION_MNIST, say_on_stderr)), _CLOTHES)
 

@@ -58,6 +58,11 @@ def numbers(*, digits: int = 4) -> Splits:
 
     Raises:
       ValueError: digits out of range.
+
+    Example:
+      >>> splits = fdl.data.numbers(digits=2)
+      >>> " ".join(splits.classes[token] for token in splits.test["y"][-1])
+      'ninety <end> <pad>'
     """
     return _splits(digits, _slot)
 
@@ -72,6 +77,11 @@ def numbers_by_length(*, digits: int = 4) -> Splits:
 
     Raises:
       ValueError: digits out of range.
+
+    Example:
+      >>> splits = fdl.data.numbers_by_length(digits=3)
+      >>> len(splits.test["x"])
+      900
     """
     if digits < 3:
         raise ValueError(f"digits is {digits}; expected 3 to 6, as numbers of one digit are few")

@@ -21,6 +21,10 @@ def photos() -> dict[str, np.ndarray]:
 
     Raises:
       ValueError: scikit-image is not installed.
+
+    Example:
+      >>> fdl.data.photos()["chelsea"].shape  # doctest: +SKIP
+      (300, 451, 3)
     """
     return dict(_photos())
 
@@ -42,6 +46,10 @@ def photo_patches(*, size: int = 16) -> Splits:
 
     Raises:
       ValueError: a size out of range, or scikit-image is not installed.
+
+    Example:
+      >>> fdl.data.photo_patches(size=32).train["x"].shape[1:]  # doctest: +SKIP
+      (32, 32, 3)
     """
     if not 1 <= size <= 80:
         raise ValueError(f"size is {size}; expected 1 to 80 pixels, so that every picture has 15 patches")
@@ -69,6 +77,10 @@ def faces() -> Splits:
 
     Raises:
       ValueError: scikit-image is not installed.
+
+    Example:
+      >>> fdl.data.faces().train["x"].shape  # doctest: +SKIP
+      (120, 25, 25, 1)
     """
     train, validation, test = (dict(arrays) for arrays in _faces())
     return Splits(train, validation, test, classes=("background", "face"))

@@ -20,6 +20,11 @@ def tiny_shakespeare_file() -> Path:
 
     Raises:
       OSError, ValueError: it cannot be downloaded.
+
+    Example:
+      >>> splits = fdl.data.text(fdl.data.tiny_shakespeare_file(), length=64)  # doctest: +SKIP
+      >>> len(splits.classes)  # doctest: +SKIP
+      65
     """
     return obtain(TINY_SHAKESPEARE, say_on_stderr)
 

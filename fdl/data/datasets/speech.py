@@ -45,6 +45,10 @@ def synthesised_digits(
     Raises:
       ValueError: espeak-ng is not installed, or does not know a voice; no voices, speeds or pitches.
       OSError: espeak-ng does not end.
+
+    Example:
+      >>> fdl.data.synthesised_digits(voices=("en-us",)).train["x"].dtype  # doctest: +SKIP
+      dtype('int16')
     """
     program = shutil.which("espeak-ng")
     if program is None:

@@ -47,6 +47,11 @@ def spoken_digits(path: str | Path | None = None, *, length: int = 8000) -> Spli
     Raises:
       ValueError: a file that is not as described.
       OSError: no such file, or it cannot be read or downloaded.
+
+    Example:
+      >>> splits = fdl.data.spoken_digits(length=8000)  # doctest: +SKIP
+      >>> splits.train["x"].shape, splits.classes[3]  # doctest: +SKIP
+      ((2400, 8000), 'three')
     """
     path = spoken_digits_file() if path is None else path
     data = read_npz(path, "wav", "offset", "y", "speaker", "index")

@@ -23,6 +23,11 @@ def digits() -> Splits:
 
     Returns:
       Parts with `x`, float32 `[N, 64]`, and `y`, int32 `[N]` in 0..9; the arrays are read-only.
+
+    Example:
+      >>> splits = fdl.data.digits()
+      >>> splits.train["x"].shape, splits.train["y"][:5].tolist()
+      ((1077, 64), [1, 2, 4, 5, 6])
     """
     from sklearn.datasets import load_digits  # here, as it takes longer to import than all of fdl.data
 
@@ -35,6 +40,11 @@ def digit_images() -> Splits:
     Returns:
       Parts with `x`, uint8 `[N, 8, 8, 1]` in 0..16, which `prepare` makes float32 of mean 0 and standard
       deviation 1 over all of train, and `y`, int32 `[N]`; the arrays are read-only.
+
+    Example:
+      >>> splits = fdl.data.digit_images()
+      >>> splits.train["x"].shape, splits.train["x"].dtype
+      ((1077, 8, 8, 1), dtype('uint8'))
     """
     train, validation, test = (dict(arrays) for arrays in _digit_images())
     return Splits(train, validation, test, standardise(train["x"]), classes=tuple("0123456789"))
@@ -47,6 +57,11 @@ def wine() -> Splits:
 
     Returns:
       Parts with `x`, float32 `[N, 13]`, and `y`, int32 `[N]` in 0..2; the arrays are read-only.
+
+    Example:
+      >>> splits = fdl.data.wine()
+      >>> splits.train["x"].shape, splits.classes
+      ((106, 13), ('class_0', 'class_1', 'class_2'))
     """
     from sklearn.datasets import load_wine
 
@@ -62,6 +77,11 @@ def breast_cancer() -> Splits:
     Returns:
       Parts with `x`, float32 `[N, 30]`, and `y`, int32 `[N]`: 0 malignant, 1 benign; the arrays are
       read-only.
+
+    Example:
+      >>> splits = fdl.data.breast_cancer()
+      >>> splits.train["x"].shape, splits.classes
+      ((341, 30), ('malignant', 'benign'))
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -77,6 +97,11 @@ def diabetes() -> Splits:
 
     Returns:
       Parts with `x`, float32 `[N, 10]`, and `y`, float32 `[N, 1]`; the arrays are read-only.
+
+    Example:
+      >>> splits = fdl.data.diabetes()
+      >>> splits.train["x"].shape, splits.train["y"].shape
+      ((264, 10), (264, 1))
     """
     return _splits(_load_diabetes, ())
 

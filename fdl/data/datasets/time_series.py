@@ -30,6 +30,11 @@ def series(values: np.ndarray, *, length: int, horizon: int) -> Splits:
 
     Raises:
       ValueError: values that are not finite or not of that shape, or too few for a window in each part.
+
+    Example:
+      >>> splits = fdl.data.series(np.sin(np.arange(100.0)), length=8, horizon=2)
+      >>> splits.train["x"].shape, splits.test["y"].shape
+      ((51, 8, 1), (19, 2, 1))
     """
     values = _checked(values, length, horizon)
     size = len(values)
@@ -58,6 +63,11 @@ def sunspots(*, length: int = 24, horizon: int = 1) -> Splits:
 
     Raises:
       ValueError: statsmodels is not installed, or windows too long.
+
+    Example:
+      >>> splits = fdl.data.sunspots(length=24, horizon=1)  # doctest: +SKIP
+      >>> splits.train["x"].shape[1:], splits.train["y"].shape[1:]  # doctest: +SKIP
+      ((24, 1), (1, 1))
     """
     table = _statsmodels().sunspots.load_pandas().data
     return series(table["SUNACTIVITY"].to_numpy(np.float64), length=length, horizon=horizon)
@@ -77,6 +87,10 @@ def co2(*, length: int = 52, horizon: int = 4) -> Splits:
 
     Raises:
       ValueError: statsmodels is not installed, or windows too long.
+
+    Example:
+      >>> fdl.data.co2(length=52, horizon=4).train["y"].shape[1:]  # doctest: +SKIP
+      (4, 1)
     """
     values = _statsmodels().co2.load_pandas().data["co2"].to_numpy(np.float64)
     week, known = np.arange(len(values)), np.isfinite(values)

@@ -22,6 +22,12 @@ def read_cifar10(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: no file, one that is empty or ends within a row, or a label out of range.
       OSError: a file cannot be read.
+
+    Example:
+      >>> _ = pathlib.Path("one.bin").write_bytes(bytes([7]) + bytes(3072))
+      >>> data = fdl.data.read_cifar10(["one.bin"])
+      >>> data["x"].shape, data["y"].tolist()
+      ((1, 32, 32, 3), [7])
     """
     return _read(paths, {"y": 10})
 
@@ -39,6 +45,12 @@ def read_cifar100(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: no file, one that is empty or ends within a row, or a label out of range.
       OSError: a file cannot be read.
+
+    Example:
+      >>> _ = pathlib.Path("one.bin").write_bytes(bytes([4, 30]) + bytes(3072))
+      >>> data = fdl.data.read_cifar100(["one.bin"])
+      >>> data["coarse"].tolist(), data["y"].tolist()
+      ([4], [30])
     """
     return _read(paths, {"coarse": 20, "y": 100})
 

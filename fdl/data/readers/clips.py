@@ -22,6 +22,11 @@ def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
 
     Raises:
       ValueError: no waves, one that is empty or of another form, or a length below 1.
+
+    Example:
+      >>> part = fdl.data.clips([np.array([1, 2, 3], np.int16), np.array([4], np.int16)], length=2)
+      >>> part["x"].tolist(), part["length"].tolist()
+      ([[1, 2], [4, 0]], [2, 1])
     """
     if length < 1 or not len(waves):
         raise ValueError(f"length is {length} and there are {len(waves)} waves; expected at least 1 of each")
@@ -55,6 +60,11 @@ def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
 
     Raises:
       ValueError: a rate below 1, or rates whose ratio needs a filter of more than a million places.
+
+    Example:
+      >>> wave = np.sin(np.arange(8000) / 8)
+      >>> fdl.data.resample(wave, rate=8000, to=4000).shape
+      (4000,)
     """
     from scipy.signal import resample_poly
 

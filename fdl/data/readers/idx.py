@@ -33,6 +33,12 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises:
       ValueError: not such a file, or shorter or longer than its header says.
       OSError: the file cannot be read.
+
+    Example:
+      >>> header = bytes([0, 0, 8, 1, 0, 0, 0, 3])  # uint8, one dimension of 3
+      >>> _ = pathlib.Path("labels").write_bytes(header + bytes([5, 0, 4]))
+      >>> fdl.data.read_idx("labels")
+      array([5, 0, 4], dtype=uint8)
     """
     path = Path(path)
     with opened(path) as raw:

@@ -62,6 +62,15 @@ def image_folder(
       ValueError: no classes, a class without images, a class that train lacks, a file that is empty
         or no JPEG or PNG, some of the three parts missing, or a number out of range.
       OSError: a file or folder cannot be read.
+
+    Example:
+      >>> from PIL import Image
+      >>> for name in ("cat", "dog"):
+      ...     pathlib.Path("pets", name).mkdir(parents=True)
+      ...     for n in range(5): Image.new("RGB", (20, 30)).save(f"pets/{name}/{n}.png")
+      >>> splits = fdl.data.image_folder("pets", size=16)
+      >>> splits.classes, splits.train.size, splits.train.row["x"].shape
+      (('cat', 'dog'), 8, (16, 16, 3))
     """
     root = Path(folder)
     decode = decoding(size, workers=workers)

@@ -23,6 +23,11 @@ def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
     Raises:
       ValueError: not an NPZ archive, damaged, without one of the arrays, or an array of objects.
       OSError: the file cannot be read.
+
+    Example:
+      >>> np.savez("points.npz", x=np.arange(3), y=np.ones(3))
+      >>> fdl.data.read_npz("points.npz", "x")["x"].tolist()
+      [0, 1, 2]
     """
     try:
         with opened(path) as file:

@@ -42,6 +42,10 @@ def array_record(
       ValueError: a file is not a whole ArrayRecord file, there are no records, or the extra `stream`
         is missing; when rows are taken: a damaged record, or one that `parse` fails on or makes a
         row of another form than of the first (both name the file and the record).
+
+    Example:
+      >>> parse = lambda record: {"x": np.frombuffer(record, np.float32)}
+      >>> rows = fdl.data.array_record("train.array_record", parse)  # doctest: +SKIP
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     with ThreadPoolExecutor(_OPENERS) as pool:
@@ -94,6 +98,12 @@ def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> R
       ValueError: another type of object (such as the dictionary of all splits), no rows, a column
         that is not there or not of numbers, or the extra `stream` is missing; when rows are taken:
         one whose shape is not that of row 0, a missing integer, or one beyond int32.
+
+    Example:
+      >>> import datasets  # doctest: +SKIP
+      >>> rows = fdl.data.hugging_face(datasets.Dataset.from_dict({"x": [[1.0, 2.0]]}))  # doctest: +SKIP
+      >>> rows.row["x"].shape  # doctest: +SKIP
+      (2,)
     """
     _check_dataset(dataset)
     columns = {name: name for name in dataset.column_names} if columns is None else columns

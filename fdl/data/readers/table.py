@@ -97,6 +97,13 @@ def table(
         names the line and the column), columns that are not there, that seem to be something else than they
         would become, or that have two roles, a target that is one class only, a class of a given file that
         train's lacks.
+
+    Example:
+      >>> rows = "150,red,apple\\n120,yellow,banana\\n" * 5
+      >>> _ = pathlib.Path("fruit.csv").write_text("grams,colour,kind\\n" + rows)
+      >>> splits = fdl.data.table("fruit.csv", target="kind")
+      >>> splits.train["x"].shape, splits.classes
+      ((6, 3), ('apple', 'banana'))
     """
     check_notation(decimal, thousands, na_values)
     targets = (target,) if isinstance(target, str) else tuple(target)

@@ -41,6 +41,13 @@ def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
     Raises:
       ValueError: not such a file, cut short, without samples, or with samples that are not finite.
       OSError: the file cannot be read.
+
+    Example:
+      >>> from scipy.io import wavfile
+      >>> wavfile.write("tone.wav", 8000, np.array([0, 16384, -32768], np.int16))
+      >>> rate, samples = fdl.data.read_wav("tone.wav")
+      >>> rate, samples.tolist()
+      (8000, [0.0, 0.5, -1.0])
     """
     content = content_of(path)
     if len(content) < 12 or content[:4] not in _CONTAINERS or content[8:12] != b"WAVE":

@@ -37,6 +37,15 @@ def wav_folder(
     Raises:
       ValueError: no classes, a class without files, a faulty file, or fewer than 3 files.
       OSError: a folder or file cannot be read.
+
+    Example:
+      >>> from scipy.io import wavfile
+      >>> for name in ("no", "yes"):
+      ...     pathlib.Path("words", name).mkdir(parents=True)
+      ...     for n in range(5): wavfile.write(f"words/{name}/{n}.wav", 8000, np.ones(9, np.int16))
+      >>> splits = fdl.data.wav_folder("words", length=8)
+      >>> splits.classes, splits.train["x"].shape
+      (('no', 'yes'), (6, 8))
     """
     folder = Path(folder)
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")

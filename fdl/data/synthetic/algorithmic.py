@@ -49,6 +49,11 @@ def associative_recall(
 
     Raises:
       ValueError: a length, number of pairs or vocabulary out of range.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.associative_recall, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'mask': (64,), 'x': (64,), 'y': (64,)}
     """
     if pairs < 1 or length % 2 or length < 4 * pairs:
         raise ValueError(
@@ -101,6 +106,11 @@ def induction(key: jax.Array, *, length: int = 256, symbols: int = 15) -> dict[s
 
     Raises:
       ValueError: a length below 3, or no symbols.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.induction, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'mask': (256,), 'x': (256,), 'y': (256,)}
     """
     if length < 3 or symbols < 1:
         raise ValueError(f"length is {length} and symbols {symbols}; expected at least 3 and at least 1")
@@ -139,6 +149,11 @@ def rewrite(
 
     Raises:
       ValueError: no length or symbols.
+
+    Example:
+      >>> row = fdl.data.synthetic.rewrite(jax.random.key(0), length=3, symbols=10)
+      >>> sorted(row["x"][:3].tolist()) == row["y"][3:].tolist()
+      True
     """
     if min(length, symbols) < 1:
         raise ValueError(f"length is {length} and symbols {symbols}; expected at least 1 of each")
@@ -149,22 +164,42 @@ def rewrite(
 
 
 def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a + b modulo p."""
+    """a + b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.add(np.array([5]), np.array([4]), 7).tolist()
+      [2]
+    """
     return (a + b) % p
 
 
 def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a - b modulo p."""
+    """a - b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.subtract(np.array([2]), np.array([4]), 7).tolist()
+      [5]
+    """
     return (a - b) % p
 
 
 def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a b modulo p."""
+    """a b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.multiply(np.array([5]), np.array([4]), 7).tolist()
+      [6]
+    """
     return a * b % p
 
 
 def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0)."""
+    """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0).
+
+    Example:
+      >>> fdl.data.synthetic.divide(np.array([6, 1]), np.array([4, 0]), 7).tolist()
+      [5, -1]
+    """
     residues = np.arange(p)
     unit = residues[:, None] * residues % p == 1 % p
     inverse = np.where(unit.any(axis=1), unit.argmax(axis=1), -1)
@@ -194,6 +229,11 @@ def modular_arithmetic(
 
     Raises:
       ValueError: a modulus below 2, results of p or more, or a part without rows.
+
+    Example:
+      >>> splits = fdl.data.synthetic.modular_arithmetic(p=5)
+      >>> sum(len(part["y"]) for part in splits[:3])
+      25
     """
     if p < 2:
         raise ValueError(f"p is {p}; expected a modulus of at least 2")

@@ -31,6 +31,11 @@ def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
 
     Raises:
       ValueError: a length below 2.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.adding, jax.random.key(0))
+      >>> row["x"].shape, row["y"].shape
+      ((100, 2), ())
     """
     if length < 2:
         raise ValueError(f"length is {length}; expected at least 2, a place to mark in each half")
@@ -69,6 +74,11 @@ def copy_memory(
 
     Raises:
       ValueError: a number below 1.
+
+    Example:
+      >>> row = fdl.data.synthetic.copy_memory(jax.random.key(0), delay=5, memory=3)
+      >>> row["x"][:3].tolist() == row["y"][-3:].tolist()
+      True
     """
     if min(delay, symbols, memory) < 1:
         raise ValueError(

@@ -61,6 +61,11 @@ def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
 
     Raises:
       ValueError: fewer than 8 pixels.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.captioned_shape, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'caption': (8,), 'factors': (6,), 'x': (32, 32, 3), 'y': ()}
     """
     if pixels < 8:
         raise ValueError(f"pixels is {pixels}; expected at least 8, so that shapes can be told apart")
@@ -76,6 +81,10 @@ def caption_text(tokens: ArrayLike) -> str:
 
     Raises:
       ValueError: a token that is no word's number.
+
+    Example:
+      >>> fdl.data.synthetic.caption_text([0, 4, 6, 12])
+      'a medium red square'
     """
     numbers = np.asarray(tokens)
     if numbers.ndim != 1 or not np.isin(numbers, np.arange(len(CAPTION_WORDS))).all():

@@ -50,6 +50,11 @@ def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
 
     Raises:
       ValueError: teeth out of range.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.sawtooth, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'x': (1,), 'y': (1,)}
     """
     if not 1 <= teeth <= 2**24:
         raise ValueError(f"teeth is {teeth}; expected 1 to 2**24")
@@ -78,6 +83,11 @@ def mnist1d(*, train: int = 4000, validation: int = 1000, test: int = 1000, seed
 
     Raises:
       ValueError: a part without rows.
+
+    Example:
+      >>> splits = fdl.data.synthetic.mnist1d()  # doctest: +SKIP
+      >>> splits.train["x"].shape  # doctest: +SKIP
+      (4000, 40)
     """
     first, second, third = (dict(part) for part in _mnist1d(train, validation, test, seed))
     return Splits(first, second, third, classes=tuple("0123456789"))
@@ -137,6 +147,11 @@ def mnist1d_row(
 
     Raises:
       ValueError: a length below 2.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.mnist1d_row, jax.random.key(0))
+      >>> row["x"].shape, row["y"].dtype
+      ((40,), dtype('int32'))
     """
     if final_seq_length < 2:
         raise ValueError(f"final_seq_length is {final_seq_length}; expected at least 2")

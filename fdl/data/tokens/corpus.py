@@ -45,6 +45,11 @@ def text(
       OSError: the file cannot be read.
       ValueError: shares that leave no part, a part too short for one window, a text that is not
         UTF-8, or a character of validation or test that the vocabulary lacks.
+
+    Example:
+      >>> splits = fdl.data.text("to be or not to be " * 9, length=4)
+      >>> splits.train["x"][0].tolist(), "".join(splits.classes)
+      ([6, 4, 0, 1], ' benort')
     """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(
@@ -78,6 +83,11 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises:
       OSError: the file cannot be read.
       ValueError: it is empty, not UTF-8, or no regular file.
+
+    Example:
+      >>> _ = pathlib.Path("poem.txt").write_text("To be")
+      >>> fdl.data.read_text("poem.txt")
+      'To be'
     """
     return decoded(Path(path), content_of(path))
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,10 @@ def utf8(text: str) -> Vocabulary:
 
     Args:
       text: not used; it is there because all vocabularies are made from a text.
+
+    Example:
+      >>> fdl.data.utf8("").encode("é").tolist()
+      [195, 169]
     """
     del text
 
@@ -59,6 +64,11 @@ def characters(text: str) -> Vocabulary:
 
     Raises:
       ValueError: the text is empty.
+
+    Example:
+      >>> vocabulary = fdl.data.characters("hello")
+      >>> vocabulary.encode("hole").tolist(), vocabulary.decode([2, 3])
+      ([1, 3, 2, 0], 'lo')
     """
     if not text:
         raise ValueError("the text is empty; expected at least one character to make a vocabulary of")
@@ -96,6 +106,11 @@ def train_bpe(text: str, *, size: int) -> Vocabulary:
 
     Raises:
       ValueError: a size below 256, or the extra `text` is missing.
+
+    Example:
+      >>> vocabulary = fdl.data.train_bpe("to be or not to be " * 9, size=260)  # doctest: +SKIP
+      >>> vocabulary.size  # doctest: +SKIP
+      260
     """
     if size < _BYTES:
         raise ValueError(f"size is {size}; byte pairs need at least {_BYTES}, one for each byte")
@@ -115,10 +130,13 @@ def write_bpe(path: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
     Raises:
       OSError: the file cannot be written.
       ValueError: the vocabulary is not of byte pairs.
+
+    Example:
+      >>> fdl.data.write_bpe("bpe.json", fdl.data.train_bpe("to be or not to be", size=260))  # doctest: +SKIP
     """
     if not vocabulary.definition:
         raise ValueError("the vocabulary has no definition to write; expected one from train_bpe or read_bpe")
-    write_atomically(path, vocabulary.definition.encode())
+    write_atomically(Path(path), vocabulary.definition.encode())
 
 
 def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
@@ -127,6 +145,11 @@ def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
     Raises:
       OSError: the file cannot be read.
       ValueError: it is no such file, or the extra `text` is missing.
+
+    Example:
+      >>> fdl.data.write_bpe("bpe.json", fdl.data.train_bpe("to be or not to be", size=260))  # doctest: +SKIP
+      >>> fdl.data.read_bpe("bpe.json").size  # doctest: +SKIP
+      260
     """
     library = _tokenizers()
     content = content_of(path)

@@ -35,6 +35,11 @@ def windows(tokens: np.ndarray, *, length: int, stride: int | None = None) -> Pa
     Raises:
       ValueError: tokens of another shape or type, a length or stride below 1, or fewer than T + 1
         tokens. Memory-mapped tokens of 2**31 or more are seen when they are taken.
+
+    Example:
+      >>> part = fdl.data.windows(np.arange(9), length=4)
+      >>> part["x"].tolist(), part["y"].tolist()
+      ([[0, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7, 8]])
     """
     stride = length if stride is None else stride
     if min(length, stride) < 1:
@@ -68,6 +73,11 @@ def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray
     Raises:
       OSError: the file cannot be read.
       ValueError: another type, an empty file, one that is no whole number of tokens, or an `.npy`.
+
+    Example:
+      >>> fdl.data.write_tokens("tokens.bin", np.arange(9), dtype=np.uint16)
+      >>> fdl.data.windows(fdl.data.tokens_file("tokens.bin", dtype=np.uint16), length=4).size
+      2
     """
     kind, path = _width(dtype), Path(path)
     with opened(path) as file:
@@ -95,6 +105,11 @@ def write_tokens(path: str | os.PathLike[str], tokens: np.ndarray, *, dtype: DTy
     Raises:
       OSError: the file cannot be written.
       ValueError: another type, no tokens, or a token that the type cannot hold.
+
+    Example:
+      >>> fdl.data.write_tokens("tokens.bin", np.array([3, 1, 2]), dtype=np.uint16)
+      >>> fdl.data.tokens_file("tokens.bin", dtype=np.uint16).tolist()
+      [3, 1, 2]
     """
     kind, tokens = _width(dtype), np.asarray(tokens)
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not tokens.size:
@@ -105,7 +120,7 @@ def write_tokens(path: str | os.PathLike[str], tokens: np.ndarray, *, dtype: DTy
     if tokens.min() < 0 or tokens.max() > limit:
         place = int(np.argmax((tokens < 0) | (tokens > limit)))
         raise ValueError(f"token {place} is {tokens[place]}; {kind.name} holds 0 to {limit}")
-    write_atomically(path, np.ascontiguousarray(tokens, kind).data.cast("B"))
+    write_atomically(Path(path), np.ascontiguousarray(tokens, kind).data.cast("B"))
 
 
 def _rows(tokens: np.ndarray, length: int, stride: int) -> Rows:
