@@ -192,6 +192,7 @@ def _shifted(tokens: jax.Array) -> dict[str, jax.Array]:
 
 
 def transition_matrix(matrix: Any) -> np.ndarray:
+    """A chain's matrix, checked: float64 `[K, K]`, its rows distributions."""
     matrix = _distributions(matrix, "transition")
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"transition has shape {matrix.shape}; expected a square matrix [K, K]")
@@ -199,6 +200,7 @@ def transition_matrix(matrix: Any) -> np.ndarray:
 
 
 def emission_matrix(matrix: Any, states: int) -> np.ndarray:
+    """What each state shows, checked: float64 `[K, V]`, its rows distributions."""
     matrix = _distributions(matrix, "emission")
     if len(matrix) != states:
         raise ValueError(

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 
 from fdl.data.generated import stream
+from fdl.data.synthetic.entropy import entropy_rate, entropy_rate_bounds, token_log_likelihood
 from fdl.data.synthetic.markov import (
-    entropy_rate,
-    entropy_rate_bounds,
     hidden_markov_text,
     markov_text,
     stationary,
     stochastic_matrix,
-    token_log_likelihood,
 )
 
 WEATHER = np.array([[0.9, 0.1], [0.5, 0.5]])
