@@ -1,4 +1,17 @@
-"""Data: sources whose batch is a pure function of the step, data sets, files, augmentations."""
+"""Data: sources whose batch is a pure function of the step, data sets, files, augmentations.
+
+Data sets (`mnist`, `digits`, ...) and readers of files (`table`, `text`, `image_folder`, `wav_folder`) make
+`Splits`; `sources` makes of them what is trained and evaluated on. Augmentations are made by functions of
+their strength; `synthetic` is exactly specified data.
+
+Example:
+  >>> splits = fdl.data.digits()
+  >>> train, evaluations = fdl.data.sources(splits, batch_size=64)
+  >>> train.batches, list(evaluations)
+  (17, ['validation', 'test'])
+"""
+
+from types import ModuleType as _ModuleType
 
 from fdl.data import synthetic as synthetic
 from fdl.data.augmentation.audio import noise_at as noise_at
@@ -93,3 +106,9 @@ from fdl.data.tokens.windows import windows as windows
 from fdl.data.tokens.windows import write_tokens as write_tokens
 from fdl.data.weighted import balanced as balanced
 from fdl.data.weighted import weighted as weighted
+
+
+def __dir__() -> list[str]:
+    # TAB shows what users call, not the files that it is written in.
+    public = {name: value for name, value in globals().items() if not name.startswith("_")}
+    return sorted(name for name in public if name == "synthetic" or not isinstance(public[name], _ModuleType))

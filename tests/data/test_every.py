@@ -1,4 +1,4 @@
-"""No data set is forgotten: by the catalogue that `fdl data` reads, or by the tests of every source."""
+"""No data set is forgotten: by `fdl data`, by the tests of every source, or by TAB."""
 
 import inspect
 
@@ -62,3 +62,14 @@ def test_every_data_set_is_tested_as_a_source():
     wanted = {one.function.__name__ for one in DATA_SETS} | makes_rows
     assert not tested & set(ELSEWHERE)
     assert tested | set(ELSEWHERE) == wanted | {"truth_table"}
+
+
+def test_tab_shows_what_users_call():
+    for package, modules in ((data, {"synthetic"}), (synthetic, set())):
+        listed = {name: getattr(package, name) for name in dir(package)}
+        assert {name for name, value in listed.items() if inspect.ismodule(value)} == modules
+        assert not [name for name in listed if name.startswith("_")]
+        source = inspect.getsource(package)
+        assert set(listed) == {line.split()[-1] for line in source.splitlines() if " as " in line} - {
+            "_ModuleType"
+        }

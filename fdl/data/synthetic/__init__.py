@@ -1,5 +1,7 @@
 """Synthetic data, exactly specified: each docstring says enough to write the generator again."""
 
+from types import ModuleType as _ModuleType
+
 from fdl.data.synthetic.algorithmic import add as add
 from fdl.data.synthetic.algorithmic import associative_recall as associative_recall
 from fdl.data.synthetic.algorithmic import divide as divide
@@ -41,3 +43,9 @@ from fdl.data.synthetic.shapes import captioned_shape as captioned_shape
 from fdl.data.synthetic.signals import mnist1d as mnist1d
 from fdl.data.synthetic.signals import mnist1d_row as mnist1d_row
 from fdl.data.synthetic.signals import sawtooth as sawtooth
+
+
+def __dir__() -> list[str]:
+    # TAB shows what users call, not the files that it is written in.
+    public = {name: value for name, value in globals().items() if not name.startswith("_")}
+    return sorted(name for name in public if not isinstance(public[name], _ModuleType))
