@@ -57,10 +57,9 @@ def _list(*, as_json: bool) -> int:
 def _where(one: DataSet) -> str:
     if one.origin is not Origin.PUBLISHED:
         return one.origin.value
-    names = [file.name.removesuffix(".tar.gz").removesuffix(".gz") for file in one.files]
-    found = [locate(name, f"{name}.gz") or locate(name.split("/")[0]) for name in names]
-    if all(found):
-        return f"in {found[0] if found[0] and found[0].is_dir() else Path(str(found[0])).parent}"
+    found = [locate(*names) for names in one.places]
+    if found[0] is not None and all(found):
+        return f"in {found[0].parent}"
     size = sum(file.bytes for file in one.files)
     return f"not here: fdl data get {one.name} downloads {size / 1e6:.0f} MB; {one.licence}"
 

@@ -21,11 +21,16 @@ def elsewhere(tmp_path, monkeypatch):
 def test_list_names_every_data_set_and_says_which_are_here(tmp_path, monkeypatch, capsys):
     (tmp_path / "own" / "text").mkdir(parents=True)
     (tmp_path / "own" / "text" / "shakespeare.txt").write_text("To be")
+    (tmp_path / "own" / "cifar10").mkdir()  # a folder without what is looked for in it
+    (tmp_path / "own" / "cifar100" / "cifar-100-binary").mkdir(parents=True)
+    (tmp_path / "own" / "cifar100" / "cifar-100-binary" / "test.bin").touch()
     monkeypatch.setenv("FDL_DATA", str(tmp_path / "own"))
     assert main(["data", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == {one.name for one in DATA_SETS} >= {"mnist", "digits", "scan_jump", "captioned_shape"}
     assert str(tmp_path / "own") in rows["tiny-shakespeare"]["where"]
+    assert "not here" in rows["cifar10"]["where"]
+    assert rows["cifar100"]["where"] == f"in {tmp_path / 'own' / 'cifar100' / 'cifar-100-binary'}"
     assert "fdl data get mnist downloads 12 MB" in rows["mnist"]["where"]
     assert all(row["what"] and "\n" not in row["what"] for row in rows.values())
     assert main(["data", "list"]) == 0

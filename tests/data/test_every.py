@@ -48,7 +48,10 @@ def test_the_catalogue_has_every_data_set_that_needs_no_choice():
     assert len({one.name for one in DATA_SETS}) == len(DATA_SETS)
     for one in DATA_SETS:
         assert (required(one.function) == ["key"]) == (one.origin is Origin.ENDLESS), one.name
-        assert (one.get is not None) == (one.origin is Origin.PUBLISHED), one.name
+        published = one.origin is Origin.PUBLISHED
+        assert bool(one.licence) == bool(one.files) == bool(one.places) == bool(one.get) == published, (
+            one.name
+        )
 
 
 def test_every_data_set_is_tested_as_a_source():

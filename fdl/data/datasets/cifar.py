@@ -105,9 +105,14 @@ def _folder(remote: Remote, inside: str, test: str, say: Say | None) -> Path:
     Raises:
       OSError, ValueError: see `download`.
     """
-    name = remote.name.split("/")[0]
-    found = locate(f"{name}/{test}", f"{name}/{inside}/{test}")
+    found = locate(*_names(remote, inside, test))
     return found.parent if found else obtain(remote, say) / inside
+
+
+def _names(remote: Remote, inside: str, test: str) -> tuple[str, ...]:
+    """Where the test file may lie: a user's own folder, or what was downloaded."""
+    name, unpacked = remote.name.split("/")[0], remote.name.removesuffix(".tar.gz")
+    return f"{name}/{test}", f"{name}/{inside}/{test}", f"{unpacked}/{inside}/{test}"
 
 
 @functools.cache
@@ -126,6 +131,7 @@ DATA_SETS = (
         cifar10,
         licence="none stated",
         files=(CIFAR10,),
+        places=(_names(CIFAR10, "cifar-10-batches-bin", "test_batch.bin"),),
         get=lambda say: _folder(CIFAR10, "cifar-10-batches-bin", "test_batch.bin", say),
     ),
     DataSet(
@@ -135,6 +141,7 @@ DATA_SETS = (
         cifar100,
         licence="none stated",
         files=(CIFAR100,),
+        places=(_names(CIFAR100, "cifar-100-binary", "test.bin"),),
         get=lambda say: _folder(CIFAR100, "cifar-100-binary", "test.bin", say),
     ),
 )

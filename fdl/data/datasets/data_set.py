@@ -45,6 +45,8 @@ class DataSet(NamedTuple):
         arguments, and returns `Splits`, arrays by name, or the path of a text.
       licence: of a published one, in short.
       files: of a published one: what is downloaded.
+      places: of a published one: of each thing that must be there, the names in a data folder under which it
+        may lie; with all of them found, nothing is downloaded.
       get: of a published one, `get(say) -> path`: finds the files, or downloads those that are missing;
         the file, or the folder that they are in. `say` is told, line by line, what is downloaded.
     """
@@ -55,6 +57,7 @@ class DataSet(NamedTuple):
     function: Callable[..., Any]
     licence: str = ""
     files: tuple[Remote, ...] = ()
+    places: tuple[tuple[str, ...], ...] = ()
     get: Callable[[Say | None], Path] | None = None
 
 

@@ -102,7 +102,11 @@ def fashion_mnist() -> Splits:
 
 def _files(remotes: tuple[Remote, ...], say: Say | None) -> tuple[Path, ...]:
     """The four files, compressed or not, found or downloaded."""
-    return tuple(obtain(remote, say, remote.name.removesuffix(".gz")) for remote in remotes)
+    return tuple(obtain(remote, say, *_names(remote)) for remote in remotes)
+
+
+def _names(remote: Remote) -> tuple[str, ...]:
+    return remote.name, remote.name.removesuffix(".gz")
 
 
 @functools.cache
@@ -119,6 +123,7 @@ DATA_SETS = (
         mnist,
         licence="none stated",
         files=MNIST,
+        places=tuple(map(_names, MNIST)),
         get=lambda say: _files(MNIST, say)[0].parent,
     ),
     DataSet(
@@ -128,6 +133,7 @@ DATA_SETS = (
         fashion_mnist,
         licence="MIT",
         files=FASHION_MNIST,
+        places=tuple(map(_names, FASHION_MNIST)),
         get=lambda say: _files(FASHION_MNIST, say)[0].parent,
     ),
 )

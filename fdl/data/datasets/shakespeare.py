@@ -37,6 +37,7 @@ DATA_SETS = (
         tiny_shakespeare_file,
         licence="public domain",
         files=(TINY_SHAKESPEARE,),
+        places=((TINY_SHAKESPEARE.name,),),
         get=lambda say: obtain(TINY_SHAKESPEARE, say),
     ),
 )

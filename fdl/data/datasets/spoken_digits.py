@@ -18,6 +18,7 @@ from fdl.storage import write_atomically
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """The name of each class."""
+_PACKED = "fsdd/fsdd.npz"
 _REVISION = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"  # the recordings are those of release 1.0.10
 SPOKEN_DIGITS = Remote(
     "fsdd/recordings.tar.gz",
@@ -83,11 +84,11 @@ def spoken_digits_file() -> Path:
 
 def _file(say: Say | None) -> Path:
     """`fsdd/fsdd.npz`, found, or made of the downloaded recordings."""
-    found = locate("fsdd/fsdd.npz")
+    found = locate(_PACKED)
     if found is not None:
         return found
     unpacked = obtain(SPOKEN_DIGITS, say)
-    path = data_folder() / "fsdd" / "fsdd.npz"
+    path = data_folder() / _PACKED
     write_atomically(path, _packed(unpacked / f"free-spoken-digit-dataset-{_REVISION}" / "recordings"))
     return path
 
@@ -141,6 +142,7 @@ DATA_SETS = (
         spoken_digits,
         licence="CC BY-SA 4.0",
         files=(SPOKEN_DIGITS,),
+        places=((_PACKED,),),
         get=_file,
     ),
 )
