@@ -61,7 +61,7 @@ TASKS = {
     "rings": of_classes(2),
     "modular_arithmetic": of_classes(97),
     "associative_recall": next_token(8192),
-    "induction": next_token(17),
+    "induction": next_token(16),
     "rewrite": next_token(11),
     "copy_memory": next_token(10),
     "adding": functools.partial(tasks.regression, models.RecurrentNet((8,), 1)),
