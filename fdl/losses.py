@@ -24,6 +24,11 @@ def cross_entropy(
 
     Raises:
       ValueError: a label smoothing that is a number, but none from 0 to 1.
+
+    Example:
+      >>> logits = jnp.array([[0.0, 0.0], [9.0, -9.0]])
+      >>> print(fdl.losses.cross_entropy(logits, jnp.array([1, 0])).round(3))
+      [0.693 0.   ]
     """
     if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to 1, a share of the target")
@@ -50,7 +55,12 @@ def _share(share: float | jax.Array, values: jax.Array) -> jax.Array:
 
 
 def is_class(labels: jax.Array, classes: int) -> jax.Array:
-    """Which labels are 0 to `classes` - 1, bool of the same shape."""
+    """Which labels are 0 to `classes` - 1, bool of the same shape.
+
+    Example:
+      >>> fdl.losses.is_class(jnp.array([0, 2, 3, -1]), 3).tolist()
+      [True, True, False, False]
+    """
     labels = labels.astype(jnp.int32)  # a narrow type might not hold the number of classes
     return (labels >= 0) & (labels < classes)
 
@@ -60,6 +70,10 @@ def one_hot(labels: jax.Array, classes: int, *, dtype: Any = jnp.float32) -> jax
 
     `jax.nn.one_hot` gives zeros there, which read as "no class at all", and counts classes in the labels'
     own type, so that of more than 256 classes a uint8 label has two.
+
+    Example:
+      >>> fdl.losses.one_hot(jnp.array([0, 2]), 3).tolist()
+      [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     ones = (labels[..., None].astype(jnp.int32) == jnp.arange(classes)).astype(dtype)
     return jnp.where(is_class(labels, classes)[..., None], ones, jnp.nan)
@@ -77,12 +91,21 @@ def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 
     Raises:
       ValueError: the shapes differ (broadcasting them would compare rows with other rows).
+
+    Example:
+      >>> fdl.losses.squared_error(jnp.array([[1.0, 3.0], [0.0, 0.0]]), jnp.zeros((2, 2))).tolist()
+      [5.0, 0.0]
     """
     return _row_means(jnp.square(_difference(predictions, targets)))
 
 
 def absolute_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Mean absolute difference of each row, `[B]`; arguments and errors as for `squared_error`."""
+    """Mean absolute difference of each row, `[B]`; arguments and errors as for `squared_error`.
+
+    Example:
+      >>> fdl.losses.absolute_error(jnp.array([[1.0, -3.0]]), jnp.zeros((1, 2))).tolist()
+      [2.0]
+    """
     return _row_means(jnp.abs(_difference(predictions, targets)))
 
 
@@ -91,12 +114,23 @@ def l1(params: Any) -> jax.Array:
 
     Weight matrices are the leaves whose own name is `kernel`; biases, and the scales and shifts of
     norms, are exempt.
+
+    Example:
+      >>> params = {"Dense_0": {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([5.0])}}
+      >>> float(fdl.losses.l1(params))
+      3.0
     """
     return sum((jnp.sum(jnp.abs(w)) for w in _kernels(params)), jnp.zeros(()))
 
 
 def l2(params: Any) -> jax.Array:
-    """Half the sum of w² over the weight matrices (as in `l1`), a scalar; its gradient is w."""
+    """Half the sum of w² over the weight matrices (as in `l1`), a scalar; its gradient is w.
+
+    Example:
+      >>> params = {"Dense_0": {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([5.0])}}
+      >>> float(fdl.losses.l2(params))
+      2.5
+    """
     return sum((0.5 * jnp.sum(jnp.square(w)) for w in _kernels(params)), jnp.zeros(()))
 
 

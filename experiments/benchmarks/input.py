@@ -27,8 +27,8 @@ import numpy as np
 import optax
 
 from fdl import data, models, tasks
-from fdl.data.cifar import read_cifar10
-from fdl.data.images import image_folder
+from fdl.data.readers.cifar import read_cifar10
+from fdl.data.readers.image_folder import image_folder
 from fdl.experiment import Source
 from fdl.train.prefetch import Feed
 from fdl.train.runtime import machine, prepare

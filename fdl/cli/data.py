@@ -1,9 +1,7 @@
 """`fdl data`: which data sets there are, getting their files, and a look at them."""
 
 import json
-import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,9 @@ import jax
 import numpy as np
 
 from fdl import data
-from fdl.data import synthetic
-from fdl.data.catalog import DATA_SETS, DataSet
+from fdl.data.datasets.catalog import DATA_SETS
+from fdl.data.datasets.data_set import DataSet, Origin, load
+from fdl.data.datasets.published import say_on_stderr
 from fdl.data.paths import locate
 from fdl.data.splits import Part, Rows, parts, row_of, size_of
 from fdl.text import hint
@@ -21,24 +20,6 @@ USAGE = """usage: fdl data list [--json]          every data set, and which are 
        fdl data get NAME               downloads what is missing of a published one
        fdl data show NAME|PATH [--out FILE] [--rows N]
                                        sizes, and a few rows: a picture for images and sound, else text"""
-
-EMBEDDED: tuple[Callable[[], Any], ...] = (
-    data.digits, data.digit_images, data.wine, data.breast_cancer, data.diabetes, data.photos,
-    data.photo_patches, data.faces, data.sunspots, data.co2,
-)  # fmt: skip
-"""Real data that comes with a library."""
-
-MADE: tuple[Callable[[], Any], ...] = (
-    synthetic.mnist1d, synthetic.two_spirals, data.scan_simple, data.scan_length, data.scan_jump,
-    data.scan_turn_left, data.numbers, data.numbers_by_length, data.synthesised_digits,
-)  # fmt: skip
-"""Exactly specified data, made on demand."""
-
-SAMPLES: tuple[data.Sample, ...] = (
-    synthetic.captioned_shape, synthetic.mnist1d_row, synthetic.rings, synthetic.gaussian_ring,
-    synthetic.sawtooth,
-)  # fmt: skip
-"""Generators of one row, endless."""
 
 
 def execute(words: Sequence[str]) -> int:
@@ -55,7 +36,7 @@ def execute(words: Sequence[str]) -> int:
     if action == "list" and set(rest) <= {"--json"}:
         return _list(as_json=bool(rest))
     if action == "get" and len(rest) == 1:
-        print(_published(rest[0]).get(_say))
+        print(_get(rest[0]))
         return 0
     if action == "show":
         return _show(*_show_words(rest))
@@ -64,9 +45,6 @@ def execute(words: Sequence[str]) -> int:
 
 def _list(*, as_json: bool) -> int:
     rows = [(one.name, one.what, _where(one)) for one in DATA_SETS]
-    rows += [(_name(make), _what(make), "comes with a library") for make in EMBEDDED]
-    rows += [(_name(make), _what(make), "made on demand") for make in MADE]
-    rows += [(_name(make), _what(make), "made on the device, endless") for make in SAMPLES]
     if as_json:
         print(json.dumps([dict(zip(("name", "what", "where"), row, strict=True)) for row in rows]))
         return 0
@@ -77,19 +55,21 @@ def _list(*, as_json: bool) -> int:
 
 
 def _where(one: DataSet) -> str:
-    names = [file.name.removesuffix(".tar.gz").removesuffix(".gz") for file in one.files]
-    found = [locate(name, f"{name}.gz") or locate(name.split("/")[0]) for name in names]
-    if all(found):
-        return f"in {found[0] if found[0] and found[0].is_dir() else Path(str(found[0])).parent}"
+    if one.origin is not Origin.PUBLISHED:
+        return one.origin.value
+    found = [locate(*names) for names in one.places]
+    if found[0] is not None and all(found):
+        return f"in {found[0].parent}"
     size = sum(file.bytes for file in one.files)
     return f"not here: fdl data get {one.name} downloads {size / 1e6:.0f} MB; {one.licence}"
 
 
-def _published(name: str) -> DataSet:
-    known = {one.name: one for one in DATA_SETS}
-    if name not in known:
-        raise ValueError(f"no published data set {name!r}; {hint(name, known)}")
-    return known[name]
+def _get(name: str) -> Path:
+    """Where a published data set lies, downloaded if it was not there."""
+    get = {one.name: one.get for one in DATA_SETS if one.get is not None}
+    if name not in get:
+        raise ValueError(f"no published data set {name!r}; {hint(name, get)}")
+    return get[name](say_on_stderr)
 
 
 def _show_words(words: Sequence[str]) -> tuple[str, Path | None, int]:
@@ -137,23 +117,16 @@ def _show(name: str, out: Path | None, rows: int) -> int:
 
 def _loaded(name: str) -> Any:
     """A data set by name, or what a path holds."""
-    made = {_name(make): make for make in (*EMBEDDED, *MADE)}
-    if name in made:
-        return made[name]()
-    samples = {_name(sample): sample for sample in SAMPLES}
-    if name in samples:
-        return data.sampled(samples[name], train=64, validation=8, test=8)
     known = {one.name: one for one in DATA_SETS}
     path = Path(name)
     if name in known:
-        found = known[name].load()
+        found = load(known[name])
         if not isinstance(found, Path):
             return found
         path = found
     if not path.exists():
-        every = [*known, *made, *samples]
         raise ValueError(
-            f"no data set and no file {name!r}; {hint(name, every, else_say='fdl data list names all')}"
+            f"no data set and no file {name!r}; {hint(name, known, else_say='fdl data list names all')}"
         )
     if path.is_dir():
         return data.image_folder(path, size=64)
@@ -219,17 +192,3 @@ def _called(label: int, names: Sequence[str]) -> str:
 def _numbers(values: np.ndarray) -> str:
     shown = np.array2string(values.ravel()[:12], precision=3, max_line_width=200, suppress_small=True)
     return f"{shown[:-1]} ...]" if values.size > 12 else shown
-
-
-def _name(make: Callable[..., Any]) -> str:
-    return make.__name__
-
-
-def _what(make: Callable[..., Any]) -> str:
-    """The first clause of a docstring."""
-    paragraph = " ".join((make.__doc__ or "").split("\n\n")[0].split())
-    return re.split(r": | \(|; |\. |, (?!and|or)|\.$", paragraph)[0]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

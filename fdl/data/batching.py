@@ -36,6 +36,12 @@ def shuffled(part: Part, *, batch_size: int) -> Source:
 
     Raises:
       ValueError: no rows, lengths that disagree, or a batch size out of range.
+
+    Example:
+      >>> source = fdl.data.shuffled({"x": np.arange(6)}, batch_size=3)
+      >>> key = jax.random.key(0)
+      >>> sorted(x for step in range(2) for x in source.batch(source.arrays, step, key)["x"].tolist())
+      [0, 1, 2, 3, 4, 5]
     """
     part, size = _checked(part, batch_size)
     if isinstance(part, Rows):
@@ -82,6 +88,14 @@ def sequential(part: Part, *, batch_size: int) -> Source:
     Raises:
       ValueError: no rows, lengths that disagree, a batch size out of range, or an array called
         `"weight"`.
+
+    Example:
+      >>> source = fdl.data.sequential({"x": np.arange(5)}, batch_size=2)
+      >>> source.batches
+      3
+      >>> batch = source.batch(source.arrays, 2, jax.random.key(0))
+      >>> batch["x"].tolist(), batch["weight"].tolist()
+      ([4, 4], [1.0, 0.0])
     """
     part, size = _checked(part, batch_size)
     if "weight" in (part.row if isinstance(part, Rows) else part):

@@ -30,6 +30,11 @@ def contact_sheet(images: Any, *, labels: Sequence[Any] | None = None, columns: 
 
     Raises:
       ValueError: another shape, no images, another number of labels, or no columns.
+
+    Example:
+      >>> images = np.zeros((6, 8, 8, 1), np.uint8)
+      >>> fdl.data.contact_sheet(images, labels="abcdef", columns=3).mode
+      'RGB'
     """
     from PIL import Image, ImageDraw
 

@@ -25,6 +25,12 @@ def stream(sample: Sample, *, batch_size: int) -> Source:
 
     Raises:
       ValueError: a batch size below 1.
+
+    Example:
+      >>> source = fdl.data.stream(fdl.data.synthetic.rings, batch_size=8)
+      >>> batch = jax.eval_shape(source.batch, source.arrays, 0, jax.random.key(0))
+      >>> batch["x"].shape, batch["y"].shape
+      ((8, 2), (8,))
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
@@ -48,6 +54,11 @@ def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int
 
     Raises:
       ValueError: a part without rows.
+
+    Example:
+      >>> splits = fdl.data.sampled(lambda key: {"x": jax.random.uniform(key)}, train=5, validation=2, test=2)
+      >>> splits.train["x"].shape, splits.test["x"].shape
+      ((5,), (2,))
     """
     sizes = {"train": train, "validation": validation, "test": test}
     if min(sizes.values()) < 1:

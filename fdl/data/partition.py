@@ -24,6 +24,12 @@ def split_rows(labels: np.ndarray | None, size: int) -> tuple[np.ndarray, np.nda
 
     Raises:
       ValueError: fewer than 3 rows, or another number of labels.
+
+    Example:
+      >>> labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+      >>> train, validation, test = fdl.data.split_rows(labels, len(labels))
+      >>> labels[train].tolist(), labels[validation].tolist(), labels[test].tolist()
+      ([0, 0, 0, 1, 1, 1], [0, 1], [0, 1])
     """
     if size < 3:
         raise ValueError(f"there are {size} rows; expected at least 3, one for each part")
@@ -51,6 +57,11 @@ def split_groups(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
     Raises:
       ValueError: fewer than 3 groups.
+
+    Example:
+      >>> patients = np.repeat(["ann", "bob", "cid", "dan", "eve"], 2)
+      >>> [patients[rows].tolist() for rows in fdl.data.split_groups(patients)]
+      [['ann', 'ann', 'bob', 'bob', 'cid', 'cid'], ['dan', 'dan'], ['eve', 'eve']]
     """
     names, group = np.unique(groups, return_inverse=True)
     if len(names) < 3:

@@ -34,6 +34,10 @@ def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int
 
     Raises:
       ValueError: `size` is out of range.
+
+    Example:
+      >>> sorted(fdl.data.permute(np.arange(5), jax.random.key(0), size=5).tolist())
+      [0, 1, 2, 3, 4]
     """
     if not 1 <= size < _LIMIT:
         raise ValueError(f"size is {size}; expected 1 to 2**31 - 1; split a larger range into parts")

@@ -1,4 +1,4 @@
-"""Scaling of images by the statistics of the train part."""
+"""Scaling by the statistics of the train part."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +18,11 @@ def standardise(images: np.ndarray) -> Callable[[Mapping[str, Any]], dict[str, A
     Returns:
       `prepare(batch) -> batch`, pure: `x`, uint8 `[B, H, W, C]`, becomes float32, shifted and scaled;
       the rest stays. A channel that is constant over the images is shifted only.
+
+    Example:
+      >>> images = np.full((2, 4, 4, 1), 7, np.uint8)
+      >>> float(fdl.data.standardise(images)({"x": images})["x"].mean())
+      0.0
     """
     values = np.arange(256.0)
     counts = np.stack([_counts(images[..., channel]) for channel in range(images.shape[-1])])
@@ -30,6 +35,20 @@ def standardise(images: np.ndarray) -> Callable[[Mapping[str, Any]], dict[str, A
         return {**batch, "x": (jnp.asarray(batch["x"]).astype(jnp.float32) - shift) / scale}
 
     return prepare
+
+
+def standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """`values` shifted and scaled to mean 0 and standard deviation 1 over the rows `train`.
+
+    Args:
+      values: `[N, ...]`; each column has statistics of its own.
+      train: row numbers.
+
+    Returns:
+      `[N, ...]` float64; a column that is constant over train is shifted only.
+    """
+    scale = values[train].std(axis=0)
+    return (values - values[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
 
 
 def _counts(channel: np.ndarray) -> np.ndarray:

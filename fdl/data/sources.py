@@ -30,6 +30,12 @@ def sources(
 
     Raises:
       ValueError: as for `shuffled`, `weighted` and `sequential`.
+
+    Example:
+      >>> splits = fdl.data.Splits(*[{"x": np.zeros((10, 2)), "y": np.arange(10)}] * 3)
+      >>> train, evaluations = fdl.data.sources(splits, batch_size=4)
+      >>> train.batches, list(evaluations)
+      (3, ['validation', 'test'])
     """
     if splits.sampling is None:
         train = shuffled(splits.train, batch_size=batch_size)

@@ -66,6 +66,11 @@ def select_columns(splits: Splits, *names: str) -> Splits:
 
     Raises:
       ValueError: a column that a part has not.
+
+    Example:
+      >>> splits = fdl.data.Splits(*[{"x": np.zeros((4, 2)), "y": np.arange(4)}] * 3)
+      >>> list(fdl.data.select_columns(splits, "x").train)
+      ['x']
     """
     return splits._replace(**{name: _selected(name, part, names) for name, part in parts(splits).items()})
 
@@ -126,6 +131,11 @@ def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
 
     Raises:
       ValueError: no arrays, or lengths that disagree.
+
+    Example:
+      >>> rows = fdl.data.on_host({"x": np.arange(6.0).reshape(3, 2)})
+      >>> rows.take(np.array([2, 0]))["x"].tolist()
+      [[4.0, 5.0], [0.0, 1.0]]
     """
     arrays = dict(arrays)
     sizes = lengths(arrays)

@@ -30,6 +30,13 @@ def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
     Raises:
       ValueError: weights of another number, negative or not finite, all 0, or so unequal that a row would
         never come; a batch size below 1.
+
+    Example:
+      >>> labels = np.array([0, 0, 0, 1])
+      >>> source = fdl.data.weighted({"y": labels}, fdl.data.balanced(labels), batch_size=1000)
+      >>> y = source.batch(source.arrays, 0, jax.random.key(0))["y"]
+      >>> bool(400 < y.sum() < 600)
+      True
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
@@ -56,6 +63,10 @@ def balanced(labels: np.ndarray) -> np.ndarray:
 
     Returns:
       float64 `[N]`; as `sampling` of `Splits`, or scaled to mean 1 as `sample_weight`.
+
+    Example:
+      >>> fdl.data.balanced(np.array([0, 0, 0, 1])).round(3).tolist()
+      [0.333, 0.333, 0.333, 1.0]
     """
     _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     return 1.0 / count[place]

@@ -10,6 +10,11 @@ def box_overlap(first: jax.Array, second: jax.Array) -> jax.Array:
     """Intersection over union of boxes `[..., N, 4]` with boxes `[..., M, 4]`: `[..., N, M]`.
 
     Boxes without area overlap nothing: 0.
+
+    Example:
+      >>> box, half = jnp.array([[0.0, 0.0, 2.0, 2.0]]), jnp.array([[0.0, 0.0, 1.0, 2.0]])
+      >>> fdl.metrics.box_overlap(box, half).tolist()
+      [[0.5]]
     """
     a, b = first[..., :, None, :], second[..., None, :, :]
     sides = jnp.minimum(a[..., 2:], b[..., 2:]) - jnp.maximum(a[..., :2], b[..., :2])
@@ -48,6 +53,11 @@ def mean_average_precision(
 
     Raises:
       ValueError: shapes that do not fit, or no true box.
+
+    Example:
+      >>> box = [[[0, 0, 2, 2]]]
+      >>> fdl.metrics.mean_average_precision(box, [[0.9]], [[1]], box, [[1]])
+      1.0
     """
     found, score, label = np.asarray(boxes, np.float32), np.asarray(scores), np.asarray(labels)
     true, wanted = np.asarray(true_boxes, np.float32), np.asarray(true_labels)

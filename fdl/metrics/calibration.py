@@ -48,6 +48,12 @@ def calibration(
 
     Raises:
       ValueError: fewer than one bin.
+
+    Example:
+      >>> probabilities = jnp.array([[0.75, 0.25], [0.75, 0.25]])
+      >>> sums = fdl.metrics.calibration(probabilities, jnp.array([0, 1]), jnp.ones(2))
+      >>> float(sums.value)  # 75 % sure, 50 % right
+      0.25
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}; expected at least 1")

@@ -22,6 +22,10 @@ def f1(
 
     Raises:
       ValueError: shapes that differ, or no rows.
+
+    Example:
+      >>> fdl.metrics.f1([0, 1, 1, 1], [0, 1, 1, 0], average="micro")
+      0.75
     """
     from sklearn.metrics import f1_score
 
@@ -49,6 +53,10 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
       ValueError: shapes that do not fit, scores that are not finite, or a class that no row or every row
         has.
+
+    Example:
+      >>> fdl.metrics.roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+      0.75
     """
     from sklearn.metrics import roc_auc_score
 

@@ -20,6 +20,11 @@ def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
 
     Raises:
       ValueError: other shapes, fewer than two rows, or features that are not finite.
+
+    Example:
+      >>> features = np.random.default_rng(0).normal(size=(100, 2))
+      >>> round(fdl.metrics.frechet_distance(features, features + [3.0, 4.0]), 3)  # 3² + 4²
+      25.0
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     good = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] and min(len(a), len(b)) > 1

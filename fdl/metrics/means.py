@@ -25,7 +25,14 @@ class Mean(NamedTuple):
 
 def mean(values: jax.Array, weight: jax.Array | None = None) -> Mean:
     """The `Mean` of `values` `[...]` under `weight` of the same shape; what has weight zero does not count,
-    even where its value is not finite. Without weights all count alike."""
+    even where its value is not finite. Without weights all count alike.
+
+    Example:
+      >>> first = fdl.metrics.mean(jnp.array([1.0, 2.0]))
+      >>> second = fdl.metrics.mean(jnp.array([6.0]))
+      >>> float(jax.tree.map(jnp.add, first, second).value)  # of both batches
+      3.0
+    """
     if weight is None:
         return Mean(jnp.sum(values), jnp.float32(values.size))
     values = jnp.where(weight > 0, values, 0)
@@ -37,6 +44,10 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Of labels that are distributions `[B, C]` the likeliest class counts. It is NaN where a label is not 0
     to C - 1.
+
+    Example:
+      >>> fdl.metrics.accuracy(jnp.array([[0.1, 0.9], [0.8, 0.2]]), jnp.array([1, 1])).tolist()
+      [1.0, 0.0]
     """
     if labels.ndim == logits.ndim:
         labels = jnp.argmax(labels, axis=-1)
@@ -51,6 +62,11 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.A
 
     Raises:
       ValueError: a `k` below 1.
+
+    Example:
+      >>> logits = jnp.array([[3.0, 2.0, 1.0]])
+      >>> fdl.metrics.top_k_accuracy(logits, jnp.array([1]), k=2).tolist()
+      [1.0]
     """
     if k < 1:
         raise ValueError(f"k is {k}; expected at least 1")

@@ -44,6 +44,12 @@ def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, cla
 
     Returns:
       Its parts; all are NaN if a place that counts has a label that is not 0 to C - 1.
+
+    Example:
+      >>> predictions, labels = jnp.array([[0, 1, 1, 1]]), jnp.array([[0, 0, 1, 1]])
+      >>> sums = fdl.metrics.overlap(predictions, labels, jnp.ones(1), classes=2)
+      >>> round(float(sums.value), 3)  # the mean of 1/2 and 2/3
+      0.583
     """
     labels, numbers = labels.astype(jnp.int32), jnp.arange(classes)
     said, true = predictions[..., None] == numbers, labels[..., None] == numbers

@@ -20,6 +20,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, toke
 
     Raises:
       ValueError: numbers that differ, a hypothesis without reference, or sacrebleu is missing.
+
+    Example:
+      >>> fdl.metrics.bleu(["the cat sat on the mat"], [["the cat sat on the mat"]])  # doctest: +SKIP
+      100.0
     """
     try:
         import sacrebleu
@@ -52,6 +56,10 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
 
     Raises:
       ValueError: numbers that differ, or references without a word.
+
+    Example:
+      >>> fdl.metrics.word_error_rate(["the cat sat"], ["the cat sat down"])
+      0.25
     """
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses and {len(references)} references; expected as many")
@@ -64,7 +72,12 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
 
 def perplexity(loss: float) -> float:
     """exp of a mean loss in nats a token: the number of equally likely tokens of the same loss; infinity
-    where that is too large for a float."""
+    where that is too large for a float.
+
+    Example:
+      >>> round(fdl.metrics.perplexity(np.log(50)), 3)
+      50.0
+    """
     try:
         return math.exp(loss)
     except OverflowError:

@@ -22,6 +22,13 @@ def evaluation_params(optimizer_state: Any, params: Any) -> Any:
 
     Raises:
       ValueError: a schedule-free optimizer inside one that changes the parameters' shapes.
+
+    Example:
+      >>> import optax
+      >>> optimizer, params = optax.contrib.schedule_free_sgd(0.1), {"w": jnp.ones(2)}
+      >>> state = optimizer.init(params)
+      >>> fdl.optim.evaluation_params(state, params)["w"].tolist()
+      [1.0, 1.0]
     """
     found = jax.tree.leaves(optimizer_state, is_leaf=_moves)
     for state in found:

@@ -37,6 +37,14 @@ def frozen(optimizer: optax.GradientTransformation, chosen: Chosen) -> Frozen:
     Args:
       optimizer: for the other parameters; norms over all parameters are norms over these.
       chosen: which parameters stay as they are.
+
+    Example:
+      >>> import optax
+      >>> optimizer = fdl.optim.frozen(optax.sgd(0.5), lambda path: path[0] == "body")
+      >>> params = {"body": jnp.ones(1), "head": jnp.ones(1)}
+      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+      >>> updates["body"].tolist(), updates["head"].tolist()
+      ([0.0], [-0.5])
     """
 
     def labels(params: Any) -> Any:

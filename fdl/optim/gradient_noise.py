@@ -19,6 +19,13 @@ def gradient_noise(
     Args:
       variance: η, in the gradient's unit squared; it may be traced.
       decay: γ; it may be traced.
+
+    Example:
+      >>> noise, gradient = fdl.optim.gradient_noise(0.01), {"w": jnp.zeros(3)}
+      >>> state = noise.init(gradient)
+      >>> updates, state = noise.update(gradient, state, key=jax.random.key(0))
+      >>> int(state.count), updates["w"].shape
+      (1, (3,))
     """
 
     def init(params: Any) -> optax.ScaleByScheduleState:

@@ -21,6 +21,14 @@ def max_norm(limit: float | jax.Array) -> optax.GradientTransformation:
 
     Args:
       limit: the greatest Euclidean length; it may be traced.
+
+    Example:
+      >>> limit = fdl.optim.max_norm(1.0)
+      >>> params = {"kernel": jnp.array([[3.0], [4.0]])}
+      >>> updates, _ = limit.update({"kernel": jnp.zeros((2, 1))}, limit.init(params), params)
+      >>> print((params["kernel"] + updates["kernel"]).round(3))
+      [[0.6]
+       [0.8]]
     """
 
     def project(update: jax.Array, param: jax.Array) -> jax.Array:

@@ -24,6 +24,13 @@ def proximal_l1(
     Args:
       factor: of the penalty; it may be traced.
       learning_rate: the optimizer's own, a number or a schedule.
+
+    Example:
+      >>> shrink = fdl.optim.proximal_l1(1.0, learning_rate=0.5)
+      >>> params = {"kernel": jnp.array([[0.25, 2.0]])}
+      >>> updates, _ = shrink.update({"kernel": jnp.zeros((1, 2))}, shrink.init(params), params)
+      >>> (params["kernel"] + updates["kernel"]).tolist()
+      [[0.0, 1.5]]
     """
 
     def init(params: Any) -> optax.ScaleByScheduleState:

@@ -22,6 +22,14 @@ def sharpness_aware(
     Args:
       optimizer: what makes the step from the gradient.
       radius: ρ, in the parameters' unit, over all of them together; it may be traced.
+
+    Example:
+      >>> import optax
+      >>> optimizer, loss = fdl.optim.sharpness_aware(optax.sgd(0.1), radius=0.1), lambda w: w**2
+      >>> w, gradient = jnp.array(1.0), jax.grad(loss)
+      >>> updates, _ = optimizer.update(gradient(w), optimizer.init(w), w, grad_fn=lambda w, _: gradient(w))
+      >>> round(float(updates), 3)  # -0.1 * 2 * 1.1, the gradient at 1.1
+      -0.22
     """
 
     def unit(gradient: Any, params: Any) -> Any:

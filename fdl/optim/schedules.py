@@ -18,6 +18,11 @@ def warmup_cosine(peak: float | jax.Array, *, steps: int, warmup: int) -> optax.
 
     Raises:
       ValueError: `warmup` is not in 0 to steps - 1.
+
+    Example:
+      >>> schedule = fdl.optim.warmup_cosine(0.1, steps=100, warmup=10)
+      >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 100)]
+      [0.0, 0.05, 0.1, 0.0]
     """
     if not 0 <= warmup < steps:
         raise ValueError(f"warmup is {warmup}, steps {steps}; expected 0 <= warmup < steps")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl.data.regular import content_of
+from fdl.data.readers.opened_files import content_of
 from fdl.pretrained.sharded import INDEX
 from fdl.pretrained.weights import read_weights
 

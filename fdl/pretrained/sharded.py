@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fdl.data.regular import content_of
+from fdl.data.readers.opened_files import content_of
 
 INDEX = "model.safetensors.index.json"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fdl.data.regular import content_of
+from fdl.data.readers.opened_files import content_of
 from fdl.text import message_of
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fdl.data.npz import read_npz
-from fdl.data.regular import opened
+from fdl.data.readers.npz import read_npz
+from fdl.data.readers.opened_files import opened
 from fdl.pretrained.safetensors import parse_safetensors
 from fdl.pretrained.sharded import INDEX, read_index
 

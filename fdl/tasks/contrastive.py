@@ -10,7 +10,7 @@ import optax
 
 from fdl import rng, shards
 from fdl.data import Augmentation, Splits, sources
-from fdl.data.augment import two_views
+from fdl.data.augmentation.base import two_views
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Batch, Experiment, Learner, Source
 from fdl.metrics import Mean, mean

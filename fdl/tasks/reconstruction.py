@@ -10,7 +10,7 @@ import optax
 
 from fdl import losses, metrics, rng, shards
 from fdl.data import Augmentation, Splits
-from fdl.data.augment import by_row
+from fdl.data.augmentation.base import by_row
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.accumulation import check_whole
 from fdl.tasks.gradient import gradient_learner

@@ -12,8 +12,8 @@ import optax
 
 from fdl import losses, metrics, rng
 from fdl.data import Splits
-from fdl.data.sentences import END, PAD
 from fdl.data.splits import parts, prepared_row, row_of, size_of
+from fdl.data.tokens.sentences import END, PAD
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, row_weights
@@ -39,7 +39,7 @@ def sequence_to_sequence(
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
 
-    Targets end with `fdl.data.sentences.END` and are padded with `PAD`, which also stands for what is
+    Targets end with `fdl.data.tokens.sentences.END` and are padded with `PAD`, which also stands for what is
     before the first token. What is minimised is the mean over a batch's real tokens (teacher forcing,
     Williams & Zipser 1989). Metrics: `loss`, nats a token without smoothing; `accuracy`, the share of
     tokens that are the likeliest given the true ones before; in evaluations `exact_match`, the share of

@@ -8,7 +8,7 @@ import pytest
 
 from fdl import data
 from fdl.cli import main
-from fdl.data.catalog import DATA_SETS
+from fdl.data.datasets.catalog import DATA_SETS
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +21,16 @@ def elsewhere(tmp_path, monkeypatch):
 def test_list_names_every_data_set_and_says_which_are_here(tmp_path, monkeypatch, capsys):
     (tmp_path / "own" / "text").mkdir(parents=True)
     (tmp_path / "own" / "text" / "shakespeare.txt").write_text("To be")
+    (tmp_path / "own" / "cifar10").mkdir()  # a folder without what is looked for in it
+    (tmp_path / "own" / "cifar100" / "cifar-100-binary").mkdir(parents=True)
+    (tmp_path / "own" / "cifar100" / "cifar-100-binary" / "test.bin").touch()
     monkeypatch.setenv("FDL_DATA", str(tmp_path / "own"))
     assert main(["data", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert {one.name for one in DATA_SETS} | {"digits", "wine", "mnist1d", "captioned_shape"} <= set(rows)
+    assert set(rows) == {one.name for one in DATA_SETS} >= {"mnist", "digits", "scan_jump", "captioned_shape"}
     assert str(tmp_path / "own") in rows["tiny-shakespeare"]["where"]
+    assert "not here" in rows["cifar10"]["where"]
+    assert rows["cifar100"]["where"] == f"in {tmp_path / 'own' / 'cifar100' / 'cifar-100-binary'}"
     assert "fdl data get mnist downloads 12 MB" in rows["mnist"]["where"]
     assert all(row["what"] and "\n" not in row["what"] for row in rows.values())
     assert main(["data", "list"]) == 0
@@ -77,15 +82,15 @@ def test_get_downloads_once(tmp_path, monkeypatch, capsys):
     """From a server of the test's own, through the same path as the published address."""
     import hashlib
 
-    from fdl.data import published
+    from fdl.data.datasets import shakespeare
     from tests.data.server import Answer, serving
 
     content = b"First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
     with serving(Answer(content)) as server:
-        remote = published.TINY_SHAKESPEARE._replace(
+        remote = shakespeare.TINY_SHAKESPEARE._replace(
             url=server.url, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)
         )
-        monkeypatch.setattr(published, "TINY_SHAKESPEARE", remote)
+        monkeypatch.setattr(shakespeare, "TINY_SHAKESPEARE", remote)
         assert main(["data", "get", "tiny-shakespeare"]) == 0
         assert (tmp_path / "cache" / "data" / "text" / "shakespeare.txt").read_bytes() == content
         asked = len(server.requests)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_images import folder_of, workers_of
+from tests.data.images import folder_of, workers_of
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,9 @@
 """Every source that fdl.data can make, as small as it goes: one line each."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,67 +41,73 @@ def write_files(folder: Path) -> None:
     writer.close()
 
 
-def parts(folder: Path) -> dict[str, data.Part]:
-    """Data sets with a fixed number of rows, which an epoch visits once each."""
-    from datasets import Dataset
+FILES: dict[str, Callable[[Path], data.Part]] = {
+    "arrays": lambda _: {"x": np.arange(150, dtype=np.float32).reshape(50, 3), "y": np.arange(50)},
+    "on_host": lambda at: data.on_host({"x": np.load(at / "rows.npy", mmap_mode="r"), "y": np.arange(50)}),
+    "image_folder": lambda at: data.image_folder(at / "images", size=4).train,
+    "wav_folder": lambda at: data.wav_folder(at / "waves", length=40).train,
+    "table": lambda at: data.table(at / "table.csv", target="label").train,
+    "text": lambda at: data.text(at / "text.txt", length=8).train,
+    "text, overlapping": lambda at: data.text(at / "text.txt", length=8, stride=3).train,
+    "windows": lambda at: data.windows(data.tokens_file(at / "tokens.bin", dtype=np.uint16), length=8),
+    "array_record": lambda at: data.array_record(
+        at / "rows.array_record", lambda record: {"x": np.frombuffer(record, np.float32)}
+    ),
+    "hugging_face": lambda _: data.hugging_face(_dataset()),
+}
+"""Rows from files and arrays; `write_files` writes the files."""
 
-    mapped = np.load(folder / "rows.npy", mmap_mode="r")
-    rows = Dataset.from_dict({"x": [[float(number)] * 2 for number in range(30)]})
-    return {
-        "arrays": {"x": np.arange(150, dtype=np.float32).reshape(50, 3), "y": np.arange(50)},
-        "memory-mapped": data.on_host({"x": mapped, "y": np.arange(50)}),
-        "image folder": data.image_folder(folder / "images", size=4).train,
-        "WAV folder": data.wav_folder(folder / "waves", length=40).train,
-        "table": data.table(folder / "table.csv", target="label").train,
-        "text": data.text(folder / "text.txt", length=8).train,
-        "overlapping text": data.text(folder / "text.txt", length=8, stride=3).train,
-        "token file": data.windows(data.tokens_file(folder / "tokens.bin", dtype=np.uint16), length=8),
-        "ArrayRecord": data.array_record(
-            folder / "rows.array_record", lambda record: {"x": np.frombuffer(record, np.float32)}
-        ),
-        "Hugging Face": data.hugging_face(rows),
-        "digits": data.digits().train,
-        "digit images": data.digit_images().train,
-        "wine": data.wine().train,
-        "breast cancer": data.breast_cancer().train,
-        "diabetes": data.diabetes().train,
-        "photo patches": data.photo_patches(size=40).train,
-        "faces": data.faces().train,
-        "sunspots": data.sunspots().train,
-        "CO2": data.co2().train,
-        "SCAN": data.scan_length().test,
-        "numbers": data.numbers(digits=2).train,
-        "MNIST-1D": synthetic.mnist1d(train=50, validation=10, test=10).train,
-        "two spirals": synthetic.two_spirals(),
-        "truth table": synthetic.truth_table(6, inputs=4),
-        "modular arithmetic": synthetic.modular_arithmetic(operation=synthetic.add, p=7).train,
-    }
+DATA_SETS: dict[str, Callable[[], data.Part]] = {
+    "digits": lambda: data.digits().train,
+    "digit_images": lambda: data.digit_images().train,
+    "wine": lambda: data.wine().train,
+    "breast_cancer": lambda: data.breast_cancer().train,
+    "diabetes": lambda: data.diabetes().train,
+    "photo_patches": lambda: data.photo_patches(size=40).train,
+    "faces": lambda: data.faces().train,
+    "sunspots": lambda: data.sunspots().train,
+    "co2": lambda: data.co2().train,
+    "scan_length": lambda: data.scan_length().test,
+    "numbers": lambda: data.numbers(digits=2).train,
+    "mnist1d": lambda: synthetic.mnist1d(train=50, validation=10, test=10).train,
+    "two_spirals": synthetic.two_spirals,
+    "truth_table": lambda: synthetic.truth_table(6, inputs=4),
+    "modular_arithmetic": lambda: synthetic.modular_arithmetic(operation=synthetic.add, p=7).train,
+}
+"""Data sets with a fixed number of rows, by the name of their function."""
+
+
+def parts(folder: Path) -> dict[str, data.Part]:
+    """What has a fixed number of rows, which an epoch visits once each."""
+    files = {name: make(folder) for name, make in FILES.items()}
+    return files | {name: make() for name, make in DATA_SETS.items()}
 
 
 def samples() -> dict[str, data.Sample]:
-    """Generators of one row, from which endless streams are made."""
+    """Generators of one row, from which endless streams are made, by the name of their function."""
     chain = synthetic.stochastic_matrix(jax.random.key(0), rows=5, columns=5)
     shown = synthetic.stochastic_matrix(jax.random.key(1), rows=5, columns=7)
     part = functools.partial
     return {
         "spiral": part(synthetic.spiral, noise=0.1),
         "rings": synthetic.rings,
-        "Gaussian ring": synthetic.gaussian_ring,
-        "linear-Gaussian": part(synthetic.linear_gaussian, weights=np.ones((3, 2), np.float32), noise=0.1),
-        "Boolean function": part(synthetic.boolean_row, number=6, inputs=4),
+        "gaussian_ring": synthetic.gaussian_ring,
+        "linear_gaussian": part(synthetic.linear_gaussian, weights=np.ones((3, 2), np.float32), noise=0.1),
+        "boolean_row": part(synthetic.boolean_row, number=6, inputs=4),
         "parity": part(synthetic.parity, inputs=8),
         "sawtooth": synthetic.sawtooth,
-        "MNIST-1D stream": synthetic.mnist1d_row,
-        "shapes": part(synthetic.captioned_shape, pixels=8),
-        "Zipf labels": lambda key: {"y": synthetic.zipf_label(key, classes=9)},
+        "mnist1d_row": synthetic.mnist1d_row,
+        "captioned_shape": part(synthetic.captioned_shape, pixels=8),
+        "zipf": part(synthetic.zipf, classes=9, features=2),
         "adding": part(synthetic.adding, length=10),
-        "copy memory": part(synthetic.copy_memory, delay=5, symbols=8, memory=4),
-        "associative recall": part(
+        "copy_memory": part(synthetic.copy_memory, delay=5, symbols=8, memory=4),
+        "associative_recall": part(
             synthetic.associative_recall, length=32, pairs=4, vocabulary=64, power=0.1
         ),
         "induction": part(synthetic.induction, length=16, symbols=8),
-        "Markov text": part(synthetic.markov_text, transition=chain, length=12),
-        "hidden Markov text": part(synthetic.hidden_markov_text, transition=chain, emission=shown, length=12),
+        "rewrite": part(synthetic.rewrite, length=4, symbols=5),
+        "markov_text": part(synthetic.markov_text, transition=chain, length=12),
+        "hidden_markov_text": part(synthetic.hidden_markov_text, transition=chain, emission=shown, length=12),
     }
 
 
@@ -112,3 +120,9 @@ def training_sources(folder: Path) -> dict[str, Source]:
 def sizes(folder: Path) -> dict[str, int]:
     """How many rows each finite data set has."""
     return {name: size_of(part) for name, part in parts(folder).items()}
+
+
+def _dataset() -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict({"x": [[float(number)] * 2 for number in range(30)]})

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fdl import data
-from fdl.data.workers import decoding
+from fdl.data.readers.workers import decoding
 from fdl.pretrained.weights import read_weights
 from tests.data.writers import cifar, idx
 

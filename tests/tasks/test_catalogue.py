@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,10 @@ import optax
 import pytest
 
 from fdl import models, tasks
-from fdl.cli.data import EMBEDDED, MADE, SAMPLES
-from fdl.data.grammar import ACTIONS, COMMAND_WORDS
-from fdl.data.number_names import NUMBER_DIGITS, NUMBER_WORDS
+from fdl.data.datasets.catalog import DATA_SETS
+from fdl.data.datasets.data_set import Origin
+from fdl.data.datasets.grammar import ACTIONS, COMMAND_WORDS
+from fdl.data.datasets.number_names import NUMBER_DIGITS, NUMBER_WORDS
 from fdl.data.splits import Splits, prepared_row
 from fdl.models.mixture_density import MixtureDensity
 
@@ -29,6 +29,10 @@ def translating(sources: int, targets: int):
 
 def of_classes(outputs: int):
     return functools.partial(tasks.classification, MLP((8,), outputs))
+
+
+def next_token(tokens: int):
+    return functools.partial(tasks.language_modelling, models.llama(tokens, width=4, layers=1, heads=1))
 
 
 TASKS = {
@@ -53,19 +57,26 @@ TASKS = {
     "synthesised_digits": of_classes(10),
     "captioned_shape": of_classes(6),
     "mnist1d_row": of_classes(10),
+    "spiral": of_classes(2),
     "rings": of_classes(2),
+    "modular_arithmetic": of_classes(97),
+    "associative_recall": next_token(8192),
+    "induction": next_token(16),
+    "rewrite": next_token(11),
+    "copy_memory": next_token(10),
+    "adding": functools.partial(tasks.regression, models.RecurrentNet((8,), 1)),
     "gaussian_ring": functools.partial(tasks.diffusion, models.DiffusionMLP((8,))),
     "sawtooth": functools.partial(tasks.regression, MLP((8,), 1)),
 }
-EVERY: dict[str, Any] = {make.__name__: make for make in (*EMBEDDED, *MADE, *SAMPLES)}
+EVERY = {one.name: one for one in DATA_SETS if one.origin is not Origin.PUBLISHED}
 
 
 def loaded(name) -> Splits:
-    if EVERY[name] in SAMPLES:
-        row = jax.eval_shape(EVERY[name], jax.random.key(0))
+    if EVERY[name].origin is Origin.ENDLESS:
+        row = jax.eval_shape(EVERY[name].function, jax.random.key(0))
         part = {name: np.ones((8, *one.shape), one.dtype) for name, one in row.items()}
         return Splits(part, part, part)
-    made = EVERY[name]()
+    made = EVERY[name].function()
     return Splits(made, made, made) if isinstance(made, Mapping) else made
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from fdl.data.augment import shift, two_views
-from fdl.data.augment_images import affine
-from fdl.data.embedded import digit_images, digits
+from fdl.data.augmentation.base import shift, two_views
+from fdl.data.augmentation.images import affine
+from fdl.data.datasets.tables import digit_images, digits
 from fdl.data.splits import Splits
 from fdl.models.conv import Conv
 from fdl.models.heads import DualEncoder, WithHead

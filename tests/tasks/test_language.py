@@ -11,7 +11,8 @@ import pytest
 
 from fdl.data import Splits, sampled
 from fdl.data.synthetic.algorithmic import associative_recall
-from fdl.data.synthetic.markov import entropy_rate, markov_text, stochastic_matrix
+from fdl.data.synthetic.entropy import entropy_rate
+from fdl.data.synthetic.markov import markov_text, stochastic_matrix
 from fdl.models.experts import Experts
 from fdl.models.language_model import gpt2, llama
 from fdl.models.text_encoder import MaskedLanguageModel, bert

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from fdl.data.embedded import digits
+from fdl.data.datasets.tables import digits
 from fdl.data.splits import Splits
 from fdl.models.heads import CosineHead, WithHead
 from fdl.models.mlp import MLP

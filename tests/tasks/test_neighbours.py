@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdl.data.embedded import digits
+from fdl.data.datasets.tables import digits
 from fdl.tasks.neighbours import neighbour_labels
 
 DIGITS = digits()

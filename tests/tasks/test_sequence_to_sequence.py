@@ -12,8 +12,8 @@ import optax
 import pytest
 
 from fdl.data import Splits
-from fdl.data.number_names import NUMBER_DIGITS, NUMBER_WORDS, numbers
-from fdl.data.sentences import END, PAD
+from fdl.data.datasets.number_names import NUMBER_DIGITS, NUMBER_WORDS, numbers
+from fdl.data.tokens.sentences import END, PAD
 from fdl.models.encoder_decoder import original_transformer
 from fdl.models.seq2seq import Seq2Seq
 from fdl.tasks.edit_distance import edit_distance, error_rate

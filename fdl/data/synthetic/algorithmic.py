@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.permutation import permute
 from fdl.data.splits import Splits
 
@@ -48,6 +49,11 @@ def associative_recall(
 
     Raises:
       ValueError: a length, number of pairs or vocabulary out of range.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.associative_recall, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'mask': (64,), 'x': (64,), 'y': (64,)}
     """
     if pairs < 1 or length % 2 or length < 4 * pairs:
         raise ValueError(
@@ -100,6 +106,11 @@ def induction(key: jax.Array, *, length: int = 256, symbols: int = 15) -> dict[s
 
     Raises:
       ValueError: a length below 3, or no symbols.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.induction, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'mask': (256,), 'x': (256,), 'y': (256,)}
     """
     if length < 3 or symbols < 1:
         raise ValueError(f"length is {length} and symbols {symbols}; expected at least 3 and at least 1")
@@ -138,6 +149,11 @@ def rewrite(
 
     Raises:
       ValueError: no length or symbols.
+
+    Example:
+      >>> row = fdl.data.synthetic.rewrite(jax.random.key(0), length=3, symbols=10)
+      >>> sorted(row["x"][:3].tolist()) == row["y"][3:].tolist()
+      True
     """
     if min(length, symbols) < 1:
         raise ValueError(f"length is {length} and symbols {symbols}; expected at least 1 of each")
@@ -148,22 +164,42 @@ def rewrite(
 
 
 def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a + b modulo p."""
+    """a + b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.add(np.array([5]), np.array([4]), 7).tolist()
+      [2]
+    """
     return (a + b) % p
 
 
 def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a - b modulo p."""
+    """a - b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.subtract(np.array([2]), np.array([4]), 7).tolist()
+      [5]
+    """
     return (a - b) % p
 
 
 def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """a b modulo p."""
+    """a b modulo p.
+
+    Example:
+      >>> fdl.data.synthetic.multiply(np.array([5]), np.array([4]), 7).tolist()
+      [6]
+    """
     return a * b % p
 
 
 def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
-    """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0)."""
+    """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0).
+
+    Example:
+      >>> fdl.data.synthetic.divide(np.array([6, 1]), np.array([4, 0]), 7).tolist()
+      [5, -1]
+    """
     residues = np.arange(p)
     unit = residues[:, None] * residues % p == 1 % p
     inverse = np.where(unit.any(axis=1), unit.argmax(axis=1), -1)
@@ -193,6 +229,11 @@ def modular_arithmetic(
 
     Raises:
       ValueError: a modulus below 2, results of p or more, or a part without rows.
+
+    Example:
+      >>> splits = fdl.data.synthetic.modular_arithmetic(p=5)
+      >>> sum(len(part["y"]) for part in splits[:3])
+      25
     """
     if p < 2:
         raise ValueError(f"p is {p}; expected a modulus of at least 2")
@@ -212,3 +253,15 @@ def modular_arithmetic(
     parts = np.split(order, [first, second])
     train, validation, test = ({"x": x[n].astype(np.int32), "y": c[n].astype(np.int32)} for n in parts)
     return Splits(train, validation, test, classes=tuple(map(str, range(p))))
+
+
+DATA_SETS = (
+    DataSet(
+        "modular_arithmetic", "sums modulo 97, half of the table for train", Origin.MADE, modular_arithmetic
+    ),
+    DataSet(
+        "associative_recall", "multi-query associative recall (MQAR)", Origin.ENDLESS, associative_recall
+    ),
+    DataSet("induction", "induction: what followed the trigger before", Origin.ENDLESS, induction),
+    DataSet("rewrite", "a sequence, then the same sorted", Origin.ENDLESS, rewrite),
+)

@@ -26,6 +26,11 @@ def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:
 
     Raises:
       ValueError: a number or a count out of range.
+
+    Example:
+      >>> table = fdl.data.synthetic.truth_table(8, inputs=2)  # the function "and"
+      >>> table["x"].tolist(), table["y"].tolist()
+      ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 0, 0, 1])
     """
     values = _values(number, inputs)
     x = np.arange(len(values))[:, None] >> _places(inputs) & 1
@@ -45,6 +50,11 @@ def boolean_row(key: jax.Array, *, number: int, inputs: int) -> Row:
 
     Raises:
       ValueError: a number or a count out of range.
+
+    Example:
+      >>> row = fdl.data.synthetic.boolean_row(jax.random.key(0), number=6, inputs=2)
+      >>> int(row["x"][0]) ^ int(row["x"][1]) == int(row["y"])
+      True
     """
     values = jnp.asarray(_values(number, inputs))
     place = jax.random.randint(key, (), 0, 2**inputs)
@@ -67,6 +77,11 @@ def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None
 
     Raises:
       ValueError: no inputs, or places that repeat or are not in `range(inputs)`.
+
+    Example:
+      >>> row = fdl.data.synthetic.parity(jax.random.key(0), inputs=8)
+      >>> int(row["x"].sum()) % 2 == int(row["y"])
+      True
     """
     if inputs < 1:
         raise ValueError(f"inputs is {inputs}; expected at least 1")
@@ -85,6 +100,12 @@ def parity_number(inputs: int) -> int:
 
     Raises:
       ValueError: a count out of range.
+
+    Example:
+      >>> fdl.data.synthetic.parity_number(2)
+      6
+      >>> fdl.data.synthetic.truth_table(6, inputs=2)["y"].tolist()
+      [0, 1, 1, 0]
     """
     _checked(inputs)
     return sum(1 << row for row in range(2**inputs) if row.bit_count() % 2)

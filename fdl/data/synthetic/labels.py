@@ -29,6 +29,11 @@ def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> ja
 
     Raises:
       ValueError: no classes.
+
+    Example:
+      >>> label = jax.eval_shape(lambda key: fdl.data.synthetic.zipf_label(key, classes=3), jax.random.key(0))
+      >>> label.shape, label.dtype
+      ((), dtype('int32'))
     """
     if classes < 1:
         raise ValueError(f"classes is {classes}; expected at least 1")
@@ -57,6 +62,12 @@ def zipf(key: jax.Array, *, classes: int, features: int, exponent: ArrayLike = 1
 
     Raises:
       ValueError: no classes.
+
+    Example:
+      >>> sample = lambda key: fdl.data.synthetic.zipf(key, classes=10, features=4)
+      >>> row = jax.eval_shape(sample, jax.random.key(0))
+      >>> row["x"].shape, row["y"].shape
+      ((4,), ())
     """
     label, inputs = jax.random.split(key)
     y = zipf_label(label, classes=classes, exponent=exponent)
@@ -80,6 +91,10 @@ def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLik
 
     Raises:
       ValueError: fewer than 2 classes.
+
+    Example:
+      >>> fdl.data.synthetic.flip_label(jax.random.key(0), 1, classes=2, rate=1.0).tolist()
+      0
     """
     if classes < 2:
         raise ValueError(f"classes is {classes}; expected at least 2, so that a label can be wrong")
@@ -103,6 +118,12 @@ def noisy_labels(
 
     Raises:
       ValueError: fewer than 2 classes, a label that is none of them, or a rate outside 0 to 1.
+
+    Example:
+      >>> part = {"x": np.zeros((100, 2)), "y": np.zeros(100, np.int32)}
+      >>> wrong = fdl.data.synthetic.noisy_labels(part, classes=10, rate=0.3)["y"] != 0
+      >>> bool(15 < wrong.sum() < 45)
+      True
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}; expected a probability from 0 to 1")
@@ -128,6 +149,11 @@ def imbalanced(part: Mapping[str, np.ndarray], *, ratio: float, seed: int = 0) -
 
     Raises:
       ValueError: a ratio below 1, or fewer than 2 labels.
+
+    Example:
+      >>> part = {"x": np.zeros((20, 2)), "y": np.repeat([0, 1], 10)}
+      >>> np.bincount(fdl.data.synthetic.imbalanced(part, ratio=5.0)["y"]).tolist()
+      [10, 2]
     """
     if not ratio >= 1:
         raise ValueError(f"ratio is {ratio}; expected at least 1")

@@ -8,7 +8,6 @@ import numpy as np
 from jax import lax
 
 _BITS = 31  # thresholds reach 2**31 itself, which must still fit in 32 bits
-_MOST = 2**26
 
 
 def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: float = 1.0) -> np.ndarray:
@@ -33,6 +32,11 @@ def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: flo
 
     Raises:
       ValueError: no rows or columns, or a negative sharpness.
+
+    Example:
+      >>> matrix = fdl.data.synthetic.stochastic_matrix(jax.random.key(0), rows=2, columns=3)
+      >>> matrix.sum(axis=1).round(6).tolist()
+      [1.0, 1.0]
     """
     if min(rows, columns) < 1 or sharpness < 0:
         raise ValueError(
@@ -55,8 +59,12 @@ def stationary(transition: np.ndarray) -> np.ndarray:
 
     Raises:
       ValueError: not a transition matrix, or more than one stationary distribution.
+
+    Example:
+      >>> fdl.data.synthetic.stationary(np.array([[0.9, 0.1], [0.3, 0.7]])).round(3).tolist()
+      [0.75, 0.25]
     """
-    transition = _transition(transition)
+    transition = transition_matrix(transition)
     states = len(transition)
     equations = np.vstack([transition.T - np.eye(states), np.ones(states)])
     solution, _, rank, _ = np.linalg.lstsq(equations, np.eye(states + 1)[states], rcond=None)
@@ -67,21 +75,6 @@ def stationary(transition: np.ndarray) -> np.ndarray:
         )
     solution = np.maximum(solution, 0.0)
     return solution / solution.sum()
-
-
-def entropy_rate(transition: np.ndarray) -> float:
-    """The entropy rate of a stationary Markov chain, -Σ π_i P_ij log P_ij, in nats a token.
-
-    It is the least mean cross-entropy that any model of the chain's text can have (Cover and Thomas,
-    Elements of Information Theory, sec. 4.2).
-
-    Args:
-      transition: P, `[K, K]`.
-
-    Raises:
-      ValueError: as for `stationary`.
-    """
-    return float(stationary(transition) @ _entropy(_transition(transition), axis=1))
 
 
 def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> dict[str, jax.Array]:
@@ -107,6 +100,12 @@ def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> 
 
     Raises:
       ValueError: a length below 1, or as for `stationary`.
+
+    Example:
+      >>> chain = np.full((5, 5), 0.2)
+      >>> sample = lambda key: fdl.data.synthetic.markov_text(key, transition=chain, length=6)
+      >>> jax.eval_shape(sample, jax.random.key(0))["x"].shape
+      (6,)
     """
     return _shifted(_chain(_words(key, (_checked(length) + 1,)), transition))
 
@@ -136,79 +135,17 @@ def hidden_markov_text(
 
     Raises:
       ValueError: a length below 1, emissions that do not fit, or as for `stationary`.
+
+    Example:
+      >>> chain, shown = np.full((2, 2), 0.5), np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+      >>> sample = lambda key: fdl.data.synthetic.hidden_markov_text(key, transition=chain, emission=shown)
+      >>> jax.eval_shape(sample, jax.random.key(0))["x"].shape
+      (64,)
     """
-    emission = _emission(emission, len(transition))
+    emission = emission_matrix(emission, len(transition))
     hidden_words, token_words = _words(key, (2, _checked(length) + 1))
     hidden = _chain(hidden_words, transition)
     return _shifted(_choose(_thresholds(emission), hidden, token_words))
-
-
-def token_log_likelihood(tokens: jax.Array, *, transition: np.ndarray, emission: np.ndarray) -> jax.Array:
-    """What a hidden Markov model that knows itself says of each token, by the forward algorithm.
-
-    The first hidden state is of the stationary distribution. The sum is the log-likelihood of the
-    tokens; without the sign, each is the loss of the best possible predictor.
-
-    Args:
-      tokens: `[T]` integers in 0..V-1.
-      transition: P, `[K, K]`, known when the program is traced.
-      emission: E, `[K, V]`.
-
-    Returns:
-      float32 `[T]`, log p(token t | tokens 0..t-1) in nats; minus infinity from an impossible token on.
-
-    Raises:
-      ValueError: emissions that do not fit, or as for `stationary`.
-    """
-    emitted = jnp.asarray(_emission(emission, len(transition)).T, jnp.float32)[tokens]
-    moves = jnp.asarray(_transition(transition), jnp.float32)
-
-    def advance(state: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-        joint = state * likelihood
-        total = joint.sum()
-        posterior = joint / jnp.where(total > 0, total, 1.0)
-        return jnp.matmul(posterior, moves, precision="highest"), jnp.log(total)
-
-    return lax.scan(advance, jnp.asarray(stationary(transition), jnp.float32), emitted)[1]
-
-
-def entropy_rate_bounds(transition: np.ndarray, emission: np.ndarray, *, length: int) -> tuple[float, float]:
-    """Bounds of the entropy rate of a hidden Markov model's text, in nats a token.
-
-    H(O_n | O_1..O_n-1, S_1) <= rate <= H(O_n | O_1..O_n-1) for tokens O, hidden states S and
-    n = length; both meet as n grows (Cover and Thomas, Elements of Information Theory, sec. 4.5).
-    Exact, by all V**n texts in float64; memory and time are in proportion to K**2 V**n.
-
-    Args:
-      transition: P, `[K, K]`.
-      emission: E, `[K, V]`.
-      length: n, at least 1.
-
-    Returns:
-      The lower and the upper bound.
-
-    Raises:
-      ValueError: a length below 1, more than 2**26 terms, emissions that do not fit, or as for
-        `stationary`.
-    """
-    emission = _emission(emission, len(transition))
-    states, tokens = emission.shape
-    if length < 1 or states**2 * tokens**length > _MOST:
-        raise ValueError(
-            f"length is {length}, with {states} states and {tokens} tokens; "
-            "expected at least 1, and states**2 * tokens**length at most 2**26"
-        )
-    start = stationary(transition)
-    # joint[i, text, k]: the probability of the text and of the last hidden state k, given the first, i.
-    joint = np.eye(states)[:, None, :]
-    upper, lower = [0.0], [0.0]
-    for place in range(length):
-        moved = joint @ _transition(transition) if place else joint
-        joint = (moved[:, :, None, :] * emission.T).reshape(states, -1, states)
-        texts = joint.sum(axis=2)
-        upper.append(float(_entropy(start @ texts, axis=0)))
-        lower.append(float(start @ _entropy(texts, axis=1)))
-    return lower[-1] - lower[-2], upper[-1] - upper[-2]
 
 
 def _checked(length: int) -> int:
@@ -224,7 +161,7 @@ def _words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _chain(words: jax.Array, transition: np.ndarray) -> jax.Array:
     """The states `[n]` that words `[n]` choose, as `markov_text` documents."""
     first = _choose(_thresholds(stationary(transition)[None]), jnp.int32(0), words[0])
-    thresholds = _thresholds(_transition(transition))
+    thresholds = _thresholds(transition_matrix(transition))
 
     def move(state: jax.Array, word: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = _choose(thresholds, state, word)
@@ -254,19 +191,16 @@ def _shifted(tokens: jax.Array) -> dict[str, jax.Array]:
     return {"x": tokens[:-1], "y": tokens[1:]}
 
 
-def _entropy(probabilities: np.ndarray, *, axis: int) -> np.ndarray:
-    """-Σ p log p along an axis, in nats, with 0 log 0 = 0."""
-    return -np.sum(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0)), axis=axis)
-
-
-def _transition(matrix: Any) -> np.ndarray:
+def transition_matrix(matrix: Any) -> np.ndarray:
+    """A chain's matrix, checked: float64 `[K, K]`, its rows distributions."""
     matrix = _distributions(matrix, "transition")
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"transition has shape {matrix.shape}; expected a square matrix [K, K]")
     return matrix
 
 
-def _emission(matrix: Any, states: int) -> np.ndarray:
+def emission_matrix(matrix: Any, states: int) -> np.ndarray:
+    """What each state shows, checked: float64 `[K, V]`, its rows distributions."""
     matrix = _distributions(matrix, "emission")
     if len(matrix) != states:
         raise ValueError(

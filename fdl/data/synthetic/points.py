@@ -9,6 +9,8 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jax.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 Row = dict[str, jax.Array]
 
 _LAST = 96
@@ -25,6 +27,11 @@ def two_spirals() -> dict[str, np.ndarray]:
 
     Returns:
       `x`, float32 `[194, 2]`, and `y`, int32 `[194]`.
+
+    Example:
+      >>> points = fdl.data.synthetic.two_spirals()
+      >>> points["x"].shape, np.bincount(points["y"]).tolist()
+      ((194, 2), [97, 97])
     """
     i = np.arange(_LAST + 1)
     angle, radius = i * math.pi / 16, _RADIUS * (104 - i) / 104
@@ -47,6 +54,11 @@ def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
 
     Returns:
       `x`, float32 `[2]`, and `y`, int32 `[]`.
+
+    Example:
+      >>> row = fdl.data.synthetic.spiral(jax.random.key(0), noise=0.05)
+      >>> row["x"].shape, row["y"].dtype
+      ((2,), dtype('int32'))
     """
     place, label, offset = jax.random.split(key, 3)
     t = _LAST * jax.random.uniform(place)
@@ -74,6 +86,11 @@ def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: 
 
     Raises:
       ValueError: no classes.
+
+    Example:
+      >>> row = fdl.data.synthetic.rings(jax.random.key(0), classes=3)
+      >>> row["x"].shape, row["y"].dtype
+      ((2,), dtype('int32'))
     """
     _at_least_one("classes", classes)
     label, turn, offset = jax.random.split(key, 3)
@@ -101,6 +118,11 @@ def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, sc
 
     Raises:
       ValueError: no modes.
+
+    Example:
+      >>> row = fdl.data.synthetic.gaussian_ring(jax.random.key(0), radius=2.0)
+      >>> bool(1.8 < jnp.linalg.norm(row["x"]) < 2.2)
+      True
     """
     label, offset = jax.random.split(key)
     y = jax.random.randint(label, (), 0, modes)
@@ -114,6 +136,12 @@ def gaussian_ring_log_prob(
 
     Raises:
       ValueError: no modes.
+
+    Example:
+      >>> points = np.array([[2.0, 0.0], [0.0, 0.0]])  # on the ring, and its centre
+      >>> on, off = fdl.data.synthetic.gaussian_ring_log_prob(points)
+      >>> bool(on > off)
+      True
     """
     offset = (x[..., None, :] - _means(modes, radius)) / scale
     log_each = -0.5 * jnp.sum(offset**2, axis=-1) - jnp.log(2 * math.pi * modes * jnp.square(scale))
@@ -137,6 +165,11 @@ def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> 
 
     Raises:
       ValueError: weights that are no matrix.
+
+    Example:
+      >>> row = fdl.data.synthetic.linear_gaussian(jax.random.key(0), weights=np.ones((3, 2)), noise=0.1)
+      >>> {name: one.shape for name, one in row.items()}
+      {'x': (3,), 'z': (2,)}
     """
     weights = _matrix(weights)
     latent, offset = jax.random.split(key)
@@ -161,6 +194,13 @@ def linear_gaussian_posterior(
 
     Raises:
       ValueError: weights that are no matrix.
+
+    Example:
+      >>> mean, covariance = fdl.data.synthetic.linear_gaussian_posterior(
+      ...     np.array([2.0]), weights=np.ones((1, 1)), noise=1.0
+      ... )
+      >>> mean.tolist(), covariance.tolist()
+      ([1.0], [[0.5]])
     """
     scaled = _matrix(weights) / noise
     precision = jnp.eye(scaled.shape[1]) + jnp.matmul(scaled.T, scaled, precision="highest")
@@ -183,6 +223,12 @@ def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: Arr
 
     Raises:
       ValueError: weights that are no matrix.
+
+    Example:
+      >>> density = fdl.data.synthetic.linear_gaussian_log_evidence
+      >>> x = jax.ShapeDtypeStruct((100, 3), np.float32)
+      >>> jax.eval_shape(lambda x: density(x, weights=np.ones((3, 2)), noise=0.1), x).shape
+      (100,)
     """
     weights = _matrix(weights)
     size = weights.shape[0]
@@ -207,3 +253,13 @@ def _matrix(weights: ArrayLike) -> jax.Array:
 def _at_least_one(name: str, number: int) -> None:
     if number < 1:
         raise ValueError(f"{name} is {number}; expected at least 1")
+
+
+DATA_SETS = (
+    DataSet("two_spirals", "the 194 points of the two-spirals problem", Origin.MADE, two_spirals),
+    DataSet("spiral", "points beside two spirals, with noise", Origin.ENDLESS, spiral),
+    DataSet("rings", "points beside concentric circles", Origin.ENDLESS, rings),
+    DataSet(
+        "gaussian_ring", "a mixture of 8 Gaussians on a circle, to generate", Origin.ENDLESS, gaussian_ring
+    ),
+)

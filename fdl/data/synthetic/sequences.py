@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 
 def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
     """The adding problem: the sum of the two marked values of a long sequence.
@@ -29,6 +31,11 @@ def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
 
     Raises:
       ValueError: a length below 2.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.adding, jax.random.key(0))
+      >>> row["x"].shape, row["y"].shape
+      ((100, 2), ())
     """
     if length < 2:
         raise ValueError(f"length is {length}; expected at least 2, a place to mark in each half")
@@ -67,6 +74,11 @@ def copy_memory(
 
     Raises:
       ValueError: a number below 1.
+
+    Example:
+      >>> row = fdl.data.synthetic.copy_memory(jax.random.key(0), delay=5, memory=3)
+      >>> row["x"][:3].tolist() == row["y"][-3:].tolist()
+      True
     """
     if min(delay, symbols, memory) < 1:
         raise ValueError(
@@ -76,3 +88,9 @@ def copy_memory(
     blanks = jnp.full(delay + memory, symbols)
     x = jnp.concatenate([said, blanks.at[delay - 1].set(symbols + 1)])
     return {"x": x.astype(jnp.int32), "y": jnp.concatenate([blanks, said]).astype(jnp.int32)}
+
+
+DATA_SETS = (
+    DataSet("adding", "the adding problem, sequences of 100 pairs", Origin.ENDLESS, adding),
+    DataSet("copy_memory", "the copying memory problem, over 100 steps", Origin.ENDLESS, copy_memory),
+)

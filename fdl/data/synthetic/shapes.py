@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
+
 Row = dict[str, jax.Array]
 
 SHAPES = ("square", "triangle", "ellipse", "heart")
@@ -59,6 +61,11 @@ def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
 
     Raises:
       ValueError: fewer than 8 pixels.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.captioned_shape, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'caption': (8,), 'factors': (6,), 'x': (32, 32, 3), 'y': ()}
     """
     if pixels < 8:
         raise ValueError(f"pixels is {pixels}; expected at least 8, so that shapes can be told apart")
@@ -74,6 +81,10 @@ def caption_text(tokens: ArrayLike) -> str:
 
     Raises:
       ValueError: a token that is no word's number.
+
+    Example:
+      >>> fdl.data.synthetic.caption_text([0, 4, 6, 12])
+      'a medium red square'
     """
     numbers = np.asarray(tokens)
     if numbers.ndim != 1 or not np.isin(numbers, np.arange(len(CAPTION_WORDS))).all():
@@ -136,3 +147,8 @@ def _heart(u: jax.Array, v: jax.Array) -> jax.Array:
     square = (x + jnp.abs(y - 0.5) - 0.5) / math.sqrt(2)
     disc = jnp.sqrt((x - 0.25) ** 2 + (y - 0.75) ** 2) - math.sqrt(2) / 4
     return jnp.minimum(square, disc) / 0.7
+
+
+DATA_SETS = (
+    DataSet("captioned_shape", "coloured shapes with captions, 32 x 32 x 3", Origin.ENDLESS, captioned_shape),
+)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.generated import sampled
 from fdl.data.splits import Splits, parts
 
@@ -49,6 +50,11 @@ def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
 
     Raises:
       ValueError: teeth out of range.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.sawtooth, jax.random.key(0))
+      >>> {name: one.shape for name, one in row.items()}
+      {'x': (1,), 'y': (1,)}
     """
     if not 1 <= teeth <= 2**24:
         raise ValueError(f"teeth is {teeth}; expected 1 to 2**24")
@@ -77,6 +83,11 @@ def mnist1d(*, train: int = 4000, validation: int = 1000, test: int = 1000, seed
 
     Raises:
       ValueError: a part without rows.
+
+    Example:
+      >>> splits = fdl.data.synthetic.mnist1d()  # doctest: +SKIP
+      >>> splits.train["x"].shape  # doctest: +SKIP
+      (4000, 40)
     """
     first, second, third = (dict(part) for part in _mnist1d(train, validation, test, seed))
     return Splits(first, second, third, classes=tuple("0123456789"))
@@ -136,6 +147,11 @@ def mnist1d_row(
 
     Raises:
       ValueError: a length below 2.
+
+    Example:
+      >>> row = jax.eval_shape(fdl.data.synthetic.mnist1d_row, jax.random.key(0))
+      >>> row["x"].shape, row["y"].dtype
+      ((40,), dtype('int32'))
     """
     if final_seq_length < 2:
         raise ValueError(f"final_seq_length is {final_seq_length}; expected at least 2")
@@ -208,3 +224,10 @@ def _smoothed(noise: jax.Array) -> jax.Array:
 def _fraction(word: jax.Array) -> jax.Array:
     """A uint32 word's upper 24 bits as float32 in [0, 1), exact."""
     return (word >> 8).astype(jnp.float32) * np.float32(2**-24)
+
+
+DATA_SETS = (
+    DataSet("mnist1d", "MNIST-1D, 10 kinds of signals of 40 values", Origin.MADE, mnist1d),
+    DataSet("mnist1d_row", "signals of MNIST-1D, not standardised", Origin.ENDLESS, mnist1d_row),
+    DataSet("sawtooth", "points of a sawtooth wave, for regression", Origin.ENDLESS, sawtooth),
+)

@@ -1,0 +1,1 @@
+"""Augmentations: pure functions of a batch and a key, compiled into the training step."""

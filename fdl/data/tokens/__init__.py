@@ -1,0 +1,1 @@
+"""Texts as tokens: vocabularies, corpora, sentences, windows of a token file."""
