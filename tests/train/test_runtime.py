@@ -69,4 +69,5 @@ def test_programs_in_the_cache_that_cannot_be_used_are_said_once_and_made_again(
     said, *others = done.stderr.splitlines()
     assert done.returncode == 0 and "cannot be used and are compiled" in said, done.stderr
     assert "damaged files are removed" in said and str(tmp_path) in said
-    assert len(others) == 1 and "another" in others[0]
+    (other,) = [line for line in others if "Warning" in line]  # Python 3.13 shows the line in the program too
+    assert "another" in other
