@@ -134,6 +134,7 @@ def test_a_reader_that_hangs_does_not_keep_a_signal_from_saving(
     monkeypatch.setattr(feeds, "PATIENCE_SECONDS", 0.1)
     rows, go, seen = on_host(data()), threading.Event(), []
     asked: list[np.ndarray] = []
+    hung: list[bool] = []
     train = over(rows._replace(take=lambda index: (asked.append(index), rows.take(index))[1])).train
     assert train.fetch is not None
     train.fetch(after - 1, np.asarray(jax.random.key_data(rng.stream(KEY, "data"))), slice(None))
@@ -142,7 +143,8 @@ def test_a_reader_that_hangs_does_not_keep_a_signal_from_saving(
         seen.append(len(index))
         # Training batches are read ahead by several threads, in any order: a step's is known by its rows.
         due = np.array_equal(index, asked[0]) if size == toy.BATCH else seen.count(size) == after
-        if due and not go.is_set():
+        if due and not hung:
+            hung.append(True)
             threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
             go.wait(60)
         return rows.take(index)
