@@ -2,20 +2,69 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command, from which help and dispatch come.
+
+    Attributes:
+      usage: lines of usage, each with what it does.
+      entry: `module:function` of `function(words) -> exit code`, imported when the command is given.
+      options: the name of its class in `fdl.cli.options`; None for a command that takes no experiment's file.
+    """
+
+    usage: tuple[tuple[str, str], ...]
+    entry: str
+    options: str | None = None
+
+
+COMMANDS = {
+    "run": Command(
+        (("FILE [--lr 3e-3 ...] [--seed 1]", "train one run"),), "fdl.cli.commands:run", "RunOptions"
+    ),
+    "sweep": Command(
+        (
+            (
+                "FILE [--seeds 8] [--grid.lr ...]",
+                "train the file's sweep (or a grid), compare, report",
+            ),
+        ),
+        "fdl.cli.commands:sweep_file",
+        "SweepOptions",
+    ),
+    "plan": Command(
+        (
+            ("FILE", "programs, members, memory and time of a sweep; trains nothing"),
+            (
+                "FILE --topology v5e:4x4 [--fit]",
+                "the same, by compiling for TPUs that are not there",
+            ),
+        ),
+        "fdl.cli.commands:plan",
+        "PlanOptions",
+    ),
+    "report": Command(
+        (("FILE", "the report of what a sweep has finished"),), "fdl.cli.commands:report_of", "ReportOptions"
+    ),
+    "list": Command(
+        (("[FOLDER]", "the experiments in a folder and their questions"),), "fdl.cli.list_command:listing"
+    ),
+    "data": Command(
+        (("list | get NAME | show NAME", "data sets: which there are, their files, a look at them"),),
+        "fdl.cli.data:execute",
+    ),
+}
+"""All commands, in the order in which help shows them."""
 
 HELP = """usage: fdl COMMAND ...
 
 A deep-learning experiment is a pure function, in one file.
 
-  fdl run FILE [--lr 3e-3 ...] [--seed 1]     train one run
-  fdl sweep FILE [--seeds 8] [--grid.lr ...]  train the file's sweep (or a grid), compare, report
-  fdl plan FILE                               programs, members, memory and time of a sweep; trains nothing
-      --topology v5e:4x4 [--fit]              the same for TPUs that are not there, by compiling for them
-  fdl report FILE                             the report of what a sweep has finished
-  fdl list [FOLDER]                           the experiments in a folder and their questions
-  fdl data list | get NAME | show NAME        data sets: which there are, their files, a look at them
+{commands}
 
-  fdl COMMAND FILE --help    all flags, the experiment's own fields with them
+  fdl COMMAND --help         the flags of a command
+  fdl COMMAND FILE --help    the experiment's own fields with them
   fdl --version
 
 The same command again continues where it stopped, and does nothing where all is done.
@@ -28,17 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        lines = [(f"fdl {name} {form}", what) for name, one in COMMANDS.items() for form, what in one.usage]
+        width = max(len(form) for form, _ in lines)
+        print(HELP.format(commands="\n".join(f"  {form:{width}}  {what}" for form, what in lines)), end="")
         return 0 if words else 2
     if words[0] == "--version":
         from importlib.metadata import version
 
         print(f"fdl {version('fdl')}")
         return 0
-    if words[0] == "list":
-        from fdl.cli.list_command import listing
+    if words[0] in COMMANDS and words[1:] and words[1] in ("-h", "--help") and COMMANDS[words[0]].options:
+        from fdl.cli.command_help import command_help
 
-        return listing(words[1:])
+        print(command_help(words[0], COMMANDS[words[0]]), end="")
+        return 0
     from fdl.cli.exit_codes import guarded
 
     return guarded(words)

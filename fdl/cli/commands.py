@@ -70,6 +70,10 @@ def execute(command: str, words: Sequence[str]) -> int:
     return _finish(file, options, result, space, directory, made, console)
 
 
+run, sweep_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
+"""The commands that take an experiment's file."""
+
+
 def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
     """What the file says, but with another state of each run as its result."""
     return built(experiment, config)._replace(best=best)

@@ -1,6 +1,7 @@
 """From exceptions to exit codes: one line for what the user can fix, a traceback for the rest."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -10,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from fdl.cli import COMMANDS
 from fdl.text import hint, one_line
 
 BAD_INPUT, DISK, INTERRUPTED = 2, 1, 75
-COMMANDS = ("run", "sweep", "plan", "report", "data")
 
 
 def guarded(words: Sequence[str]) -> int:
     """Runs a command; returns its exit code."""
     if words[0] not in COMMANDS:
-        why = hint(words[0], [*COMMANDS, "list"], else_say="see fdl --help")
+        why = hint(words[0], COMMANDS, else_say="see fdl --help")
         return _fail(f"there is no command {words[0]!r}; {why}", BAD_INPUT)
     with _terminable():
         return _told(words)
@@ -51,13 +52,8 @@ def _told(words: Sequence[str]) -> int:
 def _executed(words: Sequence[str]) -> int:
     """Runs a command. One that was stopped and cannot show it, as its terminal is gone, was stopped."""
     try:
-        if words[0] == "data":
-            from fdl.cli import data
-
-            return data.execute(words[1:])
-        from fdl.cli import commands
-
-        return commands.execute(words[0], words[1:])
+        module, _, function = COMMANDS[words[0]].entry.partition(":")
+        return getattr(importlib.import_module(module), function)(words[1:])
     except OSError as error:
         cause: BaseException | None = error
         while cause is not None:

@@ -37,7 +37,7 @@ def test_a_plan_shows_names_as_they_are(file, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "Does [/b] or [bold red]x[/] matter? [link=a]" in shown
     assert "1: [/b], norm=[red], \\[x]" in shown
-    assert "0.00420" in shown  # megabytes
+    assert "4.10 KiB" in shown
 
 
 def test_every_file_of_a_folder_is_listed_or_said_to_be_unreadable(tmp_path, capsys):
