@@ -10,7 +10,7 @@ import numpy as np
 
 from fdl import data
 from fdl.data.datasets.catalog import DATA_SETS
-from fdl.data.datasets.data_set import DataSet, Origin, load
+from fdl.data.datasets.data_set import DataSet, Origin, load_data_set
 from fdl.data.datasets.published import say_on_stderr
 from fdl.data.paths import locate
 from fdl.data.splits import Part, Rows, parts, row_of, size_of
@@ -120,7 +120,7 @@ def _loaded(name: str) -> Any:
     known = {one.name: one for one in DATA_SETS}
     path = Path(name)
     if name in known:
-        found = load(known[name])
+        found = load_data_set(known[name])
         if not isinstance(found, Path):
             return found
         path = found

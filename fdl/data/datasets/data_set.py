@@ -61,7 +61,7 @@ class DataSet(NamedTuple):
     get: Callable[[Say | None], Path] | None = None
 
 
-def load(data_set: DataSet) -> Any:
+def load_data_set(data_set: DataSet) -> Any:
     """What the function returns; of an endless set, a few rows of it."""
     if data_set.origin is Origin.ENDLESS:
         return sampled(data_set.function, train=64, validation=8, test=8)
