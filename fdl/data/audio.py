@@ -18,6 +18,14 @@ from fdl.data.wav import read_wav
 _STEPS = 50_000  # of a rate in units of the common divisor: the filter has 20 places for each
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
+_OTHER_SOUNDS = frozenset(
+    """
+    .aac .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .mka .mp2 .mp3 .oga .ogg .opus .ra .snd .sph
+    .w64 .wave .weba .wma .wv
+    """.split()  # noqa: SIM905
+)
+"""Of files that would be missed, and so are errors."""
+
 
 def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
     """Waves of different lengths as one array: the first `length` samples of each, then zeros.
@@ -156,8 +164,10 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def _wav_files(folder: Path) -> list[Path]:
-    names = (file for file in folder.iterdir() if file.suffix.lower() == ".wav" and file.name[0] != ".")
-    files = sorted(names, key=lambda file: file.name)
+    there = sorted((file for file in folder.iterdir() if file.name[0] != "."), key=lambda file: file.name)
+    if others := [file for file in there if file.suffix.lower() in _OTHER_SOUNDS]:
+        raise ValueError(f"{others[0]}: expected WAV; convert or remove it")
+    files = [file for file in there if file.suffix.lower() == ".wav"]
     if not files:
         raise ValueError(f"{folder}: a class without .wav files; add some or remove the folder")
     return files

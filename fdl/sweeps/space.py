@@ -88,7 +88,7 @@ class Distribution(NamedTuple):
     draw: Callable[[float], Any]
 
 
-def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """Every combination of the fields' values.
 
     Args:
@@ -103,7 +103,7 @@ def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
 
 
-def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """The fields' first values, their second values, and so on; all must be as many.
 
     Raises:
@@ -117,7 +117,7 @@ def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
 
 def sample(
-    config: Any, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
+    config: Any, /, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
 ) -> Sweep:
     """`n` configs with the fields drawn at random, each field from a stream of its own.
 
@@ -158,7 +158,7 @@ def choice(*values: Any) -> Distribution:
     return Distribution(lambda u: values[int(u * len(values))])
 
 
-def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
+def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
     """Takes components away one by one, and adds them one by one to nothing.
 
     Args:
