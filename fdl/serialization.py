@@ -115,6 +115,10 @@ def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:
     return fingerprints(identity)(config, seed)
 
 
+RECORDED = ("versions", "lowered")
+"""Entries of an identity that belong to a version of the libraries: no part of a fingerprint."""
+
+
 def fingerprints(identity: Any) -> Callable[[Any, int], str]:
     """The `fingerprint` of a config and a seed as a function: what all runs share is long, written once."""
     shared = _canonical(essence(identity))
@@ -129,11 +133,11 @@ def fingerprints(identity: Any) -> Callable[[Any, int], str]:
 
 
 def essence(identity: Any) -> Any:
-    """JSON-able data without what tells no runs apart: versions of libraries, and texts with a digest."""
+    """JSON-able data without what tells no runs apart: what is `RECORDED`, and texts with a digest."""
     if _told(identity):
         return identity["digest"]
     if isinstance(identity, Mapping):
-        return {name: essence(value) for name, value in identity.items() if name != "versions"}
+        return {name: essence(value) for name, value in identity.items() if name not in RECORDED}
     return [essence(value) for value in identity] if isinstance(identity, list | tuple) else identity
 
 

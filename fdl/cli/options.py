@@ -55,12 +55,18 @@ class ResultOptions:
 
     best: str | None = None
     """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
-    better: typing.Literal["higher", "lower"] = "higher"
+    better: typing.Literal["higher", "lower"] | None = None
     """which way BEST is better"""
 
     def result(self) -> Best | None:
-        """Which state is a run's result, if the user says it."""
-        return Best(self.best, self.better) if self.best else None
+        """Which state is a run's result; raises `ValueError` for one flag without the other, or test/...."""
+        if self.best is None and self.better is None:
+            return None
+        if self.best is None or self.better is None:
+            raise ValueError("--best and --better go together, as --best validation/loss --better lower")
+        if self.best.startswith("test/"):
+            raise ValueError(f"--best is {self.best}: what chooses may not judge; expected a validation/...")
+        return Best(self.best, self.better)
 
 
 @dataclasses.dataclass

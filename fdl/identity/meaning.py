@@ -6,19 +6,21 @@ no part in it, and a value counts as it is now, wherever it was computed.
 """
 
 import ast
+import collections
 import dataclasses
 import math
 import os
 import sys
 import types
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from fdl.configs import is_config, traced_fields
 from fdl.identity.content import array_words, digest_of, mapped_words
+from fdl.identity.found import Meaning
 from fdl.identity.members import (
     METHODS,
     bare,
@@ -46,26 +48,10 @@ _LONG = 200
 _MANY = 1000
 """Descriptions of more parts are told by their digest."""
 _PLAIN = (bool, int, float, str, np.ndarray)
+_CONTAINERS = (dict, list, set, bytearray, collections.deque)
+"""What methods such as `update` change; others' may do anything, as those of an optimizer."""
 _LOOKED_UP = {"eval", "exec", "globals", "__import__", "import_module"}
 """Functions by which code reaches what its names do not tell."""
-
-
-class Meaning(NamedTuple):
-    """What some roots mean; JSON-able but for the sets.
-
-    Attributes:
-      code: the user's functions and classes that are reached, by name: their `digest`, and `text` for people.
-      values: the global names that this code reads, and the roots themselves, described.
-      unseen: what could not be described, in words; where there is some, equal meanings tell nothing.
-      packages: the installed packages that are reached, by import name.
-      arrays: words for the content of every array that is reached.
-    """
-
-    code: dict[str, dict[str, str]]
-    values: dict[str, Any]
-    unseen: set[str]
-    packages: set[str]
-    arrays: set[str]
 
 
 def meaning(roots: Mapping[str, Any]) -> Meaning:
@@ -253,12 +239,13 @@ class _Walk:
     def reach(self, node: ast.AST, scope: dict[str, Any], free: tuple[str, ...]) -> None:
         """Describes what some code reads of its scope; `free` names belong to a function around it."""
         name = module_name(scope.get("__name__", ""))
-        changed = written(node)
+        changed, called = written(node)
         for root, attributes in global_uses(node, free):
             if root in scope and root[:2] != "__":
                 value = scope[root]
-                if root in changed and not callable(value) and not isinstance(value, types.ModuleType):
-                    self.found.values[f"{name}.{root}"] = f"begins as {assigned(root, scope)}"
+                own = changed | called if isinstance(value, _CONTAINERS) else changed
+                if root in own and not callable(value) and not isinstance(value, types.ModuleType):
+                    self._begins(root, scope)
                 self._bind(f"{name}.{root}", value, attributes)
             if root in _LOOKED_UP or _LOOKED_UP & set(attributes):
                 self._unseen(root, f"code in {name} looks up names as it runs")
@@ -269,6 +256,14 @@ class _Walk:
             label = f"{module_name(found.__name__)}.{attribute}" if attribute else found.__name__
             value = getattr(found, attribute, None) if attribute else found
             self._bind(label, imported(label, scope) if value is None and attribute else value, ())
+
+    def _begins(self, root: str, scope: dict[str, Any]) -> None:
+        """A global name that code changes, as a cache: what it begins as, and what that reads."""
+        label = f"{module_name(scope.get('__name__', ''))}.{root}"
+        if label not in self.found.values:
+            texts = assigned(root, scope)
+            self.found.values[label] = f"begins as {texts}"
+            self.ahead += [(ast.parse(text, mode="eval").body, scope, ()) for text in texts]
 
     def _bind(self, label: str, value: Any, attributes: tuple[str, ...]) -> None:
         """A global name, or what an attribute of a module is, as code reads it."""

@@ -100,8 +100,10 @@ def global_uses(node: ast.AST, free: Iterable[str]) -> list[tuple[str, tuple[str
     return sorted({use for use in _uses(node) if use[0] in names})
 
 
-def written(node: ast.AST) -> set[str]:
-    """The names whose value, or a part of it, some syntax assigns: they hold no constants."""
+def written(node: ast.AST) -> tuple[set[str], set[str]]:
+    """The names whose value, or a part of it, some syntax assigns, so that they hold no constants; and those
+    of which it calls a method by which a list, a dictionary or a set would be changed."""
+    called: set[str] = set()
     found = {name for one in ast.walk(node) if isinstance(one, ast.Global) for name in one.names}
     for one in ast.walk(node):
         if isinstance(one, ast.Subscript | ast.Attribute) and not isinstance(one.ctx, ast.Load):
@@ -110,8 +112,8 @@ def written(node: ast.AST) -> set[str]:
                 root = root.value
             found |= {root.id} if isinstance(root, ast.Name) else set()
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _CHANGING:
-            found |= {one.func.value.id} if isinstance(one.func.value, ast.Name) else set()
-    return found
+            called |= {one.func.value.id} if isinstance(one.func.value, ast.Name) else set()
+    return found, called
 
 
 def assigned(name: str, scope: Mapping[str, Any]) -> list[str]:

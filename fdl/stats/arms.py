@@ -46,6 +46,21 @@ def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Se
     return values
 
 
+def missing(result: Result, metric: str, arms: str, values: dict[Identity, pd.Series]) -> dict[Identity, int]:
+    """How many runs of each arm ended without failing and yet have no last value of a metric: nobody knows
+    why, so that neither a worst value nor a smaller number of pairs may stand for them."""
+    lost = result.frame.loc[result.frame["status"] == "failed", _RUN]
+    failed = pd.MultiIndex.from_frame(pd.concat([lost, result.failures.reindex(columns=_RUN)]))
+    started = result.runs()
+    found = {}
+    for arm, series in values.items():
+        without = set(series.index[series.isna()])
+        mine = started[np.array([one == arm for one in identities(started[arms])], dtype=bool)]
+        mine = mine[mine["seed"].isin(without)]
+        found[arm] = int((~pd.MultiIndex.from_frame(mine[_RUN]).isin(failed)).sum())
+    return found
+
+
 def label(arms: str, arm: Identity) -> str:
     """An arm's name in words: its own, or as `skip=True` where a field tells the arms apart."""
     return str(arm[1]) if arms == "arm" else f"{arms}={arm[1]}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 import pandas as pd
 
 from fdl.result import Better, Result
-from fdl.stats.arms import choose_baseline, final_values, how_chosen, label
+from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, missing
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Policy, check_failures, count_failures, too_many
@@ -65,8 +65,8 @@ def compare(
     * SUPPORTED if the 95 % interval of d lies wholly above `at_least`, and the Holm-adjusted test of
       "d is `at_least`" gives p < 0.05.
     * REFUTED if the interval lies wholly below, and the same test gives p < 0.05.
-    * INCONCLUSIVE otherwise; always with fewer than 5 pairs; and with fewer than 59 whose differences
-      are all equal, which do not show how they vary.
+    * INCONCLUSIVE otherwise; always with fewer than 5 pairs; with fewer than 59 whose differences
+      are all equal, which do not show how they vary; and where a run did not fail but has no value.
 
     With `equivalent`, it is SUPPORTED if the 90 % interval lies within ±`equivalent` (two one-sided
     tests, TOST, Schuirmann 1987), REFUTED if the 95 % interval lies wholly outside and the
@@ -126,7 +126,7 @@ def compare(
     criterion = Criterion(better, at_least, equivalent, len(others))
     check_criterion(criterion)
     check_failures(failures)
-    counted = count_failures(values, failures, better)
+    counted, without = count_failures(values, failures, better), missing(result, metric, arms, values)
     measured = [
         compared(
             counted.values[arm],
@@ -147,6 +147,8 @@ def compare(
         status, why = judge(one, criterion, p_edge=edge)
         if many := [names[a] for a in (arm, base) if too_many(counted, a, failures)]:
             status, why = "INCONCLUSIVE", f"more runs of {' and of '.join(many)} failed than failures= allows"
+        if some := [f"{without[a]} runs of {names[a]}" for a in (arm, base) if without[a]]:
+            status, why = "INCONCLUSIVE", f"{' and '.join(some)} did not fail, but ended without {metric}"
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)

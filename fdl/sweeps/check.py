@@ -25,8 +25,8 @@ from fdl.train.run import Build, Carry, Member, advance_once, arrays_of, evaluat
 from fdl.train.runtime import make_room_for
 from fdl.train.user_errors import HIDDEN, told
 
-RESERVED = ("arm", "seed", "step", "status", "best", "metric", "runs", "failed", "metrics")
-"""The columns of a result, of its failures and its table, and what an arm has in `--json`."""
+RESERVED = ("arm", "seed", "seeds", "step", "status", "best", "metric", "runs", "failed", "metrics")
+"""The columns of a result, its failures and its table, what an arm has in `--json`, and a sweep's `seeds`."""
 
 
 def checked_groups(
@@ -63,7 +63,10 @@ def check_fields(config: Any) -> None:
     """Raises `ValueError` if a field of a config, or of its class, is called as a column of a result."""
     for field in dataclasses.fields(config):
         if field.name in RESERVED:
-            raise ValueError(f"a config field cannot be called {field.name!r}: results have such a column")
+            raise ValueError(
+                f"a config field cannot be called {field.name!r}, as something of every result or sweep is; "
+                "give it another name"
+            )
 
 
 def check_space(space: Any, *, kept: bool = False) -> None:

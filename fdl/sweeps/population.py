@@ -206,11 +206,12 @@ def stored_units(group: Group) -> list[Unit]:
         data = broadcast_from_first(
             lambda name=name: read_sealed(folder / name / "unit.json", of=name, mend=_LOST)
         )
-        if wanted & {member["fingerprint"] for member in data["members"]}:
+        same = wanted & {member["fingerprint"] for member in data["members"]}
+        if same or named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
+            check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
+        if same:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
             units.append(Unit(trials, plan_from(data["plan"]), data["reason"]))
-        elif named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
-            check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
     return units
 
 

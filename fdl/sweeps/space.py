@@ -82,7 +82,7 @@ class Sweep:
         return Sweep(tuple(trials))
 
 
-def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """Every combination of the fields' values.
 
     Args:
@@ -108,7 +108,7 @@ def grid(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
 
 
-def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
+def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """The fields' first values, their second values, and so on; all must be as many.
 
     Raises:
@@ -133,7 +133,7 @@ def zip_(config: Any, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]
 
 
 def sample(
-    config: Any, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
+    config: Any, /, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
 ) -> Sweep:
     """`n` configs with the fields drawn at random, each field from a stream of its own.
 
@@ -166,7 +166,7 @@ def sample(
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
-def ablate(config: Any, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
+def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
     """Takes components away one by one, and adds them one by one to nothing.
 
     Args:

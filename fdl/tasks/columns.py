@@ -1,7 +1,7 @@
 """The columns of a data set that a task reads: weights of rows, and those that nobody reads."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -100,6 +100,10 @@ def class_weights(given: Any, classes: int) -> Callable[[jax.Array], jax.Array]:
     Raises:
       ValueError: another number of weights, or some that are negative, not finite, or all 0.
     """
+    if isinstance(given, Mapping) or not isinstance(given, Iterable | jax.Array):
+        raise ValueError(
+            f"class_weight is {given!r}; expected {classes} numbers, in the order of the classes"
+        )
     single = list(given)
     if len(single) != classes or any(jnp.ndim(one) for one in single):
         raise ValueError(f"class_weight has {len(single)} entries; expected {classes} numbers, one a class")

@@ -125,6 +125,22 @@ def _check_source(name: str, source: Any) -> None:
     for path, leaf in tree.leaves_of(source.arrays, name=f"{name}.arrays").items():
         if not _has_numbers(leaf):
             raise ValueError(f"{path} is {tree.shown(leaf)}; expected an array of numbers")
+        if beyond := too_large(leaf):
+            raise ValueError(f"{path} {beyond}")
+
+
+def too_large(leaf: Any) -> str | None:
+    """In words, if an array has a whole number that JAX, whose integers have 32 bits, would wrap around."""
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "iu" or leaf.dtype.itemsize < 4:
+        return None
+    kept = jax.dtypes.canonicalize_dtype(leaf.dtype)
+    if kept == leaf.dtype or not leaf.size or isinstance(leaf, np.memmap):
+        return None
+    low, high, limit = int(leaf.min()), int(leaf.max()), np.iinfo(kept)
+    if limit.min <= low and high <= limit.max:
+        return None
+    one = high if high > limit.max else low
+    return f"has the number {one}, which {kept} does not hold; take floats, or smaller numbers"
 
 
 def _has_numbers(leaf: Any) -> bool:

@@ -5,6 +5,7 @@ shares, and `of_structure`, what belongs to a static structure: its own function
 """
 
 import dataclasses
+import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,15 +51,15 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
       build: the function `experiment`.
       config: of any of the runs.
       seen: whether all of the program could be described. Where something could not, the program as it is
-        lowered for the compiler stands for it.
+        lowered for the compiler is part of the fingerprint. Else it is recorded, and compared where the same
+        version of JAX lowers it again: what code reaches in ways that cannot be followed shows there.
     """
     config = _with_defaults(config)
-    own = meaning({name: value for name, value in values(config).items() if _has_code(value)})
+    own = meaning({name: value for name, value in values(config).items() if _has_meaning(value)})
     experiment = build(config)
     data = {split: _data(source) for split, source in sources_of(experiment).items()}
     found = meaning({**data, "experiment": experiment})
     told = {split: found.values[split] for split in data}
-    lowered = {} if seen and not own.unseen else {"program": digest(_lowered(build, config, experiment))}
     return {
         "functions": {
             "code": own.code,
@@ -68,21 +69,21 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
         "constants": sorted(words for words in found.arrays if words not in repr(told)),
         "steps": experiment.steps,
         "evaluate_every": experiment.evaluate_every,
-        **lowered,
+        **_program(build, config, experiment, seen=seen and not own.unseen),
     }
 
 
-def _has_code(value: Any) -> bool:
-    """Whether a value of a field is a function, or may have one in it."""
+def _has_meaning(value: Any) -> bool:
+    """Whether a value of a field is more than its name: a function, a member of an enum, or holds such."""
     if isinstance(value, tuple):
-        return any(map(_has_code, value))
-    return callable(value) or dataclasses.is_dataclass(value)
+        return any(map(_has_meaning, value))
+    return callable(value) or dataclasses.is_dataclass(value) or isinstance(value, enum.Enum)
 
 
 def of_experiment(experiment: Experiment) -> dict[str, Any]:
     """What an experiment that is built already means, with all that its functions close over; JSON-able."""
     found = meaning({"experiment": experiment})
-    program = {"program": digest(_lowered(lambda _: experiment, (), experiment))} if found.unseen else {}
+    program = _program(lambda _: experiment, (), experiment, seen=not found.unseen)
     return {**_told(found), **program, "versions": versions(found.packages)}
 
 
@@ -112,12 +113,25 @@ def _with_defaults(config: Any) -> Any:
     return dataclasses.replace(config, **known)
 
 
-def _lowered(build: Build, config: Any, experiment: Experiment) -> str:
-    """A run's start, step and evaluation as the compiler gets them, with the arrays that they close over."""
+def _program(build: Build, config: Any, experiment: Experiment, *, seen: bool) -> dict[str, Any]:
+    """The program as it is lowered: recorded, and where something is not seen part of the fingerprint."""
+    try:
+        lowered = _lowered(build, config, experiment)
+    except Exception:  # whatever a user's code raises: what cannot be traced is told before it is run
+        if not seen:
+            raise
+        return {}
+    return {"lowered": lowered, **({} if seen else {"program": lowered["digest"]})}
+
+
+def _lowered(build: Build, config: Any, experiment: Experiment) -> dict[str, str]:
+    """A digest of a run's start, step and evaluation as the compiler gets them, with the arrays that they
+    close over, and by which version of JAX: however code reaches a number, here the number itself counts."""
 
     def whole(traced: Any, arrays: Mapping[str, Any]) -> Any:
         run = Member(traced, jax.random.key(0), jnp.bool_(True))
         carry = init(build, run)
         return evaluate(build, run, arrays, advance_once(build, run, arrays, carry))
 
-    return jax.jit(whole).lower(config, arrays_of(experiment)).as_text()
+    text = jax.jit(whole).lower(config, arrays_of(experiment)).as_text()
+    return {"by": f"jax {jax.__version__} for {jax.default_backend()}", "digest": digest(text)}

@@ -13,9 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from fdl import rng
+from fdl import rng, tree
 from fdl.experiment import Source
 from fdl.parallel.sharding import host_copy
+from fdl.text import named
+from fdl.train.check import too_large
 
 AHEAD = 4
 """How many batches are read before they are asked for; as many threads read."""
@@ -60,7 +62,7 @@ class Feed:
     def __init__(self, source: Source, place: Callable[[Read], Any], *, end: int) -> None:
         """Reads `source` up to the step `end`; `place(read)` puts the parts that it reads on the devices."""
         assert source.fetch is not None
-        self._fetch, self._place, self._end = source.fetch, place, end
+        self._fetch, self._place, self._end, self._form = source.fetch, place, end, source.arrays
         # Not an executor: at its end the interpreter waits for those threads, without end if one hangs.
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threads = [
@@ -120,15 +122,37 @@ class Feed:
     def _read(self, step: int) -> Any:
         return self._place(lambda members, rows: self._part(step, members, rows))
 
+    def _checked(self, step: int, words: np.ndarray, rows: slice) -> Any:
+        """What the source fetches; a `ValueError` where that fails, or is not what the source declares."""
+        try:
+            read = self._fetch(step, words, rows)
+        except (OSError, ValueError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"reading the batch of step {step} fails: {named(error, most=300)}") from error
+        for path, leaf in tree.leaves_of(read, name="").items():
+            if beyond := too_large(leaf):
+                raise ValueError(f"the batch of step {step}: {path} {beyond}")
+        found = jax.tree.map(lambda one: _form(one, slice(None)), read)
+        if wrong := tree.difference(found, jax.tree.map(lambda one: _form(one, rows), self._form), name=""):
+            raise ValueError(f"the batch of step {step}: {wrong}, as its source declares")
+        return read
+
     def _part(self, step: int, members: slice, rows: slice) -> Any:
         """Members of the same seed read the same rows, which are read once."""
         if self._keys is None:
-            return self._fetch(step, self._words[0], rows)
+            return self._checked(step, self._words[0], rows)
         seeds, order = np.unique(self._order[members], return_inverse=True)
-        read = [self._fetch(step, self._words[seed], rows) for seed in seeds]
+        read = [self._checked(step, self._words[seed], rows) for seed in seeds]
         if len(order) == 1:
             return jax.tree.map(lambda rows: rows[None], read[0])
         return jax.tree.map(lambda *each: np.stack([each[i] for i in order]), *read)
+
+
+def _form(one: Any, rows: slice) -> jax.ShapeDtypeStruct:
+    """The shape and the dtype of some rows as they come to a device."""
+    shape = (len(range(*rows.indices(one.shape[0]))), *one.shape[1:]) if one.shape else ()
+    return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(one.dtype))
 
 
 def _serve(tasks: queue.SimpleQueue) -> None:

@@ -140,6 +140,12 @@ BAD = {
     "missing value": (["run", "FILE", "--lr"], ["--lr"]),
     "stray word": (["run", "FILE", "fast"], ["fast"]),
     "bad seed": (["run", "FILE", "--seed", "-3"], ["seed", "-3"]),
+    "best without better": (["run", "FILE", "--best", "test/loss"], ["--best and --better go together"]),
+    "better without best": (["run", "FILE", "--better", "lower"], ["--best and --better go together"]),
+    "chosen by test": (
+        ["run", "FILE", "--best", "test/loss", "--better", "lower"],
+        ["--best is test/loss", "validation/"],
+    ),
     "zero seeds": (["sweep", "FILE", "--seeds", "0"], ["seeds", "0"]),
     "zero members": (["sweep", "FILE", "--members", "0"], ["members", "0"]),
     "bad grid value": (["sweep", "FILE", "--grid.lr", "0.1", "x"], ["--grid.lr", "'x'"]),

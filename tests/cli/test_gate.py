@@ -65,6 +65,7 @@ FILES = {
 CONFIGS = {
     "a name of a column": ("seed: int = 0", "cannot be called 'seed'"),
     "a name of a failure's column": ("metric: str = 'loss'", "cannot be called 'metric'"),
+    "a name of an argument": ("seeds: int = 0", "cannot be called 'seeds'"),
     "a bad annotation": ("lr: 'flaot' = 0.1", "annotation of Config cannot be read"),
     "no annotation": ("lr = 0.1", "Config.lr has no type"),
     "a list": ("widths: list[int] = [1]", "mutable default"),

@@ -1,5 +1,6 @@
 """What runs that failed, or have no pair, count as in a comparison."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -79,3 +80,19 @@ def test_all_failed() -> None:
     verdict = compare(diverged(16, 16), metric=METRIC, arms="skip").verdict
     assert verdict.status == "INCONCLUSIVE"
     assert "no seed with a final value for both skip=True and skip=False" in verdict.sentence
+
+
+@pytest.mark.parametrize("failures", ["worst", "dropped", 0.9])
+@pytest.mark.parametrize(("arm", "without"), [(True, 3), (False, 1), (True, 16)])
+def test_a_missing_value_is_no_failure_and_proves_nothing(failures: Any, arm: bool, without: int) -> None:
+    """As of a metric that need not be finite: the run did not fail, and nobody knows what it would be."""
+    whole = diverged(0, 0)
+    frame = whole.frame.copy()
+    rows = (frame["skip"] == arm) & (frame["seed"] < without) & (frame["step"] == 20)
+    frame.loc[rows, METRIC] = math.nan
+    assert compare(whole, metric=METRIC, arms="skip").verdict.status == "SUPPORTED"
+    verdict = compare(
+        dataclasses.replace(whole, frame=frame), metric=METRIC, arms="skip", failures=failures
+    ).verdict
+    assert verdict.status == "INCONCLUSIVE"
+    assert f"{without} runs of skip={arm} did not fail, but ended without {METRIC}" in verdict.sentence

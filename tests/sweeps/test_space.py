@@ -205,3 +205,13 @@ def test_seeds_may_be_numpys(seeds):
     assert {type(seed) for seed in found} == {int}
     keys = {tuple(jax.random.key_data(jax.random.key(seed)).tolist()) for seed in found}
     assert len(keys) == len(found)
+
+
+def test_a_field_may_be_called_as_an_argument():
+    @fdl.config
+    class Named:
+        config: int = 1
+        n: int = 2
+
+    assert [trial.config.config for trial in grid(Named(), config=(3, 4)).trials] == [3, 4]
+    assert [trial.config.config for trial in zip_(Named(), config=(3, 4)).trials] == [3, 4]

@@ -140,7 +140,9 @@ def test_class_weights_may_be_traced():
     jax.tree.map(close, jax.jit(loss)(jnp.float32(3)), loss(3.0))
 
 
-@pytest.mark.parametrize("weights", ((1.0, 2.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (np.nan, 1, 1)))
+@pytest.mark.parametrize(
+    "weights", ((1.0, 2.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (np.nan, 1, 1), {0: 1.0, 1: 2.0, 2: 3.0}, 1.0)
+)
 def test_class_weights_that_are_none(weights):
     with pytest.raises(ValueError, match="class_weight"):
         step_of(part_of(X, Y), class_weight=weights)

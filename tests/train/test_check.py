@@ -233,3 +233,13 @@ def test_what_is_not_the_same_twice_is_refused():
         ValueError, match=r"not pure: state\['extra'\] is float32\[6\], expected float32\[5\]"
     ):
         fdl.sweep(build, fdl.grid(Config()))
+
+
+def test_numbers_that_32_bits_do_not_hold_are_refused():
+    """JAX would wrap them around, and the mean of 3e9 and 5e9 be -3e8."""
+    for number in (2**31, -(2**31) - 1, 2**63 - 1):
+        arrays = {**GOOD.train.arrays, "x": np.full((3, 2), number)}
+        with pytest.raises(ValueError, match=rf"train\.arrays\['x'\] has the number {number}, which int32"):
+            fdl.check(GOOD._replace(train=GOOD.train._replace(arrays=arrays)))
+    fitting = {**GOOD.train.arrays, "unused": np.full(3, 2**31 - 1)}
+    fdl.check(GOOD._replace(train=GOOD.train._replace(arrays=fitting)))

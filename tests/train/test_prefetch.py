@@ -131,6 +131,43 @@ def test_an_error_while_reading_ends_the_run_and_keeps_the_checkpoints(tmp_path:
     np.testing.assert_array_equal(resumed.state["weights"], fit(over(rows), KEY).state["weights"])
 
 
+def read_as(change):
+    rows = on_host(data())
+    return lambda index: {**rows.take(index), **change(rows.take(index))}
+
+
+def quits(index):
+    raise SystemExit(0)
+
+
+READERS = {
+    "a division by zero": (lambda index: 1 // 0, "reading the batch of step 0 fails: ZeroDivisionError"),
+    "an exit": (quits, "reading the batch of step 0 fails: SystemExit"),
+    "a missing column": (lambda index: {"x": 1}["y"], "reading the batch of step 0 fails: KeyError"),
+    "a row too few": (
+        read_as(lambda rows: {"x": rows["x"][:-1]}),
+        r"step 0: \['x'\] is float32",
+    ),
+    "another type": (
+        read_as(lambda rows: {"x": rows["x"] > 0}),
+        r"\['x'\] is bool.*expected float32",
+    ),
+    "a number too large": (
+        read_as(lambda rows: {"row": rows["row"].astype(np.int64) + 2**40}),
+        "has the number 10995116",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", READERS)
+def test_a_mistake_in_a_reader_is_one_line(mistake):
+    take, expected = READERS[mistake]
+    rows = on_host(data())
+    with pytest.raises(ValueError, match=expected) as raised:
+        fit(over(rows._replace(take=take)), KEY)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("size", "after"), [(toy.BATCH, 25), (32, 7), (32, 10)])
 def test_a_reader_that_hangs_does_not_keep_a_signal_from_saving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, after: int

@@ -11,6 +11,14 @@ from fdl.data.readers.clips import clips, resample, scale_clips, to_int16
 from fdl.data.readers.wav import read_wav
 from fdl.data.splits import Splits
 
+_OTHER_SOUNDS = frozenset(
+    """
+    .aac .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .mka .mp2 .mp3 .oga .ogg .opus .ra .snd .sph
+    .w64 .wave .weba .wma .wv
+    """.split()  # noqa: SIM905
+)
+"""Of files that would be missed, and so are errors."""
+
 
 def wav_folder(
     folder: str | Path, *, length: int, channel: int | Literal["mean"] | None = None, rate: int | None = None
@@ -62,8 +70,10 @@ def wav_folder(
 
 
 def _wav_files(folder: Path) -> list[Path]:
-    names = (file for file in folder.iterdir() if file.suffix.lower() == ".wav" and file.name[0] != ".")
-    files = sorted(names, key=lambda file: file.name)
+    there = sorted((file for file in folder.iterdir() if file.name[0] != "."), key=lambda file: file.name)
+    if others := [file for file in there if file.suffix.lower() in _OTHER_SOUNDS]:
+        raise ValueError(f"{others[0]}: expected WAV; convert or remove it")
+    files = [file for file in there if file.suffix.lower() == ".wav"]
     if not files:
         raise ValueError(f"{folder}: a class without .wav files; add some or remove the folder")
     return files

@@ -90,6 +90,10 @@ def spoil_channels(folder):
 
 
 MALFORMED_FOLDERS = {
+    "another kind of sound": (
+        lambda folder: (folder / "a" / "5.FLAC").write_bytes(b"fLaC"),
+        r"5\.FLAC: expected WAV; convert or remove it",
+    ),
     "an empty class": (lambda folder: (folder / "c").mkdir(), "c: a class without .wav files"),
     "a file of another rate": (spoil_rate, r"9\.wav: 16000 Hz; expected 8000 Hz.*rate=8000"),
     "a file of two channels": (spoil_channels, r"9\.wav: 2 channels, .*channel='mean'"),
