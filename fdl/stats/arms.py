@@ -46,7 +46,9 @@ def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Se
     return values
 
 
-def missing(result: Result, metric: str, arms: str, values: dict[Identity, pd.Series]) -> dict[Identity, int]:
+def without_value(
+    result: Result, metric: str, arms: str, values: dict[Identity, pd.Series]
+) -> dict[Identity, int]:
     """How many runs of each arm ended without failing and yet have no last value of a metric: nobody knows
     why, so that neither a worst value nor a smaller number of pairs may stand for them."""
     lost = result.frame.loc[result.frame["status"] == "failed", _RUN]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 import pandas as pd
 
 from fdl.result import Better, Result
-from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, missing
+from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, without_value
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Policy, check_failures, count_failures, too_many
@@ -126,7 +126,7 @@ def compare(
     criterion = Criterion(better, at_least, equivalent, len(others))
     check_criterion(criterion)
     check_failures(failures)
-    counted, without = count_failures(values, failures, better), missing(result, metric, arms, values)
+    counted, without = count_failures(values, failures, better), without_value(result, metric, arms, values)
     measured = [
         compared(
             counted.values[arm],
