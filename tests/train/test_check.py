@@ -248,12 +248,12 @@ def test_random_numbers_that_are_drawn_while_it_is_traced_are_refused(name, part
         DRAWS[name]()
         return own(*given)
 
-    with pytest.raises(ValueError, match=f"learner.{part} draws random numbers"):
+    with pytest.raises(ValueError, match=rf"learner\.{part} draws random numbers"):
         fdl.check(GOOD._replace(learner=GOOD.learner._replace(**{part: noisy})))
 
 
 def test_a_state_that_is_none_is_told():
-    with pytest.raises(ValueError, match="learner.init returns None"):
+    with pytest.raises(ValueError, match=r"learner\.init returns None"):
         fdl.check(GOOD._replace(learner=GOOD.learner._replace(init=lambda key: None)))
 
 
