@@ -163,7 +163,10 @@ BAD = {
     "plan takes no directory": (["plan", "FILE", "--workdir", "here"], ["--workdir"]),
     "report does not restart": (["report", "FILE", "--restart"], ["--restart"]),
     "no sweep": (["sweep", "single.py"], ["SWEEP", "--grid"]),
-    "unknown metric": (["run", "FILE", "--best", "test/los"], ["test/los", "test/loss"]),
+    "unknown metric": (
+        ["run", "FILE", "--best", "train/los", "--better", "lower"],
+        ["train/los", "train/loss"],
+    ),
     "checkpoint interval": (
         ["run", "FILE", "--checkpoint-steps", "0"],
         ["--checkpoint-steps is 0", "1 or more"],
