@@ -174,8 +174,8 @@ def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
 
 def _randomness() -> Any:
     """The states of the generators of random numbers that programs share."""
-    name, words, *rest = np.random.get_state()
-    return name, words.tobytes(), rest, random.getstate()
+    shared: Any = np.random.get_state(legacy=False)
+    return shared["state"]["key"].tobytes(), shared["state"]["pos"], shared["has_gauss"], random.getstate()
 
 
 def _look_at(name: str, function: Callable[..., Any], *given: Any) -> None:
