@@ -112,9 +112,10 @@ def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:
 
 def _first_sentences(box: str) -> str:
     """What the parser's framed complaint says, in one line: the problem, and the nearest flag."""
+    box = re.sub(r"^[|+]|[|+]$", " ", box.replace("-" * 3, "───"), flags=re.MULTILINE)  # a frame of ASCII
     lines = [line.strip("│╭╮╰╯ ").strip() for line in box.splitlines()]
-    parts = " ".join(line for line in lines[1:] if line).split("───")
-    parts = [part.strip("─ ") for part in parts if part.strip("─ ")]
+    parts = re.split("─{3,}", " ".join(line for line in lines[1:] if line))
+    parts = [part.strip("─- ") for part in parts if part.strip("─- ")]
     problem = parts[0] if parts else "the flags cannot be read"
     near = re.search(
         r"Perhaps you meant: (--\S+)", box.replace("│", " ").replace("\n", " ").replace("  ", "")

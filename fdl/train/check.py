@@ -1,5 +1,6 @@
 """What can be found wrong with an experiment by its shapes alone: nothing is compiled, nothing runs."""
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,6 +48,8 @@ def check(experiment: Experiment) -> tuple[str, ...]:
     _check_parts(experiment)
     learner, key = experiment.learner, jax.random.key(0)
     state = _shapes("learner.init", learner.init, key)
+    if state is None:
+        raise ValueError("learner.init returns None; expected a state, a pytree of arrays")
     _check_state(state, learner)
     batch = _batch("train", experiment.train)
     _check_step(_shapes("learner.step", learner.step, state, batch, key), state)
@@ -160,15 +163,28 @@ def _check_count(name: str, count: Any) -> None:
 
 def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
     """What a user's function returns, as shapes."""
+    before = _randomness()
     with told(name):
         try:
-            return jax.eval_shape(function, *given)
+            shapes = jax.eval_shape(function, *given)
+            if _randomness() != before:
+                raise ValueError(
+                    f"{name} draws random numbers from NumPy or Python while it is traced: the same at every "
+                    "step, and others in every program; draw with jax.random from a key"
+                )
+            return shapes
         except TypeError as error:
             # JAX names no path where something is returned that is no array.
             if "not a valid JAX type" not in str(error):
                 raise
         _look_at(name, function, *given)
         return None
+
+
+def _randomness() -> Any:
+    """The states of the generators of random numbers that programs share."""
+    shared: Any = np.random.get_state(legacy=False)
+    return shared["state"]["key"].tobytes(), shared["state"]["pos"], shared["has_gauss"], random.getstate()
 
 
 def _look_at(name: str, function: Callable[..., Any], *given: Any) -> None:

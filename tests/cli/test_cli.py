@@ -114,6 +114,14 @@ def test_help_of_a_command_shows_the_fields(file):
         assert words in out
 
 
+def test_where_output_is_ascii_a_refusal_is_one_line_too(file):
+    words = [sys.executable, "-m", "fdl", "run", str(file), "--lrr", "0.1"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "error: Unrecognized options: --lrr, 0.1; did you mean --lr?\n"
+
+
 def test_functions_are_flags(file):
     out = run("run", file, "--link", "jnp.sin", "--steps", "10", "--json", cwd=file.parent)
     directory = file.parent / json.loads(out.stdout)["directory"]
@@ -154,7 +162,10 @@ BAD = {
     "plan takes no directory": (["plan", "FILE", "--workdir", "here"], ["--workdir"]),
     "report does not restart": (["report", "FILE", "--restart"], ["--restart"]),
     "no sweep": (["sweep", "single.py"], ["SWEEP", "--grid"]),
-    "unknown metric": (["run", "FILE", "--best", "test/los"], ["test/los", "test/loss"]),
+    "unknown metric": (
+        ["run", "FILE", "--best", "train/los", "--better", "lower"],
+        ["train/los", "train/loss"],
+    ),
     "checkpoint interval": (
         ["run", "FILE", "--checkpoint-steps", "0"],
         ["--checkpoint-steps is 0", "1 or more"],

@@ -1,6 +1,7 @@
 """A hand-written experiment: what is wrong is one line that says which part, what it is, and what instead."""
 
 import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -233,6 +234,27 @@ def test_what_is_not_the_same_twice_is_refused():
         ValueError, match=r"not pure: state\['extra'\] is float32\[6\], expected float32\[5\]"
     ):
         fdl.sweep(build, fdl.grid(Config()))
+
+
+DRAWS = {"NumPy's": lambda: np.random.rand(), "Python's": lambda: random.random()}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("part", ["init", "step", "evaluate"])
+def test_random_numbers_that_are_drawn_while_it_is_traced_are_refused(name, part):
+    own = getattr(GOOD.learner, part)
+
+    def noisy(*given):
+        DRAWS[name]()
+        return own(*given)
+
+    with pytest.raises(ValueError, match=rf"learner\.{part} draws random numbers"):
+        fdl.check(GOOD._replace(learner=GOOD.learner._replace(**{part: noisy})))
+
+
+def test_a_state_that_is_none_is_told():
+    with pytest.raises(ValueError, match=r"learner\.init returns None"):
+        fdl.check(GOOD._replace(learner=GOOD.learner._replace(init=lambda key: None)))
 
 
 def test_numbers_that_32_bits_do_not_hold_are_refused():
