@@ -134,4 +134,6 @@ def _lowered(build: Build, config: Any, experiment: Experiment) -> dict[str, str
         return evaluate(build, run, arrays, advance_once(build, run, arrays, carry))
 
     text = jax.jit(whole).lower(config, arrays_of(experiment)).as_text()
-    return {"by": f"jax {jax.__version__} for {jax.default_backend()}", "digest": digest(text)}
+    # Another version of a library, fdl's own among them, may lower the same code in another way.
+    by = [jax.default_backend(), versions(())]
+    return {"by": digest(by), "digest": digest(text)}
