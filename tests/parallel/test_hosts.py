@@ -198,7 +198,9 @@ def test_a_sweep_from_the_surroundings_writes_its_report_once(play, undisturbed,
     ended = play(words, tmp_path, processes=2, devices=2, report=True, surroundings="slurm")
     assert ended.codes == [0, 0], ended.errors
     assert "report.html" in ended.out[0] and (tmp_path / "report.html").exists()
-    assert all(line.startswith("[Gloo]") or not line for line in ended.out[1].splitlines())
+    # The threads of Gloo print of their ranks to the same stdout in pieces, which can make lines of any form.
+    said = [line for line in ended.out[0].splitlines() if len(line) > 20 and "rank" not in line.lower()]
+    assert said and not any(line in ended.out[1] for line in said)
     rows, _ = outcome(tmp_path)
     assert len(rows) == 3 * 3, "no row twice"
     ours = [row for row in map(json.loads, rows) if row["member"] == 2]
