@@ -12,7 +12,7 @@ import fdl
 
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
-    ("cells", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
+    ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
     ("configs", "storage"),
     ("serialization",),
     ("identity",),

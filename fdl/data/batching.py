@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fdl.counts import check_counts
 from fdl.data.permutation import permute, permute_on_host
 from fdl.data.splits import Part, Rows
 from fdl.experiment import Source
@@ -133,7 +134,8 @@ def _batch_shapes(rows: Rows, batch_size: int) -> dict[str, jax.ShapeDtypeStruct
 
 def _checked(part: Part, batch_size: int) -> tuple[dict[str, np.ndarray] | Rows, int]:
     """The rows and how many they are; `ValueError` for what no batch can be made of."""
-    if not 1 <= batch_size < _LIMIT:
+    check_counts(batch_size=batch_size)
+    if batch_size >= _LIMIT:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1 and below 2**31")
     if isinstance(part, Rows):
         if not 1 <= part.size < _LIMIT:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.splits import Splits
 from fdl.experiment import Source
 
@@ -32,8 +33,7 @@ def stream(sample: Sample, *, batch_size: int) -> Source:
       >>> batch["x"].shape, batch["y"].shape
       ((8, 2), (8,))
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    check_counts(batch_size=batch_size)
 
     def batch(arrays: tuple[()], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         del arrays

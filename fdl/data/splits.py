@@ -101,10 +101,18 @@ def row_of(part: Part) -> dict[str, Any]:
     """Shape and dtype of one row's arrays, by name."""
     if isinstance(part, Rows):
         return dict(part.row)
-    return {name: jax.tree.map(_row_form, array) for name, array in part.items()}
+    return {name: jax.tree.map(_row_form, array, is_leaf=_is_list) for name, array in part.items()}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _row_form(array: Any) -> jax.ShapeDtypeStruct:
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise ValueError(
+            f"a column is a {type(array).__name__}; expected an array, as numpy.array(...) makes"
+        )
     return jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.splits import Part, Rows, row_of, size_of
 from fdl.experiment import Source
 
@@ -38,8 +39,7 @@ def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
       >>> bool(400 < y.sum() < 600)
       True
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    check_counts(batch_size=batch_size)
     size = size_of(part)
     rows, bounds = _bounds(weights, size)
     batches = -(-size // batch_size)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.counts import check_counts
 from fdl.metrics.means import accuracy
 
 
@@ -55,8 +56,7 @@ def calibration(
       >>> float(sums.value)  # 75 % sure, 50 % right
       0.25
     """
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; expected at least 1")
+    check_counts(bins=bins)
     confidence = jnp.max(probabilities, axis=-1)
     right = accuracy(probabilities, labels)
     inner = jnp.arange(1, bins) / bins

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.counts import check_counts
+
 
 class Mean(NamedTuple):
     """A weighted mean in two parts; adding the parts of all batches gives the split's exact mean.
@@ -68,8 +70,7 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.A
       >>> fdl.metrics.top_k_accuracy(logits, jnp.array([1]), k=2).tolist()
       [1.0]
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; expected at least 1")
+    check_counts(k=k)
     labels = labels.astype(jnp.int32)
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
     lower = jnp.arange(logits.shape[-1]) < labels[:, None]

@@ -18,7 +18,12 @@ def uniform(low: float, high: float) -> Distribution:
       >>> import fdl
       >>> fdl.uniform(2.0, 4.0).draw(0.5)  # for a field in fdl.sample
       3.0
+
+    Raises:
+      ValueError: no interval, as where `low` is above `high`.
     """
+    if not low <= high:
+        raise ValueError(f"uniform({low}, {high}): expected low <= high")
     return Distribution(lambda u: low + (high - low) * u)
 
 

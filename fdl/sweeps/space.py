@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
+from fdl.counts import check_counts
 from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
@@ -60,6 +61,8 @@ class Sweep:
                 )
 
     def __add__(self, other: "Sweep") -> "Sweep":
+        if not isinstance(other, Sweep):
+            return NotImplemented
         return Sweep(self.trials + other.trials)
 
     def with_seeds(self, seeds: int | Iterable[int]) -> "Sweep":
@@ -155,11 +158,14 @@ def sample(
       >>> len(space.trials)
       20
     """
-    if n < 1:
-        raise ValueError(f"n is {n}; expected 1 or more configs")
+    check_counts(n=n)
     check_paths(config, fields)
     columns = {}
     for name, distribution in fields.items():
+        if not isinstance(distribution, Distribution):
+            raise ValueError(
+                f"{name!r} is drawn from {distribution!r}; expected fdl.uniform, log_uniform or choice"
+            )
         stream = random.Random(f"{draw_seed}/{name}")
         drawn = [distribution.draw(stream.random()) for _ in range(n)]
         columns[name] = [round(v) if _is_whole(config, name) and isinstance(v, float) else v for v in drawn]
@@ -188,7 +194,12 @@ def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapp
       >>> [trial.arm for trial in space.trials]
       ['full', 'full - skip', 'full - norm', 'none']
     """
-    for changes in components.values():
+    for name, changes in components.items():
+        if not isinstance(changes, Mapping):
+            raise ValueError(
+                f"the component {name!r} is {changes!r}; expected the fields' values without it, as "
+                f"{name}={{'field': None}}"
+            )
         check_names(type(config), changes)
     without = {name: dataclasses.replace(config, **changes) for name, changes in components.items()}
     none = dataclasses.replace(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import shards
+from fdl.counts import check_counts
 from fdl.experiment import Batch
 from fdl.metrics import Mean
 
@@ -102,10 +103,9 @@ def micro_batches(batch: Batch, count: int) -> Batch:
 
 def check_accumulate(batch_size: int, accumulate: int) -> None:
     """Raises `ValueError` unless batches divide into the micro-batches."""
-    if accumulate < 1 or batch_size % accumulate:
-        raise ValueError(
-            f"accumulate is {accumulate}; expected at least 1, and a divisor of batch_size = {batch_size}"
-        )
+    check_counts(batch_size=batch_size, accumulate=accumulate)
+    if batch_size % accumulate:
+        raise ValueError(f"accumulate is {accumulate}; expected a divisor of batch_size = {batch_size}")
 
 
 def check_whole(accumulate: int, reason: str) -> None:

@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from fdl import rng, shards
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
@@ -19,7 +20,6 @@ from fdl.metrics import Mean, mean
 from fdl.models.gan import Conditional
 from fdl.tasks.accumulation import Passed, Variables, micro_batches, passed
 from fdl.tasks.averaging import moved_to
-from fdl.tasks.checks import check_counts
 from fdl.tasks.distances import energy_distance, sliced_wasserstein
 from fdl.tasks.gan_losses import GANLoss, gradient_penalty, non_saturating
 from fdl.tasks.gradient import State, descend, variables

@@ -7,18 +7,37 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from fdl.data import Rows, Splits
 from fdl.data.splits import lengths, parts, prepared_row, row_of, size_of
 from fdl.data.verified import outside, verified
 from fdl.tasks.inputs import output_shapes
+from fdl.text import one_line
 
 
-def check_counts(**counts: int) -> None:
-    """Raises `ValueError` for the first of the named counts that is below 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} is {count}; expected at least 1")
+def check_argument(name: str, value: Any, declared: Any) -> None:
+    """Raises `ValueError` for what no task takes: another thing than the model, data set or optimizer that it
+    declares, or not a number.
+
+    Args:
+      name: of the argument.
+      value: what came.
+      declared: the annotation of its parameter.
+    """
+    steps = all(callable(getattr(value, part, None)) for part in ("init", "update"))
+    expected = None
+    if declared is nn.Module and not isinstance(value, nn.Module):
+        expected = "a Flax module, as models.MLP((64,), 10)"
+    elif declared is Splits and not isinstance(value, Splits):
+        expected = "data.Splits(train, validation, test)"
+    elif declared is optax.GradientTransformation and not steps:
+        expected = "a transformation of Optax, as optax.adam(1e-3)"
+    elif isinstance(value, float) and math.isnan(value):
+        expected = "a number"
+    if expected:
+        came = one_line(repr(value), most=60)
+        raise ValueError(f"{name} is {came} ({type(value).__name__}); expected {expected}")
 
 
 def check_labels(model: nn.Module, splits: Splits) -> Splits:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng, shards
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits, sources
 from fdl.data.augmentation.base import two_views
 from fdl.data.splits import parts, prepared_row, row_of
@@ -16,7 +17,6 @@ from fdl.experiment import Batch, Experiment, Learner, Source
 from fdl.metrics import Mean, mean
 from fdl.models.heads import DualEncoder, WithHead, unit
 from fdl.tasks.accumulation import check_whole
-from fdl.tasks.checks import check_counts
 from fdl.tasks.contrastive_losses import ViewLoss, clip_loss, nt_xent
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.neighbours import neighbour_accuracy

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from fdl import metrics, rng
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import verified
@@ -193,8 +194,7 @@ def prefix_beam(logits: np.ndarray, *, beams: int = 16) -> list[tuple[tuple[int,
     Raises:
       ValueError: fewer than one beam.
     """
-    if beams < 1:
-        raise ValueError(f"beams is {beams}; expected at least 1")
+    check_counts(beams=beams)
     logits = np.asarray(logits, np.float64)
     frames = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
     # Of each prefix: the log-probability of its alignments that end in a blank, and of the others.
@@ -224,8 +224,7 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    if stride < 1:
-        raise ValueError(f"stride is {stride}; expected at least 1")
+    check_counts(stride=stride)
     shape = list(output_shapes(model, x).shape)
     frames = -(-x.shape[1] // stride)
     if len(shape) != 3 or shape[1] != frames:

@@ -9,11 +9,11 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng, shards
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_outputs, check_unit_scale, zero_row
 from fdl.tasks.noise import (

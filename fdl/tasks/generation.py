@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import rng
+from fdl.counts import check_counts
 from fdl.tasks.filters import Choose as Choose
 from fdl.tasks.filters import Filter as Filter
 from fdl.tasks.filters import greedy as greedy
@@ -160,8 +161,7 @@ def beam_search(
       ValueError: a count below 1.
     """
     _check(prompt, length)
-    if beams < 1:
-        raise ValueError(f"beams is {beams}; expected at least 1")
+    check_counts(beams=beams)
     read = reader(len(prompt) + length - 1)
     logits, memory = read({}, prompt[None])
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (beams, *leaf.shape)), memory)

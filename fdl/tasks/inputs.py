@@ -1,5 +1,6 @@
 """Checks of data whose inputs x are what a model learns to give, before anything is compiled."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.data.splits import Part, Rows, Splits, parts, prepared_row, row_of, size_of
+from fdl.text import named, one_line
 
 _LOOKED_AT = 256
 
@@ -92,8 +94,24 @@ def _first(part: Part) -> dict[str, np.ndarray]:
 
 
 def output_shapes(model: nn.Module, *inputs: Any) -> Any:
-    """Shapes and types of what a model gives for some inputs when it is evaluated; nothing is computed."""
-    return jax.eval_shape(lambda key: model.init_with_output(key, *inputs, train=False)[0], jax.random.key(0))
+    """Shapes and types of what a model gives for some inputs when it is evaluated; nothing is computed.
+
+    Raises:
+      ValueError: a model of fdl's fails on them. What a user's own raises is left as it is: it tells where.
+    """
+    try:
+        return jax.eval_shape(
+            lambda key: model.init_with_output(key, *inputs, train=False)[0], jax.random.key(0)
+        )
+    except Exception as error:
+        if isinstance(error, ValueError) or not type(model).__module__.startswith("fdl."):
+            raise
+        forms = ", ".join(str(list(one.shape)) for one in jax.tree.leaves(inputs))
+        fields = {f.name: (getattr(model, f.name), f.default) for f in dataclasses.fields(model)}
+        own = {name: value for name, (value, default) in fields.items() if value is not default}
+        given = ", ".join(f"{name}={value!r}" for name, value in own.items() if name != "parent")
+        called = one_line(f"{type(model).__name__}({given})", most=120)
+        raise ValueError(f"{called} fails on inputs of shape {forms}: {named(error, most=200)}") from error
 
 
 def in_memory(part: Part) -> Mapping[str, np.ndarray]:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from fdl import metrics, rng, tree
+from fdl.counts import check_counts
 from fdl.experiment import Experiment, Learner, Metrics, Source
 from fdl.tasks.accumulation import check_accumulate
-from fdl.tasks.checks import check_counts
 from fdl.tasks.games import Game, Player, greedy, play
 from fdl.tasks.gradient import State, gradient_learner
 from fdl.tasks.training import Training, experiment_from, task

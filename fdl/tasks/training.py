@@ -6,10 +6,11 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Required, TypedDict, Unpack
 
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits, sources
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
 from fdl.tasks.accumulation import check_accumulate
-from fdl.tasks.checks import check_counts
+from fdl.tasks.checks import check_argument
 from fdl.tasks.columns import checked_columns
 from fdl.text import hint
 
@@ -113,12 +114,13 @@ def experiment_from(
 
 
 def task(function: Callable[P, Experiment]) -> Callable[P, Experiment]:
-    """The same function, whose `**training` options are checked by name before anything else is looked at.
+    """The same function, whose arguments are checked by name and kind before anything else is looked at.
 
     `inspect.signature`, and so `help` and the completion of notebooks, shows each option as a parameter.
 
     Raises:
       TypeError: (the function returned) an option that the task has not, or none of those it needs.
+      ValueError: (the function returned) see `check_argument`.
     """
     own = inspect.signature(function)
     *parameters, rest = own.parameters.values()
@@ -139,6 +141,8 @@ def task(function: Callable[P, Experiment]) -> Callable[P, Experiment]:
                 raise TypeError(f"{function.__name__}() has no option {name!r}: {hint(name, names)}")
         for name in sorted(options.__required_keys__ - kwargs.keys()):
             raise TypeError(f"{function.__name__}() lacks the option {name!r}; expected {name}=...")
+        for name, value in own.bind(*args, **kwargs).arguments.items():
+            check_argument(name, value, own.parameters[name].annotation)
         return function(*args, **kwargs)
 
     vars(checked)["__signature__"] = own.replace(parameters=parameters)

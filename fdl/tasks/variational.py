@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from fdl import metrics, rng, shards
+from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.checks import check_counts
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, bernoulli

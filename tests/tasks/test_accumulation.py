@@ -149,7 +149,7 @@ def refusals() -> dict[str, tuple[Callable[[], Any], str]]:
     return {
         "divisor": (
             lambda: tasks.classification(driver.MLP, driver.LABELLED, SGD, accumulate=3, **steps),
-            "accumulate is 3; expected at least 1, and a divisor of batch_size = 8",
+            "accumulate is 3; expected a divisor of batch_size = 8",
         ),
         "zero": (
             lambda: tasks.classification(driver.MLP, driver.LABELLED, SGD, accumulate=0, **steps),

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from fdl.counts import check_counts
 from fdl.data.sources import Augmentation
 
 Row = Callable[[jax.Array, jax.Array], jax.Array]
@@ -185,8 +186,7 @@ def random_crop(*, padding: int) -> Augmentation:
       >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    if padding < 1:
-        raise ValueError(f"padding is {padding}; expected at least 1 pixel")
+    check_counts(padding=padding)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         top, left = whole(jax.random.uniform(key, (2,)), 2 * padding + 1)

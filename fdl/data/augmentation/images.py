@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.counts import check_counts
 from fdl.data.augmentation.base import between, by_image, cast_like, compose, limited
 from fdl.data.augmentation.operations import brighten, greys, saturate, turn_hue
 from fdl.data.augmentation.operations import contrast as contrasted
@@ -197,8 +198,7 @@ def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation
       >>> jax.eval_shape(blur, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    if radius < 1:
-        raise ValueError(f"radius is {radius}; expected at least 1 pixel")
+    check_counts(radius=radius)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         width = between(jax.random.uniform(key), *sigma)

@@ -5,6 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.scaling import standardised
 from fdl.data.splits import Splits
@@ -102,8 +103,7 @@ def _checked(values: np.ndarray, length: int, horizon: int) -> np.ndarray:
     if values.ndim not in (1, 2) or not values.size:
         raise ValueError(f"the values have shape {values.shape}; expected [T] or [T, C], not empty")
     values = values.reshape(len(values), -1)
-    if min(length, horizon) < 1:
-        raise ValueError(f"length is {length} and horizon {horizon}; expected at least 1 each")
+    check_counts(length=length, horizon=horizon)
     if not np.isfinite(values).all():
         step = int(np.argmin(np.isfinite(values).all(axis=1)))
         raise ValueError(f"value {step} is {values[step]}; expected finite numbers; fill the gaps first")

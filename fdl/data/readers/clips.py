@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.counts import check_counts
+
 _STEPS = 50_000  # of a rate in units of the common divisor: the filter has 20 places for each
 
 
@@ -28,8 +30,9 @@ def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
       >>> part["x"].tolist(), part["length"].tolist()
       ([[1, 2], [4, 0]], [2, 1])
     """
-    if length < 1 or not len(waves):
-        raise ValueError(f"length is {length} and there are {len(waves)} waves; expected at least 1 of each")
+    check_counts(length=length)
+    if not len(waves):
+        raise ValueError("there are 0 waves; expected at least 1")
     dtype = waves[0].dtype
     x = np.zeros((len(waves), length), dtype)
     for number, wave in enumerate(waves):
@@ -68,8 +71,7 @@ def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
     """
     from scipy.signal import resample_poly
 
-    if min(rate, to) < 1:
-        raise ValueError(f"the rates are {rate} and {to}; expected at least 1 sample a second")
+    check_counts(rate=rate, to=to)
     common = math.gcd(rate, to)
     if max(rate, to) // common > _STEPS:
         raise ValueError(f"{rate} and {to} samples a second have no common divisor that is large enough")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.partition import split_rows
 from fdl.data.readers.clips import clips, resample, scale_clips, to_int16
 from fdl.data.readers.wav import read_wav
@@ -55,6 +56,7 @@ def wav_folder(
       >>> splits.classes, splits.train["x"].shape
       (('no', 'yes'), (6, 8))
     """
+    check_counts(length=length, **({} if rate is None else {"rate": rate}))
     folder = Path(folder)
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if not classes:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.readers.decoder import FRAME, LENGTH
 
 Decode = Callable[[Sequence[str]], np.ndarray]
@@ -64,8 +65,7 @@ def decoding(size: int, *, workers: int | None = None) -> Decode:
       ValueError: a size or number of workers below 1.
     """
     count = _cores() if workers is None else workers
-    if min(size, count) < 1:
-        raise ValueError(f"size is {size} and workers is {count}; expected at least 1")
+    check_counts(size=size, workers=count)
     starting = threading.Lock()
     pools: list[_Pool] = []  # the one of this process; after a fork, the child needs its own
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.permutation import permute
 from fdl.data.splits import Splits
@@ -155,8 +156,7 @@ def rewrite(
       >>> sorted(row["x"][:3].tolist()) == row["y"][3:].tolist()
       True
     """
-    if min(length, symbols) < 1:
-        raise ValueError(f"length is {length} and symbols {symbols}; expected at least 1 of each")
+    check_counts(length=length, symbols=symbols)
     given = jax.random.randint(key, (length,), 0, symbols, jnp.int32)
     text = jnp.concatenate([given, jnp.full(1, symbols, jnp.int32), rule(given)])
     mask = (jnp.arange(2 * length) >= length).astype(jnp.float32)

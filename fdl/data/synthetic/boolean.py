@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.counts import check_counts
+
 Row = dict[str, jax.Array]
 
 _LIMIT = 16
@@ -83,8 +85,7 @@ def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None
       >>> int(row["x"].sum()) % 2 == int(row["y"])
       True
     """
-    if inputs < 1:
-        raise ValueError(f"inputs is {inputs}; expected at least 1")
+    check_counts(inputs=inputs)
     places = tuple(range(inputs)) if relevant is None else tuple(relevant)
     if len(set(places)) != len(places) or not set(places) <= set(range(inputs)):
         raise ValueError(f"relevant is {places}; expected different places from 0 to {inputs - 1}")

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.counts import check_counts
+
 Row = dict[str, jax.Array]
 
 
@@ -35,8 +37,7 @@ def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> ja
       >>> label.shape, label.dtype
       ((), dtype('int32'))
     """
-    if classes < 1:
-        raise ValueError(f"classes is {classes}; expected at least 1")
+    check_counts(classes=classes)
     log_share = -jnp.log(jnp.arange(1, classes + 1, dtype=jnp.float32)) * exponent
     cumulated = jnp.cumsum(jax.nn.softmax(log_share))[:-1]
     return jnp.searchsorted(cumulated, jax.random.uniform(key), side="right").astype(jnp.int32)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fdl.counts import check_counts
+
 _BITS = 31  # thresholds reach 2**31 itself, which must still fit in 32 bits
 
 
@@ -149,8 +151,7 @@ def hidden_markov_text(
 
 
 def _checked(length: int) -> int:
-    if length < 1:
-        raise ValueError(f"length is {length}; expected at least 1")
+    check_counts(length=length)
     return length
 
 

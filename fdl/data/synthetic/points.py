@@ -9,6 +9,7 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jax.typing import ArrayLike
 
+from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 
 Row = dict[str, jax.Array]
@@ -92,7 +93,7 @@ def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: 
       >>> row["x"].shape, row["y"].dtype
       ((2,), dtype('int32'))
     """
-    _at_least_one("classes", classes)
+    check_counts(classes=classes)
     label, turn, offset = jax.random.split(key, 3)
     y = jax.random.randint(label, (), 0, classes)
     angle = 2 * math.pi * jax.random.uniform(turn)
@@ -238,7 +239,7 @@ def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: Arr
 
 def _means(modes: int, radius: ArrayLike) -> jax.Array:
     """The means of `gaussian_ring`, `[modes, 2]`."""
-    _at_least_one("modes", modes)
+    check_counts(modes=modes)
     angle = 2 * math.pi * np.arange(modes) / modes
     return jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=-1), jnp.float32) * radius
 
@@ -248,11 +249,6 @@ def _matrix(weights: ArrayLike) -> jax.Array:
     if weights.ndim != 2:
         raise ValueError(f"weights has shape {weights.shape}; expected [D, L]")
     return weights
-
-
-def _at_least_one(name: str, number: int) -> None:
-    if number < 1:
-        raise ValueError(f"{name} is {number}; expected at least 1")
 
 
 DATA_SETS = (

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.counts import check_counts
 from fdl.data.synthetic.shapes import captioned_shape
 
 Row = dict[str, jax.Array]
@@ -28,8 +29,7 @@ def scene(key: jax.Array, *, pixels: int = 32, shapes: int = 2) -> Row:
     Raises:
       ValueError: fewer than 8 pixels, or no shapes.
     """
-    if shapes < 1:
-        raise ValueError(f"shapes is {shapes}; expected at least 1")
+    check_counts(shapes=shapes)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(shapes))
     rows = jax.vmap(lambda one: captioned_shape(one, pixels=pixels))(keys)
     covered = jnp.max(rows["x"], axis=-1) >= 128

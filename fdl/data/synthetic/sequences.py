@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 
 
@@ -80,10 +81,7 @@ def copy_memory(
       >>> row["x"][:3].tolist() == row["y"][-3:].tolist()
       True
     """
-    if min(delay, symbols, memory) < 1:
-        raise ValueError(
-            f"delay is {delay}, symbols {symbols} and memory {memory}; expected at least 1 of each"
-        )
+    check_counts(delay=delay, symbols=symbols, memory=memory)
     said = jax.random.randint(key, (memory,), 0, symbols)
     blanks = jnp.full(delay + memory, symbols)
     x = jnp.concatenate([said, blanks.at[delay - 1].set(symbols + 1)])
