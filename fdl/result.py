@@ -202,6 +202,10 @@ def _choosing(runs: pd.DataFrame, seeds: int | Iterable[int] | None) -> frozense
     if seeds is None:
         half = len(shared) // 2
         return frozenset(shared[:half] if len(shared) - half >= JUDGES else runs["seed"])
+    if not isinstance(seeds, int | Iterable) or isinstance(seeds, bool):
+        raise ValueError(
+            f"seeds is {seeds!r} ({type(seeds).__name__}); expected a whole number, or a list of seeds"
+        )
     if not isinstance(seeds, int):
         chosen = frozenset(seeds)
         if not chosen or not chosen <= frozenset(shared):

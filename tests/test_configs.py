@@ -161,6 +161,7 @@ def test_numbers_that_no_program_or_table_holds_are_refused(values, words):
     ({"__annotations__": {"lr": "flaot"}, "lr": 0.1}, "annotation of Bad.*flaot"),
     ({"__annotations__": {"lr": 0.1}, "lr": 0.1}, "Bad.lr is annotated with 0.1; expected a type"),
     ({"lr": 0.1}, "Bad.lr has no type; write lr: float"),
+    ({"__annotations__": {"sizes": list}, "sizes": [1]}, r"Bad.sizes is \[1\]; expected a tuple"),
     ({"lr": fdl.static(3)}, "Bad.lr has no type; write lr: int"),
     ({"__annotations__": {"lr": str}, "lr": fdl.traced("a")}, "Bad.lr is 'a'.*a number"),
 ])  # fmt: skip

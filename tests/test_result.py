@@ -155,6 +155,12 @@ def test_seeds_that_are_not_there_are_refused(given):
         levels((1, 2), (0.1, 0.9), 8).best("x", by=BY, seeds=given)
 
 
+@pytest.mark.parametrize("given", [2.0, True])
+def test_seeds_of_another_kind_are_refused(given):
+    with pytest.raises(ValueError, match="expected a whole number, or a list of seeds"):
+        levels((1, 2), (0.1, 0.9), 8).best("x", by=BY, seeds=given)
+
+
 def test_only_seeds_that_all_arms_have_choose():
     result = levels((1, 2), (0.1, 0.9), 20)
     fewer = (result.frame["arm"] == "arm 0") & (result.frame["seed"] % 2 == 0)

@@ -26,7 +26,7 @@ from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
-from fdl.storage import Folder, folder
+from fdl.storage import Folder
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
 from fdl.text import counted, some_of
 from fdl.train.check import built
@@ -62,7 +62,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command == "plan":
         return _plan(file, options, space, console)
     mark = digest(essence(program_of(file.experiment, space)))
-    directory = folder(options.workdir or Path("runs") / file.name / mark)
+    directory = options.directory(Path("runs") / file.name / mark)
     if command == "sweep":
         result = _train(file, options, space, directory, {"kind": "sweep"}, console)
     else:
@@ -91,7 +91,7 @@ def _run(
     config = replaced(file.config(), changed)
     space = Sweep((Trial("run", config, options.seed),))
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
-    directory = folder(options.workdir or Path("runs") / file.name / mark)
+    directory = options.directory(Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
     result = _train(file, options, space, directory, identity, console)
     return _finish(file._replace(sweep=None), options, result, space, directory, made, console)

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import typing
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -47,6 +48,7 @@ def parse(
       ValueError: a flag that does not exist, or a value that does not fit; one line.
     """
     config()  # bad defaults are said before anything of the words
+    _check_once(words)
     sweeps, given = options is not RunOptions, fields_type(config, option_names())
     parts: list[Any] = [
         ("options", tyro.conf.OmitArgPrefixes[options], dataclasses.field(default_factory=options)),
@@ -82,6 +84,14 @@ def seat(words: Sequence[str]) -> Seat | None:
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
     return seat_of(found.coordinator, found.process_id, found.processes)
+
+
+def _check_once(words: Sequence[str]) -> None:
+    """Raises `ValueError` for a flag that is given twice: the parser would take the last and not say so."""
+    names = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{name} is given {times} times; expected once")
 
 
 def _parse(flags: type, words: Sequence[str], *, prog: str) -> Any:

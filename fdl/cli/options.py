@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from pathlib import Path
 
 import tyro
 
@@ -9,6 +10,7 @@ from fdl.aot.chips import parse_slice
 from fdl.aot.target import Target
 from fdl.experiment import Best
 from fdl.parallel.plan import Strategy, parse_mesh
+from fdl.storage import Folder, folder
 from fdl.train.saving import Saving, check_saving
 
 Switch = tyro.conf.FlagCreatePairsOff[bool]
@@ -58,6 +60,15 @@ class ResultOptions:
     better: typing.Literal["higher", "lower"] | None = None
     """which way BEST is better"""
 
+    workdir: str | None = None
+    """where all runs are, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
+
+    def directory(self, default: Path) -> Folder:
+        """Where the runs are; raises `ValueError` for no name at all, as of a variable that is not set."""
+        if self.workdir is not None and not self.workdir.strip():
+            raise ValueError(f"--workdir is {self.workdir!r}; expected a folder, or leave it out: {default}")
+        return folder(self.workdir or default)
+
     def result(self) -> Best | None:
         """Which state is a run's result; raises `ValueError` for one flag without the other, or test/...."""
         if self.best is None and self.better is None:
@@ -73,8 +84,6 @@ class ResultOptions:
 class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """What the commands that train take."""
 
-    workdir: str | None = None
-    """where everything goes, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
     restart: Switch = False
     """move what the directory holds aside and start again; nothing is deleted"""
     checkpoint_seconds: float = 30.0
@@ -153,8 +162,6 @@ class PlanOptions(MeshOptions):
 class ReportOptions(ResultOptions, Options):
     """`fdl report`."""
 
-    workdir: str | None = None
-    """where the sweep's runs are (default: runs/NAME/FINGERPRINT)"""
     seeds: int | None = None
     """seeds of every arm, instead of those in the file"""
 

@@ -1,6 +1,7 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
+import numbers
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -138,6 +139,9 @@ def check_criterion(criterion: Criterion) -> None:
     """Raises `ValueError` if the criterion is out of range or asks for two things at once."""
     better, at_least, equivalent, _ = criterion
     check_better(better)
+    for name, bound in (("at_least", at_least), ("equivalent", 1 if equivalent is None else equivalent)):
+        if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+            raise ValueError(f"{name} is {bound!r} ({type(bound).__name__}); expected a number")
     if not 0 <= at_least < math.inf:
         raise ValueError(
             f"at_least={at_least} must be a finite number ≥ 0; for less is better, better='lower'"

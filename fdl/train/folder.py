@@ -35,6 +35,8 @@ def read_json(path: Folder) -> Any:
     try:
         content = get(path)
         return None if content is None else json.loads(content)
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder; expected a file of JSON") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error})") from None
 

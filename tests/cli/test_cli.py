@@ -154,6 +154,8 @@ BAD = {
         ["run", "FILE", "--best", "test/loss", "--better", "lower"],
         ["--best is test/loss", "validation/"],
     ),
+    "given twice": (["run", "FILE", "--lr", "0.1", "--lr=0.2"], ["--lr is given 2 times"]),
+    "an empty directory's name": (["run", "FILE", "--workdir", ""], ["--workdir is ''", "leave it out"]),
     "zero seeds": (["sweep", "FILE", "--seeds", "0"], ["seeds", "0"]),
     "zero members": (["sweep", "FILE", "--members", "0"], ["members", "0"]),
     "bad grid value": (["sweep", "FILE", "--grid.lr", "0.1", "x"], ["--grid.lr", "'x'"]),

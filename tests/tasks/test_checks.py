@@ -1,5 +1,6 @@
 import functools
 
+import flax.linen as nn
 import numpy as np
 import optax
 import pytest
@@ -57,3 +58,36 @@ def test_bad_input_is_refused_in_one_line(make, model, splits, options, message)
     with pytest.raises(ValueError, match=message) as error:
         make(model, splits, **{"steps": 10} | options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "splits", "optimizer", "options", "message"),
+    [
+        (MLP, DIGITS, SGD, {}, "model is <class .* expected a Flax module"),
+        (MLP((), 10), {"train": DIGITS.train}, SGD, {}, r"\(dict\); expected data.Splits"),
+        (MLP((), 10), tuple(DIGITS[:3]), SGD, {}, r"\(tuple\); expected data.Splits"),
+        (MLP((), 10), DIGITS, optax.adam, {}, "optimizer is <function adam .* expected a transformation"),
+        (MLP((), 10), DIGITS, 0.1, {}, r"optimizer is 0.1 \(float\); expected a transformation"),
+        (MLP((), 10), DIGITS, SGD, {"l2": float("nan")}, "l2 is nan"),
+        (MLP((), 10), DIGITS, SGD, {"steps": 10.5}, r"steps is 10.5 \(float\); expected a whole number"),
+        (MLP((), 10), DIGITS, SGD, {"batch_size": True}, "batch_size is True"),
+        (MLP((), 10), DIGITS, SGD, {"accumulate": 2.0}, "accumulate is 2.0"),
+        (MLP(8, 10), DIGITS, SGD, {}, r"MLP\(widths=8, outputs=10\) fails on inputs of shape \[1, 64\]"),
+        (MLP((), 10), changed(DIGITS, y=DIGITS.train["y"].tolist()), SGD, {}, "a column is a list"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_in_one_line(model, splits, optimizer, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        tasks.classification(model, splits, optimizer, **{"steps": 10} | options)
+    assert "\n" not in str(error.value)
+
+
+class Broken(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        raise TypeError("mine")
+
+
+def test_a_mistake_in_a_users_own_model_is_left_where_it_is():
+    with pytest.raises(TypeError, match=r"^mine$"):
+        CLASSIFY(Broken(), DIGITS, steps=10)

@@ -194,6 +194,12 @@ def test_an_identity_that_is_damaged_is_one_line(tmp_path, text):
     assert (tmp_path / "identity.json").read_bytes() == text.encode("latin1")
 
 
+def test_a_folder_in_the_place_of_an_identity_is_one_line(tmp_path):
+    (tmp_path / "identity.json").mkdir()
+    with pytest.raises(ValueError, match=r"identity\.json is a folder.*move the folder away"):
+        folder.claim(tmp_path, {"lr": 1})
+
+
 def test_of_two_commands_at_once_on_a_new_directory_the_one_that_has_the_lock_says_what_it_holds(tmp_path):
     place = tmp_path / "new"
     with folder.held(place, {"lr": 1}):
