@@ -17,7 +17,7 @@ import math
 import re
 from typing import NamedTuple
 
-GIB = 2**30
+GIB = 2**30  # bytes
 
 
 class Chip(NamedTuple):

@@ -14,6 +14,7 @@ from types import FrameType
 from fdl.cli import COMMANDS
 from fdl.text import hint, one_line
 
+# 2 as argparse ends; 75 is EX_TEMPFAIL of sysexits.h: the same command goes on.
 BAD_INPUT, DISK, INTERRUPTED = 2, 1, 75
 
 

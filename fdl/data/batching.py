@@ -14,7 +14,7 @@ from fdl.data.permutation import permute, permute_on_host
 from fdl.data.splits import Part, Rows
 from fdl.experiment import Source
 
-_LIMIT = 2**31
+_LIMIT = 2**31  # steps and places are int32 on the device
 _BLOCK = 4096
 """Rows whose order is computed together on the host."""
 

@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-_LIMIT = 2**31
-_EXTRA_ROUNDS = 12
-_GOLDEN = 0x9E3779B9
+_LIMIT = 2**31  # places are int32 on the device
+_EXTRA_ROUNDS = 12  # see `_rounds`
+_GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: its multiples are spread evenly (Knuth, vol. 3, sec. 6.4)
 
 
 def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int) -> jax.Array:

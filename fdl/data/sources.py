@@ -11,7 +11,7 @@ from fdl.data.splits import Splits, size_of
 from fdl.data.weighted import weighted
 from fdl.experiment import Batch, Source
 
-_EVALUATION_BATCH = 512
+_EVALUATION_BATCH = 512  # rows: large enough for throughput, and no gradient is held
 
 Augmentation = Callable[[Any, jax.Array], Any]
 """`augmentation(batch, key) -> batch`, pure and jittable."""

@@ -11,7 +11,7 @@ from fdl.counts import check_counts
 from fdl.data.splits import Part, Rows, row_of, size_of
 from fdl.experiment import Source
 
-_RANGE = 2**32
+_RANGE = 2**32  # a row is drawn by one uint32 word
 
 
 def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from fdl.models.axes import constrain, with_axes
 
-_LARGEST_SCALE = 100.0
+_LARGEST_SCALE = 100.0  # Radford et al. 2021, sec. 2.5: larger ones made training unstable
 
 
 def unit(x: jax.Array) -> jax.Array:

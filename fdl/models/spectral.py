@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _FIRST_ITERATIONS = 15  # PyTorch's, so that the first step already divides by nearly the right number
-_EPSILON = 1e-12
+_EPSILON = 1e-12  # PyTorch's, of `spectral_norm`
 
 
 class _Spectral(nn.Module):

@@ -12,7 +12,7 @@ import numpy as np
 from fdl.pretrained.checkpoint import Checkpoint
 from fdl.pretrained.names import Convert, Names, tree_of
 
-_LISTED = 3
+_LISTED = 3  # faults: of a model that does not fit there are often hundreds
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import scipy.optimize
 import scipy.stats
 
-POWER = 0.8
-_DRAWS = 2_000
-MOST = 1_000_000
+POWER = 0.8  # the field's usual target (Cohen 1988)
+_DRAWS = 2_000  # simulated sweeps: the power is known within 2 points
+MOST = 1_000_000  # pairs: no one trains more
 _FAR = 35.0  # noncentralities beyond this are certain, and SciPy's tail loses precision
 
 

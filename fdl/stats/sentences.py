@@ -7,7 +7,7 @@ from typing import Any
 from fdl.stats.comparison import Comparison, Criterion
 from fdl.stats.failures import Counted
 
-_NAMED = 4
+_NAMED = 4  # arms in a sentence, which is to stay one
 
 
 def criterion_in_words(comparisons: Sequence[Comparison], criterion: Criterion) -> str:

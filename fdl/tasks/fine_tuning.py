@@ -15,7 +15,7 @@ from fdl.optim.frozen import frozen as frozen
 from fdl.optim.paths import names
 from fdl.tasks.gradient import State
 
-_LISTED = 3
+_LISTED = 3  # names in a message
 
 
 def warm_start(

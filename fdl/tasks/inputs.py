@@ -12,7 +12,7 @@ import numpy as np
 from fdl.data.splits import Part, Rows, Splits, parts, prepared_row, row_of, size_of
 from fdl.text import named, one_line
 
-_LOOKED_AT = 256
+_LOOKED_AT = 256  # rows, so that data on the host is checked at once too
 
 
 def check_inputs(splits: Splits, *, low: float, high: float) -> None:

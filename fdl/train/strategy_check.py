@@ -17,6 +17,7 @@ from fdl.train.lowering import lift, lower
 FARTHEST = 0.05
 """How far apart two changes of an array may be, as a share of the change: what is wrong differs by far more,
 and rounding by far less but where it decides a gradient's sign."""
+# The largest of 4 differences that rounding makes, and a margin, as 4 draws may miss a larger one.
 _NUDGES, _SPREAD = 4, 3.0
 
 

@@ -16,7 +16,7 @@ from fdl.data.readers.clips import clips, scale_clips, to_int16
 from fdl.data.readers.wav import read_wav
 from fdl.data.splits import Splits
 
-_PATIENCE = 30.0
+_PATIENCE = 30.0  # seconds for one word, which takes well below one
 
 
 def synthesised_digits(

@@ -14,8 +14,8 @@ from pathlib import Path
 Say = Callable[[str], object]
 """Takes one line of text for the user, such as `print`."""
 
-_CHUNK = 2**18
-_ATTEMPTS = 4
+_CHUNK = 2**18  # bytes: so much is lost at most where a download breaks
+_ATTEMPTS = 4  # connections, as long as each brings more bytes
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 

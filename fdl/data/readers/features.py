@@ -17,7 +17,7 @@ from fdl.data.readers.table_cells import (
 )
 from fdl.text import named
 
-_CATEGORIES = 1000
+_CATEGORIES = 1000  # of a text column: one feature each, so more is an identifier most often
 _LARGEST = float(np.finfo(np.float32).max)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fdl.data.readers.opened_files import opened
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_CHUNK = 2**20
+_CHUNK = 2**20  # bytes: a header may claim more than there is memory for
 _Bytes = IO[bytes] | gzip.GzipFile
 
 

@@ -17,7 +17,7 @@ from fdl.data.readers.opened_files import opened
 from fdl.data.splits import SOON_READ, Rows
 from fdl.text import message_of, named
 
-_OPENERS = 16
+_OPENERS = 16  # threads: opening waits for the disk or the network
 _NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32"}
 
 

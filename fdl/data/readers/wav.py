@@ -8,12 +8,12 @@ import numpy as np
 
 from fdl.data.readers.opened_files import content_of
 
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # the format tags of RIFF
 _DTYPES = {(_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 32): "<i4", (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8"}
 
 
 _CONTAINERS = (b"RIFF", b"RF64", b"BW64")
-_UNKNOWN = 0xFFFFFFFF
+_UNKNOWN = 0xFFFFFFFF  # what recorders write that do not know the length yet
 
 
 class _Format(NamedTuple):

@@ -10,7 +10,7 @@ from fdl.counts import check_counts
 
 Row = dict[str, jax.Array]
 
-_LIMIT = 16
+_LIMIT = 16  # the table has 2**inputs rows
 
 
 def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from jax import lax
 
 from fdl.data.synthetic.markov import emission_matrix, stationary, transition_matrix
 
-_MOST = 2**26
+_MOST = 2**26  # numbers held by the exact sum over all sequences
 
 
 def entropy_rate(transition: np.ndarray) -> float:

@@ -14,8 +14,8 @@ from fdl.data.datasets.data_set import DataSet, Origin
 
 Row = dict[str, jax.Array]
 
-_LAST = 96
-_RADIUS = 6.5
+_LAST = 96  # the problem's own numbers
+_RADIUS = 6.5  # of the outermost points, the problem's own
 
 
 def two_spirals() -> dict[str, np.ndarray]:

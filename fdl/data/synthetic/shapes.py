@@ -22,7 +22,7 @@ SHAPE_FACTORS = {"shape": 4, "size": 3, "orientation": 40, "row": 9, "column": 9
 """How many values each factor has, in the order of a row's `"factors"`."""
 
 _RGB = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
-_RADIUS = (0.12, 0.18, 0.24)
+_RADIUS = (0.12, 0.18, 0.24)  # of small, middle and large, as shares of the side
 
 
 def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:

@@ -14,7 +14,7 @@ from fdl.data.splits import Splits, parts
 
 Row = dict[str, jax.Array]
 
-_TEMPLATES = (
+_TEMPLATES = (  # of MNIST-1D (Greydanus 2020, arXiv:2011.14439), as all numbers here
     (5, 6, 6.5, 6.75, 7, 7, 7, 7, 6.75, 6.5, 6, 5),
     (5, 3, 3, 3.4, 3.8, 4.2, 4.6, 5, 5.4, 5.8, 5, 5),
     (5, 6, 6.5, 6.5, 6, 5.25, 4.75, 4, 3.5, 3.5, 4, 5),

@@ -12,7 +12,7 @@ from fdl.data.readers.opened_files import opened
 from fdl.data.splits import Part, Rows
 from fdl.storage import write_atomically
 
-_LIMIT = 2**31
+_LIMIT = 2**31  # tokens are int32 on the device
 _WIDTHS = ("uint16", "uint32")
 
 
