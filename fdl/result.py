@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from fdl import formats
+from fdl import formats, joining
 from fdl.cells import cell, column, identities, identity, listed, named, texts
 
 Better = Literal["higher", "lower"]
@@ -91,6 +91,29 @@ class Result:
                         np.array([one in wanted for one in identities(table[name])], dtype=bool)
                     ]
         return dataclasses.replace(self, **kept)
+
+    def __add__(self, other: "Result") -> "Result":
+        """The runs of both, as of sweeps that were made one after the other. An arm of the other that has a
+        config of this one's goes by this one's name, and a run that both have counts once.
+
+        Raises:
+          ValueError: other fields or metrics, one name for two configs, a run whose numbers differ, or arms
+            that `best` chose: a join would not know of how many.
+        """
+        if not isinstance(other, Result):
+            return NotImplemented
+        joining.check_alike(self.fields, other.fields, "fields")
+        joining.check_alike(self.metrics, other.metrics, "metrics")
+        if self.selection or other.selection:
+            raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
+        runs = self.runs()
+        names = joining.names(runs, other.runs(), self.fields)
+        return dataclasses.replace(
+            self,
+            frame=joining.table(runs, self.frame, other.frame, names, self.fields),
+            failures=joining.table(runs, self.failures, other.failures, names, self.fields),
+            meta=joining.facts(self.meta, other.meta),
+        )
 
     def runs(self) -> pd.DataFrame:
         """A row per run, failed ones too: `arm`, the fields and `seed`, all of dtype object."""

@@ -13,7 +13,7 @@ import fdl
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
     ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
-    ("configs", "storage"),
+    ("configs", "joining", "storage"),
     ("serialization",),
     ("identity",),
     ("optim", "losses", "metrics"),

@@ -270,3 +270,37 @@ def test_a_table_is_that_of_each_arm_alone():
         pd.testing.assert_frame_equal(
             table[table["x"] == arm].drop(columns="x").reset_index(drop=True), alone, check_dtype=False
         )
+
+
+def test_results_join_and_count_a_run_once():
+    both = levels((None, 1.0, 5.0), (0.9, 0.7, 0.5))
+    first, second = both.where(x=[None, 1.0]), both.where(x=[1.0, 5.0])
+    other = dataclasses.replace(
+        second, frame=second.frame.replace({"arm": {"arm 1": "mine"}}), meta={"seconds": 2.0, "name": "b"}
+    )
+    joined = dataclasses.replace(first, meta={"seconds": 1.0, "name": "a"}) + other
+    assert held(joined) == held(both) and set(joined.frame["arm"]) == {"arm 0", "arm 1", "arm 2"}
+    pd.testing.assert_frame_equal(joined.frame, both.frame)
+    assert joined.meta == {"seconds": 3.0, "name": "a; b"}
+    pd.testing.assert_frame_equal(joined.table(), both.table())
+    lost = make([{"x": 1}, {"x": 2}], np.ones((2, 3)), failed=[(0, 1), (1, 2)])
+    parts = lost.where(x=1) + lost.where(x=2)
+    pd.testing.assert_frame_equal(parts.failures, lost.failures)
+    assert len(parts.runs()) == 6 and len((parts + lost).runs()) == 6
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (make([{"y": 1}], np.ones((1, 3))), "other fields: x; and y"),
+        (make([{"x": 2}], np.ones((1, 3))), "both results have an arm 'arm 0', with other values"),
+        (make([{"x": 1}], np.zeros((1, 3))), "both results have arm 0 with seed 0, but other numbers"),
+        (make([{"x": 1}], np.ones((1, 3)), failed=[(0, 2)]), "both results have arm 0 with seed 2"),
+    ],
+)
+def test_results_that_do_not_fit_are_not_joined(other, message):
+    with pytest.raises(ValueError, match=message):
+        make([{"x": 1}], np.ones((1, 3))) + other
+    chosen = levels((1, 2), (0.1, 0.9)).best("x", by=BY)
+    with pytest.raises(ValueError, match="join the results first"):
+        levels((1, 2), (0.1, 0.9)) + chosen
