@@ -31,7 +31,7 @@ from fdl.train.history import Part
 from fdl.train.identity import of_structure
 from fdl.train.loop import execute
 from fdl.train.program import Program, stack_members
-from fdl.train.progress import Progress
+from fdl.train.progress import Progress, progress_of
 from fdl.train.resume import ROWS
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum, lacking, read
@@ -160,9 +160,9 @@ def train(
         stored = stored + new
     before, total = 0, group.experiment.steps * len(group.trials)
     for unit in stored:
-        size = len(unit.trials)
-        step = lambda done, _, live, b=before, n=size: progress.step(b + done * n, total, live)  # noqa: E731
-        before += group.experiment.steps * size
+        named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
+        own = progress_of(progress, named, before=before, total=total)
+        before += group.experiment.steps * len(unit.trials)
         try:
             finished = read_unit(group, unit)
         except ValueError as fault:
@@ -176,9 +176,7 @@ def train(
                 progress.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
             if plan not in programs:
                 programs[plan] = compile_for(work_of(group, unit.trials), plan)
-            finished = _train_unit(
-                group, unit, programs[plan], saving=saving, progress=Progress(progress.say, step)
-            )
+            finished = _train_unit(group, unit, programs[plan], saving=saving, progress=own)
         yield finished
 
 

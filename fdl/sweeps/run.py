@@ -35,7 +35,7 @@ from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
-from fdl.train.progress import Progress
+from fdl.train.progress import Progress, guarded
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
 
@@ -115,6 +115,7 @@ def sweep(
       (16, ('rate',))
     """
     check_saving(saving)
+    progress = guarded(progress)
     check_space(space, kept=bool(workdir))
     prepare()
     began = time.monotonic()
@@ -136,7 +137,7 @@ def sweep(
                 progress.say(f"program {number} of {len(groups)}:")
             step = lambda done, _, live, b=before: progress.step(b + done, total, live)  # noqa: E731
             with named_fields(group):
-                trained += train(group, overrides, saving=saving, progress=Progress(progress.say, step))
+                trained += train(group, overrides, saving=saving, progress=progress._replace(step=step))
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
     return assemble(space, trained, seconds=time.monotonic() - began)

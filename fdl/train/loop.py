@@ -228,6 +228,8 @@ class _Loop:
         self.sum.add(fresh)
         if self.directory and fresh and is_first():
             append_rows(self.directory / ROWS, fresh)
+        if fresh and is_first():
+            self.progress.evaluated([dict(row) for row in fresh])
 
     def _save_is_due(self) -> bool:
         if not self.checkpoints:

@@ -1,7 +1,9 @@
 """How what runs tells the outside of its progress."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fdl.text import named
 
 
 class Progress(NamedTuple):
@@ -11,7 +13,56 @@ class Progress(NamedTuple):
       say: a line for the user.
       step: `step(done, total, live)`: steps done and in all, of a sweep those of all members together; and
         members still running.
+      evaluated: `evaluated(rows)` after each evaluation, for each run `{"step": updates, "test/loss": number,
+        ...}`, of a sweep with its `"arm"` and `"seed"`. They are copies: nothing done to them changes a
+        run. After an error, which is said and ends no run, it is not called again. After a kill what was
+        evaluated since the last checkpoint comes once more. Of several processes the first calls it.
+
+    Example:
+      >>> from fdl import train
+      >>> seen = []
+      >>> progress = train.Progress(evaluated=lambda rows: seen.extend(row["test/loss"] for row in rows))
+      >>> progress.evaluated([{"step": 10, "test/loss": 0.5}])
+      >>> seen
+      [0.5]
     """
 
     say: Callable[[str], None] = lambda _: None
     step: Callable[[int, int, int], None] = lambda *_: None
+    evaluated: Callable[[list[dict[str, Any]]], None] = lambda _: None
+
+
+def guarded(progress: Progress) -> Progress:
+    """The same, but an error in `evaluated` is said: a mistake in what only looks on costs no run."""
+    broken = False
+
+    def evaluated(rows: list[dict[str, Any]]) -> None:
+        nonlocal broken
+        if broken:
+            return
+        try:
+            progress.evaluated(rows)
+        except Exception as error:
+            broken = True
+            progress.say(f"progress.evaluated is not called again: {named(error)}")
+
+    return progress._replace(evaluated=evaluated)
+
+
+def progress_of(
+    progress: Progress, runs: Sequence[Mapping[str, Any]], *, before: int, total: int
+) -> Progress:
+    """What some runs of a sweep, trained together, tell it.
+
+    Args:
+      progress: the sweep's.
+      runs: by the member's number what tells its rows from others, as `{"arm": ..., "seed": ...}`.
+      before: steps of the runs that come first.
+      total: steps of all.
+    """
+
+    def evaluated(rows: list[dict[str, Any]]) -> None:
+        progress.evaluated([{**runs[row.pop("member")], **row} for row in rows])
+
+    step = lambda done, _, live: progress.step(before + done * len(runs), total, live)  # noqa: E731
+    return Progress(progress.say, step, evaluated)

@@ -12,7 +12,7 @@ import pytest
 
 import fdl
 from fdl.sweeps import grid, stored, sweep, zip_
-from fdl.train import Progress, autotune, early_stopping
+from fdl.train import Progress, autotune, early_stopping, fit
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -87,6 +87,27 @@ def test_the_same_sweep_again_does_nothing_and_is_the_same(tmp_path, compiled):
 def test_twice_from_scratch_is_bit_identical(tmp_path):
     frames = [sweep(experiment, SPACE, workdir=tmp_path / name).frame for name in "ab"]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_evaluations_are_told_and_a_mistake_in_what_looks_on_costs_no_run():
+    told, lines = [], []
+    frame = sweep(experiment, SPACE, progress=Progress(evaluated=told.extend)).frame
+    expected = frame[list(told[0])].to_dict("records")
+    order = lambda row: (row["arm"], row["seed"], row["step"])  # noqa: E731
+    assert sorted(told, key=order) == sorted(expected, key=order)
+
+    def broken(rows):
+        rows[0].clear()
+        raise KeyError("mine")
+
+    again = sweep(experiment, SPACE, progress=Progress(lines.append, evaluated=broken)).frame
+    pd.testing.assert_frame_equal(frame, again, check_exact=True)
+    assert [line for line in lines if "mine" in line] == [
+        "progress.evaluated is not called again: KeyError: 'mine'"
+    ]
+    rows = []
+    fitted = fit(experiment(Config()), jax.random.key(0), progress=Progress(evaluated=rows.extend))
+    assert rows == fitted.rows
 
 
 def test_on_disk_and_in_memory_are_the_same(tmp_path):
