@@ -43,6 +43,8 @@ def hint(name: str, known: Iterable[str], *, else_say: str = "") -> str:
 
     >>> hint("wdith", ["depth", "width"])
     "did you mean 'width'?"
+    >>> hint("Y", ["a", "y"])
+    "did you mean 'y'?"
 
     Args:
       name: what came.
@@ -50,8 +52,9 @@ def hint(name: str, known: Iterable[str], *, else_say: str = "") -> str:
       else_say: said instead of all names.
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]!r}?" if near else else_say or f"expected one of {', '.join(known)}"
+    lower = {one.lower(): one for one in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.4)
+    return f"did you mean {lower[near[0]]!r}?" if near else else_say or f"expected one of {', '.join(known)}"
 
 
 def counted(number: int, noun: str) -> str:

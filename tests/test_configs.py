@@ -71,7 +71,7 @@ def test_transformations_keep_configs():
 
 @pytest.mark.parametrize(("values", "words"), [
     ({"dept": 3}, ["dept", "depth"]),
-    ({"zzz": 3}, ["zzz", "its fields", "lr"]),
+    ({"zzz": 3}, ["zzz", "expected one of", "lr"]),
     ({"lr": "fast"}, ["Config.lr", "'fast'", "str", "float"]),
     ({"lr": float("nan")}, ["Config.lr", "nan", "finite"]),
     ({"lr": float("inf")}, ["Config.lr", "inf", "finite"]),

@@ -83,7 +83,7 @@ MODULES = sorted({*FILES, *(module for package in PACKAGES[1:] for module in mod
 def exported(package: str) -> dict[str, Any]:
     """The public functions and classes of fdl that a package offers."""
     found = importlib.import_module(package)
-    values = {name: getattr(found, name) for name in dir(found)}
+    values = {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
     return {
         name: value
         for name, value in values.items()

@@ -1,6 +1,7 @@
 """What can be known to fail before a slice is paid for: the fdl command, its file, its bucket, the extras."""
 
 import ast
+import difflib
 import itertools
 import os
 import re
@@ -8,8 +9,6 @@ import sys
 import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-
-from fdl.text import hint
 
 COMMANDS = ("run", "sweep", "plan", "report", "list", "data")
 """fdl's commands."""
@@ -35,7 +34,9 @@ def checked_command(words: Sequence[str], root: Path, files: Collection[str]) ->
     if not words or words[0].startswith("-"):
         raise ValueError("expected an fdl command after --, as -- sweep FILE --workdir gs://BUCKET/NAME")
     if words[0] not in COMMANDS:
-        raise ValueError(f"there is no fdl command {words[0]!r}; {hint(words[0], COMMANDS)}")
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        raise ValueError(f"there is no fdl command {words[0]!r}; {hint}")
     if words[0] in OF_A_FILE:
         _check_file(words, root, files)
     if words[0] in WRITING:

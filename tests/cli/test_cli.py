@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fdl.cli import main
 
 ROOT = Path(__file__).parents[2]
+
+Command = Callable[..., Any]
 
 EXPERIMENT = '''"""Does a larger step learn faster?
 
@@ -47,6 +51,23 @@ def run(*words: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess
     return out
 
 
+@pytest.fixture
+def here(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A command in this process, beside the file: what it printed, once its exit code was right."""
+
+    def command(*words: object, code: int = 0) -> Any:
+        monkeypatch.chdir(file.parent)
+        monkeypatch.setenv("COLUMNS", "100")
+        capsys.readouterr()
+        ended = main(list(map(str, words)))
+        printed = capsys.readouterr()
+        assert ended == code, printed
+        assert "Warning" not in printed.err
+        return printed
+
+    return command
+
+
 def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
 
@@ -64,8 +85,8 @@ def test_run_and_again(file):
     assert json.loads(other.stdout)["directory"] != summary["directory"]
 
 
-def test_sweep_prints_plan_table_and_verdict(file):
-    out = run("sweep", file, cwd=file.parent).stdout
+def test_sweep_prints_plan_table_and_verdict(file, here):
+    out = here("sweep", file).out
     for words in (
         "Does a larger step learn faster?",
         "plan: 16 runs",
@@ -76,26 +97,26 @@ def test_sweep_prints_plan_table_and_verdict(file):
     ):
         assert words in out
     assert out.index("plan:") < out.index("SUPPORTED")
-    wider = run("sweep", file, "--seeds", "9", cwd=file.parent).stdout
+    wider = here("sweep", file, "--seeds", "9").out
     assert "16 of them are finished already" in wider
     assert len(list((file.parent / "runs" / "toys").iterdir())) == 1
-    report = run("report", file, "--json", cwd=file.parent)
-    assert json.loads(report.stdout.splitlines()[-1])["verdict"] == "SUPPORTED"
+    report = here("report", file, "--json")
+    assert json.loads(report.out.splitlines()[-1])["verdict"] == "SUPPORTED"
 
 
-def test_a_grid_on_the_command_line(file):
+def test_a_grid_on_the_command_line(file, here):
     words = ("--grid.lr", "0.01", "0.02", "0.03", "--grid.power", "1", "2", "--steps", "20", "--seeds", "2")
-    out = run("sweep", file, *words, "--workdir", "here", "--members", "3", "--json", cwd=file.parent)
-    summary = json.loads(out.stdout.splitlines()[-1])
+    out = here("sweep", file, *words, "--workdir", "here", "--members", "3", "--json")
+    summary = json.loads(out.out.splitlines()[-1])
     assert len(summary["arms"]) == 6 and summary["runs"] == 12 and summary["directory"] == "here"
     units = [json.loads(path.read_text()) for path in (file.parent / "here").glob("units/*/unit.json")]
     assert max(len(unit["members"]) for unit in units) == 3
     assert {member["config"]["steps"] for unit in units for member in unit["members"]} == {20}
 
 
-def test_plan_trains_nothing(file):
-    out = run("plan", file, "--json", cwd=file.parent)
-    programs = json.loads(out.stdout.splitlines()[-1])["programs"]
+def test_plan_trains_nothing(file, here):
+    out = here("plan", file, "--json")
+    programs = json.loads(out.out.splitlines()[-1])["programs"]
     assert [program["trials"] for program in programs] == [16]
     assert not (file.parent / "runs").exists()
 
@@ -108,8 +129,8 @@ def test_list_names_questions_and_help_needs_no_jax(file):
         subprocess.run([sys.executable, "-c", code.format(words)], check=True, capture_output=True, cwd=ROOT)
 
 
-def test_help_of_a_command_shows_the_fields(file):
-    out = run("sweep", file, "--help", cwd=file.parent).stdout
+def test_help_of_a_command_shows_the_fields(file, here):
+    out = here("sweep", file, "--help").out
     for words in ("--lr FLOAT", "step size", "--power INT", "--grid.lr", "--seeds", "--members", "--link"):
         assert words in out
 
@@ -122,9 +143,9 @@ def test_where_output_is_ascii_a_refusal_is_one_line_too(file):
     assert done.stderr == "error: Unrecognized options: --lrr, 0.1; did you mean --lr?\n"
 
 
-def test_functions_are_flags(file):
-    out = run("run", file, "--link", "jnp.sin", "--steps", "10", "--json", cwd=file.parent)
-    directory = file.parent / json.loads(out.stdout)["directory"]
+def test_functions_are_flags(file, here):
+    out = here("run", file, "--link", "jnp.sin", "--steps", "10", "--json")
+    directory = file.parent / json.loads(out.out)["directory"]
     identity = json.loads((directory / "identity.json").read_text())
     assert identity["config"]["link"] == {"function": "jax.numpy.sin"}
 
@@ -203,23 +224,23 @@ def test_bad_input_is_one_line_and_writes_nothing(file, case, monkeypatch, capsy
     assert files(folder) == before
 
 
-def test_another_experiment_in_the_directory_is_refused_and_can_be_moved_aside(file):
-    run("run", file, "--workdir", "here", "--steps", "10", cwd=file.parent)
-    out = run("run", file, "--workdir", "here", "--steps", "20", "--lr", "0.5", cwd=file.parent, code=2)
-    assert "config.steps: 10 -> 20" in out.stderr and "config.lr: 0.05 -> 0.5" in out.stderr
-    run("run", file, "--workdir", "here", "--steps", "20", "--restart", cwd=file.parent)
+def test_another_experiment_in_the_directory_is_refused_and_can_be_moved_aside(file, here):
+    here("run", file, "--workdir", "here", "--steps", "10")
+    out = here("run", file, "--workdir", "here", "--steps", "20", "--lr", "0.5", code=2)
+    assert "config.steps: 10 -> 20" in out.err and "config.lr: 0.05 -> 0.5" in out.err
+    here("run", file, "--workdir", "here", "--steps", "20", "--restart")
     assert (file.parent / "here.1" / "report.html").exists() and (
         file.parent / "here" / "report.html"
     ).exists()
 
 
-def test_a_failed_run_is_exit_code_three(file):
+def test_a_failed_run_is_exit_code_three(file, here):
     words = ("run", file, "--link", "jnp.positive", "--lr", "1e30", "--json")
-    out = run(*words, cwd=file.parent, code=3)
-    assert "train/loss is not finite after step" in out.stderr
-    assert json.loads(out.stdout)["failed"] == 1
-    again = run(*words, cwd=file.parent, code=3)
-    assert again.stdout == out.stdout
+    out = here(*words, code=3)
+    assert "train/loss is not finite after step" in out.err
+    assert json.loads(out.out)["failed"] == 1
+    again = here(*words, code=3)
+    assert again.out == out.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

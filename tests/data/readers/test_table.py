@@ -161,7 +161,7 @@ CSV = "a,b,y\n1,u,0\n2,v,1\n3,u,0\n4,v,1\n5,u,0\n6,v,1\n"
         pytest.param(CSV.replace("3,u", '3,"u"u'), ("line 4", "expected"), id="text after quote"),
         pytest.param(CSV.replace("a,b", "a,a"), ("columns 1 and 2", "'a'"), id="repeated name"),
         pytest.param(CSV.replace("a,b", ",b"), ("column 1 has no name", "index"), id="no name"),
-        pytest.param(CSV.replace("b,y", "b,Y"), ("no column 'y'", "nearest"), id="no target"),
+        pytest.param(CSV.replace("b,y", "b,Y"), ("no column 'y'", "did you mean 'Y'"), id="no target"),
         pytest.param(CSV.replace("u,0", "u,1"), ("'y'", "'1'", "2 classes"), id="one class"),
         pytest.param(CSV.replace("3,u,0", "3,u,"), ("line 4", "'y'", "missing"), id="missing label"),
         pytest.param(CSV.replace("3,u,0", "3,u,.5"), ("line 4", "'y'", "regression=True"), id="quantity"),
