@@ -178,9 +178,7 @@ def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
 def check_paths(config: Any, paths: Iterable[str]) -> None:
     """Raises `ValueError` for the first of `paths`, as `"lr"` or `"net.depth"`, that a config has not."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
-        raise ValueError(
-            f"the config is {config!r}; expected an instance of a class of fdl.config, as Config()"
-        )
+        raise ValueError(f"the config is {config!r}; expected an instance of a config class, as Config()")
     for path in paths:
         owner = config
         for name in path.split("."):
@@ -217,9 +215,7 @@ def _check_class(cls: type) -> None:
             raise ValueError(f"{cls.__name__}.{name} is annotated with {kind!r}; expected a type, as int")
     for name, value in vars(cls).items():
         if name in hints and isinstance(value, list | dict | set):
-            raise ValueError(
-                f"{cls.__name__}.{name} is {value!r}; expected a tuple or a number: fields are hashed"
-            )
+            raise ValueError(f"{cls.__name__}.{name} is {value!r}; expected a tuple, as fields are hashed")
         value = value.default if isinstance(value, dataclasses.Field) else value
         plain = isinstance(value, bool | int | float | str | tuple)
         if plain and name not in hints and not name.startswith("_"):

@@ -15,7 +15,7 @@ def check_alike(one: Sequence[str], other: Sequence[str], what: str) -> None:
         raise ValueError(f"the results have other {what}: {', '.join(one)}; and {', '.join(other)}")
 
 
-def names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]) -> dict[str, str]:
+def joined_names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]) -> dict[str, str]:
     """What each of the other arms is called: as the first one of its config.
 
     Args:
@@ -42,7 +42,7 @@ def names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]) -> di
     return found
 
 
-def table(
+def joined_table(
     runs: pd.DataFrame,
     one: pd.DataFrame,
     other: pd.DataFrame,
@@ -55,7 +55,7 @@ def table(
       runs: a row per run of the first result.
       one: its table.
       other: that of the second.
-      called: as `names` gives.
+      called: as `joined_names` gives.
       fields: the columns that make a config.
 
     Raises:
@@ -74,12 +74,16 @@ def table(
     return both.assign(**{name: column([*one[name], *rest[name]]) for name in fields})
 
 
-def facts(one: Any, other: Any) -> Any:
+def joined_facts(one: Any, other: Any) -> Any:
     """What a report tells of both: what is alike once, lists and names joined, times added."""
     if one == other:
         return one
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return {**one, **other, **{name: facts(one[name], other[name]) for name in one if name in other}}
+        return {
+            **one,
+            **other,
+            **{name: joined_facts(one[name], other[name]) for name in one if name in other},
+        }
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return [*one, *(item for item in other if item not in one)]
     return one + other if isinstance(one, float) else f"{one}; {other}"

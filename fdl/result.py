@@ -107,12 +107,12 @@ class Result:
         if self.selection or other.selection:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
         runs = self.runs()
-        names = joining.names(runs, other.runs(), self.fields)
+        names = joining.joined_names(runs, other.runs(), self.fields)
         return dataclasses.replace(
             self,
-            frame=joining.table(runs, self.frame, other.frame, names, self.fields),
-            failures=joining.table(runs, self.failures, other.failures, names, self.fields),
-            meta=joining.facts(self.meta, other.meta),
+            frame=joining.joined_table(runs, self.frame, other.frame, names, self.fields),
+            failures=joining.joined_table(runs, self.failures, other.failures, names, self.fields),
+            meta=joining.joined_facts(self.meta, other.meta),
         )
 
     def runs(self) -> pd.DataFrame:

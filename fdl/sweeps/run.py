@@ -35,7 +35,7 @@ from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
-from fdl.train.progress import Progress, guarded
+from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
 
@@ -115,7 +115,7 @@ def sweep(
       (16, ('rate',))
     """
     check_saving(saving)
-    progress = guarded(progress)
+    progress = harmless(progress)
     check_space(space, kept=bool(workdir))
     prepare()
     began = time.monotonic()

@@ -163,9 +163,7 @@ def sample(
     columns = {}
     for name, distribution in fields.items():
         if not isinstance(distribution, Distribution):
-            raise ValueError(
-                f"{name!r} is drawn from {distribution!r}; expected fdl.uniform, log_uniform or choice"
-            )
+            raise ValueError(f"{name!r} is {distribution!r}; expected fdl.uniform, log_uniform or choice")
         stream = random.Random(f"{draw_seed}/{name}")
         drawn = [distribution.draw(stream.random()) for _ in range(n)]
         columns[name] = [round(v) if _is_whole(config, name) and isinstance(v, float) else v for v in drawn]
@@ -196,10 +194,7 @@ def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapp
     """
     for name, changes in components.items():
         if not isinstance(changes, Mapping):
-            raise ValueError(
-                f"the component {name!r} is {changes!r}; expected the fields' values without it, as "
-                f"{name}={{'field': None}}"
-            )
+            raise ValueError(f"{name}={changes!r}: expected values of fields, as {name}={{'field': None}}")
         check_names(type(config), changes)
     without = {name: dataclasses.replace(config, **changes) for name, changes in components.items()}
     none = dataclasses.replace(

@@ -18,7 +18,7 @@ from fdl.train.folder import held
 from fdl.train.identity import of_experiment
 from fdl.train.loop import execute
 from fdl.train.program import Program, stack_members
-from fdl.train.progress import Progress, guarded, progress_of
+from fdl.train.progress import Progress, harmless, progress_of
 from fdl.train.resume import restored
 from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.runtime import make_room_for, prepare
@@ -87,7 +87,7 @@ def fit(
     check_saving(saving)
     names = check(experiment)
     check_key(key)
-    progress = progress_of(guarded(progress), [{}], before=0, total=experiment.steps)
+    progress = progress_of(harmless(progress), [{}], before=0, total=experiment.steps)
     with _opened(experiment, key, directory, restart, Overrides(None, mesh, strategy), progress) as (
         place,
         program,

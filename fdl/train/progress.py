@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     evaluated: Callable[[list[dict[str, Any]]], None] = lambda _: None
 
 
-def guarded(progress: Progress) -> Progress:
+def harmless(progress: Progress) -> Progress:
     """The same, but an error in `evaluated` is said: a mistake in what only looks on costs no run."""
     broken = False
 

@@ -59,7 +59,10 @@ def here(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         monkeypatch.chdir(file.parent)
         monkeypatch.setenv("COLUMNS", "100")
         capsys.readouterr()
-        ended = main(list(map(str, words)))
+        try:
+            ended = main(list(map(str, words)))
+        except SystemExit as end:  # as help ends
+            ended = end.code or 0
         printed = capsys.readouterr()
         assert ended == code, printed
         assert "Warning" not in printed.err
