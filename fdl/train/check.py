@@ -1,7 +1,8 @@
 """What can be found wrong with an experiment by its shapes alone: nothing is compiled, nothing runs."""
 
+import gc
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -163,11 +164,13 @@ def _check_count(name: str, count: Any) -> None:
 
 def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
     """What a user's function returns, as shapes."""
-    before = _randomness()
+    # A generator can be anywhere in what a function reaches: those are asked that anyone holds.
+    generators = [one for one in gc.get_objects() if type(one) is np.random.Generator]
+    before = _randomness(generators)
     with told(name):
         try:
             shapes = jax.eval_shape(function, *given)
-            if _randomness() != before:
+            if _randomness(generators) != before:
                 raise ValueError(
                     f"{name} draws random numbers from NumPy or Python while it is traced: the same at every "
                     "step, and others in every program; draw with jax.random from a key"
@@ -181,10 +184,17 @@ def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
         return None
 
 
-def _randomness() -> Any:
-    """The states of the generators of random numbers that programs share."""
+def _randomness(generators: Sequence[np.random.Generator]) -> Any:
+    """The states of these generators of random numbers, and of those that programs share."""
     shared: Any = np.random.get_state(legacy=False)
-    return shared["state"]["key"].tobytes(), shared["state"]["pos"], shared["has_gauss"], random.getstate()
+    own = [str(one.bit_generator.state) for one in generators]
+    return (
+        shared["state"]["key"].tobytes(),
+        shared["state"]["pos"],
+        shared["has_gauss"],
+        random.getstate(),
+        own,
+    )
 
 
 def _look_at(name: str, function: Callable[..., Any], *given: Any) -> None:

@@ -236,7 +236,12 @@ def test_what_is_not_the_same_twice_is_refused():
         fdl.sweep(build, fdl.grid(Config()))
 
 
-DRAWS = {"NumPy's": lambda: np.random.rand(), "Python's": lambda: random.random()}
+GENERATOR = np.random.default_rng(0)
+DRAWS = {
+    "NumPy's": lambda: np.random.rand(),
+    "Python's": lambda: random.random(),
+    "a generator's": lambda: GENERATOR.normal(),
+}
 
 
 @pytest.mark.parametrize("name", DRAWS)
