@@ -2,7 +2,7 @@
 
 import gc
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +18,10 @@ from fdl.train.user_errors import told
 
 MOST = 2**31 - 1
 """Steps are counted in int32."""
+_DRAWS = (
+    "draws random numbers from NumPy or Python while it is traced: the same at every step, and others in every "
+    "program; draw with jax.random from a key"
+)
 LONGEST = 100
 """Characters of a metric's name: it names columns and files."""
 
@@ -47,6 +51,7 @@ def check(experiment: Experiment) -> tuple[str, ...]:
       ('train/absolute_error', 'train/loss')
     """
     _check_parts(experiment)
+    generators = _generators()
     learner, key = experiment.learner, jax.random.key(0)
     state = _shapes("learner.init", learner.init, key)
     if state is None:
@@ -62,6 +67,8 @@ def check(experiment: Experiment) -> tuple[str, ...]:
     names = metric_names(experiment)
     if experiment.stop:
         _check_stopper(experiment.stop, names)
+    if any(str(one.bit_generator.state) != before for one, before in generators):
+        raise ValueError(f"a function of the experiment {_DRAWS}")
     return names
 
 
@@ -164,17 +171,12 @@ def _check_count(name: str, count: Any) -> None:
 
 def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
     """What a user's function returns, as shapes."""
-    # A generator can be anywhere in what a function reaches: those are asked that anyone holds.
-    generators = [one for one in gc.get_objects() if type(one) is np.random.Generator]
-    before = _randomness(generators)
+    before = _randomness()
     with told(name):
         try:
             shapes = jax.eval_shape(function, *given)
-            if _randomness(generators) != before:
-                raise ValueError(
-                    f"{name} draws random numbers from NumPy or Python while it is traced: the same at every "
-                    "step, and others in every program; draw with jax.random from a key"
-                )
+            if _randomness() != before:
+                raise ValueError(f"{name} {_DRAWS}")
             return shapes
         except TypeError as error:
             # JAX names no path where something is returned that is no array.
@@ -184,17 +186,16 @@ def _shapes(name: str, function: Callable[..., Any], *given: Any) -> Any:
         return None
 
 
-def _randomness(generators: Sequence[np.random.Generator]) -> Any:
-    """The states of these generators of random numbers, and of those that programs share."""
+def _randomness() -> Any:
+    """The states of the generators of random numbers that programs share."""
     shared: Any = np.random.get_state(legacy=False)
-    own = [str(one.bit_generator.state) for one in generators]
-    return (
-        shared["state"]["key"].tobytes(),
-        shared["state"]["pos"],
-        shared["has_gauss"],
-        random.getstate(),
-        own,
-    )
+    return shared["state"]["key"].tobytes(), shared["state"]["pos"], shared["has_gauss"], random.getstate()
+
+
+def _generators() -> list[tuple[np.random.Generator, str]]:
+    """NumPy's generators that anyone holds, with their states: a step may reach one in many ways."""
+    held = [one for one in gc.get_objects() if type(one) is np.random.Generator]
+    return [(one, str(one.bit_generator.state)) for one in held]
 
 
 def _look_at(name: str, function: Callable[..., Any], *given: Any) -> None:
