@@ -19,7 +19,7 @@ from fdl.train.user_errors import told
 MOST = 2**31 - 1
 """Steps are counted in int32."""
 _DRAWS = (
-    "draws random numbers from NumPy or Python while it is traced: the same at every step, and others in every "
+    "draws random numbers from NumPy or Python while it is traced: the same at every step, others in every "
     "program; draw with jax.random from a key"
 )
 LONGEST = 100

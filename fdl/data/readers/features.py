@@ -18,6 +18,7 @@ from fdl.data.readers.table_cells import (
 from fdl.text import named
 
 _CATEGORIES = 1000  # of a text column: one feature each, so more is an identifier most often
+_EXACT = 2.0**53  # from here on float64 leaves out whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -25,7 +26,7 @@ def quantities(table: Columns, name: str, declared: Declared) -> np.ndarray:
     """A column as float64 `[N]`, NaN where a cell is missing.
 
     Raises:
-      ValueError: a cell is no number, or beyond float32; it names the place.
+      ValueError: a cell is no number, beyond float32, or has too many digits; it names the place.
     """
     cells, gone = table.cells[name], missing(table.cells[name], declared)
     convert = declared.converters.get(name)
@@ -45,6 +46,11 @@ def quantities(table: Columns, name: str, declared: Declared) -> np.ndarray:
     if bad.any():
         row = int(np.argmax(bad))
         raise _fault(table, name, row, f"{cells[row]} is beyond float32; expected a finite number")
+    for row in np.flatnonzero(~gone & (np.abs(values) > _EXACT)).tolist() if convert is None else ():
+        text = str(cells[row]).strip()
+        if text.lstrip("+-").isdigit() and int(text) != int(values[row]):
+            told = "has more digits than float64 holds, so that neighbours become equal"
+            raise _fault(table, name, row, f"{text} {told}; name the column in `drop`, or as categorical")
     return np.where(gone, np.nan, values)
 
 

@@ -153,6 +153,7 @@ CSV = "a,b,y\n1,u,0\n2,v,1\n3,u,0\n4,v,1\n5,u,0\n6,v,1\n"
         pytest.param(CSV.replace("3,", "1_0,"), ("line 4", "'a'", "'1_0'"), id="underscore"),
         pytest.param(CSV.replace("3,", "-inf,"), ("line 4", "'a'", "-inf", "finite"), id="infinite"),
         pytest.param(CSV.replace("3,", "1e39,"), ("line 4", "'a'", "1e39", "float32"), id="too large"),
+        pytest.param(CSV.replace("3,", f"{10**18 + 1},"), ("line 4", "'a'", "more digits"), id="too long"),
         pytest.param(CSV.replace("3,u", '"3\n",u').replace("5,", "?,"), ("line 7", "'?'"), id="long cell"),
         pytest.param(CSV.replace("3,u,0", "\n\n?,u,0"), ("line 6", "'?'"), id="after blank lines"),
         pytest.param(CSV.replace("3,u,0", "3,u"), ("line 4", "2 cells", "expected 3"), id="too few cells"),
