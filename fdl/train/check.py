@@ -145,7 +145,7 @@ def too_large(leaf: Any) -> str | None:
     if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "iu" or leaf.dtype.itemsize < 4:
         return None
     kept = jax.dtypes.canonicalize_dtype(leaf.dtype)
-    if kept == leaf.dtype or not leaf.size or isinstance(leaf, np.memmap):
+    if kept == leaf.dtype or not leaf.size:
         return None
     low, high, limit = int(leaf.min()), int(leaf.max()), np.iinfo(kept)
     if limit.min <= low and high <= limit.max:

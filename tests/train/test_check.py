@@ -264,11 +264,13 @@ def test_a_state_that_is_none_is_told():
         fdl.check(GOOD._replace(learner=GOOD.learner._replace(init=lambda key: None)))
 
 
-def test_numbers_that_32_bits_do_not_hold_are_refused():
+def test_numbers_that_32_bits_do_not_hold_are_refused(tmp_path):
     """JAX would wrap them around, and the mean of 3e9 and 5e9 be -3e8."""
     for number in (2**31, -(2**31) - 1, 2**63 - 1):
-        arrays = {**GOOD.train.arrays, "x": np.full((3, 2), number)}
-        with pytest.raises(ValueError, match=rf"train\.arrays\['x'\] has the number {number}, which int32"):
-            fdl.check(GOOD._replace(train=GOOD.train._replace(arrays=arrays)))
+        np.save(tmp_path / "x.npy", np.full((3, 2), number))
+        for x in (np.full((3, 2), number), np.load(tmp_path / "x.npy", mmap_mode="r")):
+            train = GOOD.train._replace(arrays={**GOOD.train.arrays, "x": x})
+            with pytest.raises(ValueError, match=rf"arrays\['x'\] has the number {number}, which int32"):
+                fdl.check(GOOD._replace(train=train))
     fitting = {**GOOD.train.arrays, "unused": np.full(3, 2**31 - 1)}
     fdl.check(GOOD._replace(train=GOOD.train._replace(arrays=fitting)))
