@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 # Before JAX is imported, which reads it: of every program that comes from the cache XLA says in 2 kB on
 # stderr that it may not suit this processor, by names of features that no processor has (seen with jaxlib
-# 0.10.1). Where stderr is a pipe that nobody reads, the process waits for ever once that is full. What fails
+# 0.10.1). Where stderr is a pipe that nobody reads, the process waits forever once that is full. What fails
 # raises too.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -180,5 +180,5 @@ def _answers(path: Folder) -> Iterator[None]:
         yield
     except Exception as error:
         raise OSError(
-            f"{path} cannot be reached ({named(error, most=200)}); mend it and repeat the command"
+            f"{path} cannot be reached ({named(error, most=200)}); fix it and repeat the command"
         ) from error

@@ -35,7 +35,7 @@ def attempt(
     """Runs a command on all workers and follows it to its end.
 
     Where the same command runs on all of them, it is joined. Where it runs on some, it is ended and started
-    anew on all: workers of different attempts would wait for each other for ever.
+    anew on all: workers of different attempts would wait for each other forever.
 
     Args:
       world: the effects.

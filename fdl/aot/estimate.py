@@ -61,7 +61,7 @@ def estimate(build: Build, members: Member, arrays: Any, plan: Plan, mesh: Mesh,
       arrays: the sources' arrays by split.
       plan: how the members run.
       mesh: the devices, as from `fdl.aot.topology.absent_mesh`.
-      chip: of what kind they are, or which to reckon with.
+      chip: of what kind they are, or which to plan for.
 
     Raises:
       ValueError: the plan does not fit the experiment.

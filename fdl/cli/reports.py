@@ -45,7 +45,7 @@ def place(directory: Folder, space: Sweep, *, own: bool) -> Folder:
 def _before(directory: Folder) -> dict[str, Any] | None:
     """Of which trials the report in a directory is; where that is damaged, of none that are known."""
     try:
-        return read_sealed(directory / "trials.json", mend="")
+        return read_sealed(directory / "trials.json", fix="")
     except ValueError:
         names = (f"unknown-{number}" for number in itertools.count(1))
         return {"mark": next(name for name in names if not (directory / "reports" / name).exists())}

@@ -34,7 +34,7 @@ def verified(splits: Splits, columns: Sequence[str], fault: Fault) -> Splits:
     return splits._replace(**looked_at)
 
 
-def outside(column: str, low: float, high: float, *, what: str, why: str, mend: str) -> Fault:
+def outside(column: str, low: float, high: float, *, what: str, why: str, fix: str) -> Fault:
     """The `Fault` of rows with an entry below `low`, above `high`, or that is not a number.
 
     Args:
@@ -43,7 +43,7 @@ def outside(column: str, low: float, high: float, *, what: str, why: str, mend: 
       high: the largest, or infinity.
       what: the entries are, as "labels".
       why: these are the bounds.
-      mend: what to do.
+      fix: what to do.
     """
 
     def fault(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:
@@ -58,7 +58,7 @@ def outside(column: str, low: float, high: float, *, what: str, why: str, mend: 
             bounds = f"at least {low}" if high == np.inf else f"at most {high}"
         return place, (
             f"{what} go from {values.min()} to {values.max()}; expected {bounds}, {why} "
-            f"({{row}} has {found}): {mend}"
+            f"({{row}} has {found}): {fix}"
         )
 
     return fault

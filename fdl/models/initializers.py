@@ -1,7 +1,7 @@
 """Initialisers; each, called, makes one, as `nn.initializers.he_normal`.
 
 Flax's own orthogonal ones ask LAPACK, which on CPUs waits in one of XLA's threads for the others: where two
-devices, or two kernels, start at once on two cores, they were seen to wait for ever (jaxlib 0.10.2). These
+devices, or two kernels, start at once on two cores, they were seen to wait forever (jaxlib 0.10.2). These
 have the same values but for rounding, and wait for nothing. A residual block that starts as the identity
 has `functools.partial(batch_norm, gain=nn.initializers.zeros)` as its last norm.
 """

@@ -27,7 +27,7 @@ ALPHA = 0.05  # the share of wrong conclusions that is allowed
 LEAST = 5  # pairs: 2**-4 = 0.0625 is the least two-sided p of 5 sign flips; of 4 it is 0.125
 _SIMULATED = 16  # arms of which the joint power is simulated
 TIED_LEAST = 59
-"""Pairs whose differences are all equal are conclusive from here on: what befalls 5 % of seeds or more
+"""Pairs whose differences are all equal are conclusive from here on: what happens to 5 % of seeds or more
 is then among them with 95 % chance."""
 
 _ROUNDING = float(np.finfo(np.float32).eps)

@@ -77,7 +77,7 @@ def _judge_tied(one: Comparison, criterion: Criterion) -> tuple[Status, str]:
     equal = f"all {one.n} differences are equal"
     if one.n < TIED_LEAST:
         return "INCONCLUSIVE", (
-            f"{equal}, and {one.n} seeds are too few to show how they vary: what befalls up to "
+            f"{equal}, and {one.n} seeds are too few to show how they vary: what happens to up to "
             f"{100 * missed(one.n):.0f} % of seeds may have been missed{_more(one)}"
         )
     past = criterion.sign * one.difference - criterion.at_least

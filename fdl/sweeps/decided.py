@@ -19,8 +19,8 @@ def store(folder: Folder, units: Mapping[str, Any]) -> None:
 
 def complete(folder: Folder) -> None:
     """Ends what `store` began, if a crash came in between."""
-    mend = "what was decided and not begun is lost: remove that file, and it is decided again"
-    units = read_sealed(folder / DECIDED, mend=mend)
+    fix = "what was decided and not begun is lost: remove that file, and it is decided again"
+    units = read_sealed(folder / DECIDED, fix=fix)
     for name, told in (units or {}).items():
         write_sealed(folder / name / "unit.json", told, of=name)
     if units is not None:

@@ -202,7 +202,7 @@ def stored_units(group: Group) -> list[Unit]:
     cls, units = type(group.trials[0].config), []
     for name in broadcast_from_first(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
         data = broadcast_from_first(
-            lambda name=name: read_sealed(folder / name / "unit.json", of=name, mend=_LOST)
+            lambda name=name: read_sealed(folder / name / "unit.json", of=name, fix=_LOST)
         )
         same = wanted & {member["fingerprint"] for member in data["members"]}
         if same or named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
@@ -231,7 +231,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
 def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
     """A finished unit's `done.json`, and what is wrong with it or with the rows that it stands for."""
     try:
-        done = read_sealed(folder / "done.json", of=folder.name, mend="with it how its runs ended")
+        done = read_sealed(folder / "done.json", of=folder.name, fix="with it how its runs ended")
     except ValueError as error:
         return None, str(error)
     return done, lacking(read(folder / ROWS).rows, done["rows"], folder / ROWS) if done else None

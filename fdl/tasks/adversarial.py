@@ -104,8 +104,8 @@ def adversarial(
     check_players(generator, discriminator, row, latent, conditional=conditional)
     for player in (generator, discriminator) if conditional else ():
         if isinstance(player, Conditional):
-            why, mend = f"as a player has {player.classes} classes", "change its classes or the labels"
-            fault = outside("y", 0, player.classes - 1, what="labels", why=why, mend=mend)
+            why, fix = f"as a player has {player.classes} classes", "change its classes or the labels"
+            fault = outside("y", 0, player.classes - 1, what="labels", why=why, fix=fix)
             splits = verified(splits, ("y",), fault)
     learner = adversarial_learner(
         generator,

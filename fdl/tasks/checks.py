@@ -54,8 +54,8 @@ def check_labels(model: nn.Module, splits: Splits) -> Splits:
             raise ValueError(
                 f"{name} labels are {row.dtype}{shape}; expected integers [N]: convert them first"
             )
-    why, mend = f"as the model has {classes} outputs", "change the outputs or the labels"
-    return verified(splits, ("y",), outside("y", 0, classes - 1, what="labels", why=why, mend=mend))
+    why, fix = f"as the model has {classes} outputs", "change the outputs or the labels"
+    return verified(splits, ("y",), outside("y", 0, classes - 1, what="labels", why=why, fix=fix))
 
 
 def check_targets(model: nn.Module, splits: Splits) -> None:

@@ -43,12 +43,10 @@ def checked_columns(splits: Splits, taken: Sequence[str], augment: Augmentation 
     for name in _unread(splits, (*taken, "y"), augment):
         known = ", ".join(one for one in row_of(splits.train) if one in (*taken, "y"))
         told = f"the column {name!r} is read by nothing: the task reads {known}"
-        mend = f"leave it out by data.select_columns(splits, {', '.join(map(repr, known.split(', ')))})"
+        fix = f"leave it out by data.select_columns(splits, {', '.join(map(repr, known.split(', ')))})"
         if "weight" in name.lower() or name == "mask":
-            raise ValueError(
-                f"{told}; weights of rows are called {WEIGHT!r}, where a task takes them; {mend}"
-            )
-        warnings.warn(f"{told}; {mend}", stacklevel=2)
+            raise ValueError(f"{told}; weights of rows are called {WEIGHT!r}, where a task takes them; {fix}")
+        warnings.warn(f"{told}; {fix}", stacklevel=2)
     return _checked_weights(splits) if WEIGHT in taken else splits
 
 
@@ -64,7 +62,7 @@ def _checked_weights(splits: Splits) -> Splits:
         if WEIGHT in memory and not np.any(memory[WEIGHT]):
             raise ValueError(f"{name} {WEIGHT} is 0 in every row; expected some rows that count")
     largest = float(np.finfo(np.float32).max)
-    fault = outside(WEIGHT, 0, largest, what="weights", why="what rows can count", mend="change them")
+    fault = outside(WEIGHT, 0, largest, what="weights", why="what rows can count", fix="change them")
     return verified(splits, (WEIGHT,), fault)
 
 

@@ -267,8 +267,8 @@ def _checked(model: nn.Module, splits: Splits) -> Splits:
             raise ValueError(f"{name} has {sizes} rows; expected as many of each, at least one")
         if "labels" in arrays and arrays["labels"].max() < 0:
             raise ValueError(f"{name} has no object (all labels are negative); expected at least one")
-    why, mend = f"as the model has {classes} classes", "change the model or the labels"
-    fault = outside("labels", -np.inf, classes - 1, what="labels", why=why, mend=mend)
+    why, fix = f"as the model has {classes} classes", "change the model or the labels"
+    fault = outside("labels", -np.inf, classes - 1, what="labels", why=why, fix=fix)
     splits = verified(splits, ("labels",), fault)
     return verified(splits, ("boxes", "labels"), functools.partial(_wrong_box, shape=x.shape[1:3]))
 
@@ -285,5 +285,5 @@ def _wrong_box(rows: Mapping[str, np.ndarray], *, shape: tuple[int, ...]) -> tup
     box = boxes[place, int(np.argmax(wrong[place]))].tolist()
     return place, (
         f"{{row}} has a box of top, left, bottom, right {box}; expected top and left first, and a centre in "
-        f"the image of {shape[0]} x {shape[1]}: mend it, or give it a negative label"
+        f"the image of {shape[0]} x {shape[1]}: fix it, or give it a negative label"
     )

@@ -245,6 +245,6 @@ def _check_labels(model: nn.Module, splits: Splits) -> Splits:
             raise ValueError(f"{name} has rows {row}; expected integer labels y [N], or label_dropout=None")
     classes = getattr(model, "classes", 0)
     why = f"as the model has {classes} classes" if classes else "the numbers of classes"
-    mend = "change the model's classes or the labels"
-    fault = outside("y", 0, classes - 1 if classes else np.inf, what="labels", why=why, mend=mend)
+    fix = "change the model's classes or the labels"
+    fault = outside("y", 0, classes - 1 if classes else np.inf, what="labels", why=why, fix=fix)
     return verified(splits, ("y",), fault)

@@ -163,12 +163,12 @@ def check_texts(model: nn.Module, splits: Splits, columns: tuple[str, ...]) -> t
             raise ValueError(f"{name} mask has shape {found}; expected {['N', *row.shape[1:]]}, as x")
         if "y" in columns and "mask" in memory and not np.any(memory["mask"]):
             raise ValueError(f"{name} mask is 0 everywhere; expected at least one place that counts")
-    why, mend = f"as the model has {shape[-1]}", "change its vocabulary or the tokens"
+    why, fix = f"as the model has {shape[-1]}", "change its vocabulary or the tokens"
     for column in columns:
-        fault = outside(column, 0, shape[-1] - 1, what=f"tokens of {column}", why=why, mend=mend)
+        fault = outside(column, 0, shape[-1] - 1, what=f"tokens of {column}", why=why, fix=fix)
         splits = verified(splits, (column,), fault)
     if "y" in columns:
-        fault = outside("mask", 0, np.inf, what="mask weights", why="0 where nothing counts", mend="clean it")
+        fault = outside("mask", 0, np.inf, what="mask weights", why="0 where nothing counts", fix="clean it")
         splits = verified(splits, ("mask",), fault)
     return splits, shape[-1]
 

@@ -145,6 +145,6 @@ def _checked(model: nn.Module, splits: Splits) -> tuple[Splits, int]:
         if "y" in arrays and arrays["y"].max() < 0:
             raise ValueError(f"{name} has no labelled pixel (all are negative); expected at least one")
     why = f"as the model has {shape[-1]} outputs"
-    mend = "change the outputs or the labels, or give pixels without a label (often 255) a negative number"
-    fault = outside("y", -np.inf, shape[-1] - 1, what="labels", why=why, mend=mend)
+    fix = "change the outputs or the labels, or give pixels without a label (often 255) a negative number"
+    fault = outside("y", -np.inf, shape[-1] - 1, what="labels", why=why, fix=fix)
     return verified(splits, ("y",), fault), shape[-1]

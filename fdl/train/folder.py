@@ -52,26 +52,26 @@ def write_sealed(path: Folder, data: Mapping[str, Any], *, of: str = "") -> None
     write_json(path, {**data, "digest": digest([path.name, of, dict(data)])})
 
 
-def read_sealed(path: Folder, *, mend: str, of: str = "") -> dict[str, Any] | None:
+def read_sealed(path: Folder, *, fix: str, of: str = "") -> dict[str, Any] | None:
     """What `write_sealed` wrote, without the digest, or None if there is no such file.
 
     Args:
       path: the file.
-      mend: what is lost with it, and how to get it back.
+      fix: what is lost with it, and how to get it back.
       of: as it was written.
 
     Raises:
-      ValueError: the file is not what was written; it says `mend`.
+      ValueError: the file is not what was written; it says `fix`.
     """
     try:
         data = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{error}; {mend}") from None
+        raise ValueError(f"{error}; {fix}") from None
     if data is None and not path.exists():
         return None
     found = data.pop("digest", None) if isinstance(data, dict) else None
     if found is None or found != digest([path.name, of, data]):
-        raise ValueError(f"{path} is damaged (not what this version of fdl wrote there); {mend}")
+        raise ValueError(f"{path} is damaged (not what this version of fdl wrote there); {fix}")
     return data
 
 
@@ -105,10 +105,10 @@ def identity_in(directory: Folder) -> dict[str, Any] | None:
     Raises:
       ValueError: what it says is damaged.
     """
-    mend = (
+    fix = (
         "it says which run the folder holds: move the folder away and repeat, or, if you know, the file alone"
     )
-    return read_sealed(directory / _IDENTITY, mend=mend)
+    return read_sealed(directory / _IDENTITY, fix=fix)
 
 
 def check_same(directory: Folder, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ def look(folder: Folder) -> Look:
       OSError: it cannot be read, which says nothing about what it is.
     """
     try:
-        found = read_sealed(folder / SEAL, mend="its checkpoint cannot be verified")
+        found = read_sealed(folder / SEAL, fix="its checkpoint cannot be verified")
     except ValueError as error:
         return Look(str(error), True, {})
     if found is None:

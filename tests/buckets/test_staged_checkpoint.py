@@ -67,11 +67,11 @@ def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     store.pipe_file(data["name"], bytes(data["size"]))
     store.call_s3("put_object", Bucket="bucket-1", Key="again/checkpoints/", Body=b"")  # some tools make it
 
-    mended = staged_checkpoint.open_staged(directory, keep=1, say=said.append)
-    assert restored(mended) == (15, 1.0)
+    fixed = staged_checkpoint.open_staged(directory, keep=1, say=said.append)
+    assert restored(fixed) == (15, 1.0)
     assert f"{directory}/20" in said[0] and "going on from step 15" in said[0]
-    mended.save(20, weights(3), {})
-    mended.close()
+    fixed.save(20, weights(3), {})
+    fixed.close()
     again = staged_checkpoint.open_staged(directory, keep=1, say=said.append)
     assert restored(again) == (20, 3.0) and len(said) == 1
     again.close()

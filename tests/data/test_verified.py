@@ -12,7 +12,7 @@ from fdl.data.verified import outside, verified
 
 X = np.zeros((6, 2), np.float32)
 Y = np.array([0, 1, 2, 0, 1, 3])
-FAULT = outside("y", 0, 2, what="labels", why="as there are 3", mend="change them")
+FAULT = outside("y", 0, 2, what="labels", why="as there are 3", fix="change them")
 SAID = r"test labels go from 0 to 3; expected 0 to 2, as there are 3 \({} has 3\): change them"
 
 

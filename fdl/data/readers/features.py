@@ -38,7 +38,7 @@ def quantities(table: Columns, name: str, declared: Declared) -> np.ndarray:
             if (cell := cells[row]) not in known:
                 value = number(cell, declared) if convert is None else _converted(table, name, convert, row)
                 if value is None:
-                    raise _fault(table, name, row, f"{cell!r} is not a number; mend it, {how_to_read(cell)}")
+                    raise _fault(table, name, row, f"{cell!r} is not a number; fix it, {how_to_read(cell)}")
                 known[cell] = value
         values = np.array([np.nan if out else known[cell] for cell, out in zip(cells, gone, strict=True)])
     gone = gone | np.isnan(values)
@@ -157,7 +157,7 @@ def _moments(table: Columns, name: str, declared: Declared) -> tuple[np.ndarray,
         raise ValueError(f"dates[{name!r}] is {form!r}, which is no format of dates ({error})") from None
     if parsed.isna().any():
         row = int(parsed.index[parsed.isna()][0])
-        raise _fault(table, name, row, f"{texts[row]!r} is no date of the form {form!r}; mend it, or `dates`")
+        raise _fault(table, name, row, f"{texts[row]!r} is no date of the form {form!r}; fix it, or `dates`")
     moments = texts.map(dict(zip(known, parsed, strict=True)))
     return pd.to_datetime(moments, utc=True).dt.tz_localize(None).to_numpy("datetime64[ns]"), gone
 

@@ -78,7 +78,7 @@ def _first(paths: list[str], problem: _Problem) -> Exception | None:
             with opened(path) as file:
                 start = file.read(_START)
         except OSError as error:
-            return OSError(f"{path}: cannot be read ({error.strerror}); mend or remove it")
+            return OSError(f"{path}: cannot be read ({error.strerror}); fix or remove it")
         except ValueError as error:
             return error
         if (what := problem(start)) is not None:
