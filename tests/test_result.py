@@ -300,7 +300,7 @@ def test_results_join_and_count_a_run_once():
 )
 def test_results_that_do_not_fit_are_not_joined(other, message):
     with pytest.raises(ValueError, match=message):
-        make([{"x": 1}], np.ones((1, 3))) + other
+        _ = make([{"x": 1}], np.ones((1, 3))) + other
     chosen = levels((1, 2), (0.1, 0.9)).best("x", by=BY)
     with pytest.raises(ValueError, match="join the results first"):
-        levels((1, 2), (0.1, 0.9)) + chosen
+        _ = levels((1, 2), (0.1, 0.9)) + chosen

@@ -105,7 +105,7 @@ def test_one_config_has_one_name():
     (lambda: Sweep((Trial("run", Config(), 2**64),)), "the same run as 0"),
     (lambda: zip_(Config(), lr=(1.0, 2.0), power=(1,)), "different numbers"),
     (lambda: sample(Config(), n=0, lr=uniform(0, 1)), "n is 0"),
-    (lambda: sample(Config(), n=3.0, lr=uniform(0, 1)), r"n is 3.0 \(float\); expected a whole number"),
+    (lambda: sample(Config(), n=3.0, lr=uniform(0, 1)), r"n is 3.0 \(float\); expected a whole number"),  # pyright: ignore
     (lambda: sample(Config(), n=3, lr=(0.1, 0.2)), "expected fdl.uniform"),  # pyright: ignore
     (lambda: grid(Config, lr=(0.1,)), "expected an instance of a config class"),
     (lambda: log_uniform(0.0, 1.0), "0 < low"),

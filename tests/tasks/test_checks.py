@@ -1,4 +1,5 @@
 import functools
+from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -20,6 +21,7 @@ def changed(splits, **changes):
 
 LINEAR = linear_splits()
 SGD = optax.sgd(0.1)
+WIDTH: Any = 8  # where widths are expected
 CLASSIFY = functools.partial(tasks.classification, optimizer=SGD)
 REGRESS = functools.partial(tasks.regression, optimizer=SGD)
 
@@ -72,7 +74,13 @@ def test_bad_input_is_refused_in_one_line(make, model, splits, options, message)
         (MLP((), 10), DIGITS, SGD, {"steps": 10.5}, r"steps is 10.5 \(float\); expected a whole number"),
         (MLP((), 10), DIGITS, SGD, {"batch_size": True}, "batch_size is True"),
         (MLP((), 10), DIGITS, SGD, {"accumulate": 2.0}, "accumulate is 2.0"),
-        (MLP(8, 10), DIGITS, SGD, {}, r"MLP\(widths=8, outputs=10\) fails on inputs of shape \[1, 64\]"),
+        (
+            MLP(**{"widths": 8, "outputs": 10}),
+            DIGITS,
+            SGD,
+            {},
+            r"MLP\(widths=8, outputs=10\) fails on inputs of shape \[1, 64\]",
+        ),
         (MLP((), 10), changed(DIGITS, y=DIGITS.train["y"].tolist()), SGD, {}, "a column is a list"),
     ],
 )
