@@ -75,7 +75,7 @@ def test_bad_input_is_refused_in_one_line(make, model, splits, options, message)
         (MLP((), 10), DIGITS, SGD, {"batch_size": True}, "batch_size is True"),
         (MLP((), 10), DIGITS, SGD, {"accumulate": 2.0}, "accumulate is 2.0"),
         (
-            MLP(**{"widths": 8, "outputs": 10}),
+            MLP(WIDTH, 10),
             DIGITS,
             SGD,
             {},
