@@ -1,6 +1,7 @@
 """Checks of data against a model before anything is compiled."""
 
 import math
+import types
 from typing import Any
 
 import flax.linen as nn
@@ -37,7 +38,9 @@ def check_argument(name: str, value: Any, declared: Any) -> None:
         expected = "a number"
     if expected:
         came = one_line(repr(value), most=60)
-        raise ValueError(f"{name} is {came} ({type(value).__name__}); expected {expected}")
+        uncalled = isinstance(value, types.FunctionType | type)
+        call = f"what it returns, by {value.__name__}(...): " if uncalled else ""
+        raise ValueError(f"{name} is {came} ({type(value).__name__}); expected {call}{expected}")
 
 
 def check_labels(model: nn.Module, splits: Splits) -> Splits:

@@ -68,7 +68,7 @@ CONFIGS = {
     "a name of an argument": ("seeds: int = 0", "cannot be called 'seeds'"),
     "a bad annotation": ("lr: 'flaot' = 0.1", "annotation of Config cannot be read"),
     "no annotation": ("lr = 0.1", "Config.lr has no type"),
-    "a list": ("widths: list[int] = [1]", "mutable default"),
+    "a list": ("widths: list[int] = [1]", "expected a tuple, as fields are hashed"),
     "no default": ("lr: float", "'lr' has no default"),
     "a huge number": ("count: int = 10**20", "int of 64 bits"),
     "a default of another type": ("lr: float = 'fast'", "Config.lr is 'fast'"),

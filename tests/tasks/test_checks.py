@@ -65,10 +65,16 @@ def test_bad_input_is_refused_in_one_line(make, model, splits, options, message)
 @pytest.mark.parametrize(
     ("model", "splits", "optimizer", "options", "message"),
     [
-        (MLP, DIGITS, SGD, {}, "model is <class .* expected a Flax module"),
+        (MLP, DIGITS, SGD, {}, r"model is <class .* by MLP\(...\): a Flax module"),
         (MLP((), 10), {"train": DIGITS.train}, SGD, {}, r"\(dict\); expected data.Splits"),
         (MLP((), 10), tuple(DIGITS[:3]), SGD, {}, r"\(tuple\); expected data.Splits"),
-        (MLP((), 10), DIGITS, optax.adam, {}, "optimizer is <function adam .* expected a transformation"),
+        (
+            MLP((), 10),
+            DIGITS,
+            optax.adam,
+            {},
+            r"optimizer is <function adam .* by adam\(...\): a transformation",
+        ),
         (MLP((), 10), DIGITS, 0.1, {}, r"optimizer is 0.1 \(float\); expected a transformation"),
         (MLP((), 10), DIGITS, SGD, {"l2": float("nan")}, "l2 is nan"),
         (MLP((), 10), DIGITS, SGD, {"steps": 10.5}, r"steps is 10.5 \(float\); expected a whole number"),

@@ -102,9 +102,12 @@ MISTAKES = {
     ),
     "an optimizer not called": (
         lambda: task(models.MLP(widths=(4,), outputs=10), optax.adam),
-        "adam is a function, expected what it returns: write adam(...)",
+        "expected what it returns, by adam(...): a transformation of Optax",
     ),
-    "a model not made": (lambda: task(models.MLP, optax.adam(0.1)), "not the Module class itself"),
+    "a model not made": (
+        lambda: task(models.MLP, optax.adam(0.1)),
+        "expected what it returns, by MLP(...): a Flax module",
+    ),
     "a model without train": (
         lambda: task(NoTrain(), optax.adam(0.1)),
         "expected a function that takes train=...",

@@ -48,7 +48,7 @@ BAD = {
     "nothing": (np.zeros(0), 1, 1, r"shape \(0,\)"),
     "three axes": (np.zeros((9, 2, 2)), 1, 1, r"shape \(9, 2, 2\)"),
     "no length": (np.arange(9.0), 0, 1, "length is 0"),
-    "no horizon": (np.arange(9.0), 1, 0, "horizon 0"),
+    "no horizon": (np.arange(9.0), 1, 0, "horizon is 0; expected at least 1"),
 }
 
 

@@ -119,9 +119,9 @@ def test_never_changes():
     "call, message",
     [
         (functools.partial(adding, length=1), "length is 1; expected at least 2"),
-        (functools.partial(copy_memory, delay=0), "delay is 0, symbols 8 and memory 10; expected"),
-        (functools.partial(copy_memory, symbols=0), "symbols 0"),
-        (functools.partial(copy_memory, memory=-1), "memory -1"),
+        (functools.partial(copy_memory, delay=0), "delay is 0; expected at least 1"),
+        (functools.partial(copy_memory, symbols=0), "symbols is 0; expected at least 1"),
+        (functools.partial(copy_memory, memory=-1), "memory is -1; expected at least 1"),
     ],
 )
 def test_sizes_out_of_range(call, message):
