@@ -2,17 +2,18 @@
 
 import io
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from fdl.cells import identities
-from fdl.report import figures, html
 from fdl.result import Result
 from fdl.serialization import digest
 from fdl.stats import Verdict
 from fdl.storage import Folder, in_bucket, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 """By the name of a Python type, the pandas one that has a place for None."""
@@ -26,6 +27,9 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     Raises:
       OSError: the directory cannot be written.
     """
+    # Here, as they load Seaborn and Matplotlib: seconds that a command which is refused need not wait.
+    from fdl.report import figures, html
+
     folder = directory / "figures"
     if not in_bucket(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return frame.assign(**stored).to_parquet(None, index=False)
 
 
-def _image(figure: Figure, suffix: str) -> bytes:
+def _image(figure: "Figure", suffix: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=suffix, dpi=160)
     return buffer.getvalue()
