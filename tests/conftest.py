@@ -12,9 +12,9 @@ import pytest
 
 # Compiling is most of what tests do. `.ci/run` also compiles some as users' programs are: XLA_FLAGS is empty.
 # Without LLVM's optimisations and XLA's fusion emitters it takes a third of the time (measured on models).
-FLAGS = "--xla_backend_optimization_level=0"
-if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later versions do not know it
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+FLAGS = "--xla_backend_optimization_level=1"
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later versions do not know the second
+    FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as fdl does, for tests that import JAX first
 os.environ.setdefault("FDL_CACHE", tempfile.mkdtemp(prefix="fdl-cache-"))
