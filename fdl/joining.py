@@ -12,7 +12,9 @@ from fdl.cells import column, identity
 def check_alike(one: Sequence[str], other: Sequence[str], what: str) -> None:
     """Raises `ValueError` unless two results have the same `what`, in any order."""
     if set(one) != set(other):
-        raise ValueError(f"the results have other {what}: {', '.join(one)}; and {', '.join(other)}")
+        raise ValueError(
+            f"the results have other {what}: {', '.join(one)}; and {', '.join(other)}; expected the same"
+        )
 
 
 def joined_names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]) -> dict[str, str]:
