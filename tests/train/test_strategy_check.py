@@ -25,6 +25,7 @@ def check(found: dict[str, str], strategy: str) -> None:
             assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_right_gradients_pass_and_those_of_one_device_do_not():
     found = said("shard_map", "right", "no mean")
     assert len(found) == 2
