@@ -1,13 +1,18 @@
 """Benchmarks do run; what they say is not judged."""
 
+import importlib
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-SCALING = Path(__file__).parents[1] / "experiments" / "benchmarks" / "scaling.py"
+FOLDER = Path(__file__).parents[1] / "experiments" / "benchmarks"
+SCALING = FOLDER / "scaling.py"
 
 
 @pytest.mark.slow
@@ -21,3 +26,119 @@ def test_scaling_compiles_a_step(strategy, kinds):
     for one in found.values():
         assert {each["kind"] for each in one["collectives"]["each"]} == kinds
         assert one["cost"]["matrix"] > 1e9
+
+
+@pytest.fixture
+def part(monkeypatch):
+    """Imports a file of the benchmarks, as they import each other."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_a_part_that_fails_is_told_and_the_others_run(part, tmp_path, capsys):
+    gpu, line = part("gpu"), part("gpu_lines").Line
+    parts = {"bad": lambda: 1 / 0, "good": lambda: [line("speed", 2.0, "times", target=("≥", 3))]}
+    assert gpu.measure(parts, {"machine": "none"}, tmp_path / "found.json") == 1
+    assert "good (0 s)" in capsys.readouterr().out
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["parts"]["bad"]["failure"] == "ZeroDivisionError: division by zero"
+    assert [(one["value"], one["met"]) for one in found["parts"]["good"]["lines"]] == [(2.0, False)]
+    assert gpu.measure({"good": parts["good"]}, {}, None) == 0
+
+
+def test_goals_are_judged(part):
+    line = part("gpu_lines").Line
+    goals = [(1.0, "≤", True), (1.5, "≤", False), (1.0, "≥", True), (0.5, "≥", False), (math.nan, "≥", False)]
+    for value, sign, met in goals:
+        assert line("x", value, "", target=(sign, 1.0)).met is met
+    assert line("x", 1.0, "").met is None
+
+
+def test_differences_are_found(part):
+    exact = part("gpu_exact")
+    before, here = {"a": np.zeros(3), "b": np.ones(2)}, {"a": np.full(3, 2.0), "b": np.ones(2)}
+    assert exact.difference(before, here, here) == 0
+    assert exact.difference(before, here, {"a": np.full(3, 2.0), "b": np.array([1, 1.5])}) == 0.25
+    assert math.isnan(exact.difference(before, here, {"a": np.array([2, math.nan, 2]), "b": np.ones(2)}))
+    one = {"x": np.array([0.0, math.nan]), "y": np.arange(3)}
+    assert exact.differing(one, {"x": np.array([0.0, math.nan]), "y": np.arange(3)}) == 0
+    assert exact.differing(one, {"x": np.array([-0.0, math.nan]), "z": np.arange(3)}) == 3
+
+
+def test_mfu_only_where_the_peak_is_known(part):
+    utilisation = part("gpu_lines").utilisation
+    assert utilisation("x", 989 * 10**9, 2e-3, "cpu") == []
+    assert [one.value for one in utilisation("x", 989 * 10**9, 2e-3, "NVIDIA H100 80GB HBM3")] == [50.0]
+
+
+def test_a_checkpoint_is_timed(part, tmp_path):
+    exact = part("gpu_exact")
+    blocked, called, on_disk, _ = exact.checkpoint(tmp_path, 4_000_000, rounds=1)
+    assert 0 < called.value <= on_disk.value and blocked.value < on_disk.value
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="give another --folder"):
+        exact.checkpoint(tmp_path, 10**18)
+
+
+@pytest.mark.slow
+def test_steps_agree_with_those_of_the_same_device(part):
+    lines = part("gpu_exact").correctness(jax.devices("cpu")[-1], batch=2)
+    assert len(lines) == 8 and all(line.met and line.value == 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit(part, tmp_path, plans):
+    (line,) = part("gpu_exact").resume(tmp_path, steps=20)
+    assert line.met and "of 116 arrays" in line.note
+
+
+@pytest.mark.slow
+def test_many_nets_against_torch(part):
+    pytest.importorskip("torch")
+    population = part("gpu_population")
+    nets = population.Nets(rates=(1e-3, 1e-2), seeds=2, epochs=10, alone=1)
+    lines = {line.name: line for line in population.population(nets, "cpu", rounds=1)}
+    accuracies = [line.value for name, line in lines.items() if name.endswith("accuracy")]
+    assert len(accuracies) == 3 and min(accuracies) > 93  # all of them learn
+    assert lines["fdl: speed"].note.startswith("4 nets of 340 steps")
+
+
+@pytest.mark.slow
+def test_nets_in_bfloat16_against_torch(part):
+    pytest.importorskip("torch")
+    speed = part("gpu_speed")
+    sizes = speed.Sizes(64, length=16, width=32, layers=2, heads=4, rows=2)
+    lines = speed.gpt(sizes, "cpu", kernel="xla", rounds=1, steps=1)
+    lines += speed.resnet(speed.Images(width=8, side=16, rows=8), "cpu", rounds=1, steps=1)
+    assert [line.name for line in lines if line.unit == "times"] == [
+        "fdl over torch.compile",
+        "fdl, attention by xla over torch.compile",
+        "fdl over torch.compile",
+    ]
+    assert all(0 < line.value < math.inf for line in lines)
+    assert not [line for line in lines if "MFU" in line.unit]
+
+
+def test_peers_have_as_many_parameters(part):
+    pytest.importorskip("torch")
+    speed = part("gpu_speed")
+    sizes = speed.Sizes(64, length=16, width=32, layers=2, heads=4, rows=2)
+    ours = jax.eval_shape(speed.gpt_learner(sizes).init, jax.random.key(0)).params
+    count = sum(leaf.size for leaf in jax.tree.leaves(ours))
+    assert sum(leaf.numel() for leaf in speed.torch_gpt(sizes).parameters()) == count
+    assert (
+        sum(leaf.numel() for leaf in speed.torch_resnet(64).parameters()) == 11_007_946
+    )  # as resnet18's doc
+
+
+def test_attention_by_a_kernel_computes_the_same(part):
+    speed = part("gpu_speed")
+    from fdl import models
+
+    sizes = speed.Sizes(64, length=16, width=32, layers=1, heads=4, rows=2)
+    plain = models.gpt2(64, length=16, width=32, layers=1, heads=4)
+    kernel = models.gpt2(64, length=16, width=32, layers=1, heads=4, attention=speed.fused(sizes, "xla"))
+    x = jax.random.randint(jax.random.key(1), (2, 16), 0, 64)
+    variables = plain.init(jax.random.key(0), x)
+    assert jax.tree.structure(variables) == jax.tree.structure(kernel.init(jax.random.key(0), x))
+    np.testing.assert_allclose(kernel.apply(variables, x), plain.apply(variables, x), atol=1e-5)

@@ -11,8 +11,8 @@ that of n (strong): 1 is perfect.
 
 Compiled with libtpu (extra `tpu`), with little optimisation; where it is not installed, for as many
 simulated CPU devices, whose memory and collectives are those of XLA's CPU compiler. `--chips 1,4` takes other
-sizes. For more than one host libtpu's `pmap` cannot be compiled ahead: its lines say so. On a machine with
-an NVIDIA GPU it also measures the step against PyTorch: see `scaling_gpu.py`.
+sizes. For more than one host libtpu's `pmap` cannot be compiled ahead: its lines say so. What a step takes on
+an NVIDIA GPU, against PyTorch, `gpu.py` measures.
 """
 
 import argparse
@@ -82,12 +82,6 @@ def main() -> None:
     if arguments.plot:
         plot(points, arguments.plot)
         print(arguments.plot)
-    if jax.default_backend() == "gpu":
-        from scaling_gpu import report
-
-        report()
-    else:
-        print("no GPU here: the comparison with PyTorch is left out")
 
 
 def has_libtpu() -> bool:
