@@ -63,7 +63,8 @@ class FusedAttention(nn.Module):
         dense = functools.partial(nn.Dense, x.shape[-1], kernel_init=self.initializer())
         split = lambda y: y.reshape(*y.shape[:2], self.heads, -1)  # noqa: E731
         parts = (split(dense(name=name)(x)) for name in ("query", "key", "value"))
-        implementation: Any = self.implementation
+        # The kernel takes no float32, of which a net is when its parameters are made, from one token.
+        implementation: Any = self.implementation if x.dtype == jnp.bfloat16 else "xla"
         seen = jax.nn.dot_product_attention(*parts, is_causal=True, implementation=implementation)
         out = nn.Dense(x.shape[-1], kernel_init=self.last_initializer(), name="out")
         return out(seen.reshape(x.shape))
