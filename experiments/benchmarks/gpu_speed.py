@@ -277,14 +277,14 @@ def torch_resnet(width: int) -> Any:
     class Block(nn.Module):
         def __init__(self, before: int, channels: int) -> None:
             super().__init__()
-            self.strides, self.half = channels // before, (channels - before) // 2
+            self.strides, self.more = channels // before, (channels - before) // 2
             first = convolved(before, channels, self.strides)
             self.branch = nn.Sequential(*first, nn.ReLU(), *convolved(channels, channels, 1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             short = x
-            if self.half:
-                padding = (0, 0, 0, 0, self.half, self.half)
+            if self.more:
+                padding = (0, 0, 0, 0, self.more, self.more)
                 short = functional.pad(x[:, :, :: self.strides, :: self.strides], padding)
             return torch.relu(self.branch(x) + short)
 
