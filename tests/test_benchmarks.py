@@ -135,6 +135,7 @@ def test_peers_have_as_many_parameters(part):
     assert sum(leaf.numel() for leaf in speed.torch_resnet(64).parameters()) == count
 
 
+@pytest.mark.slow
 def test_attention_by_a_kernel_computes_the_same(part):
     speed = part("gpu_speed")
     sizes = speed.Sizes(64, length=16, width=32, layers=1, heads=4, rows=2)

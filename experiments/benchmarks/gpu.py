@@ -14,8 +14,8 @@ Six parts, all by default, or some by `--only gpt,resume`; on one H100 about 6 m
 Needs JAX and PyTorch with CUDA (`jax[cuda12]`, `torch`), the memory of a large GPU, and for `checkpoint` as
 much room in a folder for temporary files (`--folder`) as the state takes (`--gigabytes`). Prints a table,
 with the goal of a number where there is one, and whether it is met. A part that fails prints its traceback,
-the others run, and the exit code is 1; a goal that is missed does not change it. `--json` is written anew after
-each part.
+the others run, and the exit code is 1; a goal that is missed does not change it. `--json` is written anew
+after each part.
 """
 
 import argparse

@@ -79,9 +79,7 @@ def nets(batch: int) -> dict[str, tuple[Learner, Batch]]:
     }
 
 
-def stepped(
-    learner: Learner, state: Any, rows: Batch, key: jax.Array, device: jax.Device
-) -> tuple[Any, float]:
+def stepped(learner: Learner, state: Any, rows: Batch, key: jax.Array, device: Any) -> tuple[Any, float]:
     """The parameters after a step on a device, and the loss before it; on the host."""
     given = jax.device_put((state, rows, key), device)
     after, measured = jax.device_get(jax.jit(learner.step)(*given))
