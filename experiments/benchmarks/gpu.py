@@ -2,7 +2,7 @@
 
     uv run python experiments/benchmarks/gpu.py --json gpu.json
 
-Six parts, all by default, or some by `--only gpt,resume`; on one H100 about 6 minutes:
+Six parts, all by default, or some by `--only gpt,resume`:
 
 - correctness: a training step of four nets in float32, on the GPU and on the CPU;
 - population: 4,096 small nets as one population, against PyTorch one after another and by `torch.func.vmap`;

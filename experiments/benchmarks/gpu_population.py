@@ -7,6 +7,7 @@ side by side by `torch.func`: the gradient under `vmap`, and Adam over all by ha
 what is evaluated is only accuracy on test at the highest rate. fdl's compilation is left out.
 """
 
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -113,12 +114,13 @@ def with_fdl(nets: Nets, steps: int, right: list[float]) -> tuple[Callable[[], A
     return run, str(choice.plan)
 
 
-def digits(device: str) -> tuple[Any, Any]:
-    """Images `[N, 64]` and labels `[N]` of the training split, on a device."""
+@functools.cache
+def digits(part: str, device: str) -> tuple[Any, Any]:
+    """Images `[N, 64]` and labels `[N]` of a split, on a device; once, as fdl's population has its data."""
     import torch
 
-    train = data.digits().train
-    x, y = torch.tensor(np.array(train["x"])), torch.tensor(np.array(train["y"]), dtype=torch.long)
+    split = getattr(data.digits(), part)
+    x, y = torch.tensor(np.array(split["x"])), torch.tensor(np.array(split["y"]), dtype=torch.long)
     return x.to(device), y.to(device)
 
 
@@ -126,17 +128,16 @@ def judged(logits_of: Callable[[Any], Any], device: str) -> float:
     """The share of the test split that is right; over nets too where logits are `[M, N, 10]`."""
     import torch
 
-    test = data.digits().test
+    x, y = digits("test", device)
     with torch.no_grad():
-        likeliest = logits_of(torch.tensor(np.array(test["x"])).to(device)).argmax(-1)
-    return float((likeliest.cpu().numpy() == test["y"]).mean())
+        return float((logits_of(x).argmax(-1) == y).float().mean())
 
 
 def one_by_one(nets: Nets, steps: int, device: str, right: list[float]) -> None:
     """Some nets of the highest rate, with the loop that one writes with PyTorch."""
     import torch
 
-    x, y = digits(device)
+    x, y = digits("train", device)
     ends = -(-len(y) // BATCH) * BATCH
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the faster setting for nets of this size
@@ -163,7 +164,7 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
     import torch
     from torch.func import grad, vmap
 
-    x, y = digits(device)
+    x, y = digits("train", device)
     members = len(nets.rates) * nets.seeds
     rates = torch.tensor(nets.rates, device=device).repeat_interleave(nets.seeds)
     params = started(members, device)
