@@ -90,6 +90,29 @@ def test_steps_agree_with_those_of_the_same_device(part):
 
 
 @pytest.mark.slow
+def test_the_bound_is_above_what_order_changes_and_below_what_narrower_products_do(part):
+    exact = part("gpu_exact")
+    cpu, key = jax.devices("cpu")[0], jax.random.key(0)
+    cases = exact.nets(32)
+    for name in ("MLP 64-256-256-10", "ResNet-8"):
+        learner, rows = cases[name]
+        state = jax.jit(learner.init)(key)
+        narrow = state._replace(
+            params=jax.tree.map(lambda leaf: jax.lax.reduce_precision(leaf, 8, 10), state.params)
+        )
+        turned = {column: values[::-1] for column, values in rows.items()}
+        here, other, less = (
+            exact.stepped(learner, given, batch, key, cpu)[0]
+            for given, batch in ((state, rows), (state, turned), (narrow, rows))
+        )
+        change = lambda after, before: jax.tree.map(np.subtract, after, before)  # noqa: E731
+        none = jax.tree.map(np.zeros_like, here)
+        assert 0 < exact.difference(state.params, here, other) < exact.BOUND
+        off = exact.difference(none, change(here, state.params), change(less, narrow.params))
+        assert off > exact.BOUND
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(part, tmp_path, plans):
     (line,) = part("gpu_exact").resume(tmp_path, steps=20)
     assert line.met and "of 116 arrays" in line.note
