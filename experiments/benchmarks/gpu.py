@@ -2,7 +2,7 @@
 
     uv run python experiments/benchmarks/gpu.py --json gpu.json
 
-Six parts, all by default, or some by `--only gpt,resume`; on one H100 about 6 minutes:
+Six parts, all by default, or some by `--only gpt,resume`:
 
 - correctness: a training step of four nets in float32, on the GPU and on the CPU;
 - population: 4,096 small nets as one population, against PyTorch one after another and by `torch.func.vmap`;
@@ -12,10 +12,10 @@ Six parts, all by default, or some by `--only gpt,resume`; on one H100 about 6 m
 - resume: a run killed half-way and gone on with, against one that was not, bit for bit.
 
 Needs JAX and PyTorch with CUDA (`jax[cuda12]`, `torch`), the memory of a large GPU, and for `checkpoint` as
-much room in a folder for temporary files (`--folder`) as the state takes (`--gigabytes`). Prints a table, with
-the goal of a number where there is one, and whether it is met. A part that fails prints its traceback, the
-others run, and the exit code is 1; a goal that is missed does not change it. `--json` is written anew after
-each part.
+much room in a folder for temporary files (`--folder`) as the state takes (`--gigabytes`). Prints a table,
+with the goal of a number where there is one, and whether it is met. A part that fails prints its traceback,
+the others run, and the exit code is 1; a goal that is missed does not change it. `--json` is written anew
+after each part.
 """
 
 import argparse

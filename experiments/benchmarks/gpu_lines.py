@@ -45,9 +45,10 @@ def by_turns(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, li
 
     Each run waits for its device before it returns.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):
-        for name in runs if turn % 2 else reversed(runs):
+        for name in names if turn % 2 else names[::-1]:
             began = time.perf_counter()
             runs[name]()
             if turn:

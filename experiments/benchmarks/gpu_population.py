@@ -7,6 +7,7 @@ side by side by `torch.func`: the gradient under `vmap`, and Adam over all by ha
 what is evaluated is only accuracy on test at the highest rate. fdl's compilation is left out.
 """
 
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -113,12 +114,13 @@ def with_fdl(nets: Nets, steps: int, right: list[float]) -> tuple[Callable[[], A
     return run, str(choice.plan)
 
 
-def digits(device: str) -> tuple[Any, Any]:
-    """Images `[N, 64]` and labels `[N]` of the training split, on a device."""
+@functools.cache
+def digits(part: str, device: str) -> tuple[Any, Any]:
+    """Images `[N, 64]` and labels `[N]` of a split, on a device; once, as fdl's population has its data."""
     import torch
 
-    train = data.digits().train
-    x, y = torch.tensor(np.array(train["x"])), torch.tensor(np.array(train["y"]), dtype=torch.long)
+    split = getattr(data.digits(), part)
+    x, y = torch.tensor(np.array(split["x"])), torch.tensor(np.array(split["y"]), dtype=torch.long)
     return x.to(device), y.to(device)
 
 
@@ -126,17 +128,16 @@ def judged(logits_of: Callable[[Any], Any], device: str) -> float:
     """The share of the test split that is right; over nets too where logits are `[M, N, 10]`."""
     import torch
 
-    test = data.digits().test
+    x, y = digits("test", device)
     with torch.no_grad():
-        likeliest = logits_of(torch.tensor(np.array(test["x"])).to(device)).argmax(-1)
-    return float((likeliest.cpu().numpy() == test["y"]).mean())
+        return float((logits_of(x).argmax(-1) == y).float().mean())
 
 
 def one_by_one(nets: Nets, steps: int, device: str, right: list[float]) -> None:
     """Some nets of the highest rate, with the loop that one writes with PyTorch."""
     import torch
 
-    x, y = digits(device)
+    x, y = digits("train", device)
     ends = -(-len(y) // BATCH) * BATCH
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the faster setting for nets of this size
@@ -163,7 +164,7 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
     import torch
     from torch.func import grad, vmap
 
-    x, y = digits(device)
+    x, y = digits("train", device)
     members = len(nets.rates) * nets.seeds
     rates = torch.tensor(nets.rates, device=device).repeat_interleave(nets.seeds)
     params = started(members, device)
@@ -173,6 +174,7 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
         return torch.nn.functional.cross_entropy(logits(params, x[rows]), y[rows])
 
     gradient = vmap(grad(loss))
+    lists: Any = torch  # what its own optimizers update many tensors by, a kernel for all
     ends = -(-len(y) // BATCH) * BATCH
     orders = torch.empty(0)
     for step in range(steps):
@@ -180,15 +182,15 @@ def side_by_side(nets: Nets, steps: int, device: str, right: list[float]) -> Non
         if start == 0:
             orders = torch.rand(members, len(y), device=device).argsort(1)
         slopes = gradient(params, orders[:, start : start + BATCH])
-        torch._foreach_lerp_(first, slopes, 0.1)
-        torch._foreach_mul_(second, 0.999)
-        torch._foreach_addcmul_(second, slopes, slopes, 0.001)
+        lists._foreach_lerp_(first, slopes, 0.1)
+        lists._foreach_mul_(second, 0.999)
+        lists._foreach_addcmul_(second, slopes, slopes, 0.001)
         scale = rates * (1 - 0.999 ** (step + 1)) ** 0.5 / (1 - 0.9 ** (step + 1))
-        roots = torch._foreach_sqrt(second)
-        torch._foreach_add_(roots, 1e-8)
-        changes = torch._foreach_div(first, roots)
-        torch._foreach_mul_(changes, [scale.view(-1, *[1] * (leaf.ndim - 1)) for leaf in params])
-        torch._foreach_sub_(params, changes)
+        roots = lists._foreach_sqrt(second)
+        lists._foreach_add_(roots, 1e-8)
+        changes = lists._foreach_div(first, roots)
+        lists._foreach_mul_(changes, [scale.view(-1, *[1] * (leaf.ndim - 1)) for leaf in params])
+        lists._foreach_sub_(params, changes)
     best = [leaf[-nets.seeds :] for leaf in params]
     right.append(judged(lambda images: vmap(logits, in_dims=(0, None))(best, images), device))
 

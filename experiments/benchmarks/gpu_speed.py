@@ -63,8 +63,8 @@ class FusedAttention(nn.Module):
         dense = functools.partial(nn.Dense, x.shape[-1], kernel_init=self.initializer())
         split = lambda y: y.reshape(*y.shape[:2], self.heads, -1)  # noqa: E731
         parts = (split(dense(name=name)(x)) for name in ("query", "key", "value"))
-        # The kernel takes no float32, of which a net is when its parameters are made, from one token.
-        implementation: Any = self.implementation if x.dtype == jnp.bfloat16 else "xla"
+        # Parameters are made in float32, which cuDNN's kernel does not take.
+        implementation: Any = "xla" if self.is_initializing() else self.implementation
         seen = jax.nn.dot_product_attention(*parts, is_causal=True, implementation=implementation)
         out = nn.Dense(x.shape[-1], kernel_init=self.last_initializer(), name="out")
         return out(seen.reshape(x.shape))
@@ -277,14 +277,14 @@ def torch_resnet(width: int) -> Any:
     class Block(nn.Module):
         def __init__(self, before: int, channels: int) -> None:
             super().__init__()
-            self.strides, self.half = channels // before, (channels - before) // 2
+            self.strides, self.more = channels // before, (channels - before) // 2
             first = convolved(before, channels, self.strides)
             self.branch = nn.Sequential(*first, nn.ReLU(), *convolved(channels, channels, 1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             short = x
-            if self.half:
-                padding = (0, 0, 0, 0, self.half, self.half)
+            if self.more:
+                padding = (0, 0, 0, 0, self.more, self.more)
                 short = functional.pad(x[:, :, :: self.strides, :: self.strides], padding)
             return torch.relu(self.branch(x) + short)
 
