@@ -11,7 +11,7 @@ State = Any
 Batch = Any
 """A pytree of arrays `[B, ...]`."""
 Metrics = Mapping[str, Any]
-"""Scalars by name from a step; `fdl.metrics.Mean` by name from an evaluation."""
+"""Scalars by name from a step; `fdl.metrics.Mean` and others with a `value` by name from an evaluation."""
 
 
 class Learner(NamedTuple):
@@ -24,8 +24,9 @@ class Learner(NamedTuple):
       init: `init(key) -> state`.
       step: `step(state, batch, key) -> (state, metrics)`, one update; metrics are scalars, each step as
         important as another, or a `fdl.metrics.Mean` each, which has its own weight.
-      evaluate: `evaluate(state, batch) -> metrics`, each a `fdl.metrics.Mean` (a weighted total
-        and its weight), so that their sum over batches is exact over a whole split.
+      evaluate: `evaluate(state, batch) -> metrics`, each a `fdl.metrics.Mean` (a weighted total and its
+        weight), so that their sum over batches is exact over a whole split, or another of `fdl.metrics`
+        that has a `value`: sums, or the rows themselves (`fdl.metrics.all_rows`).
       required: the metrics of steps and of evaluations that must be finite.
     """
 

@@ -50,7 +50,7 @@ WITHOUT = {
         GIVEN,
     ),
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
-    "fdl.metrics": dict.fromkeys(("Calibration", "Mean", "Overlap"), GIVEN),
+    "fdl.metrics": dict.fromkeys(("Calibration", "Confusion", "Mean", "Overlap", "AllRows"), GIVEN),
     "fdl.optim": {"Frozen": GIVEN},
     "fdl.stats": dict.fromkeys(("Comparison", "Comparisons", "Criterion", "Rate", "Rates", "Verdict"), GIVEN),
     "fdl.tasks": {

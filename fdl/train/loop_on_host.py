@@ -15,6 +15,7 @@ import numpy as np
 from fdl.parallel.plan import replicated
 from fdl.parallel.sharding import assembled, put, readable
 from fdl.train import run as one
+from fdl.train.batches import joined_parts
 from fdl.train.functions import Advance, Compiled, Evaluate, Functions, Pulse, pulse_of
 from fdl.train.lowering import Parts, fetched, in_turn, lifted, ready
 from fdl.train.prefetch import Feed, Stalled, never
@@ -112,11 +113,11 @@ def _evaluating(parts: Parts, data: _Data) -> Evaluate:
         return measures[name](carry, members, batch, put(np.int32(index), whole))
 
     def evaluate(members: Member, carry: Carry, asked: Asked = never) -> tuple[Carry, Row]:
-        sums = {}
+        found = {}
         for name, source in parts.experiment.evaluation.items():
             each = (measured(members, carry, name, index, asked) for index in range(source.batches))
-            sums[name] = functools.reduce(functools.partial(jax.tree.map, jnp.add), each)
-        return close(carry, members, sums)
+            found[name] = joined_parts(each)
+        return close(carry, members, found)
 
     return evaluate
 

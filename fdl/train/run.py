@@ -10,8 +10,9 @@ from jax import lax
 from jax.core import Tracer
 
 from fdl import rng, tree
-from fdl.experiment import Experiment, Source, State
+from fdl.experiment import Experiment, Metrics, Source, State
 from fdl.metrics import Mean
+from fdl.train.batches import over
 from fdl.train.check import check, check_key
 from fdl.train.rows import Kept, Row, best_of, first_lost, keep, mean_of, step_metrics
 
@@ -123,18 +124,13 @@ def is_live(carry: Carry) -> jax.Array:
 
 def evaluate(build: Build, member: Member, arrays: Any, carry: Carry) -> tuple[Carry, Row]:
     """Evaluates every split whole, closes the sums of the step metrics, and asks early stopping."""
-    experiment, sums = experiment_of(build, member), {}
+    experiment, found = experiment_of(build, member), {}
     for split, source in experiment.evaluation.items():
-        one = functools.partial(measure, experiment, arrays, carry, split)
-        add = lambda index, total, one=one: jax.tree.map(jnp.add, total, one(index))  # noqa: E731
-        first = one(jnp.int32(0))
-        sums[split] = lax.fori_loop(1, source.batches, add, first) if source.batches > 1 else first
-    return close(experiment, carry, sums)
+        found[split] = over(functools.partial(measure, experiment, arrays, carry, split), source.batches)
+    return close(experiment, carry, found)
 
 
-def measure(
-    experiment: Experiment, arrays: Any, carry: Carry, split: str, index: jax.Array
-) -> Mapping[str, Mean]:
+def measure(experiment: Experiment, arrays: Any, carry: Carry, split: str, index: jax.Array) -> Metrics:
     """The evaluation metrics of one batch of a split, by name."""
     key = jax.random.key(0)  # an evaluation reads in a fixed order
     source = experiment.evaluation[split]
@@ -142,13 +138,15 @@ def measure(
     return dict(experiment.learner.evaluate(carry.state, batch))
 
 
-def close(experiment: Experiment, carry: Carry, sums: Mapping[str, Mapping[str, Mean]]) -> tuple[Carry, Row]:
-    """Turns the step metrics since the last evaluation and the splits' sums into a row."""
-    means = {f"train/{name}": carry.sums[name] for name in sorted(carry.sums)}
-    means |= {f"{split}/{name}": mean for split in sorted(sums) for name, mean in sorted(sums[split].items())}
-    metrics = {name: jnp.asarray(mean.value, jnp.float32) for name, mean in means.items()}
+def close(experiment: Experiment, carry: Carry, found: Mapping[str, Metrics]) -> tuple[Carry, Row]:
+    """Turns the step metrics since the last evaluation and those of the splits into a row."""
+    all_of = {f"train/{name}": carry.sums[name] for name in sorted(carry.sums)}
+    all_of |= {
+        f"{split}/{name}": one for split in sorted(found) for name, one in sorted(found[split].items())
+    }
+    metrics = {name: jnp.asarray(one.value, jnp.float32) for name, one in all_of.items()}
     live = is_live(carry)
-    failed = first_lost(means, experiment.learner.required)
+    failed = first_lost(all_of, experiment.learner.required)
     kept, best = keep(carry.kept, carry.state, metrics, best_of(experiment), live & (failed < 0))
     stopper, stopped = carry.stopper, carry.stopped
     if experiment.stop:
