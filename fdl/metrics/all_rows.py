@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-
 Of = Callable[[Any, jax.Array], jax.Array]
 """`of(rows, weight) -> value`, a scalar of rows `[N, ...]` and their weights `[N]`."""
 
