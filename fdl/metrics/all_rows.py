@@ -31,9 +31,7 @@ class AllRows:
         return self.of(self.rows, self.weight)
 
 
-def all_rows(
-    of: Callable[[Any, jax.Array], jax.Array], rows: Any, weight: jax.Array | None = None
-) -> AllRows:
+def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
     """The `AllRows` of a batch's rows.
 
     All rows of a split are kept on the device until its last batch, so give what the function needs of

@@ -34,9 +34,11 @@ def _apart(metrics: Metrics) -> tuple[dict[str, Any], dict[str, AllRows]]:
 
 def joined_parts(parts: Iterable[Metrics]) -> Metrics:
     """The metrics of a split from those of its batches, of all members: leaves `[members, ...]`."""
-    sums, rows = [], []
-    for part in parts:
+    sums: dict[str, Any] | None = None
+    rows: dict[str, list[AllRows]] = {}
+    for part in parts:  # each as it comes, so that no two batches are kept but for their rows
         new, kept = _apart(part)
-        sums[:] = [jax.tree.map(jnp.add, sums[0], new) if sums else new]
-        rows.append(kept)
-    return {**sums[0], **{name: joined_rows([part[name] for part in rows], axis=1) for name in rows[0]}}
+        sums = new if sums is None else jax.tree.map(jnp.add, sums, new)
+        for name, metric in kept.items():
+            rows.setdefault(name, []).append(metric)
+    return {**(sums or {}), **{name: joined_rows(metrics, axis=1) for name, metrics in rows.items()}}
