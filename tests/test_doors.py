@@ -10,7 +10,7 @@ import pytest
 import fdl
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_everything_is_reached_by_one_import_and_loaded_on_first_use():
     program = """
 import sys, fdl

@@ -234,7 +234,7 @@ def test_what_means_something_else_is_another(tmp_path, case):
     assert digest(essence(before)) != digest(essence(after)) and differences(before, after)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_same_on_every_version_of_python_and_place(tmp_path):
     """The digests of code are stored values; names, not paths; no order of sets or dictionaries."""
     first = program(tmp_path / "a")

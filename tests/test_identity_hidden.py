@@ -102,7 +102,7 @@ def same(folder, one, other) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("case", CASES)
 def test_a_number_that_changed_is_another_run(tmp_path, case):
     path = tmp_path / "hidden.py"

@@ -75,7 +75,7 @@ IDENTITY = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_fingerprints_are_stable_over_processes_and_versions():
     # A stored value: a change of it would orphan every finished run of every user.
     assert fingerprint(Toy(), seed=3, identity=IDENTITY) == "cd5ea1c561563f14"

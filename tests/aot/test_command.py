@@ -126,7 +126,7 @@ def test_without_a_compiler_the_extra_is_named(file, monkeypatch, capsys):
     assert "pip install fdl[tpu]" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_hours_and_money_of_a_sweep(file, compiler, capsys):
     asked = compiler(lambda request: foresight(seconds=0.5))
     words = ["--topology", "v5e:2x2", "--slices", "2", "--mesh", "data=4", "--members", "4", "--price", "3"]
@@ -268,7 +268,7 @@ def test_the_search_prefers_the_least_time_of_a_row(file, compiler, capsys):
     assert "--mesh data=2,fsdp=2 --batch-size 128 --no-remat" in captured.err
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_search_begins_with_any_batch_and_names_all_flags(file, compiler, capsys):
     compiler(lambda request: foresight(held=request.config.batch_size, available=2048))
     words = ["--topology", "v5e:16x16", "--fit", "--strategy", "shard_map", "--price", "2"]

@@ -30,7 +30,7 @@ def program_of(plan: Plan) -> tuple[Any, Any, Any]:
     return toy.experiment, members, arrays_of(toy.experiment(toy.Config()))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("loop", ["scan", "calls"])
 def test_what_is_lowered_for_absent_devices_is_what_runs(loop):
     plan = Plan(2, "vmap", loop, population=min(2, jax.device_count()))

@@ -48,7 +48,7 @@ def test_a_bucket_that_does_not_exist_is_found_at_once(root):
         storage.folder(f"{root.removesuffix('1')}2/run")
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_rows_are_appended_and_dropped(root):
     path = storage.folder(f"{root}/rows") / "metrics.jsonl"
     assert read(path).rows == [] and keep_rows(path, bool) == []
@@ -79,7 +79,7 @@ def test_a_folder_is_claimed_once_and_moved_aside(root):
     assert found == [{"lr": 1}, {"lr": 2}, {"lr": 3}]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(root, tmp_path):
     key, saving = jax.random.key(3), Saving(steps=5, keep=2)
     experiment = toy.experiment(toy.Config())._replace(best=Best("test/loss", "higher"))

@@ -19,7 +19,7 @@ from tests import toy
 pytestmark = pytest.mark.parametrize("root", ["s3"], indirect=True)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_copy_that_fails_is_said_and_half_of_one_swept_away(root, monkeypatch):
     key, directory, done = jax.random.key(3), storage.folder(f"{root}/fits/two"), []
     checkpoints, upload = directory / "checkpoints", staged_checkpoint.upload
@@ -58,7 +58,7 @@ def restored(checkpoints: Checkpoints) -> tuple[int, float]:
     return step, value
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_damaged_copy_is_moved_aside_and_made_again(root):
     directory, store, said = storage.folder(f"{root}/again/checkpoints"), storage.store(epath.Path(root)), []
     with_two = staged_checkpoint.open_staged(directory, keep=2, say=print)

@@ -65,7 +65,7 @@ def table(summary: dict[str, Any]) -> pd.DataFrame:
     return pd.read_parquet(Path(summary["report"]).with_name("results.parquet"))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_changed_helper_is_another_experiment_and_a_changed_comment_is_not(folder, capsys):
     first, _ = fdl(capsys, "sweep")
     (folder / "beside.py").write_text(HELPER.replace("FACTOR", "FACTOR  # times") + "\n\nOTHER = 3\n")
@@ -81,7 +81,7 @@ def test_a_changed_helper_is_another_experiment_and_a_changed_comment_is_not(fol
     assert "values.beside.FACTOR: 1.0 -> 2.0" in said
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_other_trials_never_replace_a_report(folder, capsys):
     own, _ = fdl(capsys, "sweep")
     before = {path: path.read_bytes() for path in Path(own["directory"]).glob("*.*")}
@@ -104,7 +104,7 @@ def test_other_trials_never_replace_a_report(folder, capsys):
     assert fdl(capsys, "report")[0] == own
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_report_of_an_earlier_sweep_is_moved_not_replaced(folder, capsys):
     first, _ = fdl(capsys, "sweep")
     old = Path(first["report"]).read_bytes()

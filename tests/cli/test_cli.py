@@ -75,7 +75,7 @@ def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_run_and_again(file):
     first = run("run", file, "--lr", "0.02", "--seed", "1", "--json", cwd=file.parent)
     summary = json.loads(first.stdout.splitlines()[-1])
@@ -89,7 +89,7 @@ def test_run_and_again(file):
     assert json.loads(other.stdout)["directory"] != summary["directory"]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_sweep_prints_plan_table_and_verdict(file, here):
     out = here("sweep", file).out
     for words in (
@@ -109,7 +109,7 @@ def test_sweep_prints_plan_table_and_verdict(file, here):
     assert json.loads(report.out.splitlines()[-1])["verdict"] == "SUPPORTED"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_grid_on_the_command_line(file, here):
     words = ("--grid.lr", "0.01", "0.02", "0.03", "--grid.power", "1", "2", "--steps", "20", "--seeds", "2")
     out = here("sweep", file, *words, "--workdir", "here", "--members", "3", "--json")
@@ -141,7 +141,7 @@ def test_help_of_a_command_shows_the_fields(file, here):
         assert words in out
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_where_output_is_ascii_a_refusal_is_one_line_too(file):
     words = [sys.executable, "-m", "fdl", "run", str(file), "--lrr", "0.1"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
@@ -150,7 +150,7 @@ def test_where_output_is_ascii_a_refusal_is_one_line_too(file):
     assert done.stderr == "error: Unrecognized options: --lrr, 0.1; did you mean --lr?\n"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_functions_are_flags(file, here):
     out = here("run", file, "--link", "jnp.sin", "--steps", "10", "--json")
     directory = file.parent / json.loads(out.out)["directory"]
@@ -232,7 +232,7 @@ def test_bad_input_is_one_line_and_writes_nothing(file, case, monkeypatch, capsy
     assert files(folder) == before
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_another_experiment_in_the_directory_is_refused_and_can_be_moved_aside(file, here):
     here("run", file, "--workdir", "here", "--steps", "10")
     out = here("run", file, "--workdir", "here", "--steps", "20", "--lr", "0.5", code=2)
@@ -243,7 +243,7 @@ def test_another_experiment_in_the_directory_is_refused_and_can_be_moved_aside(f
     ).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_failed_run_is_exit_code_three(file, here):
     words = ("run", file, "--link", "jnp.positive", "--lr", "1e30", "--json")
     out = here(*words, code=3)
@@ -253,7 +253,7 @@ def test_a_failed_run_is_exit_code_three(file, here):
     assert again.out == out.out
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.usefixtures("heeded")
 def test_an_interrupted_run_saves_and_goes_on(file, number):
@@ -273,7 +273,7 @@ def test_an_interrupted_run_saves_and_goes_on(file, number):
     assert [path for path in folder.glob("*/checkpoints/*") if path.name.isdigit()]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_in_a_thread_commands_work_too(file, monkeypatch, capsys):
     monkeypatch.chdir(file.parent)
     with ThreadPoolExecutor(1) as pool:
@@ -283,7 +283,7 @@ def test_in_a_thread_commands_work_too(file, monkeypatch, capsys):
     assert json.loads(out)["runs"] == 1 and "nowhere.py" in error
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_programs_from_the_cache_say_nothing(file, tmp_path):
     """A process whose stderr is a pipe that nobody reads would wait for ever once the pipe is full."""
     words = [sys.executable, "-m", "fdl", "run", str(file), "--json"]

@@ -101,7 +101,7 @@ def refused(tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_that_is_wrong(case, refused):
     text, expected = FILES[case]
@@ -125,7 +125,7 @@ def test_a_plan_is_refused_as_the_sweep_is(refused):
     assert expected in refused(HEAD + text + "\n", ["plan", "file.py"])
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_claim_that_only_numbers_decide_is_not_refused_beforehand(tmp_path, monkeypatch, capsys):
     """It fails on the made-up numbers and on the true ones; what was trained is reported all the same."""
     monkeypatch.chdir(tmp_path)

@@ -30,7 +30,7 @@ def experiment(config: Config) -> fdl.Experiment:
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("late", ["--no-late", "--late"])
 def test_labels_outside_memory(late, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -51,7 +51,7 @@ def test_large_sizes_stay_in_range_and_apart(size):
     assert scipy.stats.kstest(order / size, "uniform").pvalue > SMALLEST_P
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("implementation", ["threefry2x32", "rbg"])
 def test_other_key_or_epoch_is_another_order(implementation):
     keys = jnp.stack([jax.random.key(seed, impl=implementation) for seed in (0, 1, 2, 2**31)])

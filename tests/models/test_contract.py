@@ -174,7 +174,7 @@ NOT_LISTED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_every_exported_model_is_in_the_list():
     """By name in `MODELS` or `COUNTS`, or as a part that runs in one of `MODELS`."""
     ran = set()
@@ -223,7 +223,7 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(convert, tree)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_shape_type_and_compiled_equals_eager(case):
     variables, apply = start(case), jax.jit(case.model.apply)
     out = apply(variables, *case.inputs)

@@ -54,7 +54,7 @@ def test_lenet_agrees_with_torch():
     assert_agrees(lenet5(), nn_.Sequential(*features, *dense), names, (3, 32, 32, 1))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_vgg_agrees_with_torch():
     layers, names, inputs = [], {}, 3
     for factor, count in zip((1, 2, 4, 8, 8), (1, 1, 2, 2, 2), strict=True):
@@ -71,7 +71,7 @@ def test_vgg_agrees_with_torch():
     assert_agrees(model, torch.nn.Sequential(*layers), names, (2, 32, 32, 3))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_mobilenet_agrees_with_torch():
     def part(inputs, outputs, size, stride=1, groups=1):
         conv = torch.nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
@@ -90,7 +90,7 @@ def test_mobilenet_agrees_with_torch():
     assert_agrees(model, torch.nn.Sequential(*layers), names, (2, 8, 8, 3))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_signals_in_one_dimension():
     model = conv_net((4, 8), (16,), 3, norm=batch_norm)
     out, variables = model.init_with_output(jax.random.key(0), jnp.zeros((2, 32, 5)))
@@ -98,7 +98,7 @@ def test_signals_in_one_dimension():
     assert nn.unbox(variables)["params"]["Conv_1"]["kernel"].shape == (3, 4, 8)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "model",
     [conv_net((8,), (32,), 4), lenet5(4, activation=nn.relu, padding=2)],

@@ -79,7 +79,7 @@ def test_random_features_approximate_the_gaussian_kernel():
     np.testing.assert_allclose(output, z @ weights + bias, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("model", [FourierNet(MLP((8,), 10), features=6), RandomFeatureNet(10, features=6)])
 def test_training_leaves_frozen_features_alone(model):
     experiment = tasks.classification(model, digits(), optax.adamw(0.1), steps=3)
@@ -117,7 +117,7 @@ def test_a_deep_linear_net_is_the_product_of_its_matrices(widths):
     assert all("bias" not in layer for layer in variables["params"].values())
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "model",
     [Maxout((32, 32, 32), 2, pieces=3), FourierNet(MLP((64,), 2), features=64, scale=0.5)],

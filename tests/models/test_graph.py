@@ -33,7 +33,7 @@ def started(model: GCN) -> Any:
     return jax.tree.map(lambda p: p + noise[: p.size].reshape(p.shape), params)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_convolution_is_a_double_loop_over_neighbours():
     model: Any = GCN((4,), 2)
     params = started(model)
@@ -91,7 +91,7 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(normalised_adjacency(a)[:, 6:, 6:], np.broadcast_to(np.eye(2), (2, 2, 2)))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("seed", range(2))
 def test_the_graph_tells_more_than_features_alone(seed):
     # Two blocks of 60, edges within with 0.15 and between with 0.02, and a faint hint in the features;

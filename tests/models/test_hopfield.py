@@ -71,7 +71,7 @@ def test_units_that_receive_nothing_stay():
     np.testing.assert_array_equal(asynchronous(jnp.zeros((5, 5)), state, jax.random.key(0)), state)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_patterns_are_recalled_below_capacity_and_lost_above():
     # Amit et al. 1985, Storing Infinite Numbers of Patterns in a Spin-Glass Model: about 0.138 N.
     units, probes, overlaps = 200, 20, {}

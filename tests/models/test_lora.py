@@ -66,7 +66,7 @@ def close(value, expected):
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_it_starts_as_the_model_and_its_merged_weights_give_the_same(case):
     model, x, variables = case
     start = jax.jit(model.apply)(variables, x)
@@ -133,7 +133,7 @@ def test_a_cache_gives_the_same():
     close(np.concatenate([first, second], axis=1), jax.jit(model.apply)(variables, x))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_frozen_and_warm_it_trains_the_pairs_alone_from_the_given_weights():
     inner = models.MLP((5,), 3)
     x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)

@@ -19,7 +19,7 @@ def unstacked(tree):
     return layers | {name: value for name, value in tree.items() if name != "Layer_0"}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("norm", [None, batch_norm, layer_norm])
@@ -93,7 +93,7 @@ def test_each_scanned_layer_draws_its_own_mask():
     assert abs(np.mean(np.asarray(out) > 0) - survival) < 4 * error
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_jit_and_eager_and_vmap_over_seeds_and_rates_agree(widths):
     def output(rate, seed) -> Any:

@@ -38,7 +38,7 @@ def inner(tree):
     return {name: part["model"] for name, part in tree.items()}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_kept_in_float32_and_computed_in_bfloat16(case):
     model, x = case
     mixed = models.MixedPrecision(model)
@@ -55,7 +55,7 @@ def test_kept_in_float32_and_computed_in_bfloat16(case):
     assert products and all("bf16" in types and "f32" not in types for types in factors)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_gradients_are_those_of_float32_but_for_rounding(case):
     model, x = case
     mixed = models.MixedPrecision(model)
@@ -84,7 +84,7 @@ def test_in_float32_it_is_the_model_itself(case):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_it_learns_as_float32_does():
     def accuracy(model):
         experiment = tasks.classification(model, data.digits(), optax.adam(3e-3), steps=150)
@@ -223,7 +223,7 @@ def test_every_task_takes_it_and_keeps_float32(name):
     assert floats and all(leaf.dtype == jnp.float32 for leaf in floats)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("model", [models.gpt2(9, length=6, **SMALL), models.Seq2Seq(9, 9, 4)])
 def test_a_cache_gives_the_text_that_reading_all_again_gives(model):
     source = None if isinstance(model, models.LanguageModel) else jnp.asarray(TEXT)
@@ -239,7 +239,7 @@ def test_a_cache_gives_the_text_that_reading_all_again_gives(model):
     np.testing.assert_array_equal(text(tasks.generation.cached), text(tasks.generation.uncached))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_times_are_not_rounded():
     """1000 times a time is an angle: one of bfloat16 would be wrong by turns."""
     model = models.DiffusionMLP((8,))

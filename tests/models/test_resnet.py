@@ -44,7 +44,7 @@ def test_a_depth_that_is_not_6n_2_is_refused(depth):
 X = jax.random.normal(jax.random.key(0), (16, 8, 8, 3))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_plain_twin_has_the_same_parameters_and_another_output():
     model, twin = cifar_resnet(8), cifar_resnet(8, skip=False)
     variables = jax.jit(model.init)(jax.random.key(1), X)
@@ -54,7 +54,7 @@ def test_a_plain_twin_has_the_same_parameters_and_another_output():
     assert np.abs(np.asarray(model.apply(variables, X)) - np.asarray(twin.apply(variables, X))).max() > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_blocks_whose_last_norm_has_no_gain_start_as_the_identity():
     zero_gain = functools.partial(batch_norm, gain=nn.initializers.zeros)
     deep: Any = ResNet((5,), 3, width=8, small=True, last_norm=zero_gain)
@@ -67,7 +67,7 @@ def test_blocks_whose_last_norm_has_no_gain_start_as_the_identity():
     np.testing.assert_allclose(deep.apply(variables, X), expected, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("norm", [None, batch_norm])
 def test_it_memorises_16_images(norm):
     model = ResNet((1, 1), 4, width=16, small=True, norm=norm)

@@ -79,7 +79,7 @@ def row(key):
     return {"x": jnp.stack([x, there], axis=-1), "y": jnp.sum(jnp.where(there, x, 0))[None]}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_deep_sets_learn_sums():
     splits = sampled(row, train=1000, validation=8, test=200)
     variance = splits.test["y"].var()  # pyright: ignore[reportIndexIssue]

@@ -45,7 +45,7 @@ def test_the_surrogate_is_the_fast_sigmoids():
     np.testing.assert_allclose(fast_sigmoid(jnp.asarray(v)), 1 / (1 + 10 * np.abs(v)) ** 2, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_outputs_and_gradients_agree_with_torch():
     torch = pytest.importorskip("torch", reason="the reference is PyTorch")
 
@@ -96,7 +96,7 @@ def coded(part: Any, seed: int) -> dict[str, np.ndarray]:
     return {"x": np.asarray(spikes), "y": part["y"]}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_spiking_net_learns_rate_coded_digits():
     data = digit_images()
     splits = Splits(coded(data.train, 0), coded(data.validation, 1), coded(data.test, 2))

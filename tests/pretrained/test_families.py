@@ -293,7 +293,7 @@ def test_a_size_of_no_whole_patches_is_told(size, tmp_path):
         pretrained.load_vit(tmp_path, size=size)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_older_fields_of_rotations_mean_the_same(tmp_path):
     case = CASES["tied llama of longer texts"]
     saved(case, tmp_path)

@@ -46,7 +46,7 @@ def tokens(texts, folder, length=32):
     return pretrained.tokenized(texts, folder / "tokenizer.json", length=length)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_sentence_embeddings_are_those_of_transformers(folder):
     transformers = pytest.importorskip("transformers", reason="Transformers is the reference")
     torch = pytest.importorskip("torch", reason="PyTorch is the reference")

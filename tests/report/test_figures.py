@@ -60,7 +60,7 @@ def test_arms_differ_in_colour_and_dashes():
         assert line.get_color() == key.get_color()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_many_arms_have_a_panel_each_over_all_others():
     figure = figures.learning_curves(many(), METRIC)
     assert [axis.get_title("left").replace("\n", " ") for axis in figure.axes] == [
@@ -107,7 +107,7 @@ def test_a_logarithmic_scale_has_numbers_for_labels(arms: int):
         assert labels and all(float(label.replace("−", "-")) > 0 for label in labels)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_figure_of_many_arms_costs_what_one_of_few_does():
     """Of more than 24 arms only the highest and the lowest have a curve and a row of their own."""
     for count in (30, 300):

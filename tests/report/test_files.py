@@ -18,7 +18,7 @@ def files(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_what_is_written(tmp_path: Path):
     write(crossed(), verdict(), tmp_path / "new" / "run")
     drawn = [f"test-{name}-{kind}" for name in ("accuracy", "loss") for kind in ("curves", "distribution")]
@@ -29,7 +29,7 @@ def test_what_is_written(tmp_path: Path):
     assert "Do skip connections" in (tmp_path / "new/run/report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("result", [crossed(), single(), lost()], ids=["crossed", "single", "lost"])
 def test_tables_come_back_as_they_were(result, tmp_path: Path):
     write(result, None, tmp_path)
@@ -68,7 +68,7 @@ def test_a_field_of_mixed_types_comes_back_as_text(tmp_path: Path):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("values", "stored"),
     [
@@ -93,7 +93,7 @@ def test_values_come_back_by_pandas_and_by_pyarrow(values, stored, tmp_path: Pat
         assert identities(pyarrow.parquet.read_table(tmp_path / name)["x"].to_pylist()) == identities(stored)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_an_older_report_is_replaced(tmp_path: Path):
     write(single(), verdict(), tmp_path)
     before = files(tmp_path)

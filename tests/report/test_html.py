@@ -45,7 +45,7 @@ def example_page(name: str) -> str:
     return render(EXAMPLES[name](), verdict())
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_page_is_whole_and_needs_nothing_else(name: str):
     page = Page(example_page(name))
@@ -199,7 +199,7 @@ def browse(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome on the PATH")
 def test_a_browser_shows_it_without_complaint(tmp_path: Path):
     page = tmp_path / "report.html"

@@ -108,7 +108,7 @@ def test_numbers_agree_with_scipy_and_statsmodels() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("n", [6, 9, 20])
 def test_equivalence_is_never_easier_than_two_one_sided_t_tests(n: int) -> None:
     rng = np.random.default_rng(n)

@@ -77,7 +77,7 @@ def test_students_t_would_be_wrong_more_often() -> None:
     assert not above(draw(falls, 5, 2_000)).any()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("n", [5, 8, 16, 20])
 @pytest.mark.parametrize("family", [HELD[0], HELD[5], HELD[7]], ids=lambda family: family.name)
 def test_the_rule_simulated_is_that_of_compare(family: Family, n: int) -> None:

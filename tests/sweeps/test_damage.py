@@ -41,7 +41,7 @@ def again(directory: Path) -> tuple[pd.DataFrame, list[str]]:
     return sweep(experiment, SPACE, workdir=directory, saving=OFTEN, progress=progress).frame, lines
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("harm", [lambda text: text[:-7], lambda text: text[:-40] + b"\0" * 40])
 def test_a_row_of_a_finished_unit_that_is_gone_is_said_and_measured_again(finished, here, harm):
     whole = stored(experiment, SPACE, workdir=finished).frame
@@ -58,7 +58,7 @@ def test_a_row_of_a_finished_unit_that_is_gone_is_said_and_measured_again(finish
     pd.testing.assert_frame_equal(stored(experiment, SPACE, workdir=here).frame, whole, check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("text", DAMAGE)
 def test_a_damaged_end_is_said_and_made_again(finished, here, text):
     (units(here)[1] / "done.json").write_bytes(text.encode("latin1"))
@@ -72,7 +72,7 @@ def test_a_damaged_end_is_said_and_made_again(finished, here, text):
     assert [u["train_seconds"] for u in one] == [u["train_seconds"] for u in other], "it is what it took then"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("text", DAMAGE)
 def test_a_damaged_unit_is_one_line_and_mended_as_it_says(finished, here, text):
     unit = units(here)[1]
@@ -86,7 +86,7 @@ def test_a_damaged_unit_is_one_line_and_mended_as_it_says(finished, here, text):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decided(
     finished, tmp_path, monkeypatch
 ):
@@ -111,7 +111,7 @@ def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decid
     assert not (tmp_path / "units" / "decided.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_versions_and_device_of_a_result_are_those_that_trained_it(here, monkeypatch):
     real = stored(experiment, SPACE, workdir=here).meta
     now = history.here()
@@ -162,7 +162,7 @@ def test_a_plan_that_was_remembered_wrongly_is_said_once_and_measured_again(tmp_
     assert len(lines) == (harm != "nothing") and all("measuring again" in line for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_damaged_plan_stops_no_run(plans):
     space = grid(Config(steps=5), seeds=2)
     first = sweep(experiment, space).frame

@@ -19,7 +19,7 @@ from tests.toy import Config, experiment
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("members", [1, 2, 5])
 def test_members_in_a_program_can_be_given(tmp_path, members):
     whole = sweep(experiment, SPACE)
@@ -30,7 +30,7 @@ def test_members_in_a_program_can_be_given(tmp_path, members):
     np.testing.assert_allclose(parts.frame["test/loss"], whole.frame["test/loss"], rtol=2e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_program_that_does_not_fit_gets_fewer_members(plans, monkeypatch):
     from fdl.train import autotune
 
@@ -44,7 +44,7 @@ def test_a_program_that_does_not_fit_gets_fewer_members(plans, monkeypatch):
     assert 1 <= less.plan.members < 16 and less.memory_bytes <= 0.8 * 0.9 * whole.memory_bytes
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_plan_is_remembered_and_the_stored_one_is_used(plans, tmp_path, monkeypatch):
     from fdl.train import autotune
 
@@ -59,7 +59,7 @@ def test_the_plan_is_remembered_and_the_stored_one_is_used(plans, tmp_path, monk
     sweep(experiment, SPACE, workdir=tmp_path)  # resumes with the stored plan: measures nothing
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_sweep_goes_on_with_fewer_devices(tmp_path):
     if len(jax.devices()) < 2:
         pytest.skip("needs 2 devices to begin with")
@@ -93,14 +93,14 @@ result.frame.to_parquet({str(tmp_path / "frame.parquet")!r})
     np.testing.assert_allclose(frame["test/loss"], undisturbed.frame["test/loss"], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_forecast_trains_nothing():
     programs = forecast(experiment, SPACE)
     assert [program.trials for program in programs] == [6, 6]
     assert all(program.memory_bytes > 0 and program.train_seconds > 0 for program in programs)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_step_may_call_back_to_python_whatever_the_plan(plans):
     def build(config):
         one = experiment(config)
@@ -118,7 +118,7 @@ def test_a_step_may_call_back_to_python_whatever_the_plan(plans):
     np.testing.assert_allclose(result.last()["train/double"], 2 * result.last()["train/loss"], rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_plan_that_cannot_be_compiled_is_left_out(plans, monkeypatch):
     compile_for = autotune.compile_for
     lines = []

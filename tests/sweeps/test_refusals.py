@@ -50,7 +50,7 @@ def test_a_field_that_is_a_column_is_refused():
 LABELS = arrays()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_directory_of_another_experiment_is_refused(tmp_path):
     one = grid(Config(steps=5), seeds=1)
     first = sweep(functools.partial(experiment, every=5), one, workdir=tmp_path)
@@ -60,7 +60,7 @@ def test_a_directory_of_another_experiment_is_refused(tmp_path):
     pd.testing.assert_frame_equal(first.frame, again.frame, check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_other_data_under_the_same_code_is_refused(tmp_path):
     one = grid(Config(steps=5), seeds=1)
     path = tmp_path / "labels.npy"
@@ -78,7 +78,7 @@ def test_other_data_under_the_same_code_is_refused(tmp_path):
     assert (tmp_path / "here.1" / "identity.json").exists() and len(moved.last()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
     with in_use(tmp_path, program_of(experiment, SPACE)), pytest.raises(ValueError, match="in use"):
         sweep(experiment, SPACE, workdir=tmp_path)

@@ -31,7 +31,7 @@ def compiled(monkeypatch):
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_sweep_gives_a_row_per_run_and_evaluation():
     result = sweep(experiment, SPACE)
     assert len(result.frame) == 12 * 4 and set(result.frame["status"]) == {"finished"}
@@ -42,7 +42,7 @@ def test_a_sweep_gives_a_row_per_run_and_evaluation():
     assert not result.frame.isna().any().any() and result.failures.empty
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_members_agree_with_single_runs():
     result = sweep(experiment, SPACE)
     for (arm, seed), rows in result.frame.groupby(["arm", "seed"]):
@@ -51,7 +51,7 @@ def test_members_agree_with_single_runs():
         np.testing.assert_allclose(rows["test/loss"], [row["test/loss"] for row in alone], rtol=2e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_group_is_compiled_once(plans, compiled):
     """2 structures, 2 learning rates, 3 seeds: 2 programs, and none again with more seeds or rates."""
     sweep(experiment, SPACE)
@@ -60,7 +60,7 @@ def test_a_group_is_compiled_once(plans, compiled):
     assert len(compiled) == 2 + 3
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_xla_compiles_a_group_no_more_often_when_it_has_more_members(plans):
     """Counted by JAX itself, not by our own books."""
 
@@ -79,7 +79,7 @@ def test_xla_compiles_a_group_no_more_often_when_it_has_more_members(plans):
     assert compilations(2) == compilations(4) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_same_sweep_again_does_nothing_and_is_the_same(tmp_path, compiled):
     first = sweep(experiment, SPACE, workdir=tmp_path)
     begun = len(compiled)
@@ -89,13 +89,13 @@ def test_the_same_sweep_again_does_nothing_and_is_the_same(tmp_path, compiled):
     pd.testing.assert_frame_equal(first.frame, again.frame, check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_twice_from_scratch_is_bit_identical(tmp_path):
     frames = [sweep(experiment, SPACE, workdir=tmp_path / name).frame for name in "ab"]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_evaluations_are_told_and_a_mistake_in_what_looks_on_costs_no_run():
     told, lines = [], []
     frame = sweep(experiment, SPACE, progress=Progress(evaluated=told.extend)).frame
@@ -117,14 +117,14 @@ def test_evaluations_are_told_and_a_mistake_in_what_looks_on_costs_no_run():
     assert rows == fitted.rows
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_on_disk_and_in_memory_are_the_same(tmp_path):
     pd.testing.assert_frame_equal(
         sweep(experiment, SPACE).frame, sweep(experiment, SPACE, workdir=tmp_path).frame, check_exact=True
     )
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_more_seeds_and_arms_train_only_those(tmp_path):
     first = sweep(experiment, SPACE, workdir=tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.glob("units/*/*.json*")}
@@ -141,7 +141,7 @@ def test_more_seeds_and_arms_train_only_those(tmp_path):
     assert fresh == rates | {(0.1, 1, seed) for seed in range(5)}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_failed_members_are_listed_and_sink_no_other():
     space = grid(Config(link=jax.numpy.positive), lr=(0.001, 1e30), seeds=3)
     result = sweep(experiment, space)
@@ -154,7 +154,7 @@ def test_failed_members_are_listed_and_sink_no_other():
     assert result.table().set_index("arm").loc["lr=1e+30", "failed"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_early_stopping_ends_each_member_by_itself():
     def build(config):
         stop = early_stopping("test/loss", patience=0, at_least=0.02)
@@ -169,7 +169,7 @@ def test_early_stopping_ends_each_member_by_itself():
         assert [row["step"] for row in alone.rows] == rows["step"].tolist(), arm
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_stored_reads_and_trains_nothing(tmp_path, compiled):
     with pytest.raises(ValueError, match="no finished run"):
         stored(experiment, SPACE, workdir=tmp_path)
@@ -193,7 +193,7 @@ def mixed(config):
     return experiment(Config(power=power, steps=4), every=4)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_values_that_python_or_pandas_calls_equal_are_trained_and_kept_apart(tmp_path):
     space = zip_(Mixed(), kind=(None, 1, 1.0, True), made=(jax.numpy.tanh, None, None, None), widths=[
         (1,), (True,), (1.0,), ()
@@ -227,7 +227,7 @@ def test_the_best_value_is_chosen_on_one_metric_and_failures_are_never_chosen():
         result.best("rl", by="test/loss")
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_results_select_by_column():
     result = sweep(experiment, SPACE)
     assert len(result.where(lr=0.05, power=[1, 2]).last()) == 6

@@ -63,7 +63,7 @@ EXACT: dict[str, Callable[[], Experiment]] = {
 FAST = {"pixels", "regression"}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_batch_in_which_nothing_counts_has_no_loss():
     x = np.sin(np.arange(4 * 2 * 3, dtype=np.float32)).reshape(4, 2, 3, 1)
     y = np.full((4, 2, 3), -1)
@@ -127,7 +127,7 @@ def test_batch_norm_sees_micro_batches_and_moves_with_each():
     close(mean, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_micro_batch_is_all_that_is_kept_in_memory():
     rows, width = 512, 256
     x = np.zeros((rows, width), np.float32)

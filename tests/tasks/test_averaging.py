@@ -31,7 +31,7 @@ def way(learner, steps=5):
     return states
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("decay", [0.0, 0.7, 0.999])
 def test_the_average_is_the_weighted_mean_of_the_parameters_after_each_step(decay):
     alone, both = way(experiment().learner), way(experiment(decay).learner)
@@ -45,7 +45,7 @@ def test_the_average_is_the_weighted_mean_of_the_parameters_after_each_step(deca
         close(both[steps].weight, 1 - decay**steps)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_evaluations_see_the_average_also_of_running_statistics():
     inner, outer = experiment(norm=batch_norm), experiment(0.9, norm=batch_norm)
     state = way(outer.learner)[-1]
@@ -63,7 +63,7 @@ def test_evaluations_see_the_average_also_of_running_statistics():
     close(jax.tree.leaves(variables(state.state)["batch_stats"]), means)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_decays_may_be_traced_and_run_side_by_side():
     batch = batch_of(experiment().train)
 
@@ -90,7 +90,7 @@ def test_half_precision_stays_half_precision():
     assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_with_noisy_steps_the_average_is_nearer_to_the_best_line():
     # Constant steps of one row each keep the parameters moving around the best ones. Seen over five
     # seeds: an excess over the noise's 0.09 of 0.13 to 1.06 at the end, of 0.02 to 0.08 averaged.

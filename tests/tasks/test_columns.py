@@ -210,7 +210,7 @@ class Two(nn.Module):
         return nn.Dense(3)(jnp.concatenate([x["image"].reshape(len(x["image"]), -1), x["table"]], axis=1))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("place", ("device", "host"))
 def test_x_may_be_a_dictionary_of_inputs(place):
     joined = np.concatenate([IMAGES.reshape(N, -1), X], axis=1)

@@ -63,7 +63,7 @@ def test_the_precision_is_that_of_all_images_ranked_together(place, batch_size, 
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_padding_is_neither_found_nor_missed():
     part = images(9)
     twice = {name: np.concatenate([rows, rows[-1:]]) for name, rows in part.items()}

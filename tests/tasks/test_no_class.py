@@ -73,7 +73,7 @@ def test_frames_that_there_are_not_make_nan(length):
     assert np.isfinite(loss).tolist() == [True, False]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_negative_padding_token_that_is_declared_is_no_error():
     model = models.bert(5, length=4, width=4, layers=1, heads=1, padding=-1)
     text = jnp.array([[1, 2, -1, -1]])
@@ -83,7 +83,7 @@ def test_a_negative_padding_token_that_is_declared_is_no_error():
     assert np.isnan(model.clone(padding=0).apply(variables, text)).any()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_reading_past_the_end_of_a_cache_gives_no_number():
     model = models.llama(5, width=4, layers=1, heads=1).cached(3)
     text = jnp.array([[1, 2]])

@@ -69,7 +69,7 @@ def test_line_searches_take_the_steps_that_they_take_by_hand(optimizer):
         assert float(value_fn(state.params)) < 0.5 * start
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_polyaks_step_is_the_loss_with_its_penalty_over_the_squared_gradient():
     experiment = task(optax.polyak_sgd(max_learning_rate=10.0), l2=0.1)
     start, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
@@ -184,7 +184,7 @@ def test_a_line_search_may_leave_parameters_frozen():
     assert optax.tree.norm(gradient) < 0.05 * optax.tree.norm(fixed(jax.grad(value)(start.params)))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("optimizer", "good", "moves"),
     [(optax.sgd(0.1), 3, 3), (optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(), 2, 1)],
@@ -212,7 +212,7 @@ def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_las
     np.testing.assert_allclose(last.params["w"], 1 - moves * 0.1 / np.sqrt(3), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_running_statistics_that_overflow_fail_a_run_whose_loss_and_update_are_finite():
     learner = task(optax.sgd(0.1), models.MLP((3,), 1, norm=models.batch_norm)).learner
     state, batch = learner.init(jax.random.key(0)), batch_of(task(optax.sgd(0.1)).train)

@@ -87,7 +87,7 @@ CASES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("name", CASES)
 def test_functions_are_pure_jittable_and_vmappable(name):
     experiment = CASES[name]()
@@ -108,7 +108,7 @@ def test_functions_are_pure_jittable_and_vmappable(name):
     close(jax.tree.map(lambda leaf: leaf[1], jax.jit(jax.vmap(run))(keys)), first, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_eager_is_jitted():
     learner, source = SGD_TASK(norm=layer_norm, dropout=0.2, l2=1e-3)[:2]
     state = jax.jit(learner.init)(jax.random.key(0))
@@ -116,7 +116,7 @@ def test_eager_is_jitted():
     close(learner.step(*arguments), jax.jit(learner.step)(*arguments))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_metrics_of_a_step_are_of_the_data_alone():
     plain, full = digits_task(), digits_task(label_smoothing=0.2, l1=0.1, l2=0.1)
     state, batch, key = plain.learner.init(jax.random.key(0)), batch_of(plain.train), jax.random.key(1)
@@ -152,7 +152,7 @@ def test_the_gradient_is_of_smoothed_loss_plus_penalties():
     close(after.params, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("transform", "equal"),
     [(optax.identity(), True), (optax.scale_by_adam(), False), (optax.trace(0.9), False)],
@@ -175,7 +175,7 @@ def test_l2_in_the_loss_is_decoupled_decay_under_sgd_only(transform, equal):
         assert np.abs(one["Dense_0"]["kernel"] - other["Dense_0"]["kernel"]).max() > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_traced_hyper_parameters_share_one_program():
     traces = 0
 
@@ -199,7 +199,7 @@ def test_traced_hyper_parameters_share_one_program():
     assert max(jax.tree.leaves(gap)) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_vmap_over_traced_hyper_parameters_and_seeds():
     arrays, rates = digits_task().train.arrays, jnp.array([0.0, 0.3, 0.8])
 
@@ -214,7 +214,7 @@ def test_vmap_over_traced_hyper_parameters_and_seeds():
     close(together, jnp.stack([one(rate, key, arrays) for rate, key in zip(rates, keys, strict=True)]))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_batch_statistics_move_in_a_step_only(widths):
     experiment = digits_task(widths, norm=batch_norm)
@@ -263,7 +263,7 @@ def test_an_evaluation_of_any_size_is_exact(rows, batches):
     close(metrics, {"loss": (error**2).mean(), "absolute_error": np.abs(error).mean()}, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_it_learns_digits():
     model = MLP((64,), 10)
     experiment = tasks.classification(model, DIGITS, optax.adam(3e-3), steps=300)

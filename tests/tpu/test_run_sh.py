@@ -145,7 +145,7 @@ def test_what_a_job_finds(ready):
     assert ready.wait("ended").log.decode() == f"{home}/fdl-tpu/code\n8476 {home}/fdl-tpu/venv\n"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_second_start_does_nothing(ready):
     count = f"echo once >>{ready.home}/count; sleep 100"
     for _ in range(2):

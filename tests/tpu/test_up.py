@@ -105,7 +105,7 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     assert all(repr(SWEEP[-1]) in line for line in starts)  # spaces, quotes and ; arrive as they were
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_from_an_empty_project_to_results(cloud, repository, tmp_path):
     said: list[str] = []
     assert launch.main([*UP, *SWEEP], world=hasty(said), root=repository) == 0, said

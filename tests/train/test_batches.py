@@ -33,7 +33,7 @@ def judged(config):
     return good._replace(learner=good.learner._replace(evaluate=evaluate))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_they_are_those_of_all_rows_at_once(plan):
     if plan.devices > len(jax.devices()):

@@ -49,7 +49,7 @@ PLANS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_each_member_reports_its_own_best_state(plan, plans, monkeypatch):
     monkeypatch.setattr(autotune, "plans_for", lambda *_, **__: [plan])
@@ -62,7 +62,7 @@ def test_each_member_reports_its_own_best_state(plan, plans, monkeypatch):
     assert tables.caption(result).startswith("Evaluation of each run's best state by validation/loss")
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_state_of_a_run_is_its_best_one():
     for stopping in (None, early_stopping("validation/loss", patience=2)):
         one = experiment(Config(peak=4.0))._replace(stop=stopping)
@@ -76,7 +76,7 @@ def test_the_state_of_a_run_is_its_best_one():
     assert fit(ahead, jax.random.key(0)).state == 10
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_early_stopping_keeps_the_best_state_and_a_stopper_of_ones_own_the_last():
     own = early_stopping("validation/loss", patience=0)._replace(best=None)
     for stopping, expected in ((early_stopping("validation/loss", patience=0), 4), (own, 5)):

@@ -168,7 +168,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_that_names_what_was_found_and_what_was_expected(mistake, tmp_path):
     build, words = MISTAKES[mistake]

@@ -44,7 +44,7 @@ def crash_at(step: int) -> Progress:
     return Progress(step=step_done)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("step", [1, 8, 15, 22, 36])
 def test_a_crash_at_any_step_changes_no_bit(tmp_path, step):
     undisturbed = fit(experiment(Config()), KEY)
@@ -56,7 +56,7 @@ def test_a_crash_at_any_step_changes_no_bit(tmp_path, step):
     assert [row["test/loss"] for row in rows_in(tmp_path)] == [row["test/loss"] for row in undisturbed.rows]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_finished_run_does_nothing(tmp_path):
     first = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
     files = {
@@ -71,7 +71,7 @@ def test_a_finished_run_does_nothing(tmp_path):
     assert kept == {path: time for path, time in files.items() if "checkpoints" in path.parts}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_last_n_are_kept_and_the_best_state_is_in_each(tmp_path):
     one = experiment(Config())._replace(best=Best("test/loss", "higher"))
     with pytest.raises(Stop):
@@ -82,7 +82,7 @@ def test_the_last_n_are_kept_and_the_best_state_is_in_each(tmp_path):
     assert steps_in(tmp_path) == [35, 40]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_any_state_of_a_run_can_be_had_again(tmp_path):
     one = experiment(Config())
     fit(one, KEY, directory=tmp_path, saving=Saving(steps=15))
@@ -119,7 +119,7 @@ HARMS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tmp_path, harm):
     undisturbed = fit(experiment(Config()), KEY)
@@ -171,7 +171,7 @@ def restored_weights(directory: Path, step: int) -> jax.Array:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
     with pytest.raises(Stop):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(30))
@@ -182,7 +182,7 @@ def test_if_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
     held = {"key": jax.random.key_data(KEY).tolist(), **of_experiment(experiment(Config()))}
     with in_use(tmp_path, held), pytest.raises(ValueError, match="in use by another process"):
@@ -190,7 +190,7 @@ def test_a_directory_in_use_is_refused_until_its_process_ends(tmp_path):
     assert fit(experiment(Config()), KEY, directory=str(tmp_path)).end["status"] == "finished"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_path):
     """Another learning rate, other labels, fewer steps, another key: from Python, without being asked."""
     built = experiment(Config())
@@ -209,7 +209,7 @@ def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_
     assert (tmp_path.parent / f"{tmp_path.name}.1").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.usefixtures("heeded")
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
@@ -257,7 +257,7 @@ def test_what_cannot_be_shown_does_not_keep_a_run_from_saving(tmp_path):
     assert steps_in(tmp_path)[-1] >= 100
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_outside_the_main_thread_a_run_works_too(tmp_path):
     done = []
     thread = threading.Thread(target=lambda: done.append(fit(experiment(Config()), KEY, directory=tmp_path)))
@@ -266,7 +266,7 @@ def test_outside_the_main_thread_a_run_works_too(tmp_path):
     same(done[0].state, fit(experiment(Config()), KEY).state)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_a_failed_run_keeps_its_last_good_checkpoint(tmp_path):
     fitted = fit(nan_after(25), KEY, directory=tmp_path, saving=OFTEN)
@@ -284,7 +284,7 @@ def test_an_unwritable_directory_is_one_clear_error(tmp_path):
             fit(experiment(Config()), KEY, directory=Path("/proc/fdl/run"))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_full_disk_is_one_clear_error_and_earlier_checkpoints_are_intact(tmp_path):
     """A limit on the size of files stands for the full disk: the write fails in the same place."""
     import resource

@@ -58,7 +58,7 @@ def a_second_more(directory: Path) -> None:
     path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("harm", "words", "step"),
     [
@@ -86,7 +86,7 @@ def test_a_checkpoint_that_is_not_what_was_saved_is_said_and_the_one_before_is_u
     assert len(list((here / "damaged").iterdir())) == 1, "nothing is deleted"
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_run_killed_before_its_first_seal_begins_anew(here, undisturbed):
     for step in (21, 28):
         (here / "checkpoints" / str(step) / SEAL).unlink()
@@ -95,7 +95,7 @@ def test_a_run_killed_before_its_first_seal_begins_anew(here, undisturbed):
     assert resumed.rows == undisturbed.rows and len(list((here / "damaged").iterdir())) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_rows_that_a_checkpoint_stands_for_and_that_are_gone_are_measured_again_or_refused(
     interrupted, tmp_path, undisturbed
 ):
@@ -131,7 +131,7 @@ def test_a_line_that_is_no_row_is_said_where_it_stands_for_none(here, undisturbe
     )
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("fails", [2, 100], ids=["for a moment", "for good"])
 def test_a_checkpoint_that_cannot_be_read_is_not_damaged(here, undisturbed, monkeypatch, fails):
     real, left = seal._crc32, [fails]

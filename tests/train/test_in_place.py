@@ -49,7 +49,7 @@ RESULTS = {
 PLANS = [Plan(1, "map", "scan"), Plan(3, "vmap", "scan"), Plan(1, "map", "calls"), Plan(3, "vmap", "calls")]
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("result", RESULTS)
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_a_step_copies_no_buffer(plan, result):

@@ -42,7 +42,7 @@ def experiment(config: toy.Config) -> fdl.Experiment:
     return over(on_host(data()), config)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_host_data_gives_the_numbers_of_data_in_memory():
     memory, host = fit(over(data()), KEY), fit(over(on_host(data())), KEY)
     assert memory.state["order"] == host.state["order"]  # the same rows in the same order
@@ -51,7 +51,7 @@ def test_host_data_gives_the_numbers_of_data_in_memory():
         assert one == pytest.approx(other, rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("step", [1, 13, 39])
 def test_a_crash_at_any_step_changes_no_bit(tmp_path: Path, step: int):
     def crash(done: int, total: int, live: int) -> None:
@@ -73,7 +73,7 @@ def test_a_crash_at_any_step_changes_no_bit(tmp_path: Path, step: int):
     assert resumed.rows == undisturbed.rows
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_population_reads_each_seed_in_its_own_order_and_agrees_with_single_runs():
     result = fdl.sweep(experiment, fdl.grid(toy.Config(), lr=(0.01, 0.05), seeds=3))
     assert len(result.frame) == 2 * 3 * 4
@@ -119,7 +119,7 @@ def test_nothing_is_read_beyond_the_end_and_any_step_can_be_asked_for():
     np.testing.assert_array_equal(seen[1], again)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_an_error_while_reading_ends_the_run_and_keeps_the_checkpoints(tmp_path: Path):
     rows, broken = on_host(data()), [True]
 
@@ -163,7 +163,7 @@ READERS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("mistake", READERS)
 def test_a_mistake_in_a_reader_is_one_line(mistake):
     take, expected = READERS[mistake]
@@ -173,7 +173,7 @@ def test_a_mistake_in_a_reader_is_one_line(mistake):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(("size", "after"), [(toy.BATCH, 25), (32, 7), (32, 10)])
 def test_a_reader_that_hangs_does_not_keep_a_signal_from_saving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, after: int
@@ -220,7 +220,7 @@ print("ends")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_reader_that_hangs_does_not_keep_the_program_from_ending():
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, "ends\n"), done.stderr

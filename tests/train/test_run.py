@@ -56,14 +56,14 @@ def by_hand(config: Config, key: jax.Array) -> dict:
     return state
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_scan_is_the_python_loop():
     state, _ = jax.jit(lambda key: scan(experiment(Config()), key))(KEY)
     for name, value in by_hand(Config(), KEY).items():
         np.testing.assert_allclose(state[name], value, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_fit_gives_the_numbers_of_scan():
     state, rows = jax.jit(lambda key: scan(experiment(Config()), key))(KEY)
     fitted = fit(experiment(Config()), KEY)
@@ -82,7 +82,7 @@ def test_there_is_always_an_evaluation_after_the_last_step(steps, every, expecte
     assert [row["step"] for row in rows] == expected
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_scan_is_vmappable_over_keys_and_traced_values():
     rates = jnp.array([0.01, 0.02, 0.05])
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
@@ -101,7 +101,7 @@ def test_evaluation_is_exact_over_the_whole_split():
     assert fitted.rows[-1]["test/loss"] == pytest.approx(error.mean(), rel=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_the_train_metric_is_the_mean_since_the_last_evaluation():
     every_step = fit(experiment(Config(), every=1), KEY).rows
     rows = fit(experiment(Config(), every=10), KEY).rows
@@ -136,7 +136,7 @@ def run_plan(build, configs, plan, *, calls):
     return carry, pulse, row
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_plans_agree_with_single_runs(plan):
     if plan.devices > len(jax.devices()):
@@ -153,14 +153,14 @@ def test_plans_agree_with_single_runs(plan):
             np.testing.assert_allclose(carry.state["weights"][index], alone["weights"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS[:3], ids=str)
 def test_how_steps_are_cut_into_calls_changes_no_bit(plan):
     configs = [Config(lr=lr) for lr in (0.01, 0.02, 0.05, 0.1)]
     same(*(run_plan(experiment, configs, plan, calls=c)[0].state for c in ([40], [1, 2, 3, 17, 40])))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS[:3], ids=str)
 def test_a_failing_member_ends_at_its_last_good_step_and_can_be_taken_there_again(plan):
     build = lambda config: nan_after(5, lr=0.05) if config.power == 1 else experiment(config)  # noqa: E731
@@ -172,7 +172,7 @@ def test_a_failing_member_ends_at_its_last_good_step_and_can_be_taken_there_agai
     np.testing.assert_allclose(again.state["weights"], healthy.state["weights"], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_one_member_with_an_impossible_rate_does_not_change_the_others():
     plan = Plan(4, "vmap", "scan", 1)
     square = [Config(lr=lr, link=jnp.positive) for lr in (0.01, 0.02, 0.03, 0.04)]
@@ -183,7 +183,7 @@ def test_one_member_with_an_impossible_rate_does_not_change_the_others():
     same(tree.take(good.state, slice(3)), tree.take(mixed.state, slice(3)))
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_failure_names_step_and_metric():
     fitted = fit(nan_after(13), KEY)
     assert fitted.end == {"status": "failed", "step": 13, "metric": "train/loss"}
@@ -202,7 +202,7 @@ def test_a_failing_evaluation_names_its_metric():
     assert fitted.end == {"status": "failed", "step": 10, "metric": "test/loss"}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(("patience", "stops_at"), [(0, 30), (1, 40), (3, 60), (9, 80)])
 def test_early_stopping_counts_evaluations_without_an_improvement(patience, stops_at):
     curve = jnp.array([0.0, 3.0, 2.0, 2.5, 2.2, 2.1, 2.05, 2.3, 2.4])  # the best is at step 20
@@ -234,7 +234,7 @@ def test_early_stopping_on_a_metric_that_is_not_there_says_which_are():
         early_stopping("test/loss", patience=-1)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_arrays_that_a_traced_value_decides_are_each_members_own():
     """Label noise written into the arrays: every member must see its own, not the first one's."""
 

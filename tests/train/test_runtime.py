@@ -22,7 +22,7 @@ else:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("when", "given", "population", "answer"),
     [
@@ -63,7 +63,7 @@ assert run() == first
 """
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 @pytest.mark.parametrize("how", ["cut", "empty"])
 def test_programs_in_the_cache_that_cannot_be_used_are_said_once_and_made_again(tmp_path, how):
     command = [sys.executable, "-c", CACHE, str(tmp_path), how]

@@ -25,7 +25,7 @@ def check(found: dict[str, str], strategy: str) -> None:
             assert "\n" not in message
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_right_gradients_pass_and_those_of_one_device_do_not():
     found = said("shard_map", "right", "no mean")
     assert len(found) == 2

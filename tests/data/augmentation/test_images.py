@@ -126,7 +126,7 @@ def test_jitter_draws_from_its_ranges():
     assert stats.kstest((np.array(turns, float) + 0.5) % 1, stats.uniform(0.4, 0.2).cdf).pvalue > 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_jitter_does_all_four_in_any_order():
     """Each row is what one of the 24 orders makes of it by the row's factors."""
     rows, orders = 500, jnp.array(list(itertools.permutations(range(4))))

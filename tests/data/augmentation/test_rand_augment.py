@@ -74,7 +74,7 @@ def test_each_operation_is_pillows_at_its_strength_of_either_sign():
             assert near[0].any() and near[1].any(), number
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_no_magnitude_moves_nothing_and_it_may_be_traced():
     batch = batch_of(size=64, dtype=np.uint8)
 
@@ -90,7 +90,7 @@ def test_no_magnitude_moves_nothing_and_it_may_be_traced():
     assert changes[1] > 2 * changes[0] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_rows_move_as_by_their_own_operation_alone():
     image = np.random.default_rng(0).integers(0, 256, (9, 8, 3)).astype(np.uint8)
     batch = {"x": np.tile(image, (60, 1, 1, 1))}

@@ -78,7 +78,7 @@ def test_all_commands_mean_what_the_authors_file_says():
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == digest
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_all_commands_mean_what_rewriting_says():
     assert len(set(ALL)) == 20910
     assert all(interpret(command) == rewritten(command) for command in ALL)

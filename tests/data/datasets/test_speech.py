@@ -53,7 +53,7 @@ def together(splits):
     return {name: np.concatenate([first[name], *(part[name] for part in others)]) for name in first}
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_every_digit_in_every_voice_speed_and_pitch(calls):
     found = synthesised_digits(voices=("en", "short"), speeds=(150,), pitches=(10, 40), length=5)
     rows = together(found)

@@ -163,7 +163,7 @@ def fetch(url: str, path: Path, start: Event) -> None:
     download(url, path, sha256=SHA256)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_processes_do_not_disturb_one_another(tmp_path):
     context = multiprocessing.get_context("forkserver")
     start = context.Event()

@@ -130,7 +130,7 @@ def test_templates_are_the_published_ones():
     np.testing.assert_allclose([np.arange(12) @ digit for digit in _TEMPLATES], moments)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_mnist1d_parts():
     assert small().classes == tuple("0123456789")
     for name in ("train", "validation", "test"):
