@@ -1,6 +1,7 @@
 """What fdl says in one line: errors, hints and lists."""
 
 import difflib
+import importlib.metadata
 from collections.abc import Iterable, Sequence
 
 
@@ -73,3 +74,15 @@ def some_of(names: Sequence[str], *, most: int = 4) -> str:
     'a, b, ..., e'
     """
     return ", ".join(names if len(names) <= most else [*names[:2], "...", names[-1]])
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package.
+
+    >>> version_of("no-such-package")  # as fdl itself where its folder is only on PYTHONPATH
+    'not installed'
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

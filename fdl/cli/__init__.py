@@ -82,9 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(HELP.format(commands="\n".join(f"  {form:{width}}  {what}" for form, what in lines)), end="")
         return 0 if words else 2
     if words[0] == "--version":
-        from importlib.metadata import version
+        from fdl.text import version_of
 
-        print(f"fdl {version('fdl')}")
+        print(f"fdl {version_of('fdl')}")
         return 0
     if words[0] in COMMANDS and words[1:] and words[1] in ("-h", "--help") and COMMANDS[words[0]].options:
         from fdl.cli.command_help import command_help

@@ -43,14 +43,23 @@ def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
       rows: pytree of arrays `[B, ...]`, as that function takes them.
       weight: of the rows, `[B]`; all 1 if not given.
 
+    Raises:
+      ValueError: arrays without rows, or with different numbers of them.
+
     Example:
       >>> scores = jnp.array([1.0, 5.0, 3.0])
       >>> float(fdl.metrics.all_rows(fdl.metrics.largest_value, scores).value)
       5.0
     """
     rows = jax.tree.map(jnp.asarray, rows)
-    count = jax.tree.leaves(rows)[0].shape[0]
-    return AllRows(rows, jnp.ones(count) if weight is None else weight, of)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(rows)]
+    given = [*shapes, *([] if weight is None else [weight.shape])]
+    if not shapes or () in given or len({shape[0] for shape in given}) > 1:
+        raise ValueError(
+            f"rows and weight have shapes {', '.join(str(list(shape)) for shape in given) or 'none'}; "
+            "expected [B, ...] of each, with one B"
+        )
+    return AllRows(rows, jnp.ones(shapes[0][0]) if weight is None else weight, of)
 
 
 def joined_rows(parts: list[AllRows], *, axis: int = 0) -> AllRows:
@@ -83,7 +92,7 @@ def largest_value(values: jax.Array, weight: jax.Array) -> jax.Array:
 def area_under_roc(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> jax.Array:
     """The area under the receiver operating characteristic: how likely a positive scores above a negative.
 
-    By the rank sum of Mann and Whitney (1947); ties count half, rows by their weight.
+    By the rank sum of Mann and Whitney (1947); ties count half, rows by their weight. On the host: `roc_auc`.
 
     Args:
       rows: scores `[N]`, higher for class 1, and labels `[N]`, 0 or 1.
@@ -112,6 +121,9 @@ def area_under_roc(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> jax.
 
 def quantile(q: float) -> Of:
     """For `all_rows`, the smallest of `values` `[N]` at or below which a share `q` of the weight lies.
+
+    Hyndman and Fan 1996, definition 1, the inverse of the distribution function; NaN where no row counts, or
+    where one that does is NaN.
 
     The same `q` gives the same function, so that what it is traced in is compiled once.
 

@@ -32,7 +32,7 @@ class Confusion(NamedTuple):
 def confusion(
     predictions: jax.Array, labels: jax.Array, weight: jax.Array | None = None, *, classes: int
 ) -> Confusion:
-    """The `Confusion` of a batch.
+    """The `Confusion` of a batch. Of rows on the host: `f1`.
 
     Args:
       predictions: integers `[B]`.

@@ -1,11 +1,11 @@
 """Who trained a run: the library versions and the device of each part of its steps."""
 
-import importlib.metadata
 import platform
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fdl.serialization import differences
+from fdl.text import version_of
 from fdl.train.runtime import machine
 
 Part = dict[str, Any]
@@ -16,15 +16,8 @@ _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", 
 
 def here() -> dict[str, Any]:
     """The versions of what decides a run's numbers, and the device, of this process."""
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in _NAMES}
+    versions = {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
     return {"versions": versions, "device": machine()}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # as fdl's own where its folder is only on PYTHONPATH
-        return "not installed"
 
 
 def extended(parts: Sequence[Part], start: int, end: int, now: dict[str, Any]) -> list[Part]:

@@ -89,3 +89,11 @@ def test_a_class_that_is_none_cannot_be_counted(said, true):
     assert np.isnan(made.counts).all() and np.isnan(made.value)
     filled = CONFUSION(np.array([said, 0]), np.array([true, 0]), np.array([0.0, 1.0]), classes=2)
     assert filled.counts.tolist() == [[1, 0], [0, 0]] and float(filled.value) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight"), [(1.0, None), ((), None), ((np.ones(3), np.ones(2)), None), (np.ones(3), np.ones(2))]
+)
+def test_rows_that_are_none_are_one_line(rows, weight):
+    with pytest.raises(ValueError, match=r"have shapes .*; expected \[B, \.\.\.\] of each, with one B"):
+        metrics.all_rows(metrics.largest_value, rows, weight)

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import pytest
 
 from fdl.train import Progress, fit, folder, history, rows_file, seal
@@ -156,6 +157,12 @@ def test_a_checkpoint_that_cannot_be_read_is_not_damaged(here, undisturbed, monk
     )
     same(resumed.state, undisturbed.state)
     assert not lines and not (here / "damaged").exists()
+
+
+def test_a_run_by_an_fdl_that_is_not_installed_says_so(monkeypatch):
+    monkeypatch.setattr(history, "_NAMES", ("fdl that is not there", "jax"))
+    assert history.here()["versions"]["fdl that is not there"] == "not installed"
+    assert history.here()["versions"]["jax"] == jax.__version__
 
 
 def test_who_trained_which_steps_is_known_and_a_change_is_said(here, monkeypatch):

@@ -11,7 +11,7 @@ import fdl
 from fdl.experiment import Best, Experiment, Learner, Source
 from fdl.metrics import Mean
 from fdl.parallel.plan import Plan
-from fdl.train import early_stopping
+from fdl.train import early_stopping, run
 from fdl.train.lowering import parts_of
 from fdl.train.program import lower_program, stack_members
 from fdl.train.run import arrays_of
@@ -61,3 +61,22 @@ def test_a_step_copies_no_buffer(plan, result):
     of_buffers = re.findall(rf"= f32\[(?:\d,)?{ROWS},{WIDTH}\]\S* ([\w-]+)\(", text)
     assert {"dynamic-update-slice", "scatter"} & set(of_buffers)
     assert not {"copy", "select"} & set(of_buffers)
+
+
+def test_whether_a_loop_goes_on_depends_on_no_steps_result():
+    """Else a step on a CPU would wait for the metrics of the one before."""
+    one = experiment(Config())
+    member = run.Member((), jax.random.key(0), jnp.bool_(True))
+    carry = run.init(lambda _: one, member)
+
+    def advance(carry, end):
+        return run.advance(lambda _: one, member, arrays_of(one), carry, end)
+
+    traced = jax.make_jaxpr(advance)(carry, jnp.int32(7)).jaxpr
+    (loop,) = [equation for equation in traced.eqns if equation.primitive.name == "while"]
+    condition = loop.params["cond_jaxpr"].jaxpr
+    asked = {name for equation in condition.eqns for name in equation.invars if name in condition.invars}
+    carried = condition.invars[loop.params["cond_nconsts"] :]
+    read = [place for place, name in enumerate(carried) if name in asked]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(carry)[0]]
+    assert [paths[place] for place in read] == [".step"]
