@@ -24,15 +24,17 @@ class Learner(NamedTuple):
       init: `init(key) -> state`.
       step: `step(state, batch, key) -> (state, metrics)`, one update; metrics are scalars, each step as
         important as another, or a `fdl.metrics.Mean` each, which has its own weight.
-      evaluate: `evaluate(state, batch) -> metrics`, each a `fdl.metrics.Mean` (a weighted total and its
+      evaluate: `evaluate(state, batch, key) -> metrics`, each a `fdl.metrics.Mean` (a weighted total and its
         weight), so that their sum over batches is exact over a whole split, or another of `fdl.metrics`
-        that has a `value`: sums, or the rows themselves (`fdl.metrics.all_rows`).
+        that has a `value`: sums, or the rows themselves (`fdl.metrics.all_rows`). The key is another for each
+        batch of each split, and the same at every evaluation of a run: what differs between two of them is
+        the state, not the draw.
       required: the metrics of steps and of evaluations that must be finite.
     """
 
     init: Callable[[jax.Array], State]
     step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]]
-    evaluate: Callable[[State, Batch], Metrics]
+    evaluate: Callable[[State, Batch, jax.Array], Metrics]
     required: tuple[str, ...] = ("loss",)
 
 
@@ -96,6 +98,8 @@ class Experiment(NamedTuple):
       evaluate_every: steps between evaluations; there is always one after the last step.
       stop: early stopping, or `None`.
       best: which state is a run's result; if None that of `stop`, or the last.
+      log_every: the step metrics are also kept as means over every so many steps, beside the rows of the
+        evaluations; None for these alone.
     """
 
     learner: Learner
@@ -105,3 +109,4 @@ class Experiment(NamedTuple):
     evaluate_every: int
     stop: Stopper | None = None
     best: Best | None = None
+    log_every: int | None = None

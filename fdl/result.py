@@ -47,6 +47,8 @@ class Result:
       failures: a row per failed run: `arm`, the fields, `seed`, `step`, `metric`.
       meta: what else a report tells: question, plan, cost, versions, config, source.
       selection: how the arms were chosen, if `best` chose them.
+      log: where experiments have `log_every`, a row per run and so many steps: the columns of `frame` but
+        those of evaluations, failed runs up to where they failed; else None.
     """
 
     frame: pd.DataFrame
@@ -54,6 +56,7 @@ class Result:
     failures: pd.DataFrame
     meta: Mapping[str, Any]
     selection: Selection | None = None
+    log: pd.DataFrame | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -66,6 +69,11 @@ class Result:
         runs = self.runs()
         return tuple(name for name in self.fields if len(set(identities(runs[name]))) > 1)
 
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """The tables with rows of runs, by attribute."""
+        tables = {"frame": self.frame, "failures": self.failures}
+        return tables if self.log is None else {**tables, "log": self.log}
+
     def where(self, **fields: Any) -> "Result":
         """The runs whose columns have these values; a tuple of values in a list means any of them.
 
@@ -74,7 +82,7 @@ class Result:
         Raises:
           ValueError: an unknown column, or a value that no run has.
         """
-        kept = {"frame": self.frame, "failures": self.failures}
+        kept = self._tables()
         for name, value in fields.items():
             if name not in (*self.fields, "arm", "seed", "status"):
                 raise ValueError(f"no column {name!r}; there are: arm, seed, {', '.join(self.fields)}")
@@ -104,15 +112,19 @@ class Result:
             return NotImplemented
         joining.check_alike(self.fields, other.fields, "fields")
         joining.check_alike(self.metrics, other.metrics, "metrics")
+        tables, others = self._tables(), other._tables()
+        joining.check_alike(tuple(tables), tuple(others), "tables")
         if self.selection or other.selection:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
         runs = self.runs()
         names = joining.joined_names(runs, other.runs(), self.fields)
         return dataclasses.replace(
             self,
-            frame=joining.joined_table(runs, self.frame, other.frame, names, self.fields),
-            failures=joining.joined_table(runs, self.failures, other.failures, names, self.fields),
             meta=joining.joined_facts(self.meta, other.meta),
+            **{
+                name: joining.joined_table(runs, table, others[name], names, self.fields)
+                for name, table in tables.items()
+            },
         )
 
     def runs(self) -> pd.DataFrame:
@@ -273,7 +285,7 @@ def _select(
     left = frozenset(runs["seed"]) - choosing or choosing
     kept = {
         name: table[table["arm"].isin(list(counts)) & table["seed"].isin(left)]
-        for name, table in (("frame", result.frame), ("failures", result.failures))
+        for name, table in result._tables().items()
     }
     selection = Selection(over, (*before.by, by), before.seeds | choosing, counts)
     return dataclasses.replace(result, selection=selection, **kept)

@@ -21,7 +21,7 @@ class Config:
 def experiment(config):
     init = lambda key: jnp.ones(config.width)
     step = lambda state, batch, key: (state * ({value}), {{"loss": jnp.sum(state)}})
-    evaluate = lambda state, batch: {{"loss": Mean(jnp.sum(state), jnp.float32(1))}}
+    evaluate = lambda state, batch, key: {{"loss": Mean(jnp.sum(state), jnp.float32(1))}}
     source = Source({{"x": np.ones(1, np.float32)}}, lambda data, step, key: data, 1)
     return Experiment(Learner(init, step, evaluate), source, {{"test": source}}, 3, 3)
 """

@@ -59,7 +59,7 @@ def experiment(config: Config, *, every: int = 10) -> Experiment:
         )
         return {**state, "weights": weights, "momentum": momentum, "order": order}, {"loss": value}
 
-    def evaluate(state: dict, batch: dict) -> dict[str, Mean]:
+    def evaluate(state: dict, batch: dict, key: jax.Array) -> dict[str, Mean]:
         error = (predict(state["weights"], batch["x"]) - batch["y"]) ** 2
         return {"loss": Mean(jnp.sum(error), jnp.float32(error.size))}
 

@@ -117,9 +117,9 @@ def on_mesh(experiment: Experiment, plan: Plan) -> Experiment:
             state, metrics = learner.step(state, split(batch, by_compiler), key)
         return lay(state), metrics
 
-    def evaluate(state: State, batch: Batch) -> Metrics:
+    def evaluate(state: State, batch: Batch, key: jax.Array) -> Metrics:
         with laid_out_by(functools.partial(_place, axes=everywhere, plan=plan)):
-            return learner.evaluate(state, split(batch, everywhere))
+            return learner.evaluate(state, split(batch, everywhere), key)
 
     return experiment._replace(learner=learner._replace(init=init, step=step, evaluate=evaluate))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fdl import formats
+from fdl.report import tables
 from fdl.report.layout import extremes
 from fdl.result import Result, mean_and_margin
 
@@ -14,10 +15,11 @@ MOST = 12
 
 def of_curves(result: Result, metric: str) -> str:
     """Each arm's mean at the last evaluation, with its margin, and how far the steps go."""
-    frame = result.frame[result.frame["status"] != "failed"]
+    frame = tables.curve_rows(result, metric)
+    frame, what = frame[frame["status"] != "failed"], "evaluation" if frame is result.frame else "logged mean"
     count, last = frame["step"].nunique(), frame["step"].max()
     return (
-        f"Learning curves: the mean of {metric} over seeds by step, {count} evaluation{'s' * (count != 1)} "
+        f"Learning curves: the mean of {metric} over seeds by step, {count} {what}{'s' * (count != 1)} "
         f"to step {last}. {_each(result, metric, lambda values: formats.estimate(*mean_and_margin(values)))}"
     )
 

@@ -72,22 +72,26 @@ class Drawing(NamedTuple):
 
 
 def draw(result: Result) -> list[Drawing]:
-    """The figures of a report: learning curves for each main metric and, where an arm has several
-    runs, the distribution of the last values."""
+    """The figures of a report: learning curves for each main metric and for what is logged between
+    evaluations and, where an arm has several runs, the distribution of the last values."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
-    for metric in tables.main_metrics(result) if len(last) else ():
+    if not len(last):
+        return drawings
+    main = tables.main_metrics(result)
+    for metric in dict.fromkeys([*main, *tables.logged_metrics(result)]):
         alt = alt_text.of_curves(result, metric)
         drawings.append(Drawing(metric, "curves", learning_curves(result, metric), alt))
-        if several:
+        if several and metric in main:
             alt = alt_text.of_distribution(result, metric)
             drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
     return drawings
 
 
 def learning_curves(result: Result, metric: str) -> Figure:
-    """The mean of `metric` over seeds by step, with bands of its 95 % t-interval.
+    """The mean of `metric` over seeds by step, with bands of its 95 % t-interval; what is logged between
+    evaluations as it is logged.
 
     Failed runs are left out. How many arms share a panel, and which, says `fdl.report.layout.layout`.
 
@@ -97,9 +101,8 @@ def learning_curves(result: Result, metric: str) -> Figure:
     check_metric(result, metric)
     plan = layout(result, metric)
     panels = list(dict.fromkeys(plan.panel.values()))
-    frame = result.frame[
-        (result.frame["status"] != "failed") & np.isfinite(result.frame[metric].astype(float))
-    ]
+    frame = tables.curve_rows(result, metric)
+    frame = frame[(frame["status"] != "failed") & np.isfinite(frame[metric].astype(float))]
     frame = frame.assign(panel=frame["arm"].map(plan.panel), hue=frame["arm"].map(plan.hue))
     means = frame.pivot_table(index="step", columns="arm", values=metric)
     each = plan.backdrop and len(panels) > 1

@@ -20,7 +20,8 @@ _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 
 
 def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
-    """Writes `report.html`, `results.parquet`, `failures.parquet` and `figures/` into a directory.
+    """Writes `report.html`, `results.parquet`, `failures.parquet`, `figures/` and, where step metrics are
+    logged, `log.parquet` into a directory.
 
     An older report there is replaced, file by file; a reader never sees half a file.
 
@@ -35,6 +36,8 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(directory / "results.parquet", _parquet(result.frame))
     write_atomically(directory / "failures.parquet", _parquet(result.failures))
+    if result.log is not None:
+        write_atomically(directory / "log.parquet", _parquet(result.log))
     drawings = figures.draw(result)
     taken: dict[str, str] = {}
     for drawing in drawings:

@@ -85,6 +85,16 @@ def main_metrics(result: Result) -> tuple[str, ...]:
     return held_out or tuple(chosen.values())
 
 
+def logged_metrics(result: Result) -> tuple[str, ...]:
+    """The metrics that are logged between evaluations."""
+    return () if result.log is None else tuple(name for name in result.log.columns if "/" in name)
+
+
+def curve_rows(result: Result, metric: str) -> pd.DataFrame:
+    """The table that the curve of a metric is drawn from: the log where that has it, for it is the finer."""
+    return result.log if result.log is not None and metric in result.log else result.frame
+
+
 def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     """A heading, and a row per comparison with its numbers to the digits that the interval leaves.
 

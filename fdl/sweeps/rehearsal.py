@@ -10,6 +10,7 @@ from fdl.result import Result
 from fdl.sweeps.population import Group, Trained, Unit
 from fdl.train.rows import best_of, metric_names
 from fdl.train.run import evaluation_steps
+from fdl.train.step_log import EVALUATION
 from fdl.train.user_errors import is_ours, told
 
 MOST = 100_000
@@ -50,6 +51,13 @@ def _made_up(group: Group) -> Trained:
     """Runs that all finish, with numbers between 0 and 1."""
     random, names = np.random.default_rng(0), metric_names(group.experiment)
     best = {"best": True} if best_of(group.experiment) or group.experiment.stop else {}
+    logged = [name for name in names if name.startswith("train/")] if group.experiment.log_every else []
+    log = [
+        {"member": index, "step": step, EVALUATION: step, **dict.fromkeys(logged, 0.5)}
+        for index in range(len(group.trials))
+        for step in evaluation_steps(group.experiment)
+        if logged
+    ]
     rows = [
         {
             "member": index,
@@ -67,4 +75,4 @@ def _made_up(group: Group) -> Trained:
     cost |= {"members": len(group.trials), "plan": "", "reason": "", "steps": steps}
     unit = Unit(group.trials, Plan(len(group.trials), "vmap", "scan", 1), "")
     ends = [{"status": "finished", "step": steps}] * len(group.trials)
-    return Trained(unit, rows, ends, cost, [])
+    return Trained(unit, log + rows, ends, cost, [])

@@ -38,6 +38,7 @@ from fdl.train.identity import of_program
 from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
+from fdl.train.step_log import is_of_log
 
 
 class Forecast(NamedTuple):
@@ -230,7 +231,7 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     for place, unit in enumerate(trained):
         for row in unit.rows:
             measured.setdefault((place, row["member"]), []).append(row)
-    rows, failures = [], []
+    rows, log, failures = [], [], []
     for trial in space.trials:
         if (trial.config, trial.seed) not in units:
             continue
@@ -242,7 +243,9 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
             failures.append({**run, "step": end["step"], "metric": end["metric"]})
         for row in measured.get((place, index), ()):
             metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
-            rows.append({**run, "step": row["step"], **metrics, "status": end["status"]})
+            (log if is_of_log(row) else rows).append(
+                {**run, "step": row["step"], **metrics, "status": end["status"]}
+            )
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
@@ -253,7 +256,13 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     meta = {"programs": programs, **history, "configs": configs}
     if best := {u.cost["best"] for u in trained if "best" in u.cost}:
         meta["best"] = ", ".join(sorted(best))
-    return Result(frame, fields, lost, meta if seconds is None else {**meta, "seconds": seconds})
+    return Result(
+        frame,
+        fields,
+        lost,
+        meta if seconds is None else {**meta, "seconds": seconds},
+        log=_table(log, fields, columns=None) if log else None,
+    )
 
 
 def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:

@@ -196,7 +196,7 @@ def adversarial_learner(
         last = jax.tree.map(lambda values: values[-1], seen)
         return Players(made, players.discriminator, moved), {**prefixed("generator", found), **last}
 
-    return Learner(init, step, lambda players, batch: _evaluate(rules, players, batch), _REQUIRED)
+    return Learner(init, step, lambda players, batch, key: _evaluate(rules, players, batch, key), _REQUIRED)
 
 
 def generate_rows(
@@ -281,10 +281,10 @@ def _scores(
     return of_real, of_fake, judge
 
 
-def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mean]:
+def _evaluate(rules: _Rules, players: Players, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
     (x, *labels), weight = _inputs(rules, batch), batch["weight"]
     # Row i's noise depends on i alone, so that padding changes nothing.
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(len(x)))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(rng.stream(key, "latent"), jnp.arange(len(x)))
     z = jax.vmap(lambda key: jax.random.normal(key, (rules.latent,)))(keys)
     fake = generate_rows(rules.generator, players, z, *labels)
     judge = variables(players.discriminator)
@@ -294,7 +294,7 @@ def _evaluate(rules: _Rules, players: Players, batch: Batch) -> Mapping[str, Mea
     total = jnp.sum(weight)
     between = {
         "energy_distance": energy_distance(x, fake, weight),
-        "sliced_wasserstein": sliced_wasserstein(x, fake, weight, jax.random.key(1)),
+        "sliced_wasserstein": sliced_wasserstein(x, fake, weight, rng.stream(key, "directions")),
     }
     metrics = {name: Mean(value * total, total) for name, value in between.items()}
     return {"discriminator_loss": mean(rules.loss(of_real, of_fake)[0], weight), **metrics}

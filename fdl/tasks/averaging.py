@@ -86,8 +86,8 @@ def with_ema(learner: Learner, *, decay: float | jax.Array) -> Learner:
         share = (1 - decay) / weight  # 1 at the first step, so that nothing is left of the start
         return Averaged(latest, moved_to(before.average, variables(latest), share=share), weight), metrics
 
-    def evaluate(averaged: Averaged, batch: Batch) -> Mapping[str, Mean]:
-        return learner.evaluate(averaged.state, batch)
+    def evaluate(averaged: Averaged, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
+        return learner.evaluate(averaged.state, batch, key)
 
     return learner._replace(init=init, step=step, evaluate=evaluate)
 

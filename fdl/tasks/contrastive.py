@@ -130,7 +130,7 @@ def contrastive_learner(
         value = Mean(loss(z, jnp.ones(len(z))), jnp.ones(()))
         return value, ({"loss": value}, state)
 
-    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         weight = batch["weight"]
         value = loss(projected(variables, batch["views"], train=False, mutable=[])[0], weight)
         metrics = {"loss": Mean(value * jnp.sum(weight), jnp.sum(weight))}
@@ -217,7 +217,7 @@ def clip_learner(model: DualEncoder, splits: Splits, optimizer: optax.GradientTr
         value = mean(clip_loss(x, y, scale, jnp.ones(len(x))))
         return value, ({"loss": value}, state)
 
-    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         x, y, scale = model.apply(variables, batch["x"], batch["y"], train=False, mutable=[])[0]
         weight = batch["weight"]
         cosines = jnp.where(weight[None, :] > 0, x @ y.T, -jnp.inf)

@@ -120,7 +120,7 @@ def ctc_learner(
         loss = metrics.mean(ctc_loss(logits, lengths, batch["y"]), row_weights(batch))
         return loss, ({"loss": loss}, state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], jnp.asarray(row_weights(batch))
         logits, lengths, _ = apply(variables, batch, False, mutable=[])
         labels = best_path(logits, lengths)

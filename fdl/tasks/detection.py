@@ -137,7 +137,7 @@ def detection_learner(
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return metrics.mean(value, weight), (means, state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         maps: Any = model.apply(variables, batch["x"], train=False)
         batch = {**batch, "weight": row_weights(batch)}
         means = {name: metrics.mean(rows, batch["weight"]) for name, rows in measures(maps, batch).items()}

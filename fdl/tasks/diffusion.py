@@ -200,8 +200,8 @@ def diffusion_learner(
         loss = metrics.mean(losses.squared_error(predicted, batch["wanted"]))
         return loss, ({"loss": loss}, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        time, x, wanted = noised(batch["x"], rng.stream(jax.random.key(0), "evaluate"))
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
+        time, x, wanted = noised(batch["x"], key)
         label = None if label_dropout is None else batch["y"]
         predicted = jnp.asarray(model.apply(variables, x, time, label, train=False))
         return {"loss": metrics.mean(losses.squared_error(predicted, wanted), batch["weight"])}

@@ -142,7 +142,7 @@ def distillation_learner(
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return value, (means, {**state, _TEACHER: theirs})
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         own, theirs = _apart(variables)
         logits = jnp.asarray(model.apply(own, batch["x"], train=False))
         taught = jnp.asarray(teacher.apply(theirs, batch["x"], train=False))

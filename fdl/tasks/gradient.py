@@ -16,8 +16,8 @@ from fdl.optim.evaluation import evaluation_params
 from fdl.optim.frozen import kept, unmoved
 from fdl.tasks.accumulation import Loss, Passed, Variables, passed
 
-Evaluate = Callable[[Variables, Batch], Mapping[str, Mean]]
-"""`evaluate(variables, batch) -> metrics`, as in `fdl.Learner`."""
+Evaluate = Callable[[Variables, Batch, jax.Array], Mapping[str, Mean]]
+"""`evaluate(variables, batch, key) -> metrics`, as in `fdl.Learner`."""
 Penalty = Callable[[Any], jax.Array]
 """`penalty(params)`, a scalar."""
 Draw = Callable[[Batch, jax.Array], Batch]
@@ -79,7 +79,7 @@ def gradient_learner(
       >>> init = lambda key: {"params": jnp.zeros(3)}
       >>> error = lambda variables, batch: metrics.mean((batch["x"] @ variables["params"] - batch["y"]) ** 2)
       >>> loss = lambda variables, batch, key: (error(variables, batch), ({}, {}))
-      >>> evaluate = lambda variables, batch: {"loss": error(variables, batch)}
+      >>> evaluate = lambda variables, batch, key: {"loss": error(variables, batch)}
       >>> learner = tasks.gradient_learner(init, loss, evaluate, optax.sgd(0.1))
       >>> learner.required
       ('loss', 'update_norm')
@@ -100,7 +100,7 @@ def gradient_learner(
         return descend(optimizer, state, at, rng.stream(key, "optimizer"))
 
     return Learner(
-        start, step, lambda state, batch: evaluate(variables(state), batch), ("loss", "update_norm")
+        start, step, lambda state, batch, key: evaluate(variables(state), batch, key), ("loss", "update_norm")
     )
 
 

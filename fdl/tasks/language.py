@@ -119,7 +119,7 @@ def language_learner(
         means = {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
         return mean._replace(total=mean.total + balance * own * mean.weight), (means, state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         logits, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         counts = _counts(batch)
         return {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}

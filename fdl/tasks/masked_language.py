@@ -139,10 +139,10 @@ def masked_language_learner(
         hidden = hide(shards.gathered(batch["x"]), rng.stream(key, "hide"), **options)
         return plain.step(state, {**shards.own_rows(hidden), **_weights(batch)}, key)
 
-    def evaluate(state: Any, batch: Any) -> Mapping[str, Any]:
+    def evaluate(state: Any, batch: Any, key: jax.Array) -> Mapping[str, Any]:
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(0), _digest(row)))(batch["x"])
         hidden = jax.vmap(lambda row, key: hide(row, key, **options))(batch["x"], keys)
-        return plain.evaluate(state, {**hidden, **_weights(batch)})
+        return plain.evaluate(state, {**hidden, **_weights(batch)}, key)
 
     return plain._replace(step=step, evaluate=evaluate)
 

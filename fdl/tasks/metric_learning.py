@@ -91,7 +91,7 @@ def metric_learner(
         value = Mean(loss(embeddings, labels, jnp.ones(len(embeddings))), jnp.ones(()))
         return value, ({"loss": value}, state)
 
-    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         weight = batch["weight"]
         embeddings = model.apply(variables, batch["x"], train=False, mutable=[])[0]
         value, total = loss(embeddings, batch["y"], weight), jnp.sum(weight)
@@ -173,7 +173,7 @@ def arcface_learner(
         loss = mean(arcface_loss(cosines, batch["y"], margin=margin, scale=scale))
         return loss, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]))}, state)
 
-    def evaluate(variables: Any, batch: Batch) -> Mapping[str, Mean]:
+    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         x, y, weight = batch["x"], batch["y"], batch["weight"]
         cosines = model.apply(variables, x, train=False, mutable=[])[0]
         features = unit(model.apply(variables, x, method="features", mutable=[])[0])

@@ -185,7 +185,7 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         means = {name: jnp.mean(values) for name, values in rows.items()}
         return after, {**means, "update_norm": optax.tree.norm(moved)}
 
-    def evaluate(state: NeuronState, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(state: NeuronState, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 

@@ -132,7 +132,7 @@ def quantisation_learner(
         means = {name: metrics.mean(values) for name, values in rows.items()}
         return metrics.mean(rows["loss"] + to_codes + commitment * to_latents), (means, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
         x, weight = batch["x"], batch["weight"]
         (quantised, outputs), _ = model.apply(variables, x, False, mutable=[], method=_decoded)
         rows = measures(outputs, x, quantised)

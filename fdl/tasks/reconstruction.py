@@ -145,8 +145,8 @@ def reconstruction_learner(
         means = {name: metrics.mean(each) for name, each in rows.items()}
         return metrics.mean(values), (means, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        noisy = corrupt({"x": batch["x"]}, rng.stream(jax.random.key(0), "evaluate"))["x"]
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
+        noisy = corrupt({"x": batch["x"]}, key)["x"]
         outputs = jnp.asarray(model.apply(variables, noisy, train=False))
         rows = measures(outputs, batch["x"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}

@@ -93,7 +93,7 @@ def segmentation_learner(
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
         return means["loss"], (means, state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, Any]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
         logits = jnp.asarray(model.apply(variables, batch["x"], train=False))
         y = batch["y"]
         weight = (y >= 0) * _weights(batch)[:, None, None]

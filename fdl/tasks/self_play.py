@@ -213,7 +213,7 @@ def _inner(
         means = {name: metrics.mean(values, _floats(batch["playing"])) for name, values in rows.items()}
         return means["loss"], (means, after)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         agent = greedy(lambda positions: network_of(model, variables)(positions)[0])
         keys = jax.vmap(jax.random.key)(batch["game"])
         results = {}

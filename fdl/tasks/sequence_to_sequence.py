@@ -116,7 +116,7 @@ def sequence_learner(
         loss = metrics.mean(smooth, _real(batch["y"], ones))
         return loss, (_token_means(logits, batch["y"], ones), state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         y, weight = batch["y"], jnp.asarray(row_weights(batch))
         logits = jnp.asarray(model.apply(variables, batch["x"], shifted_right(y), train=False))
         match = metrics.mean(matches(variables, batch["x"], y).astype(logits.dtype), weight)

@@ -236,7 +236,7 @@ def row_learner(
             weight = weigh(batch["y"]) if weight is None else weight * weigh(batch["y"])
         return metrics.mean(loss(outputs, batch["y"]), weight), (means, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         outputs, _ = model.apply(variables, batch["x"], train=False, mutable=[])
         rows = measures(outputs, batch["y"])
         return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}

@@ -26,12 +26,15 @@ class Training(TypedDict, total=False):
       stop: early stopping, as `fdl.train.early_stopping(...)`; None, the default, is none.
       best: which state is the run's result, as `fdl.Best("validation/loss", "lower")`; that of `stop`, or the
         last, if None, as by default.
+      log_every: steps over which the step metrics are kept as means beside the evaluations; not at all if
+        None, as by default.
     """
 
     steps: Required[int]
     evaluate_every: int | None
     stop: Stopper | None
     best: Best | None
+    log_every: int | None
 
 
 class BatchTraining(Training, total=False):
@@ -53,6 +56,7 @@ def experiment_over(
     evaluate_every: int | None = None,
     stop: Stopper | None = None,
     best: Best | None = None,
+    log_every: int | None = None,
     augment: Augmentation | None = None,
     accumulate: int = 1,
     columns: Sequence[str] = ("x", "y"),
@@ -62,11 +66,12 @@ def experiment_over(
     Args:
       learner: what learns.
       splits: the data set.
-      steps: see `BatchTraining`, as for the four after it.
+      steps: see `BatchTraining`, as for the five after it.
       batch_size: see there.
       evaluate_every: see there.
       stop: see there.
       best: see there.
+      log_every: see there.
       augment: what is done to every training batch, or None.
       accumulate: micro-batches in which the learner passes a batch.
       columns: those that the learner reads; others are an error or said, see `checked_columns`.
@@ -88,7 +93,13 @@ def experiment_over(
     check_accumulate(batch_size, accumulate)
     splits = checked_columns(splits, columns, augment)
     train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
-    options: Training = {"steps": steps, "evaluate_every": evaluate_every, "stop": stop, "best": best}
+    options: Training = {
+        "steps": steps,
+        "evaluate_every": evaluate_every,
+        "stop": stop,
+        "best": best,
+        "log_every": log_every,
+    }
     return experiment_from(learner, train, evaluation, **options)
 
 
@@ -110,7 +121,10 @@ def experiment_from(
     check_counts(steps=steps)
     every = max(1, steps // 10) if every is None else every
     check_counts(evaluate_every=every)
-    return Experiment(learner, train, evaluation, steps, every, training.get("stop"), training.get("best"))
+    stop, best, log_every = training.get("stop"), training.get("best"), training.get("log_every")
+    if log_every is not None:
+        check_counts(log_every=log_every)
+    return Experiment(learner, train, evaluation, steps, every, stop, best, log_every)
 
 
 def task(function: Callable[P, Experiment]) -> Callable[P, Experiment]:

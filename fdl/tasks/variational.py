@@ -124,8 +124,8 @@ def variational_learner(
         means = {"loss": metrics.mean(kl - log_prob), "kl": metrics.mean(kl)}
         return metrics.mean(beta * kl - log_prob), (means, model_state)
 
-    def evaluate(variables: Any, batch: Any) -> dict[str, metrics.Mean]:
-        x, weight, key = batch["x"], batch["weight"], rng.stream(jax.random.key(0), "evaluate")
+    def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
+        x, weight = batch["x"], batch["weight"]
         (mean, log_variance, z, outputs), _ = model.apply(
             variables, x, noise(key, samples, len(x)), False, mutable=[], method=_decoded
         )

@@ -61,7 +61,7 @@ def check(experiment: Experiment) -> tuple[str, ...]:
     _check_step(_shapes("learner.step", learner.step, state, batch, key), state)
     for split, source in experiment.evaluation.items():
         metrics = _shapes(
-            "learner.evaluate", learner.evaluate, state, _batch(f"evaluation[{split!r}]", source)
+            "learner.evaluate", learner.evaluate, state, _batch(f"evaluation[{split!r}]", source), key
         )
         _check_metrics(f"learner.evaluate(...) of {split!r}", metrics, means=True)
     names = metric_names(experiment)
@@ -119,6 +119,8 @@ def _check_parts(experiment: Any) -> None:
     _check_source("train", experiment.train)
     for name in ("steps", "evaluate_every"):
         _check_count(name, getattr(experiment, name))
+    if experiment.log_every is not None:
+        _check_count("log_every", experiment.log_every)
     if experiment.stop is not None:
         _expect("stop", experiment.stop, Stopper, "as train.early_stopping(...) makes it")
     if (best := best_of(experiment)) is not None:

@@ -23,6 +23,7 @@ from fdl.train.resume import restored
 from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.runtime import make_room_for, prepare
 from fdl.train.saving import Saving, check_saving
+from fdl.train.step_log import EVALUATION, is_of_log
 
 
 class Fitted(NamedTuple):
@@ -36,11 +37,14 @@ class Fitted(NamedTuple):
         whether this is it so far, as `"best"`.
       end: `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a failed run the
         `"metric"` that was not finite at the step after.
+      log: where the experiment has `log_every`, the means of the step metrics over so many steps each,
+        `{"step": updates, "train/loss": number, ...}`, also of a failed run up to where it failed.
     """
 
     state: State
     rows: list[dict[str, Any]]
     end: dict[str, Any]
+    log: list[dict[str, Any]]
 
 
 def fit(
@@ -102,8 +106,15 @@ def fit(
             saving=saving,
             progress=progress,
         )
-    rows = [{name: value for name, value in row.items() if name != "member"} for row in outcome.rows]
-    return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0])
+    rows, log = (
+        [
+            {name: value for name, value in row.items() if name not in ("member", EVALUATION)}
+            for row in outcome.rows
+            if is_of_log(row) == of_log
+        ]
+        for of_log in (False, True)
+    )
+    return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0], log)
 
 
 def state_at(

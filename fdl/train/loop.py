@@ -16,6 +16,7 @@ from fdl.parallel.distributed import broadcast_from_first, heard, is_first, seve
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder
 from fdl.train import history
+from fdl.train.call_length import call_seconds, wanted_steps
 from fdl.train.checkpoint import Checkpoints, Restored
 from fdl.train.functions import Pulse
 from fdl.train.prefetch import Stalled, never
@@ -27,10 +28,9 @@ from fdl.train.rows_file import Sum, append_rows
 from fdl.train.run import Carry, Member
 from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
+from fdl.train.step_log import StepLog, log_rows
 
 _INTERRUPTED = 75  # the exit code
-CALL_SECONDS = 0.25
-"""How long a call should run: long enough to cost nothing, short enough to answer a signal soon."""
 
 
 class Outcome(NamedTuple):
@@ -39,7 +39,8 @@ class Outcome(NamedTuple):
     Attributes:
       carry: its final carry, leaves `[members, ...]`.
       rows: every evaluation: `{"member": index, "step": updates, metric: value, ...}`; where a run's result
-        may be another state than its last, also whether this one is it so far, as `"best"`.
+        may be another state than its last, also whether this one is it so far, as `"best"`. Before those
+        of an evaluation come those of the log, which have its step as `"evaluation"`.
       ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
         failed one the `"metric"` that was not finite at the step after.
       parts: which versions and devices trained it, see `fdl.train.history`.
@@ -129,6 +130,7 @@ class _Loop:
             )
         self.unread: list[tuple[int, Pulse | Row]] = []
         self.call_steps = self.wanted_steps = 1
+        self.call_seconds = call_seconds(self.carry)
         self.saved_at, self.saved_step = time.monotonic(), done
         self.read_at, self.read_step = time.monotonic(), done
         self.live = True
@@ -149,6 +151,8 @@ class _Loop:
             if not self.live:
                 break
         self._read(leave=0)
+        if self.carry.log is not None:  # of runs that all failed before the next evaluation
+            self._record(self._logged(host_copy(self.carry.log)))
         about = self._about()
         outcome = Outcome(self.carry, self.rows, self._ends(), about["parts"], about["seconds"])
         if (
@@ -197,15 +201,14 @@ class _Loop:
         while len(self.unread) > leave:
             steps, result = self.unread.pop(0)
             if isinstance(result, Row):
-                self._record(jax.device_get(result))
+                self._measured(jax.device_get(result))
             else:
                 self._heed(steps, jax.device_get(result))
 
     def _heed(self, steps: int, pulse: Pulse) -> None:
         now = time.monotonic()
         seconds, self.read_at = now - self.read_at, now
-        wanted = int(steps * CALL_SECONDS / max(seconds, 1e-6))
-        self.wanted_steps = max(1, min(wanted, self.call_steps * 8))
+        self.wanted_steps = wanted_steps(steps, seconds, longest=self.call_steps, call=self.call_seconds)
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
@@ -216,7 +219,7 @@ class _Loop:
         ) as error:  # what cannot be shown, as on a terminal that is gone, is no reason not to save
             self.unheard = error
 
-    def _record(self, row: Row) -> None:
+    def _measured(self, row: Row) -> None:
         fresh = [
             {"member": index, "step": int(row.step[index])}
             | {name: float(row.metrics[name][index]) for name in self.names}
@@ -224,12 +227,19 @@ class _Loop:
             for index in np.flatnonzero(row.valid & self.real)
             for index in [int(index)]
         ]
+        self._record((self._logged(row.log) if row.log is not None else []) + fresh)
+        if fresh and is_first():
+            self.progress.evaluated([dict(row) for row in fresh])
+
+    def _logged(self, log: StepLog) -> list[dict[str, Any]]:
+        members = map(int, np.flatnonzero(self.real))
+        return [row for member in members for row in log_rows(log, member, evaluation=self.read_step)]
+
+    def _record(self, fresh: list[dict[str, Any]]) -> None:
         self.rows += fresh
         self.sum.add(fresh)
         if self.directory and fresh and is_first():
             append_rows(self.directory / ROWS, fresh)
-        if fresh and is_first():
-            self.progress.evaluated([dict(row) for row in fresh])
 
     def _save_is_due(self) -> bool:
         if not self.checkpoints:

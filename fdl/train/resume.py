@@ -10,6 +10,7 @@ from fdl.train.program import Program
 from fdl.train.rows_file import Reading, Rows, keep_rows, lacking, read
 from fdl.train.run import Carry, Member
 from fdl.train.staged_checkpoint import open_staged
+from fdl.train.step_log import EVALUATION
 
 ROWS = "metrics.jsonl"
 """The file, or in a bucket the folder, of the rows that a population measured."""
@@ -40,7 +41,7 @@ def left_off(
     reading = read(path) if is_first() else Reading([], [])
 
     def lost(about: Mapping[str, Any], step: int) -> str | None:
-        rows = [row for row in reading.rows if row["step"] <= _measured(about, step)]
+        rows = [row for row in reading.rows if _came(row) <= _measured(about, step)]
         return lacking(rows, about.get("rows"), path)
 
     found = checkpoints.restore(abstract, None, lost)
@@ -48,7 +49,7 @@ def left_off(
     for line in reading.faults:
         say(f"{line}; left out: none of the rows up to step {last:,} is lost")
     kept: Rows = []
-    broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: row["step"] <= last)))
+    broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: _came(row) <= last)))
     return found, kept if is_first() else read(path).rows
 
 
@@ -69,6 +70,11 @@ def restored(program: Program, members: Member, directory: Folder | None, *, unt
         finally:
             checkpoints.close()
     return (found.step, found.carry) if found else (0, program.init(members))
+
+
+def _came(row: Mapping[str, Any]) -> int:
+    """The step of the evaluation with which a row was written."""
+    return row.get(EVALUATION, row["step"])
 
 
 def _measured(about: Mapping[str, Any], step: int) -> int:

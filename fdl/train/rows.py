@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fdl import tree
 from fdl.experiment import Best, Experiment, State
 from fdl.metrics import Mean
+from fdl.train.step_log import StepLog
 
 
 class Kept(NamedTuple):
@@ -31,12 +32,14 @@ class Row(NamedTuple):
       metrics: float32 scalars as `metric_names` lists them; NaN is a missing value.
       valid: bool scalar; False where the run had ended before.
       best: whether this state is the run's result so far, bool scalar; of a run without `Best` always.
+      log: the step metrics since the evaluation before, if the experiment wants them.
     """
 
     step: jax.Array
     metrics: Mapping[str, jax.Array]
     valid: jax.Array
     best: jax.Array
+    log: StepLog | None
 
 
 def metric_names(experiment: Experiment) -> tuple[str, ...]:
@@ -50,7 +53,7 @@ def metric_names(experiment: Experiment) -> tuple[str, ...]:
     names = [f"train/{name}" for name in step_metrics(experiment, state)]
     for split, source in sorted(experiment.evaluation.items()):
         batch = jax.eval_shape(source.batch, source.arrays, jnp.int32(0), key)
-        metrics = jax.eval_shape(experiment.learner.evaluate, state, batch)
+        metrics = jax.eval_shape(experiment.learner.evaluate, state, batch, key)
         names += [f"{split}/{name}" for name in sorted(metrics)]
     for name in experiment.learner.required:
         if not any(_base(known) == name for known in names):

@@ -15,6 +15,7 @@ from fdl.metrics import Mean
 from fdl.train.batches import over
 from fdl.train.check import check, check_key
 from fdl.train.rows import Kept, Row, best_of, first_lost, keep, mean_of, step_metrics
+from fdl.train.step_log import StepLog, empty_log, logged
 
 Build = Callable[[Any], Experiment]
 """`config -> Experiment`; the function `experiment` of an experiment's file."""
@@ -44,6 +45,7 @@ class Carry(NamedTuple):
       step: updates done, int32 scalar; inside a loop the steps that it has taken, also of an ended run.
       ended: updates done when the run ended, int32 scalar; of no meaning before.
       sums: sums of the step metrics since the last evaluation, by name.
+      log: the same over fewer steps, if the experiment wants them.
       kept: the state that is the run's result, if that may be another than the latest; else None.
       stopper: the state of early stopping, or None.
       stopped: whether early stopping (or padding) ended the run, bool scalar.
@@ -54,6 +56,7 @@ class Carry(NamedTuple):
     step: jax.Array
     ended: jax.Array
     sums: Mapping[str, Mean]
+    log: StepLog | None
     kept: Kept | None
     stopper: Any
     stopped: jax.Array
@@ -87,11 +90,13 @@ def init(build: Build, member: Member) -> Carry:
     experiment = experiment_of(build, member)
     state = experiment.learner.init(rng.stream(member.key, "init"))
     kept = Kept(state, jnp.float32(jnp.nan)) if best_of(experiment) or experiment.stop else None
+    names = step_metrics(experiment, state)
     return Carry(
         state=state,
         step=jnp.int32(0),
         ended=jnp.int32(0),
-        sums={name: Mean(jnp.float32(0), jnp.float32(0)) for name in step_metrics(experiment, state)},
+        sums={name: Mean(jnp.float32(0), jnp.float32(0)) for name in names},
+        log=empty_log(experiment, names),
         kept=kept,
         stopper=experiment.stop.init() if experiment.stop else None,
         stopped=~member.live,
@@ -126,16 +131,19 @@ def evaluate(build: Build, member: Member, arrays: Any, carry: Carry) -> tuple[C
     """Evaluates every split whole, closes the sums of the step metrics, and asks early stopping."""
     experiment, found = experiment_of(build, member), {}
     for split, source in experiment.evaluation.items():
-        found[split] = over(functools.partial(measure, experiment, arrays, carry, split), source.batches)
+        measured = functools.partial(measure, experiment, member, arrays, carry, split)
+        found[split] = over(measured, source.batches)
     return close(experiment, carry, found)
 
 
-def measure(experiment: Experiment, arrays: Any, carry: Carry, split: str, index: jax.Array) -> Metrics:
+def measure(
+    experiment: Experiment, member: Member, arrays: Any, carry: Carry, split: str, index: jax.Array
+) -> Metrics:
     """The evaluation metrics of one batch of a split, by name."""
-    key = jax.random.key(0)  # an evaluation reads in a fixed order
     source = experiment.evaluation[split]
-    batch = source.batch(_inputs(source, arrays[split]), index, key)
-    return dict(experiment.learner.evaluate(carry.state, batch))
+    batch = source.batch(_inputs(source, arrays[split]), index, jax.random.key(0))  # read in a fixed order
+    key = jax.random.fold_in(rng.stream(rng.stream(member.key, "evaluate"), split), index)
+    return dict(experiment.learner.evaluate(carry.state, batch, key))
 
 
 def close(experiment: Experiment, carry: Carry, found: Mapping[str, Metrics]) -> tuple[Carry, Row]:
@@ -154,13 +162,14 @@ def close(experiment: Experiment, carry: Carry, found: Mapping[str, Metrics]) ->
         stopped |= stop
     closed = carry._replace(
         sums=jax.tree.map(jnp.zeros_like, carry.sums),
+        log=jax.tree.map(jnp.zeros_like, carry.log),
         ended=jnp.where(live, carry.step, carry.ended),
         kept=kept,
         stopper=tree.where(live, stopper, carry.stopper),
         stopped=jnp.where(live, stopped, carry.stopped),
         failed=jnp.where(live, failed, carry.failed),
     )
-    return closed, Row(carry.step, metrics, live, best)
+    return closed, Row(carry.step, metrics, live, best, carry.log)
 
 
 def scan(experiment: Experiment, key: jax.Array) -> tuple[State, Row]:
@@ -232,6 +241,7 @@ def _stepper(build: Build, member: Member, arrays: Any) -> Callable[[Carry], Car
             step=carry.step + 1,  # whatever happens: see `_settled`
             ended=jnp.where(live, carry.step, carry.ended),
             sums=jax.tree.map(lambda sum, new: sum + jnp.where(counts, new, 0), carry.sums, means),
+            log=logged(carry.log, experiment, carry.step, means, counts),
             failed=jnp.where(live, lost, carry.failed),
         )
 

@@ -190,7 +190,8 @@ def final(experiment):
 
     state, evaluate = run(source.arrays, jax.random.key(0)), jax.jit(learner.evaluate)
     parts = [
-        evaluate(state, test.batch(test.arrays, jnp.int32(i), jax.random.key(0))) for i in range(test.batches)
+        evaluate(state, test.batch(test.arrays, jnp.int32(i), jax.random.key(0)), jax.random.key(0))
+        for i in range(test.batches)
     ]
     return {name: sum(p[name].total for p in parts) / sum(p[name].weight for p in parts) for name in parts[0]}
 

@@ -131,7 +131,11 @@ def one_step(name: str, rate: Any) -> Any:
     batch = batch_of(experiment.train)
     state = experiment.learner.init(jax.random.key(0))
     after, metrics = experiment.learner.step(state, batch, jax.random.key(1))
-    return after, metrics, experiment.learner.evaluate(after, batch | {"weight": jnp.ones(4)})
+    return (
+        after,
+        metrics,
+        experiment.learner.evaluate(after, batch | {"weight": jnp.ones(4)}, jax.random.key(0)),
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,7 +67,7 @@ def experiment(config: Config) -> Experiment:
         key = jax.random.split(state["key"], 1)[0]
         return {"weights": weights, "momentum": momentum, "key": key}, {"loss": value}
 
-    def evaluate(state: dict, batch: dict) -> dict[str, Mean]:
+    def evaluate(state: dict, batch: dict, key: jax.Array) -> dict[str, Mean]:
         errors = error(state["weights"], batch["x"], batch["y"])
         return {"loss": Mean(jnp.sum(errors * batch["weight"]), jnp.sum(batch["weight"]))}
 

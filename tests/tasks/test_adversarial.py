@@ -194,7 +194,7 @@ def test_functions_are_pure_and_vmappable_over_seeds_and_traced_hyper_parameters
         traces += 1
         learner = game(penalty=penalty, average=decay, loss=wasserstein).learner
         state, metrics = learner.step(learner.init(key), batch, key)
-        return state, metrics, learner.evaluate(state, batch | {"weight": jnp.ones(8)})
+        return state, metrics, learner.evaluate(state, batch | {"weight": jnp.ones(8)}, jax.random.key(0))
 
     batch, keys = batch_of(game().train), jax.random.split(jax.random.key(0), 3)
     penalties, decays = jnp.array([0.0, 1.0, 10.0]), jnp.array([0.5, 0.9, 0.99])
@@ -218,9 +218,9 @@ def test_an_evaluation_is_of_the_averaged_generator_and_its_padding_does_not_cou
     close(generate_rows(generator, current, z), generator.apply({"params": state.generator.params}, z))
     batch = batch_of(experiment.evaluation["test"])
     evaluate = jax.jit(experiment.learner.evaluate)
-    whole = evaluate(state, batch)
+    whole = evaluate(state, batch, jax.random.key(0))
     padded = {name: jnp.concatenate([rows, jnp.zeros_like(rows[:5])]) for name, rows in batch.items()}
-    close(evaluate(state, padded), whole)
+    close(evaluate(state, padded, jax.random.key(0)), whole)
     assert float(whole["energy_distance"].weight) == 8
 
 

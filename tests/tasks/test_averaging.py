@@ -52,11 +52,14 @@ def test_evaluations_see_the_average_also_of_running_statistics():
     batch = batch_of(outer.evaluation["test"])
     evaluate = jax.jit(inner.learner.evaluate)
     own = State(state.average["params"], {"batch_stats": state.average["batch_stats"]}, ())
-    expected = evaluate(own, batch)
+    expected = evaluate(own, batch, jax.random.key(0))
     close(jax.jit(outer.learner.evaluate)(state, batch), expected)
     latest = own._replace(model_state=state.latest.model_state)
     for other in (latest, state.latest):
-        assert abs(float(expected["loss"].value - evaluate(other, batch)["loss"].value)) > 1e-3
+        assert (
+            abs(float(expected["loss"].value - evaluate(other, batch, jax.random.key(0))["loss"].value))
+            > 1e-3
+        )
     seen = [jax.tree.leaves(each.model_state) for each in way(inner.learner)[1:]]
     weights = 0.9 ** np.arange(5)[::-1]
     means = [np.average(np.stack(leaves), axis=0, weights=weights) for leaves in zip(*seen, strict=True)]

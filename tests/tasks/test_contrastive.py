@@ -189,8 +189,8 @@ def test_an_evaluation_sees_the_same_views_each_time_and_no_padding():
     np.testing.assert_allclose(np.sort(batch["views"][:, 0].ravel()), np.sort(batch["x"].ravel()), rtol=1e-6)
     evaluate = jax.jit(experiment.learner.evaluate)
     padded = {name: jnp.concatenate([rows, jnp.zeros_like(rows[:9])]) for name, rows in batch.items()}
-    close(evaluate(state, padded), evaluate(state, batch))
-    assert set(evaluate(state, batch)) == {"loss", "accuracy"}
+    close(evaluate(state, padded, jax.random.key(0)), evaluate(state, batch, jax.random.key(0)))
+    assert set(evaluate(state, batch, jax.random.key(0))) == {"loss", "accuracy"}
     rows = {"x": np.array(IMAGES.test["x"])}
     without = Splits(rows, rows, rows, IMAGES.prepare)
     unlabelled = task(splits=without)

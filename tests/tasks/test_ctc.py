@@ -138,7 +138,7 @@ def trained(experiment, seed=0):
 def evaluated(experiment, state, split):
     source, evaluate = experiment.evaluation[split], jax.jit(experiment.learner.evaluate)
     batch = lambda i: source.batch(source.arrays, jnp.int32(i), jax.random.key(0))  # noqa: E731
-    means = [evaluate(state, batch(i)) for i in range(source.batches)]
+    means = [evaluate(state, batch(i), jax.random.key(0)) for i in range(source.batches)]
     return {name: sum(m[name].total for m in means) / sum(m[name].weight for m in means) for name in means[0]}
 
 

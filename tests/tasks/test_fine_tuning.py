@@ -81,7 +81,9 @@ def test_a_frozen_layer_is_one_function_in_training_too(norm):
         assert same_bits(before, after)
     batch = batch_of(experiment.train)
     _, seen = experiment.learner.step(end, batch, jax.random.key(0))
-    evaluated = experiment.learner.evaluate(end, batch | {"weight": jnp.ones(len(batch["x"]))})
+    evaluated = experiment.learner.evaluate(
+        end, batch | {"weight": jnp.ones(len(batch["x"]))}, jax.random.key(0)
+    )
     np.testing.assert_allclose(seen["loss"].value, evaluated["loss"].value, rtol=1e-5)
     moved = trained(free, 5).model_state
     assert not any(map(same_bits, jax.tree.leaves(moved), jax.tree.leaves(start.model_state)))

@@ -180,7 +180,7 @@ def test_masked_training_hides_anew_and_counts_the_hidden_alone():
 
 
 def evaluate_one(learner, state, x):
-    return learner.evaluate(state, {"x": x, "weight": jnp.ones(len(x))})
+    return learner.evaluate(state, {"x": x, "weight": jnp.ones(len(x))}, jax.random.key(0))
 
 
 def test_an_evaluation_of_hidden_tokens_does_not_depend_on_the_batch():

@@ -181,7 +181,7 @@ def test_steps_and_evaluations_are_those_of_the_loss():
     close(found["loss"], jax.jit(loss)(jnp.asarray(x), test["y"], jnp.ones(len(x))), rtol=1e-4)
     padded = {name: jnp.concatenate([rows, jnp.zeros_like(rows[:7])]) for name, rows in test.items()}
     evaluate = jax.jit(learner.evaluate)
-    close(evaluate(state, padded), evaluate(state, test), rtol=1e-4)
+    close(evaluate(state, padded, jax.random.key(0)), evaluate(state, test, jax.random.key(0)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("y", [np.zeros(4), np.zeros((4, 1), np.int32), None])

@@ -127,9 +127,15 @@ def test_schedule_free_optimizers_are_judged_at_their_average(name):
     average = contrib.schedule_free_eval_params(inner, state.params)
     close(variables(state)["params"], average)
     batch = batch_of(experiment.evaluation["test"])
-    found = experiment.learner.evaluate(state, batch)["loss"].value
-    close(found, experiment.learner.evaluate(State(average, {}, ()), batch)["loss"].value)
-    assert abs(found - experiment.learner.evaluate(State(state.params, {}, ()), batch)["loss"].value) > 1e-4
+    found = experiment.learner.evaluate(state, batch, jax.random.key(0))["loss"].value
+    close(found, experiment.learner.evaluate(State(average, {}, ()), batch, jax.random.key(0))["loss"].value)
+    assert (
+        abs(
+            found
+            - experiment.learner.evaluate(State(state.params, {}, ()), batch, jax.random.key(0))["loss"].value
+        )
+        > 1e-4
+    )
 
 
 def test_parts_of_the_parameters_are_judged_each_by_its_optimizer():
@@ -199,7 +205,7 @@ def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_las
         mean = Mean(jnp.sum(jnp.sqrt(square * left)), jnp.ones(()))
         return mean, ({"loss": mean}, {})
 
-    def evaluate(variables: Any, batch: Any) -> Any:
+    def evaluate(variables: Any, batch: Any, key: Any) -> Any:
         return {"loss": Mean(jnp.sum(variables["params"]["w"] ** 2), jnp.sum(batch["step"] * 0.0) + 1)}
 
     init = lambda key: {"params": {"w": jnp.ones(3)}}  # noqa: E731

@@ -84,7 +84,9 @@ def test_metrics_are_exact_over_labelled_pixels():
     logits: Any = MODEL.apply({"params": state.params}, scaled(splits.test)["x"])
     logp, said = np.asarray(jax.nn.log_softmax(logits)), np.argmax(logits, axis=-1)
     seen = y >= 0
-    got = experiment.learner.evaluate(state, {**scaled(splits.test), "weight": jnp.ones(100)})
+    got = experiment.learner.evaluate(
+        state, {**scaled(splits.test), "weight": jnp.ones(100)}, jax.random.key(0)
+    )
     wanted = -np.take_along_axis(logp, np.maximum(y, 0)[..., None], axis=-1)[..., 0][seen].mean()
     np.testing.assert_allclose(got["loss"].value, wanted, rtol=1e-5)
     np.testing.assert_allclose(got["accuracy"].value, (said == y)[seen].mean(), rtol=1e-5)
@@ -101,7 +103,7 @@ def test_rows_without_weight_do_not_count():
     state = jax.jit(experiment.learner.init)(jax.random.key(0))
     batch = {**scaled(scenes().test), "weight": jnp.arange(100) < 60}
     some = jax.tree.map(lambda leaf: leaf[:60], batch)
-    got, wanted = (experiment.learner.evaluate(state, one) for one in (batch, some))
+    got, wanted = (experiment.learner.evaluate(state, one, jax.random.key(0)) for one in (batch, some))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, wanted)
 
 

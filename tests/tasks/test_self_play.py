@@ -209,7 +209,9 @@ def learned(e, seed=0):
     batch = e.evaluation["test"].batch((), jnp.int32(0), jax.random.key(0))
     evaluate = jax.jit(e.learner.evaluate)
     states = run(jax.random.key(seed))
-    return [{name: float(m.value) for name, m in evaluate(s, batch).items()} for s in states]
+    return [
+        {name: float(m.value) for name, m in evaluate(s, batch, jax.random.key(0)).items()} for s in states
+    ]
 
 
 def test_ppo_beats_random_play_and_draws_with_a_perfect_opponent():

@@ -68,7 +68,7 @@ def test_exact_match_is_the_same_with_a_cache_and_without(model):
     y = jnp.where((jnp.arange(64) < 16)[:, None], y, (y + 1) % 4 + 1)  # one row in four is right
     batch = {"x": x, "y": y, "weight": jnp.ones(64)}
     for learner in both:
-        assert learner.evaluate(state, batch)["exact_match"].value == 0.25
+        assert learner.evaluate(state, batch, jax.random.key(0))["exact_match"].value == 0.25
 
 
 def levenshtein(a, b):
@@ -104,7 +104,7 @@ def task(model=None, splits=None, steps=1, **options):
 def evaluated(experiment, state, split):
     source, evaluate = experiment.evaluation[split], jax.jit(experiment.learner.evaluate)
     batch = lambda i: source.batch(source.arrays, jnp.int32(i), jax.random.key(0))  # noqa: E731
-    means = [evaluate(state, batch(i)) for i in range(source.batches)]
+    means = [evaluate(state, batch(i), jax.random.key(0)) for i in range(source.batches)]
     return {name: sum(m[name].total for m in means) / sum(m[name].weight for m in means) for name in means[0]}
 
 

@@ -63,7 +63,7 @@ def trained(experiment, steps, seed=0):
 def evaluated(experiment, state, split):
     """The metrics of a whole split."""
     source, evaluate = experiment.evaluation[split], jax.jit(experiment.learner.evaluate)
-    parts = [evaluate(state, batch_of(source, step)) for step in range(source.batches)]
+    parts = [evaluate(state, batch_of(source, step), jax.random.key(0)) for step in range(source.batches)]
     sums = functools.reduce(functools.partial(jax.tree.map, jnp.add), parts)
     return {name: part.value for name, part in sums.items()}
 
@@ -100,7 +100,7 @@ def test_functions_are_pure_jittable_and_vmappable(name):
     def run(key):
         state = learner.init(key)
         after, metrics = learner.step(state, batch, key)
-        return after, metrics, learner.evaluate(after, test)
+        return after, metrics, learner.evaluate(after, test, jax.random.key(0))
 
     keys, jitted = jax.random.split(jax.random.key(1), 3), jax.jit(run)
     first = jitted(keys[1])
@@ -229,8 +229,10 @@ def test_batch_statistics_move_in_a_step_only(widths):
     assert all(jax.tree.leaves(moved))
     # An evaluation normalises by the running statistics: a row's loss does not depend on the others.
     test = batch_of(experiment.evaluation["test"])
-    alone = learner.evaluate(after, jax.tree.map(lambda leaf: leaf[:1], test))
-    first = learner.evaluate(after, test | {"weight": jnp.zeros_like(test["weight"]).at[0].set(1)})
+    alone = learner.evaluate(after, jax.tree.map(lambda leaf: leaf[:1], test), jax.random.key(0))
+    first = learner.evaluate(
+        after, test | {"weight": jnp.zeros_like(test["weight"]).at[0].set(1)}, jax.random.key(0)
+    )
     close(alone, first)
 
 

@@ -21,10 +21,10 @@ def judged(config):
     """The toy with metrics of all rows: as if the sign of its target was to be told."""
     good = experiment(config)
 
-    def evaluate(state, batch):
+    def evaluate(state, batch, key):
         said, true = batch["x"] @ state["weights"], (batch["y"] > 0).astype(jnp.int32)
         return {
-            **good.learner.evaluate(state, batch),
+            **good.learner.evaluate(state, batch, key),
             "auc": metrics.all_rows(metrics.area_under_roc, (said, true)),
             "largest_value": metrics.all_rows(metrics.largest_value, said),
             "f1": metrics.confusion((said > 0).astype(jnp.int32), true, classes=2),

@@ -30,7 +30,7 @@ def experiment(config: Config) -> Experiment:
     def step(state, batch, key):
         return state + 1, {"loss": state}
 
-    def evaluate(state, batch):
+    def evaluate(state, batch, key):
         return {
             "loss": Mean(jnp.abs(state - config.peak), jnp.float32(1)),
             "state": Mean(state, jnp.float32(1)),
@@ -94,7 +94,7 @@ def test_early_stopping_keeps_the_best_state_and_a_stopper_of_ones_own_the_last(
 def test_a_best_metric_that_is_missing_at_first_is_replaced_by_the_first_that_is_there():
     one = experiment(Config(peak=4.0))
 
-    def evaluate(state, batch):
+    def evaluate(state, batch, key):
         there = (state >= 3).astype(jnp.float32)
         return {"loss": Mean(state * there, there)}
 

@@ -51,7 +51,7 @@ def with_metrics(change: Callable[[Any], Any]) -> Experiment:
 
 
 def with_test(change: Callable[[Mean], Any]) -> Experiment:
-    evaluate = lambda state, batch: change(GOOD.learner.evaluate(state, batch)["loss"])  # noqa: E731
+    evaluate = lambda state, batch, key: change(GOOD.learner.evaluate(state, batch, key)["loss"])  # noqa: E731
     return with_learner(evaluate=evaluate)
 
 

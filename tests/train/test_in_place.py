@@ -32,7 +32,7 @@ def experiment(config: Config) -> Experiment:
         buffer = lax.dynamic_update_slice(state["buffer"], row, (state["next"] % ROWS, 0))
         return {"buffer": buffer, "next": state["next"] + 1}, {"loss": jnp.mean(row)}
 
-    def evaluate(state, batch):
+    def evaluate(state, batch, key):
         return {"loss": Mean(jnp.sum(state["buffer"]), jnp.float32(ROWS))}
 
     source = Source((), lambda arrays, step, key: jnp.zeros(1), 1)

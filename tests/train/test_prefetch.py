@@ -31,7 +31,10 @@ def data() -> dict[str, np.ndarray]:
 def over(rows, config: toy.Config = toy.Config()) -> fdl.Experiment:  # noqa: B008
     """The toy, its training and test data from `rows`."""
     learner = toy.experiment(config).learner
-    evaluate = lambda state, batch: learner.evaluate(state, {k: v for k, v in batch.items() if k != "weight"})  # noqa: E731
+
+    def evaluate(state, batch, key):
+        return learner.evaluate(state, {k: v for k, v in batch.items() if k != "weight"}, key)
+
     test = sequential(rows, batch_size=32)
     return fdl.Experiment(
         learner._replace(evaluate=evaluate), shuffled(rows, batch_size=toy.BATCH), {"test": test}, 40, 10

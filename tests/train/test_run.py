@@ -197,7 +197,9 @@ def test_a_failure_names_step_and_metric():
 
 def test_a_failing_evaluation_names_its_metric():
     good = experiment(Config())
-    evaluate = lambda state, batch: jax.tree.map(lambda x: x / 0, good.learner.evaluate(state, batch))  # noqa: E731
+    evaluate = lambda state, batch, key: jax.tree.map(
+        lambda x: x / 0, good.learner.evaluate(state, batch, key)
+    )  # noqa: E731
     fitted = fit(good._replace(learner=good.learner._replace(evaluate=evaluate)), KEY)
     assert fitted.end == {"status": "failed", "step": 10, "metric": "test/loss"}
 
@@ -209,7 +211,7 @@ def test_early_stopping_counts_evaluations_without_an_improvement(patience, stop
     good = experiment(Config(steps=80))
     counting = nan_after(1000, steps=80).learner
 
-    def evaluate(state, batch):
+    def evaluate(state, batch, key):
         del batch
         return {"loss": Mean(curve[state["taken"] // 10], jnp.float32(1))}
 
