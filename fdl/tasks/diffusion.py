@@ -49,7 +49,7 @@ def diffusion(
 
     Each row gets a time that is uniform in 0 to 1 (or one of `times`) and normal noise. `loss` is the mean
     over entries of the squared error of what is predicted, so it compares only models that predict the
-    same by the same schedule. Evaluations draw by a fixed key.
+    same by the same schedule. Every evaluation of a run draws alike.
 
     Args:
       model: a Flax module, `model(x, time, label, train=...)`: noisy `[B, ...]`, times `[B]`, and labels

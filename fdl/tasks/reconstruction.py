@@ -51,7 +51,7 @@ def reconstruction(
       likelihood: of x given the model's outputs, as `gaussian()` (squared error) or `bernoulli()`.
       corrupt: what is done to the inputs, not to what is to be given back, after `prepare`, as
         `fdl.data.gaussian_noise(scale=0.5)` or `masking_noise(rate=0.3)` (Vincent et al. 2008, Extracting and
-        Composing Robust Features with Denoising Autoencoders); evaluations corrupt by a fixed key.
+        Composing Robust Features with Denoising Autoencoders); every evaluation of a run alike.
       penalty: of the codes, added to the mean loss, as `functools.partial(l1_penalty, factor=0.1)`; one of
         the whole batch, such as `rate_penalty`, is not accumulated.
       augment: what is done to every training batch, inputs and what is to be given back.

@@ -38,7 +38,7 @@ def variational(
     What is minimised is the batch's mean of `-log p(x | z) + beta KL(q(z | x) | p(z))`, with one latent z
     drawn for each row; the prior is standard normal, the divergence exact. Metrics, in nats a row, leave
     `beta` out: `loss` is the negative bound; `kl` the divergence; in evaluations `importance_loss` is the
-    negative of the importance-weighted bound with `samples` latents. Evaluations draw by a fixed key.
+    negative of the importance-weighted bound with `samples` latents. Every evaluation of a run draws alike.
 
     Args:
       model: a Flax module as `VAE`: `encode(x, train)` to means and log-variances `[B, L]`, and

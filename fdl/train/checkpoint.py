@@ -168,11 +168,11 @@ def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The hook, but silent on what becomes of a failed save's other writes: Orbax has closed their event
     loop by then, and the first failure is raised where the save is waited for."""
 
-    def heed(unraisable: Any) -> None:
+    def quiet(unraisable: Any) -> None:
         if "Event loop is closed" not in str(unraisable.exc_value):
             hook(unraisable)
 
-    return heed
+    return quiet
 
 
 def _context(failed: Callable[[BaseException], str], *, alone: bool) -> ocp.Context:

@@ -218,7 +218,7 @@ def test_every_task_takes_it_and_keeps_float32(name):
     )
     test = experiment.evaluation["test"]
     batch = jax.eval_shape(test.batch, test.arrays, jnp.int32(0), KEY)
-    values = [values, jax.eval_shape(learner.evaluate, state, batch)]
+    values = [values, jax.eval_shape(learner.evaluate, state, batch, jax.random.key(0))]
     floats = [leaf for leaf in jax.tree.leaves([state, values]) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert floats and all(leaf.dtype == jnp.float32 for leaf in floats)
 

@@ -29,6 +29,20 @@ def test_what_is_written(tmp_path: Path):
     assert "Do skip connections" in (tmp_path / "new/run/report.html").read_text(encoding="utf-8")
 
 
+def test_what_is_logged_between_evaluations_has_a_table_and_curves(tmp_path: Path):
+    result = example({"x=1": {"x": 1}, "x=2": {"x": 2}}, seeds=2)
+    log = result.frame.drop(columns=[name for name in result.metrics if not name.startswith("train/")])
+    steps = log["step"].to_numpy()
+    log = pd.concat([log.assign(step=steps - share) for share in (2, 1, 0)], ignore_index=True)
+    write(dataclasses.replace(result, log=log), None, tmp_path)
+    logged = [name for name in log if "/" in name]
+    drawn = {name for name in files(tmp_path) if name.startswith("figures/train-") and name.endswith(".svg")}
+    assert logged and drawn == {f"figures/{name.replace('/', '-')}-curves.svg" for name in logged}
+    count = log["step"].nunique()
+    assert f"{count} logged means" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "log.parquet"), log)
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize("result", [crossed(), single(), lost()], ids=["crossed", "single", "lost"])
 def test_tables_come_back_as_they_were(result, tmp_path: Path):

@@ -53,7 +53,7 @@ def test_evaluations_see_the_average_also_of_running_statistics():
     evaluate = jax.jit(inner.learner.evaluate)
     own = State(state.average["params"], {"batch_stats": state.average["batch_stats"]}, ())
     expected = evaluate(own, batch, jax.random.key(0))
-    close(jax.jit(outer.learner.evaluate)(state, batch), expected)
+    close(jax.jit(outer.learner.evaluate)(state, batch, jax.random.key(0)), expected)
     latest = own._replace(model_state=state.latest.model_state)
     for other in (latest, state.latest):
         assert (

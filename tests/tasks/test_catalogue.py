@@ -108,7 +108,9 @@ def test_a_data_set_goes_into_its_task(name):
     after, metrics = jax.eval_shape(learner.step, state, batch, key)
     assert after == state and all(leaf.shape == () for leaf in jax.tree.leaves(metrics))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), test.arrays)
-    found = jax.eval_shape(learner.evaluate, state, jax.eval_shape(test.batch, shapes, jnp.int32(0), key))
+    found = jax.eval_shape(
+        learner.evaluate, state, jax.eval_shape(test.batch, shapes, jnp.int32(0), key), key
+    )
     assert "loss" in found
 
 

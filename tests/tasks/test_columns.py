@@ -99,7 +99,7 @@ def test_a_row_counts_as_often_as_it_weighs(name):
         learner = make(Splits(one, one, one), optax.sgd(1.0), steps=1, batch_size=N).learner
         state = learner.init(jax.random.key(0))
         after, metrics = jax.jit(learner.step)(state, one, jax.random.key(1))
-        means = jax.jit(learner.evaluate)(state, one | {"weight": np.ones(N, np.float32)})
+        means = jax.jit(learner.evaluate)(state, one | {"weight": np.ones(N, np.float32)}, jax.random.key(0))
         step = () if name.startswith("masked") else (after.params, metrics)  # it hides other tokens
         found.append((step, jax.tree.leaves(means)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)

@@ -195,7 +195,9 @@ def test_an_evaluation_sees_the_same_views_each_time_and_no_padding():
     without = Splits(rows, rows, rows, IMAGES.prepare)
     unlabelled = task(splits=without)
     assert set(
-        jax.eval_shape(unlabelled.learner.evaluate, state, batch_of(unlabelled.evaluation["test"]))
+        jax.eval_shape(
+            unlabelled.learner.evaluate, state, batch_of(unlabelled.evaluation["test"]), jax.random.key(0)
+        )
     ) == {"loss"}
 
 

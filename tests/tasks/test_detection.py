@@ -133,7 +133,9 @@ def test_evaluation_is_exact_and_rows_without_weight_do_not_count():
     state = jax.jit(experiment.learner.init)(jax.random.key(0))
     batch = {**scaled(splits.test), "weight": jnp.arange(60) < 40}
     some = jax.tree.map(lambda leaf: leaf[:40], batch)
-    got, wanted = (jax.jit(experiment.learner.evaluate)(state, one) for one in (batch, some))
+    got, wanted = (
+        jax.jit(experiment.learner.evaluate)(state, one, jax.random.key(0)) for one in (batch, some)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), got, wanted)
     found = detect(model, variables(state), some["x"], count=2)
     near = np.asarray(box_overlap(found.boxes, some["boxes"])) >= 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from fdl import metrics
+from fdl import metrics, rng
 from fdl.parallel.plan import Plan
 from tests.toy import Config, arrays, experiment
 from tests.train.test_run import run_plan
@@ -46,3 +46,34 @@ def test_they_are_those_of_all_rows_at_once(plan):
         assert found["test/auc"] == pytest.approx(roc_auc_score(true, said), rel=1e-6)
         assert found["test/largest_value"] == pytest.approx(said.max(), rel=1e-5)
         assert found["test/f1"] == pytest.approx(f1_score(true, said > 0, average="macro"), rel=1e-6)
+
+
+def drawing(config):
+    """The toy, two splits of which measure what is drawn."""
+    good = experiment(config)
+
+    def evaluate(state, batch, key):
+        return {
+            **good.learner.evaluate(state, batch, key),
+            "drawn": metrics.mean(jax.random.uniform(key, (1,))),
+        }
+
+    evaluation = {"test": good.evaluation["test"], "validation": good.evaluation["test"]}
+    return good._replace(learner=good.learner._replace(evaluate=evaluate), evaluation=evaluation)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("plan", PLANS[:3], ids=str)
+def test_each_batch_of_each_split_of_each_run_has_a_key_of_its_own(plan):
+    configs = [Config(), Config()]
+    _, _, early = run_plan(drawing, configs, plan, calls=[5])
+    _, _, late = run_plan(drawing, configs, plan, calls=[20])
+    seen = []
+    for split in ("test", "validation"):
+        assert early.metrics[f"{split}/drawn"].tolist() == late.metrics[f"{split}/drawn"].tolist()
+        for member in range(2):
+            own = rng.stream(rng.stream(jax.random.key(member), "evaluate"), split)
+            drawn = [jax.random.uniform(jax.random.fold_in(own, index), (1,))[0] for index in range(3)]
+            assert early.metrics[f"{split}/drawn"][member] == pytest.approx(np.mean(drawn), rel=1e-6)
+            seen += [float(one) for one in drawn]
+    assert len(set(seen)) == 12
