@@ -197,9 +197,10 @@ def test_a_failure_names_step_and_metric():
 
 def test_a_failing_evaluation_names_its_metric():
     good = experiment(Config())
-    evaluate = lambda state, batch, key: jax.tree.map(
-        lambda x: x / 0, good.learner.evaluate(state, batch, key)
-    )  # noqa: E731
+
+    def evaluate(state, batch, key):
+        return jax.tree.map(lambda x: x / 0, good.learner.evaluate(state, batch, key))
+
     fitted = fit(good._replace(learner=good.learner._replace(evaluate=evaluate)), KEY)
     assert fitted.end == {"status": "failed", "step": 10, "metric": "test/loss"}
 

@@ -1,4 +1,4 @@
-"""Step metrics between evaluations: exact means, every form of the loop, resumed, of runs that fail, in results."""
+"""Step metrics between evaluations: exact, in every form of the loop, resumed, of failed runs, in results."""
 
 import math
 
