@@ -11,7 +11,7 @@ from fdl.aot import batch_search
 from fdl.aot.estimate import Estimate
 from fdl.aot.report import ProgramReport, data_of, lines, runs
 from fdl.aot.target import Target
-from fdl.aot.topology import check_compiler, check_slices, spanning_axis
+from fdl.aot.topology import check_compiler, check_slices
 from fdl.aot.worker import compiled, request_of
 from fdl.configs import replaced
 from fdl.experiment_file import ExperimentFile
@@ -53,8 +53,6 @@ def plan_for(
     jax.config.update("jax_platforms", "cpu")  # nothing runs here, and libtpu is loud where there is no TPU
     groups = checked_groups(file.experiment, space, None, Overrides(target.members))
     plans = [_plan(group, target) for group in groups]
-    for plan in plans:
-        spanning_axis(plan, target.slices)
     console.print(file.question, style="bold", **PLAIN)
     console.print(
         f"for {target.slices} x {target.part}, {target.chips} chips: {len(groups)} "

@@ -3,14 +3,13 @@
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from fdl.aot.chips import HOST, Slice
-from fdl.parallel.plan import AXES, Plan, shape_of
+from fdl.parallel.plan import Plan, arranged_mesh
 
 QUIET = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process at the same time is refused
@@ -49,8 +48,7 @@ def check_slices(part: Slice, slices: int) -> None:
 def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
     """The devices of one or several equal slices; programs can be compiled for them but not run.
 
-    A chip is one device, but two of v2, v3 and tpu7x. Those of several slices are to be laid out so that
-    an axis of the mesh spans the slices: `mesh_utils.create_hybrid_device_mesh`.
+    A chip is one device, but two of v2, v3 and tpu7x.
 
     Args:
       part: as `parse_slice("v5e:4x4")`.
@@ -75,55 +73,9 @@ def devices_of(part: Slice, *, slices: int = 1) -> list[Any]:
 
 
 def absent_mesh(plan: Plan, part: Slice, *, slices: int = 1) -> Mesh:
-    """The mesh of a plan on slices that are not there, to compile for.
-
-    Of several slices the first axis whose size allows it spans them: rather members or rows than
-    parameters, which are sent more often.
+    """The mesh of a plan on slices that are not there, to compile for: as `mesh_of` lays out those that are.
 
     Raises:
       ValueError: libtpu is missing, it refuses the slice, or the plan does not take all its devices.
     """
-    shape = shape_of(plan)
-    devices = arranged(devices_of(part, slices=slices), shape, across=spanning_axis(plan, slices))
-    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
-
-
-def spanning_axis(plan: Plan, slices: int) -> int:
-    """Which axis of a plan's mesh spans several slices.
-
-    Raises:
-      ValueError: none can, as none has a multiple of their number.
-    """
-    shape = shape_of(plan)
-    for axis, size in enumerate(shape):
-        if size % slices == 0:
-            return axis
-    sizes = ",".join(f"{name}={size}" for name, size in zip(AXES, shape, strict=True) if size > 1)
-    raise ValueError(f"no axis of the mesh {sizes} spans {slices} slices; make one a multiple of {slices}")
-
-
-def arranged(devices: Sequence[Any], shape: Sequence[int], *, across: int = 0) -> Any:
-    """The devices as an array of a mesh's shape, neighbours on the chips' links near one another.
-
-    Args:
-      devices: from `devices_of`.
-      shape: the sizes of the mesh's axes.
-      across: of several slices, which axis spans them; its size must be a multiple of their number.
-
-    Raises:
-      ValueError: the sizes do not fit the devices.
-    """
-    from jax.experimental import mesh_utils
-
-    slices = len({getattr(device, "slice_index", None) for device in devices})
-    if math.prod(shape) != len(devices) or shape[across] % slices:
-        raise ValueError(
-            f"a mesh of {'x'.join(map(str, shape))} does not fit {len(devices)} devices in {slices} slices; "
-            f"its sizes must multiply to {len(devices)}"
-            + (f", and size {across + 1} be a multiple of {slices}" if slices > 1 else "")
-        )
-    if slices == 1:
-        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
-    outer = [slices if axis == across else 1 for axis in range(len(shape))]
-    inner = [size // times for size, times in zip(shape, outer, strict=True)]
-    return mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
+    return arranged_mesh(plan, devices_of(part, slices=slices))

@@ -1,11 +1,13 @@
 """Plans: over which devices, and how, a population's members run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from fdl.parallel.arrangement import arranged
 
 AXES = ("population", "data", "fsdp", "tensor")
 """The axes of every mesh, outermost first: neighbours along the last are the nearest."""
@@ -107,8 +109,16 @@ def on_all(plan: Plan, devices: int) -> Plan:
 
 def mesh_of(plan: Plan) -> Mesh:
     """The first `plan.devices` devices as a mesh of `AXES`."""
-    devices = jax.devices()[: plan.devices]
-    return jax.make_mesh(shape_of(plan), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return arranged_mesh(plan, jax.devices()[: plan.devices])
+
+
+def arranged_mesh(plan: Plan, devices: Sequence[Any]) -> Mesh:
+    """A plan's mesh of devices, of this process or not there: see `fdl.parallel.arrangement.arranged`.
+
+    Raises:
+      ValueError: they are more or fewer than the plan takes.
+    """
+    return Mesh(arranged(devices, shape_of(plan)), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def shape_of(plan: Plan) -> tuple[int, ...]:

@@ -243,9 +243,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
             failures.append({**run, "step": end["step"], "metric": end["metric"]})
         for row in measured.get((place, index), ()):
             metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
-            (log if is_of_log(row) else rows).append(
-                {**run, "step": row["step"], **metrics, "status": end["status"]}
-            )
+            row_of_run = {**run, "step": row["step"], **metrics, "status": end["status"]}
+            (log if is_of_log(row) else rows).append(row_of_run)
     fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
@@ -256,13 +255,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     meta = {"programs": programs, **history, "configs": configs}
     if best := {u.cost["best"] for u in trained if "best" in u.cost}:
         meta["best"] = ", ".join(sorted(best))
-    return Result(
-        frame,
-        fields,
-        lost,
-        meta if seconds is None else {**meta, "seconds": seconds},
-        log=_table(log, fields, columns=None) if log else None,
-    )
+    meta |= {} if seconds is None else {"seconds": seconds}
+    return Result(frame, fields, lost, meta, log=_table(log, fields, columns=None) if log else None)
 
 
 def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:

@@ -99,10 +99,6 @@ BAD = {
     "rows do not divide": ("steps.py --topology v5e:16x16 --mesh data=256", ["64", "256"]),
     "pmap with fsdp": ("steps.py --topology v5e:2x2 --mesh fsdp=4 --strategy pmap", ["pmap"]),
     "slices of v3": ("steps.py --topology v3:2x2 --slices 2", ["--slices", "v3"]),
-    "no axis for the slices": (
-        "steps.py --topology v5e:2x2 --slices 4 --mesh data=2,fsdp=2,tensor=2,population=2",
-        ["population=2,data=2", "4 slices"],
-    ),
     "price": ("steps.py --topology v5e:2x2 --price 0", ["--price"]),
     "fit alone": ("steps.py --fit", ["--fit", "--topology"]),
     "no field for the batch": ("toys.py --topology v5e:2x2 --mesh population=4 --fit", ["batch_size"]),

@@ -57,6 +57,13 @@ def test_every_generation_has_the_devices_and_the_memory_that_are_written_down()
 
 @needs_libtpu
 @pytest.mark.tpu_compile
+def test_every_mesh_can_be_laid_out_on_every_slice():
+    built = driven("meshes")
+    assert set(built) == {chip.name for chip in CHIPS} and min(built.values()) > 200, built
+
+
+@needs_libtpu
+@pytest.mark.tpu_compile
 def test_a_step_needs_as_much_on_a_chip_of_many_as_of_few():
     few, many = driven("step", "v5e:2x2", "1", "2", "2", "4"), driven("step", "v5e:4x4", "1", "4", "4", "4")
     for one in (few, many):

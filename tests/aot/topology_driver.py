@@ -1,7 +1,9 @@
 """Compiles for TPUs that are not there, and prints what came of it as JSON; a process of its own, since a
 process can have one set of platforms, and a compiler may crash."""
 
+import itertools
 import json
+import math
 import sys
 
 import jax
@@ -13,8 +15,11 @@ from jax.sharding import PartitionSpec as P
 from fdl.aot.chips import CHIPS, Slice, parse_slice, usual_shape
 from fdl.aot.compiled import refusal_of, report_of
 from fdl.aot.flops import cost_of
-from fdl.aot.topology import arranged, devices_of
+from fdl.aot.topology import devices_of
 from fdl.models.language_model import gpt2
+from fdl.parallel.arrangement import arranged
+from fdl.parallel.candidates import unmeasured
+from fdl.parallel.plan import shape_of
 
 
 def devices() -> dict:
@@ -33,6 +38,36 @@ def devices() -> dict:
             refusal = refusal_of(error)
             found[chip.name] = {"devices": len(every), "refusal": refusal and refusal._asdict()}
     return found
+
+
+def meshes() -> dict:
+    """How many meshes are built on the devices of every generation's slices, each of all its devices."""
+    built = dict.fromkeys((chip.name for chip in CHIPS), 0)
+    for chip in CHIPS:
+        slices = [(chips, 1) for chips in (1, 2, 4, 8, 16, 64, 256)]
+        slices += [(4, 2), (16, 2), (16, 3), (8, 4)] if chip.network else []
+        for chips, count in slices:
+            try:
+                devices = devices_of(Slice(chip, usual_shape(chip, chips)), slices=count)
+            except ValueError:  # no such slice
+                continue
+            shapes = {shape for shape in itertools.product(divisors(len(devices)), repeat=4)
+                      if math.prod(shape) == len(devices)}  # fmt: skip
+            plans = [
+                unmeasured(members, len(devices), "tpu", rows=rows)
+                for members in range(1, 65)
+                for rows in (1, 12, 256)
+            ]
+            for shape in shapes | {shape_of(plan) for plan in plans}:
+                mesh = arranged(devices, shape)
+                assert mesh.shape == shape and len(set(mesh.ravel().tolist())) == len(devices), (chip, shape)
+                built[chip.name] += 1
+    return built
+
+
+def divisors(number: int) -> list[int]:
+    """All of them."""
+    return [size for size in range(1, number + 1) if number % size == 0]
 
 
 def step(name: str, slices: int, shape: tuple[int, int], each: int) -> dict:
@@ -83,8 +118,8 @@ def step(name: str, slices: int, shape: tuple[int, int], each: int) -> dict:
 
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    if command == "devices":
-        print(json.dumps(devices()))
+    if command in ("devices", "meshes"):
+        print(json.dumps({"devices": devices, "meshes": meshes}[command]()))
     else:
         name, slices, data, fsdp, each = words
         print(json.dumps(step(name, int(slices), (int(data), int(fsdp)), int(each))))

@@ -1,6 +1,7 @@
 """Step metrics between evaluations: exact, in every form of the loop, resumed, of failed runs, in results."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from tests.train.test_run import run_plan
 KEY = jax.random.key(0)
 
 
-def logging(config, *, log_every=4, steps=20, every=10):
+def logging(config: Config, *, log_every: Any = 4, steps: int = 20, every: int = 10) -> fdl.Experiment:
     """The toy, which says at each step how many were done before, and fails at its step `fails`."""
     good = experiment(config)
 
@@ -104,13 +105,14 @@ def test_a_result_has_it_beside_its_rows(tmp_path):
     assert list(result.log["step"].unique()) == [4, 8, 10, 14, 18, 20] and len(result.log) == 24
     assert not any(name.startswith("test/") for name in result.log) and len(result.frame) == 8
     again = fdl.sweep(logging, space, workdir=tmp_path)
-    assert again.log.equals(result.log) and again.frame.equals(result.frame)
+    assert again.log is not None and again.log.equals(result.log) and again.frame.equals(result.frame)
     some = result.where(lr=0.01, seed=1)
-    assert len(some.log) == 6 and set(some.log["lr"]) == {0.01}
-    joined = some + result.where(lr=0.0)
-    assert len(joined.log) == 18
+    assert some.log is not None and len(some.log) == 6 and set(some.log["lr"]) == {0.01}
+    joined = (some + result.where(lr=0.0)).log
+    assert joined is not None and len(joined) == 18
+    without = fdl.sweep(lambda config: logging(config, log_every=None), space)
     with pytest.raises(ValueError, match="the results have other tables: frame, failures"):
-        fdl.sweep(lambda config: logging(config, log_every=None), space) + result
+        _ = without + result
 
 
 @pytest.mark.parametrize("log_every", [0, -1, 2.5, True])
