@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from fdl.aot.chips import Slice
 from fdl.aot.estimate import Estimate, to_data
 from fdl.formats import duration, memory
-from fdl.parallel.plan import Plan
+from fdl.parallel.arrangement import spanning
+from fdl.parallel.plan import AXES, Plan, shape_of
 from fdl.text import some_of
 
 
@@ -60,10 +61,17 @@ def lines(outlook: ProgramReport) -> list[str]:
         title,
         f"  {one.plan}",
         *(some if idle >= each else []),
+        *([_spanned(one)] if one.slices > 1 else []),
         *_memory(found, one.part),
         *_collectives(found),
         *_speed(one, found),
     ]
+
+
+def _spanned(one: ProgramReport) -> str:
+    outer = spanning(shape_of(one.plan), one.slices)
+    axes = ", ".join(f"{axis} over {times}" for axis, times in zip(AXES, outer, strict=True) if times > 1)
+    return f"  {one.slices} slices, spanned by {axes}"
 
 
 def _memory(found: Estimate, part: Slice) -> list[str]:

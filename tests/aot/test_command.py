@@ -137,6 +137,14 @@ def test_hours_and_money_of_a_sweep(file, compiler, capsys):
     assert request.plan == Plan(4, "vmap", "scan", 2, data=4) and request.slices == 2
 
 
+@pytest.mark.parametrize("mesh, words", [("data=4", "population over 2"), ("data=8", "data over 2")])
+def test_a_person_is_told_which_axes_span_slices(mesh, words, file, compiler, capsys):
+    compiler(lambda request: foresight())
+    some = ["--topology", "v5e:2x2", "--slices", "2", "--mesh", mesh, "--members", "4"]
+    assert main(["plan", "steps.py", *some]) == 0
+    assert f"2 slices, spanned by {words}\n" in capsys.readouterr().out
+
+
 def test_what_a_person_is_told(file, compiler, capsys):
     compiler(lambda request: foresight())
     assert main(["plan", "steps.py", "--topology", "v5e:2x2", "--price", "1.2"]) == 0
