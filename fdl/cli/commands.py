@@ -121,6 +121,7 @@ def _train(
             restart=options.restart,
             progress=progress,
             claim=_claim_of(file, space),
+            profile=options.profile,
         )
 
 
@@ -145,7 +146,7 @@ def _finish(
     claim, problem, verdict = _claim_of(file, space), None, None
     try:
         verdict = claim(result) if claim else None
-    except ValueError as error:  # what was measured is reported all the same
+    except Exception as error:  # what was measured is reported all the same
         problem = error
     own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
     place = reports.place(directory, space, own=own)
@@ -196,6 +197,7 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
         mesh=options.sizes(),
         strategy=options.strategy,
         claim=_claim_of(file, space),
+        say=lambda line: console.print(line, **PLAIN),
     )
     table = Table("program", "runs", "plan", "memory a device", "compile", "train", title=Text(file.question))
     for number, program in enumerate(programs, 1):

@@ -92,6 +92,8 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """steps between checkpoints, instead of seconds"""
     keep: int = 2
     """how many of the last checkpoints to keep"""
+    profile: Switch = False
+    """write a trace of steps 10 to 20 to WORKDIR/profile by JAX's profiler, and say how to open it"""
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
