@@ -16,7 +16,7 @@ from fdl.train.user_errors import is_ours, told
 
 MOST = 100_000
 """Rows of a made-up result: a claim about more is not tried."""
-TRIES = 8
+TRIES = 32
 """So many results are made up before an error that may come of their numbers is spoken of."""
 _LEVELS = (-100.0, -1.0, 0.0, 0.5, 1.0, 100.0)
 """Near one of them are all the values of a metric in a made-up result, but for the first result."""
@@ -64,8 +64,8 @@ def rehearse(
         raise ValueError(f"{first} (tried before training, on made-up numbers)") from first
     if all(_place(fault(number)) == _place(first) for number in range(1, TRIES)):
         say(
-            f"claim(result) fails on all of {TRIES} made-up results, so perhaps on what will be measured "
-            f"(which is kept, and reported without a verdict): {message_of(first, most=300)}"
+            f"claim(result) fails on each of {TRIES} made-up results with very different numbers, so perhaps "
+            f"on what is measured too, which is kept all the same: {message_of(first, most=300)}"
         )
 
 
