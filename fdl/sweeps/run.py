@@ -216,7 +216,8 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
     program = program_of(experiment, space)
     found = identity_in(workdir)
     if found is not None:
-        check_same(workdir, {name: found.get(name) for name in program}, program)
+        shared = {*program, "best"} & found.keys()
+        check_same(workdir, {name: found[name] for name in shared}, program)
     groups = groups_of(experiment, space.trials, folder=workdir / "units")
     groups = [identified(group, program) for group in groups]
     units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]

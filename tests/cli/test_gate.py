@@ -41,6 +41,7 @@ FILES = {
     "SWEEP without a trial": ("SWEEP = fdl.sweeps.Sweep(())", "has no trials"),
     "a name that is not there": ("x = y", "fails at line 4 of file.py: NameError: name 'y'"),
     "a module that is not there": ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+    "a file that exits": ("raise SystemExit(3)", "fails at line 4 of file.py: SystemExit: 3; expected an"),
     "experiment that is none": ("experiment = 3\n" + SWEEP, "experiment is 3; expected a function"),
     "experiment that returns nothing": (
         SWEEP + "def experiment(config): pass",
