@@ -28,8 +28,10 @@ def named(error: BaseException, *, most: int | None = None) -> str:
 
     >>> named(KeyError("lr"))
     "KeyError: 'lr'"
+    >>> named(AssertionError())
+    'AssertionError'
     """
-    return one_line(f"{type(error).__name__}: {error}", most=most)
+    return one_line(f"{type(error).__name__}: {error}".removesuffix(": "), most=most)
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -19,7 +19,6 @@ from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOpti
 from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
 from fdl.configs import replaced
-from fdl.experiment import Best, Experiment
 from fdl.experiment_file import ExperimentFile, judged, load
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
@@ -29,7 +28,7 @@ from fdl.stats import Verdict
 from fdl.storage import Folder
 from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
 from fdl.text import counted, some_of
-from fdl.train.check import built
+from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
 
 FAILED = 3
@@ -48,7 +47,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     file = load(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
     if command != "plan" and (best := options.result()):
-        file = file._replace(experiment=functools.partial(_with_result, file.experiment, best))
+        file = file._replace(experiment=Chosen(file.experiment, best))
     console = Console(stderr=options.json, quiet=not distributed.is_first())
     made = reports.made([command, *words])
     if command == "run":
@@ -72,11 +71,6 @@ def execute(command: str, words: Sequence[str]) -> int:
 
 run, sweep_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
 """The commands that take an experiment's file."""
-
-
-def _with_result(experiment: Callable[[Any], Experiment], best: Best, config: Any) -> Experiment:
-    """What the file says, but with another state of each run as its result."""
-    return built(experiment, config)._replace(best=best)
 
 
 def _run(
@@ -121,6 +115,7 @@ def _train(
             restart=options.restart,
             progress=progress,
             claim=_claim_of(file, space),
+            profile=options.profile,
         )
 
 
@@ -145,7 +140,7 @@ def _finish(
     claim, problem, verdict = _claim_of(file, space), None, None
     try:
         verdict = claim(result) if claim else None
-    except ValueError as error:  # what was measured is reported all the same
+    except Exception as error:  # what was measured is reported all the same
         problem = error
     own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
     place = reports.place(directory, space, own=own)
@@ -196,6 +191,7 @@ def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Con
         mesh=options.sizes(),
         strategy=options.strategy,
         claim=_claim_of(file, space),
+        say=lambda line: console.print(line, **PLAIN),
     )
     table = Table("program", "runs", "plan", "memory a device", "compile", "train", title=Text(file.question))
     for number, program in enumerate(programs, 1):

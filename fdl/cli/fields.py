@@ -4,6 +4,7 @@ A field that is called as an option of a command, or as what begins other flags,
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -40,8 +41,27 @@ def flag_of(path: str, cls: Any, taken: Iterable[str]) -> str:
     """
     first, hints = path.partition(".")[0], typing.get_type_hints(cls)
     negated = first.startswith("no_") and hints.get(first.removeprefix("no_")) is bool
-    prefix = "config." if negated or first in (*TAKEN, *taken) else ""
-    return (prefix + path).replace("_", "-")
+    word = _word(first, hints)
+    prefix = "config." if negated or word in {one.replace("_", "-") for one in (*TAKEN, *taken)} else ""
+    return prefix + grid_flag_of(path, cls)
+
+
+def grid_flag_of(path: str, cls: Any) -> str:
+    """What follows `--grid.` for a field; of a dataclass inside, its fields as the parser calls them."""
+    first, *inner = path.split(".")
+    return ".".join([_word(first, typing.get_type_hints(cls)), *map(_dashed, inner)])
+
+
+def _word(name: str, names: Iterable[str]) -> str:
+    """A field's name in a flag, without the underscores of `class_` and `_x` if no other is called so."""
+    bare = name.strip("_")
+    alone = sum(other.strip("_") == bare for other in names) == 1
+    return _dashed(bare if bare and alone else name)
+
+
+def _dashed(name: str) -> str:
+    """Dashes for the underscores of a name, but at its ends."""
+    return re.sub(r"(?<=[^_])_+(?=[^_])", lambda run: "-" * len(run[0]), name)
 
 
 def fields_type(cls: Any, taken: Iterable[str]) -> type:
@@ -65,7 +85,7 @@ def fields_type(cls: Any, taken: Iterable[str]) -> type:
 
 def given_in(words: Sequence[str], flag: str) -> bool:
     """Whether a flag, or for a switch its contrary, is among the words of a command line."""
-    *above, name = flag.split(".")
+    *above, name = flag.replace("_", "-").split(".")
     forms = {f"--{'.'.join([*above, form])}" for form in (name, f"no-{name}")}
     return bool(forms & {word.partition("=")[0].replace("_", "-") for word in words})
 
@@ -80,7 +100,7 @@ def grid_type(cls: Any) -> type:
     """A dataclass whose flags take several values for each field; those of tuples are words with commas."""
     parts = []
     for index, (path, hint) in enumerate(leaves_of(cls).items()):
-        flag = path.replace("_", "-")
+        flag = grid_flag_of(path, cls)
         if _has_tuple(hint):
             named = tyro.conf.arg(name=flag, metavar="A,B ...", help="each value with commas")
             parts.append((f"field{index}", Annotated[tuple[str, ...], named], dataclasses.field(default=())))
@@ -98,7 +118,7 @@ def columns_in(words: Sequence[str], parsed: Any, cls: Any, parse: Parse) -> dic
     """
     found = {}
     for index, (path, hint) in enumerate(leaves_of(cls).items()):
-        flag = f"grid.{path.replace('_', '-')}"
+        flag = f"grid.{grid_flag_of(path, cls)}"
         given = getattr(parsed, f"field{index}", ())
         if not given and given_in(words, flag):
             raise ValueError(f"--{flag} has no values; write those to try after it, as --{flag} A B")

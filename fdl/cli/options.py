@@ -56,7 +56,8 @@ class ResultOptions:
     """What the commands that train or report take."""
 
     best: str | None = None
-    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy"""
+    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy, or
+    one of train/, which looks at nothing held out"""
     better: typing.Literal["higher", "lower"] | None = None
     """which way BEST is better"""
 
@@ -92,6 +93,8 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """steps between checkpoints, instead of seconds"""
     keep: int = 2
     """how many of the last checkpoints to keep"""
+    profile: Switch = False
+    """write a trace of steps 10 to 20 to WORKDIR/profile by JAX's profiler, and say how to open it"""
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""

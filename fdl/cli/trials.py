@@ -3,7 +3,8 @@
 from typing import Any
 
 from fdl.cells import identity
-from fdl.cli.flags import function_text
+from fdl.cli.fields import flag_of, grid_flag_of
+from fdl.cli.flags import function_text, option_names
 from fdl.configs import at
 from fdl.sweeps import Sweep, grid
 
@@ -19,8 +20,8 @@ def space_of(
     """
     twice = [name for name in changed if name in columns]
     if twice:
-        flag = twice[0].replace("_", "-")
-        raise ValueError(f"--{flag} and --grid.{flag} contradict each other; give one of them")
+        flag, several = _flags(twice[0], config)
+        raise ValueError(f"{flag} and {several} contradict each other; give one of them")
     if columns:
         return grid(config(), seeds=1 if seeds is None else seeds, **columns).with_fields(**changed)
     if sweep is None:
@@ -30,10 +31,10 @@ def space_of(
             {identity(at(trial.config, name)): at(trial.config, name) for trial in sweep.trials}.values()
         )
         if len(there) > 1:
-            flag, shown = name.replace("_", "-"), ", ".join(map(_word, there[:5]))
+            (flag, several), shown = _flags(name, config), ", ".join(map(_word, there[:5]))
             raise ValueError(
-                f"--{flag} {_word(value)} contradicts the file's SWEEP, which varies {name} ({shown}); "
-                f"leave it out, or give the values to try: --grid.{flag} VALUE VALUE"
+                f"{flag} {_word(value)} contradicts the file's SWEEP, which varies {name} ({shown}); "
+                f"leave it out, or give the values to try: {several} VALUE VALUE"
             )
     sweep = sweep.with_fields(**changed)
     return sweep.with_seeds(seeds) if seeds is not None else sweep
@@ -45,6 +46,11 @@ def is_judged(own: Sweep | None, space: Sweep) -> bool:
         return False
     arms = ({trial.arm: trial.config for trial in one.trials} for one in (own, space))
     return set(own.trials) <= set(space.trials) and next(arms) == next(arms)
+
+
+def _flags(path: str, config: type) -> tuple[str, str]:
+    """The flag of a field, and that of several values of it."""
+    return f"--{flag_of(path, config, option_names())}", f"--grid.{grid_flag_of(path, config)}"
 
 
 def _word(value: Any) -> str:

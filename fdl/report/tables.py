@@ -64,6 +64,8 @@ def caption(result: Result) -> str:
         return "No run came to an evaluation without failing"
     best = result.meta.get("best")
     which = f"Evaluation of each run's best state by {best}" if best else "Last evaluation"
+    if best and "test/" in best:
+        which += ", which flatters what is measured on test"
     if last.duplicated("arm").any():
         return f"{which}: mean ± half-width of the 95 % interval over seeds"
     return f"{which}; one run an arm leaves no interval"

@@ -30,6 +30,7 @@ from fdl.train.folder import check_same, read_sealed, write_sealed
 from fdl.train.history import Part
 from fdl.train.identity import of_structure
 from fdl.train.loop import execute
+from fdl.train.profiling import Profiler
 from fdl.train.program import Program, stack_members
 from fdl.train.progress import Progress, progress_of
 from fdl.train.resume import ROWS
@@ -127,11 +128,7 @@ def work_of(group: Group, trials: Sequence[Trial]) -> Work:
 
 
 def train(
-    group: Group,
-    overrides: Overrides,
-    *,
-    saving: Saving,
-    progress: Progress,
+    group: Group, overrides: Overrides, *, saving: Saving, progress: Progress, profiler: Profiler
 ) -> Iterator[Trained]:
     """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
 
@@ -140,6 +137,7 @@ def train(
       overrides: what the user decides of how they run.
       saving: when to save.
       progress: told of the progress, in steps of all the group's members together.
+      profiler: traces some steps of the first unit that is trained.
     """
     programs: dict[Plan, Program] = {}
     if group.folder:
@@ -176,7 +174,7 @@ def train(
                 progress.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
             if plan not in programs:
                 programs[plan] = compile_for(work_of(group, unit.trials), plan)
-            finished = _train_unit(group, unit, programs[plan], saving=saving, progress=own)
+            finished = _train_unit(group, unit, programs[plan], saving, own, profiler)
         yield finished
 
 
@@ -237,7 +235,9 @@ def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
     return done, lacking(read(folder / ROWS).rows, done["rows"], folder / ROWS) if done else None
 
 
-def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, progress: Progress) -> Trained:
+def _train_unit(
+    group: Group, unit: Unit, program: Program, saving: Saving, progress: Progress, profiler: Profiler
+) -> Trained:
     work = work_of(group, unit.trials)
     directory = _folder(group, unit) if group.folder else None
     outcome = execute(
@@ -248,6 +248,7 @@ def _train_unit(group: Group, unit: Unit, program: Program, *, saving: Saving, p
         directory=directory,
         saving=saving,
         progress=progress,
+        profiler=profiler,
     )
     cost = {
         "members": len(unit.trials),

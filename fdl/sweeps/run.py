@@ -35,6 +35,7 @@ from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
 from fdl.train.history import told
 from fdl.train.identity import of_program
+from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
@@ -76,6 +77,7 @@ def sweep(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
     claim: Callable[[Result], Any] | None = None,
+    profile: bool | Folder | str = False,
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
 
@@ -93,6 +95,7 @@ def sweep(
       restart: move what the directory holds aside and start again; nothing is deleted.
       progress: told of the progress.
       claim: what will be asked of the result: it is called before anything is trained, on made-up numbers.
+      profile: as for `train.fit`, of the first program with steps left; in `workdir` if True.
 
     Raises:
       ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
@@ -122,13 +125,14 @@ def sweep(
     began = time.monotonic()
     directory = folder(workdir) if workdir else None
     check_place(directory)
+    profiler = Profiler(place_of(profile, directory), progress.say)
     overrides = Overrides(members, mesh, strategy)
     program = program_of(experiment, space) if directory else None
     groups = checked_groups(experiment, space, directory, overrides, program=program)
     if claim:
-        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
+        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
     about = {**(identity or {}), **(program or {})}
-    with held(directory, about, restart=restart, say=progress.say):
+    with held(directory, about, restart=restart, say=progress.say), profiler:
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
@@ -138,7 +142,8 @@ def sweep(
                 progress.say(f"program {number} of {len(groups)}:")
             step = lambda done, _, live, b=before: progress.step(b + done, total, live)  # noqa: E731
             with named_fields(group):
-                trained += train(group, overrides, saving=saving, progress=progress._replace(step=step))
+                own = progress._replace(step=step)
+                trained += train(group, overrides, saving=saving, progress=own, profiler=profiler)
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
     return assemble(space, trained, seconds=time.monotonic() - began)
@@ -152,6 +157,7 @@ def forecast(
     mesh: Mapping[str, int] | None = None,
     strategy: Strategy = "jit",
     claim: Callable[[Result], Any] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Forecast]:
     """What a sweep would run, a program each; compiles and measures, but trains nothing.
 
@@ -162,6 +168,7 @@ def forecast(
       mesh: the sizes of the mesh's axes, if the user decides.
       strategy: how the rows of a batch are split.
       claim: as for `sweep`.
+      say: told what may be wrong with it.
 
     Raises:
       ValueError: as `sweep`.
@@ -171,7 +178,7 @@ def forecast(
     overrides = Overrides(members, mesh, strategy)
     found, groups = [], checked_groups(experiment, space, None, overrides)
     if claim:
-        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0))
+        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=say)
     for group in groups:
         with named_fields(group):
             work = work_of(group, group.trials)
@@ -210,7 +217,8 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
     program = program_of(experiment, space)
     found = identity_in(workdir)
     if found is not None:
-        check_same(workdir, {name: found.get(name) for name in program}, program)
+        shared = {*program, "best"} & found.keys()
+        check_same(workdir, {name: found[name] for name in shared}, program)
     groups = groups_of(experiment, space.trials, folder=workdir / "units")
     groups = [identified(group, program) for group in groups]
     units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]
@@ -267,9 +275,8 @@ def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[s
 
 def _words(group: Group) -> str:
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
-    return (
-        f"{counted(len(group.trials), 'run')} of {counted(group.experiment.steps, 'step')}: {some_of(arms)}"
-    )
+    runs, steps = counted(len(group.trials), "run"), counted(group.experiment.steps, "step")
+    return f"{runs} of {steps}: {some_of(arms)}"
 
 
 def _is_whole(group: Group, unit: Unit) -> bool:

@@ -17,6 +17,7 @@ from fdl.configs import is_config, traced_fields, values
 from fdl.experiment import Experiment, Source
 from fdl.identity import Meaning, meaning, versions
 from fdl.serialization import digest
+from fdl.train.chosen import Chosen
 from fdl.train.run import Build, Member, advance_once, arrays_of, evaluate, init, sources_of
 
 _SETTINGS = (
@@ -35,8 +36,10 @@ def of_program(build: Build, config: type) -> dict[str, Any]:
 
     Returns:
       JSON-able. `seen` is whether all of it could be described; `versions` are of the libraries, to be
-      recorded and not compared.
+      recorded and not compared. `best` is there where the experiment is not asked which state is the result.
     """
+    if isinstance(build, Chosen):
+        return {**of_program(build.build, config), "best": build.best._asdict()}
     found = meaning({"experiment": build, "config": config})
     return {**_told(found), "seen": not found.unseen, "versions": versions(found.packages)}
 

@@ -20,6 +20,7 @@ from fdl.train.call_length import call_seconds, wanted_steps
 from fdl.train.checkpoint import Checkpoints, Restored
 from fdl.train.functions import Pulse
 from fdl.train.prefetch import Stalled, never
+from fdl.train.profiling import Profiler
 from fdl.train.program import Program
 from fdl.train.progress import Progress
 from fdl.train.resume import ROWS, checkpoints_in, left_off
@@ -63,6 +64,7 @@ def execute(
     directory: Folder | None = None,
     saving: Saving = Saving(),  # noqa: B008
     progress: Progress = Progress(),  # noqa: B008
+    profiler: Profiler = Profiler(),  # noqa: B008
 ) -> Outcome:
     """Trains a population to the end of its schedule, from where its directory left off.
 
@@ -74,6 +76,7 @@ def execute(
       directory: where checkpoints and rows go; `None` keeps all in memory.
       saving: when to save.
       progress: told of the progress.
+      profiler: traces some of the steps; whoever made it ends it.
 
     Raises:
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
@@ -82,12 +85,12 @@ def execute(
     real = np.asarray(members.live)
     members = program.place(members)
     if directory is None:
-        loop = _Loop(program, members, real, names, None, None, saving, progress)
+        loop = _Loop(program, members, real, names, None, None, saving, progress, profiler)
         loop.begin(Restored(0, program.init(members), {}), [])
         return loop.run(schedule, asked=never)
     checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
     try:
-        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress)
+        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler)
         found, rows = left_off(checkpoints, program.abstract, directory, progress.say)
         loop.begin(found or Restored(0, program.init(members), {}), rows)
         with caught() as asked:
@@ -109,6 +112,7 @@ class _Loop:
         checkpoints: Checkpoints | None,
         saving: Saving,
         progress: Progress,
+        profiler: Profiler,
     ) -> None:
         self.program, self.members, self.real, self.names = program, members, real, names
         self.directory, self.checkpoints, self.saving, self.progress = (
@@ -117,6 +121,7 @@ class _Loop:
             saving,
             progress,
         )
+        self.profiler = profiler
 
     def begin(self, found: Restored, rows: list[dict[str, Any]]) -> None:
         """Sets where the loop starts."""
@@ -140,6 +145,7 @@ class _Loop:
     def run(self, schedule: Sequence[int], *, asked: Callable[[], bool]) -> Outcome:
         """Runs to the end of the schedule, or until no member is live."""
         self.asked, self.total = asked, schedule[-1]
+        self.profiler.plan(schedule, self.done)
         for border in schedule:
             while (self.done < border or (self.owed and self.done == border)) and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
@@ -151,6 +157,7 @@ class _Loop:
             if not self.live:
                 break
         self._read(leave=0)
+        self.profiler.end()
         if self.carry.log is not None:  # of runs that all failed before the next evaluation
             self._record(self._logged(host_copy(self.carry.log)))
         about = self._about()
@@ -173,16 +180,18 @@ class _Loop:
         return stop, save
 
     def _next_stop(self) -> int:
-        end, every = self.done + self.call_steps, self.saving.steps
+        end, every = self.profiler.bound(self.done, self.done + self.call_steps), self.saving.steps
         return min(end, (self.done // every + 1) * every) if every and self.checkpoints else end
 
     def _call(self, end: int, *, evaluate_at: int) -> None:
         try:
             if not self.owed:
                 start = self.done
+                self.profiler.before(start, self.carry)
                 self.carry, pulse = self.program.advance(self.members, self.carry, start, end, self.asked)
                 self.unread.append((end - start, pulse))
                 self.done = end
+                self.profiler.after(end, self.carry)
             if self.done == evaluate_at:
                 self.owed = True
                 self.carry, row = self.program.evaluate(self.members, self.carry, self.asked)
@@ -258,9 +267,9 @@ class _Loop:
     def _about(self) -> dict[str, Any]:
         """What is saved with a checkpoint: by which rows belong to it, and who trained it for how long."""
         began, start = self.began
-        seconds = self.before + time.monotonic() - began if self.done > start else self.before
+        taken = time.monotonic() - began - self.profiler.seconds if self.done > start else 0.0
         parts = history.extended(self.parts, start, self.done, self.here)
-        return {"rows": self.sum.told(), "owed": self.owed, "seconds": seconds, "parts": parts}
+        return {"rows": self.sum.told(), "owed": self.owed, "seconds": self.before + taken, "parts": parts}
 
     def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 from jax._src import compilation_cache
+from jax._src.lib import utils
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.paths import cache_folder
@@ -37,6 +38,8 @@ def prepare() -> None:
       ValueError: a version of JAX that computes wrongly.
     """
     check_version(jax.__version__, jaxlib_version)
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # JAX's own, imported before fdl, which says why 3
+        utils.absl_set_min_log_level(3)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     warnings.showwarning = functools.partial(_show, warnings.showwarning)
     if not jax.config.values["jax_compilation_cache_dir"]:

@@ -48,7 +48,7 @@ def told(what: str, *, hidden: bool = True) -> Iterator[None]:
         ) from error
     except _OTHERS:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ValueError) and _says_enough(error):
             raise
         raise ValueError(f"{what} fails{_place(error)}: {named(error, most=300)}{_hint(error)}") from error
@@ -64,12 +64,12 @@ def _says_enough(error: ValueError) -> bool:
     return is_ours(error) or not installed(_raised_in(error))
 
 
-def _raised_in(error: Exception) -> str:
+def _raised_in(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1].filename if frames else ""
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where in a user's file: ` at line 7 of first.py`; empty where no such file took part."""
     frames = traceback.extract_tb(error.__traceback__)
     frames = [
@@ -78,8 +78,10 @@ def _place(error: Exception) -> str:
     return f" at line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else ""
 
 
-def _hint(error: Exception) -> str:
+def _hint(error: BaseException) -> str:
     """What was expected, where the error shows it."""
+    if isinstance(error, SystemExit):  # the command would end with its number, which means something else
+        return "; expected an error that says why, as raise ValueError(...)"
     owner = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
     if isinstance(owner, types.FunctionType | type):
         name = owner.__name__

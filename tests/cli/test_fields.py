@@ -122,3 +122,39 @@ def test_help_tells_what_inner_fields_are(capsys):
     out = capsys.readouterr().out
     for words in ("--net.depth INT", "layers", "--config.keep INT", "kept rows", "--colour {RED,BLUE}"):
         assert words in out
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    class_: int = 1
+
+
+@fdl.config
+class Edges:
+    class_: int = 1
+    _x: int = 1
+    keep_: int = 1
+    power: int = 1
+    power_: int = 1
+    flag_: bool = False
+    net_: Inner = Inner()
+    _: int = 1
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ("--class 2 --x 3", {"class_": 2, "_x": 3}),
+    ("--config.keep 2 --keep 3", {"keep_": 2}),
+    ("--power_ 2", {"power_": 2}), ("--power 2", {"power": 2}), ("--_ 2", {"_": 2}),
+    ("--flag", {"flag_": True}), ("--no-flag", {"flag_": False}),
+    ("--net.class_ 2", {"net_.class_": 2}),
+    ("--grid.class 2 3 --grid.keep 4 --grid.power_ 5 --grid.net.class_ 6",
+     {"class_": (2, 3), "keep_": (4,), "power_": (5,), "net_.class_": (6,)}),
+])  # fmt: skip
+def test_a_field_s_underscores_at_its_ends_are_no_part_of_its_flag(words, expected):
+    _, changed, columns = parse("fdl sweep file.py", SweepOptions, Edges, words.split())
+    assert changed | columns == expected
+
+
+def test_a_flag_is_called_so_in_what_is_said_of_it():
+    with pytest.raises(ValueError, match=r"^--config.keep and --grid.keep contradict each other"):
+        space_of(Edges, None, {"keep_": 2}, {"keep_": (2, 3)}, None)

@@ -41,6 +41,7 @@ FILES = {
     "SWEEP without a trial": ("SWEEP = fdl.sweeps.Sweep(())", "has no trials"),
     "a name that is not there": ("x = y", "fails at line 4 of file.py: NameError: name 'y'"),
     "a module that is not there": ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+    "a file that exits": ("raise SystemExit(3)", "fails at line 4 of file.py: SystemExit: 3; expected an"),
     "experiment that is none": ("experiment = 3\n" + SWEEP, "experiment is 3; expected a function"),
     "experiment that returns nothing": (
         SWEEP + "def experiment(config): pass",
@@ -126,12 +127,20 @@ def test_a_plan_is_refused_as_the_sweep_is(refused):
 
 
 @pytest.mark.medium
-def test_a_claim_that_only_numbers_decide_is_not_refused_beforehand(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("body", "code", "expected"), [
+    ("assert result.frame['test/loss'].max() < -1", 2, "fails at line 6 of file.py: AssertionError\n"),
+    ("raise SystemExit(3)", 2, "fails at line 6 of file.py: SystemExit: 3; expected an error that says why"),
+    ("open('absent.csv')", 1, "No such file or directory: 'absent.csv'"),
+])  # fmt: skip
+def test_a_claim_that_only_numbers_decide_is_not_refused_beforehand(
+    body, code, expected, tmp_path, monkeypatch, capsys
+):
     """It fails on the made-up numbers and on the true ones; what was trained is reported all the same."""
     monkeypatch.chdir(tmp_path)
     text = HEAD + CLAIM.replace("(0.01, 0.05), seeds=5", "(0.05,), seeds=1")
-    Path("file.py").write_text(text + "    assert result.frame['test/loss'].max() < -1")
-    assert main(["sweep", "file.py"]) == 2
+    Path("file.py").write_text(f"{text}    {body}\n")
+    assert main(["sweep", "file.py"]) == code
     out, error = capsys.readouterr()
-    assert "claim(result) fails at line 6 of file.py: AssertionError" in error and "test/loss" in out
+    assert expected in error and error.count("\n") == 1 and "test/loss" in out
+    assert ("fails on each of 32 made-up results" in out) == ("assert" not in body)
     assert list(tmp_path.glob("runs/file/*/report.html"))
