@@ -56,8 +56,8 @@ class ResultOptions:
     """What the commands that train or report take."""
 
     best: str | None = None
-    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy, or
-    one of train/, which looks at nothing held out"""
+    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy,
+    or one of train/, which looks at nothing held out"""
     better: typing.Literal["higher", "lower"] | None = None
     """which way BEST is better"""
 
