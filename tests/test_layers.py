@@ -14,7 +14,7 @@ import fdl
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
     ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
-    ("configs", "joining", "storage"),
+    ("arguments", "configs", "joining", "storage"),
     ("serialization",),
     ("identity",),
     ("optim", "losses", "metrics"),

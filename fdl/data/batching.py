@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.permutation import permute, permute_on_host
 from fdl.data.splits import Part, Rows
@@ -19,6 +20,7 @@ _BLOCK = 4096
 """Rows whose order is computed together on the host."""
 
 
+@checked
 def shuffled(part: Part, *, batch_size: int) -> Source:
     """Training batches: every epoch visits every row exactly once, each in an order of its own.
 
@@ -74,6 +76,7 @@ def _shuffled_on_host(rows: Rows, batch_size: int) -> Source:
     return Source(_batch_shapes(rows, batch_size), lambda arrays, _, __: arrays, batches, fetch, identity)
 
 
+@checked
 def sequential(part: Part, *, batch_size: int) -> Source:
     """Evaluation batches: every row once, in the order given.
 

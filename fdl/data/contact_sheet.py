@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdl.arguments import checked
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -14,6 +16,7 @@ _VISIBLE = 64  # pixels; smaller tiles are enlarged a whole number of times to t
 _BACKGROUND = (255, 255, 255)
 
 
+@checked
 def contact_sheet(images: Any, *, labels: Sequence[Any] | None = None, columns: int = 8) -> "Image.Image":
     """Images in rows of `columns` on white.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.splits import Splits
 from fdl.experiment import Source
@@ -13,6 +14,7 @@ Sample = Callable[[jax.Array], Mapping[str, jax.Array]]
 """`sample(key) -> one row's arrays by name`, pure and jittable."""
 
 
+@checked
 def stream(sample: Sample, *, batch_size: int) -> Source:
     """Endless training data, made on the device: no row comes twice.
 
@@ -42,6 +44,7 @@ def stream(sample: Sample, *, batch_size: int) -> Source:
     return Source((), batch, 1)
 
 
+@checked
 def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int = 0) -> Splits:
     """Fixed sets of generated rows; the three parts are independent of one another.
 

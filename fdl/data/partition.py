@@ -4,7 +4,10 @@ import hashlib
 
 import numpy as np
 
+from fdl.arguments import checked
 
+
+@checked
 def split_rows(labels: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of the train, validation and test parts: three, one and one fifths.
 
@@ -43,6 +46,7 @@ def split_rows(labels: np.ndarray | None, size: int) -> tuple[np.ndarray, np.nda
     return np.sort(order[part >= 2]), np.sort(order[part == 1]), np.sort(order[part == 0])
 
 
+@checked
 def split_groups(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of the train, validation and test parts, all rows of a group in the same part.
 

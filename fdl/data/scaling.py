@@ -6,9 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import checked
+
 _ROWS = 1000  # images at once: `bincount` makes them int64, eight times their bytes
 
 
+@checked
 def standardise(images: np.ndarray) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """Makes a `prepare` of the train images: each channel gets mean 0 and standard deviation 1 over them.
 

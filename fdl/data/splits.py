@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fdl.arguments import checked
+
 SOON_READ = 2**26
 """Bytes of a column in a file that are read whole for a check before training: a fraction of a second."""
 
@@ -61,6 +63,7 @@ class Splits(NamedTuple):
     sampling: np.ndarray | None = None
 
 
+@checked
 def select_columns(splits: Splits, *names: str) -> Splits:
     """The data set with some of its columns.
 
@@ -134,6 +137,7 @@ def lengths(arrays: Mapping[str, Any]) -> dict[str, int]:
     return {"/".join(str(key.key) for key in path): len(array) for path, array in leaves}
 
 
+@checked
 def on_host(arrays: Mapping[str, np.ndarray]) -> Rows:
     """Arrays `[N, ...]` that are not to be put on a device whole, such as memory-mapped files.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.splits import Part, Rows, row_of, size_of
 from fdl.experiment import Source
@@ -14,6 +15,7 @@ from fdl.experiment import Source
 _RANGE = 2**32  # a row is drawn by one uint32 word
 
 
+@checked
 def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
     """Training batches of rows drawn with replacement, each row with a chance in proportion to its weight.
 
@@ -55,6 +57,7 @@ def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
     return Source({"part": dict(part), "rows": rows, "bounds": bounds}, batch, batches)
 
 
+@checked
 def balanced(labels: np.ndarray) -> np.ndarray:
     """Weights by which every class is drawn as often as another: 1 over the rows of the row's class.
 

@@ -165,8 +165,11 @@ class _Walk:
         cells, made = cells_of(function), code.co_filename[:1] == "<"
         made = made and name in sys.modules and library(sys.modules[name])  # by a library, as it runs
         if installed(code.co_filename) or made:
-            label = self._library(public_name(function) or f"{name}.{code.co_qualname}")
-            if not cells:
+            public = public_name(function)
+            label = self._library(public or f"{name}.{code.co_qualname}")
+            if not cells or (
+                public and hasattr(function, "__wrapped__")
+            ):  # a decorator's, around one of a module
                 return label
             package = label.partition(".")[0]  # its inner modules are moved from version to version
             return {"function": f"{package}: {code.co_qualname}", "around it": self._mapping(cells)}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng, shards
+from fdl.arguments import check_shares
 from fdl.data import Augmentation, Splits
 from fdl.data.augmentation.base import by_row
 from fdl.experiment import Experiment, Learner
@@ -164,6 +165,7 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
       >>> corrupt({"x": jnp.ones((1, 3))}, jax.random.key(0))["x"]
       Array([[0., 0., 0.]], dtype=float32)
     """
+    check_shares(rate=rate)
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0, x)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import check_not_negative, checked
 from fdl.data.augmentation.base import between, by_row, cast_like, whole
 from fdl.data.sources import Augmentation
 
@@ -10,6 +11,7 @@ Range = tuple[float | jax.Array, float | jax.Array]
 """The least and the largest value."""
 
 
+@checked
 def noise_at(*, snr: Range) -> Augmentation:
     """Adds white noise to waves `[T, ...]` at a signal-to-noise ratio drawn for each row.
 
@@ -37,6 +39,7 @@ def noise_at(*, snr: Range) -> Augmentation:
     return by_row(row)
 
 
+@checked
 def time_shift(*, most: int | jax.Array) -> Augmentation:
     """Moves waves `[T, ...]` in time; what leaves is lost, and what comes in is silence.
 
@@ -48,6 +51,7 @@ def time_shift(*, most: int | jax.Array) -> Augmentation:
       >>> moved.tolist()
       [[1.0, 2.0, 3.0]]
     """
+    check_not_negative(most=most)
 
     def row(wave: jax.Array, key: jax.Array) -> jax.Array:
         distance = whole(jax.random.uniform(key), 2 * most + 1) - most

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from fdl.arguments import check_not_negative, check_shares, checked
 from fdl.counts import check_counts
 from fdl.data.sources import Augmentation
 
@@ -21,6 +22,7 @@ Row = Callable[[jax.Array, jax.Array], jax.Array]
 """`row(x, key) -> x` of one row."""
 
 
+@checked
 def by_row(row: Row) -> Augmentation:
     """Does `row` to every row of `x` `[B, ...]`, each with a key of its own.
 
@@ -37,6 +39,7 @@ def by_row(row: Row) -> Augmentation:
     return augmentation
 
 
+@checked
 def by_image(row: Row) -> Augmentation:
     """`by_row` for images `[H, W, C]`; ValueError when it is given rows of another rank.
 
@@ -88,6 +91,7 @@ def whole(draw: jax.Array, count: ArrayLike) -> jax.Array:
     return jnp.floor(draw * count).astype(jnp.int32)
 
 
+@checked
 def compose(*augmentations: Augmentation) -> Augmentation:
     """One after the other, the first first, each with a key of its own; none leaves a batch as it is.
 
@@ -105,6 +109,7 @@ def compose(*augmentations: Augmentation) -> Augmentation:
     return augmentation
 
 
+@checked
 def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> Augmentation:
     """Does `augmentation` to each row with probability `rate`, and leaves the others as they are.
 
@@ -118,6 +123,7 @@ def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> A
       >>> jax.eval_shape(some, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
+    check_shares(rate=rate)
 
     def some(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         choosing, changing = jax.random.split(key)
@@ -132,6 +138,7 @@ def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> A
     return some
 
 
+@checked
 def two_views(augmentation: Augmentation) -> Augmentation:
     """Two augmentations of every row, for contrastive learning.
 
@@ -153,6 +160,7 @@ def two_views(augmentation: Augmentation) -> Augmentation:
     return views
 
 
+@checked
 def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
     """Mirrors an image left to right with probability `rate`.
 
@@ -161,6 +169,7 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
       >>> flip({"x": np.arange(3).reshape(1, 1, 3, 1)}, jax.random.key(0))["x"].ravel().tolist()
       [2, 1, 0]
     """
+    check_shares(rate=rate)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate), image[:, ::-1], image)
@@ -168,6 +177,7 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
     return by_image(row)
 
 
+@checked
 def random_crop(*, padding: int) -> Augmentation:
     """A crop of the image's own size out of the image with `padding` zeros on every side.
 
@@ -196,6 +206,7 @@ def random_crop(*, padding: int) -> Augmentation:
     return by_image(row)
 
 
+@checked
 def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentation:
     """Moves a row around a circle: what leaves at one end comes in at the other.
 
@@ -208,6 +219,7 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
       >>> sorted(moved.ravel().tolist())
       [0, 1, 2, 3]
     """
+    check_not_negative(most=most)
 
     def row(x: jax.Array, key: jax.Array) -> jax.Array:
         distances = whole(jax.random.uniform(key, (len(axes),)), 2 * most + 1) - most
@@ -218,6 +230,7 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
     return by_row(row)
 
 
+@checked
 def gaussian_noise(*, scale: float | jax.Array) -> Augmentation:
     """Adds independent normal noise of standard deviation `scale`, in the units of `x`.
 

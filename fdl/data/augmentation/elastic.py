@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
+from fdl.arguments import check_not_negative, check_positive, checked
 from fdl.data.augmentation.base import by_image, cast_like
 from fdl.data.sources import Augmentation
 
 
+@checked
 def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0) -> Augmentation:
     """Moves every pixel by a smooth random distance; what comes from outside the image is 0.
 
@@ -26,6 +28,8 @@ def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0)
       >>> jax.eval_shape(bend, batch, jax.random.key(0))["x"].shape
       (8, 28, 28, 1)
     """
+    check_not_negative(strength=strength)
+    check_positive(smoothness=smoothness)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         field = jax.random.uniform(key, (2, *image.shape[:2]), minval=-1.0, maxval=1.0)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import check_positive, check_shares, checked
 from fdl.counts import check_counts
 from fdl.data.augmentation.base import between, by_image, cast_like, compose, limited
 from fdl.data.augmentation.operations import brighten, greys, saturate, turn_hue
@@ -13,6 +14,7 @@ Range = tuple[float | jax.Array, float | jax.Array]
 """The least and the largest value."""
 
 
+@checked
 def affine(
     *,
     rotate: float | jax.Array = 0.0,
@@ -35,6 +37,7 @@ def affine(
       >>> jax.eval_shape(turned, batch, jax.random.key(0))["x"]
       ShapeDtypeStruct(shape=(8, 28, 28, 1), dtype=uint8)
     """
+    check_positive(scale=scale)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         draws = jax.random.uniform(key, (5,))
@@ -50,6 +53,7 @@ def affine(
     return by_image(row)
 
 
+@checked
 def warp(
     image: jax.Array,
     *,
@@ -87,6 +91,7 @@ def warp(
     return cast_like(_sampled(image, down + middle[0], right + middle[1]), image)
 
 
+@checked
 def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 / 3)) -> Augmentation:
     """A random box of the image, stretched to the whole image's size (Szegedy et al. 2015, Going
     Deeper with Convolutions, sec. 6), by bilinear interpolation as Pillow's `resize` with a box.
@@ -102,6 +107,8 @@ def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 /
       >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"]
       ShapeDtypeStruct(shape=(8, 32, 32, 3), dtype=uint8)
     """
+    check_shares(area=area)
+    check_positive(ratio=ratio)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         draws = jax.random.uniform(key, (4,))
@@ -114,6 +121,7 @@ def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 /
     return by_image(row)
 
 
+@checked
 def colour_jitter(
     *,
     brightness: float | jax.Array = 0.4,
@@ -164,6 +172,7 @@ def colour_jitter(
     return by_image(row) if used else compose()
 
 
+@checked
 def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
     """Takes the colour from an image `[H, W, 3]` with probability `rate`; the three channels remain.
 
@@ -174,6 +183,7 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
       >>> grey({"x": np.array([[[[255, 0, 0]]]], np.uint8)}, jax.random.key(0))["x"].ravel().tolist()
       [76, 76, 76]
     """
+    check_shares(rate=rate)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         without = jnp.broadcast_to(cast_like(greys(image), image), image.shape)
@@ -182,6 +192,7 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
     return by_image(row)
 
 
+@checked
 def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation:
     """Smooths an image by a Gaussian; beyond its edges the image continues with the edge's pixels.
 
@@ -198,6 +209,7 @@ def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation
       >>> jax.eval_shape(blur, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
+    check_positive(sigma=sigma)
     check_counts(radius=radius)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.arguments import check_not_negative, check_positive, checked
+
 _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0  # Slaney's scale: linear below, logarithmic above
 
 
+@checked
 def log_mel(
     wave: jax.Array,
     *,
@@ -47,6 +50,7 @@ def log_mel(
       >>> jax.eval_shape(lambda wave: fdl.data.log_mel(wave, rate=8000, mels=40), wave).shape
       (2, 98, 40)
     """
+    check_positive(floor=floor)
     length = wave.shape[-1]
     if not 2 <= window <= length or hop < 1:
         raise ValueError(
@@ -106,6 +110,7 @@ def mel_filters(
     return filters
 
 
+@checked
 def spec_augment(
     features: jax.Array,
     key: jax.Array,
@@ -139,6 +144,8 @@ def spec_augment(
       >>> jax.eval_shape(fdl.data.spec_augment, features, jax.random.key(0)).shape
       (99, 40)
     """
+    check_not_negative(time_masks=time_masks, time_width=time_width)
+    check_not_negative(band_masks=band_masks, band_width=band_width)
     time_key, band_key = jax.random.split(key)
     frames = _masked(time_key, features.shape[0], time_masks, time_width)
     bands = _masked(band_key, features.shape[1], band_masks, band_width)

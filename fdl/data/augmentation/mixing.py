@@ -8,10 +8,13 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from fdl import losses
+from fdl.arguments import check_not_negative, check_positive, check_shares, checked
+from fdl.counts import check_counts
 from fdl.data.augmentation.base import between, by_image, cast_like, row_keys, whole
 from fdl.data.sources import Augmentation
 
 
+@checked
 def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
     """Covers a square (DeVries and Taylor 2017, Improved Regularization of Convolutional Neural
     Networks with Cutout, sec. 3.2).
@@ -28,6 +31,7 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
       >>> jax.eval_shape(cut, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
+    check_not_negative(size=size)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         side = jnp.asarray(size)
@@ -37,6 +41,7 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
     return by_image(row)
 
 
+@checked
 def random_erasing(
     *,
     rate: float | jax.Array = 0.5,
@@ -62,6 +67,8 @@ def random_erasing(
       >>> jax.eval_shape(erase, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
+    check_shares(rate=rate, area=area)
+    check_positive(ratio=ratio)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         drawing, noise = jax.random.split(key)
@@ -78,6 +85,7 @@ def random_erasing(
     return by_image(row)
 
 
+@checked
 def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     """Blends each row with the one before it in the batch (Zhang et al. 2018, mixup: Beyond Empirical
     Risk Minimization, sec. 2); batches are shuffled, so this is a random partner.
@@ -96,6 +104,8 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
       >>> mixed["x"].shape, mixed["y"].shape
       ((4, 3), (4, 10))
     """
+    check_counts(classes=classes)
+    check_positive(alpha=alpha)
 
     def augmentation(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         x = jnp.asarray(batch["x"])
@@ -106,6 +116,7 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     return augmentation
 
 
+@checked
 def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
     """Pastes a rectangle of the previous image of the batch into each (Yun et al. 2019, CutMix, sec. 3.1).
 
@@ -124,6 +135,8 @@ def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
       >>> mixed["x"].shape, mixed["y"].shape
       ((4, 8, 8, 1), (4, 4))
     """
+    check_counts(classes=classes)
+    check_positive(alpha=alpha)
 
     def row(image: jax.Array, other: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         drawing, place = jax.random.split(key)

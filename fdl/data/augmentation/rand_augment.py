@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.data.augmentation.base import by_image, compose, row_keys, whole
 from fdl.data.augmentation.operations import (
     Matrix,
@@ -44,6 +45,7 @@ class Move:
         return by_image(row)(batch, key)
 
 
+@checked
 def rand_augment(operations: Sequence[Augmentation], *, count: int = 2) -> Augmentation:
     """Does `count` operations to each row, one after the other, each drawn anew from all, all as likely.
 

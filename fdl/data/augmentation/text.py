@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import check_shares, checked
 from fdl.data.augmentation.base import by_row
 from fdl.data.sources import Augmentation
 
 
+@checked
 def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence[int] = ()) -> Augmentation:
     """Puts `replacement` in the place of each token with probability `rate`, independently.
 
@@ -25,6 +27,7 @@ def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence
       >>> drop({"x": np.array([[7, 9, 0, 0]])}, jax.random.key(0))["x"].tolist()
       [[3, 3, 0, 0]]
     """
+    check_shares(rate=rate)
 
     def row(tokens: jax.Array, key: jax.Array) -> jax.Array:
         dropped = jax.random.bernoulli(key, rate, tokens.shape)

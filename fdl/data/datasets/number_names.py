@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.splits import Splits
 from fdl.data.tokens.sentences import SPECIAL, to_tokens
@@ -42,6 +43,7 @@ def number_words(number: int) -> tuple[str, ...]:
     return (*number_words(number // 1000), "thousand", *_rest(number % 1000))
 
 
+@checked
 def numbers(*, digits: int = 4) -> Splits:
     """All numbers below 10**digits, split at random.
 
@@ -67,6 +69,7 @@ def numbers(*, digits: int = 4) -> Splits:
     return _splits(digits, _slot)
 
 
+@checked
 def numbers_by_length(*, digits: int = 4) -> Splits:
     """As `numbers`, but numbers of exactly D digits are for test: does a rule carry over to length?
 

@@ -6,6 +6,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.datasets.tables import part
 from fdl.data.partition import split_rows
@@ -29,6 +30,7 @@ def photos() -> dict[str, np.ndarray]:
     return dict(_photos())
 
 
+@checked
 def photo_patches(*, size: int = 16) -> Splits:
     """Square patches of `photos`, to be reconstructed, in-painted or upscaled.
 

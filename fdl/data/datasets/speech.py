@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.datasets.spoken_digits import DIGIT_WORDS
 from fdl.data.partition import split_rows
@@ -19,6 +20,7 @@ from fdl.data.splits import Splits
 _PATIENCE = 30.0  # seconds for one word, which takes well below one
 
 
+@checked
 def synthesised_digits(
     *,
     voices: Sequence[str] = ("en-us", "en-gb", "en-gb-scotland", "en-us+f3"),

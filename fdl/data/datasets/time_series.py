@@ -5,12 +5,14 @@ from types import ModuleType
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.scaling import standardised
 from fdl.data.splits import Splits
 
 
+@checked
 def series(values: np.ndarray, *, length: int, horizon: int) -> Splits:
     """Windows `[t, t + length)` to forecast `[t + length, t + length + horizon)` from, one for each t.
 
@@ -55,6 +57,7 @@ def series(values: np.ndarray, *, length: int, horizon: int) -> Splits:
     return Splits(*parts)
 
 
+@checked
 def sunspots(*, length: int = 24, horizon: int = 1) -> Splits:
     """Yearly numbers of sunspots, 1700 to 2008, 309 values, by statsmodels; as `series` of C = 1.
 
@@ -74,6 +77,7 @@ def sunspots(*, length: int = 24, horizon: int = 1) -> Splits:
     return series(table["SUNACTIVITY"].to_numpy(np.float64), length=length, horizon=horizon)
 
 
+@checked
 def co2(*, length: int = 52, horizon: int = 4) -> Splits:
     """Weekly CO2 at Mauna Loa in ppm, March 1958 to December 2001 (Keeling and Whorf 2004), 2,284
     values, by statsmodels; as `series` of C = 1.

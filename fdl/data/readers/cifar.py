@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import content_of
 
 _PIXELS = 3 * 32 * 32
 
 
+@checked
 def read_cifar10(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     """Reads files of CIFAR-10's binary version (Krizhevsky 2009), one after another.
 
@@ -32,6 +34,7 @@ def read_cifar10(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     return _read(paths, {"y": 10})
 
 
+@checked
 def read_cifar100(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     """Reads files of CIFAR-100's binary version (Krizhevsky 2009), one after another.
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 
 _STEPS = 50_000  # of a rate in units of the common divisor: the filter has 20 places for each
 
 
+@checked
 def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
     """Waves of different lengths as one array: the first `length` samples of each, then zeros.
 
@@ -50,6 +52,7 @@ def scale_clips(batch: dict) -> dict:
     return {**batch, "x": batch["x"].astype(jnp.float32) / 32768}
 
 
+@checked
 def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
     """A wave at another rate, by SciPy's polyphase filter (`scipy.signal.resample_poly`, Kaiser window).
 

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -16,6 +17,7 @@ _CHUNK = 2**20  # bytes: a header may claim more than there is memory for
 _Bytes = IO[bytes] | gzip.GzipFile
 
 
+@checked
 def read_idx(path: str | Path) -> np.ndarray:
     """Reads an IDX file, compressed by gzip or not (told apart by its first bytes, not by its name).
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import identity
+from fdl.arguments import checked
 from fdl.data.readers.image_files import SUFFIXES, image_files
 from fdl.data.readers.workers import Decode, decoding
 from fdl.data.splits import Rows, Splits
@@ -21,6 +22,7 @@ DEVIATION = (0.229, 0.224, 0.225)
 _PARTS = ("train", "validation", "test")
 
 
+@checked
 def image_folder(
     folder: str | os.PathLike[str],
     *,

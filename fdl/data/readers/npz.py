@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
 from fdl.text import message_of
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
+@checked
 def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
     """Reads arrays of an NPZ archive by name; pickled objects are refused, not run.
 

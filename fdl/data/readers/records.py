@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fdl import identity
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
 from fdl.data.splits import SOON_READ, Rows
 from fdl.text import message_of, named
@@ -21,6 +22,7 @@ _OPENERS = 16  # threads: opening waits for the disk or the network
 _NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32"}
 
 
+@checked
 def array_record(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     parse: Callable[[bytes], Mapping[str, ArrayLike]],
@@ -83,6 +85,7 @@ def array_record(
     return Rows(ends[-1], row, take, where=where, identity=[identity.files(files), parse])
 
 
+@checked
 def hugging_face(dataset: Any, *, columns: Mapping[str, str] | None = None) -> Rows:
     """The rows of a Hugging Face data set that is loaded already: `load_dataset(..., split="train")`.
 

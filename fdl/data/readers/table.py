@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.partition import split_groups, split_rows
 from fdl.data.readers.columns import Columns, check_names, joined, read_table
 from fdl.data.readers.features import category_texts, features, quantities
@@ -26,6 +27,7 @@ class _Roles(NamedTuple):
         return (*self.targets, *(name for name in (self.group, self.weight) if name is not None))
 
 
+@checked
 def table(
     path: str | os.PathLike[str],
     *,

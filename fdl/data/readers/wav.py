@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import content_of
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # the format tags of RIFF
@@ -23,6 +24,7 @@ class _Format(NamedTuple):
     bits: int
 
 
+@checked
 def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
     """Reads a WAV file: PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, `WAVE_FORMAT_EXTENSIBLE` too.
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.partition import split_rows
 from fdl.data.readers.clips import clips, resample, scale_clips, to_int16
@@ -21,6 +22,7 @@ _OTHER_SOUNDS = frozenset(
 """Of files that would be missed, and so are errors."""
 
 
+@checked
 def wav_folder(
     folder: str | Path, *, length: int, channel: int | Literal["mean"] | None = None, rate: int | None = None
 ) -> Splits:

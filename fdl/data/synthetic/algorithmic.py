@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import check_shares, checked
 from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.permutation import permute
@@ -15,6 +16,7 @@ Operation = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """`operation(a, b, p) -> c` on int64 arrays of residues modulo p; a negative c means undefined."""
 
 
+@checked
 def associative_recall(
     key: jax.Array, *, length: int = 64, pairs: int = 4, vocabulary: int = 8192, power: float = 0.01
 ) -> dict[str, jax.Array]:
@@ -85,6 +87,7 @@ def _slots(key: jax.Array, slots: int, power: float) -> jax.Array:
     return jnp.argsort(times * jnp.arange(1, slots + 1, dtype=jnp.float32) ** (1 - power))
 
 
+@checked
 def induction(key: jax.Array, *, length: int = 256, symbols: int = 15) -> dict[str, jax.Array]:
     """Induction: what followed the trigger when it was seen before?
 
@@ -126,6 +129,7 @@ def induction(key: jax.Array, *, length: int = 256, symbols: int = 15) -> dict[s
     }
 
 
+@checked
 def rewrite(
     key: jax.Array,
     *,
@@ -163,6 +167,7 @@ def rewrite(
     return {"x": text[:-1], "y": text[1:], "mask": mask}
 
 
+@checked
 def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     """a + b modulo p.
 
@@ -173,6 +178,7 @@ def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     return (a + b) % p
 
 
+@checked
 def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     """a - b modulo p.
 
@@ -183,6 +189,7 @@ def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     return (a - b) % p
 
 
+@checked
 def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     """a b modulo p.
 
@@ -193,6 +200,7 @@ def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     return a * b % p
 
 
+@checked
 def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0).
 
@@ -206,6 +214,7 @@ def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
     return np.where(inverse[b] < 0, -1, a * inverse[b] % p)
 
 
+@checked
 def modular_arithmetic(
     *, operation: Operation = add, p: int = 97, train_fraction: float = 0.5, seed: int = 0
 ) -> Splits:
@@ -235,6 +244,7 @@ def modular_arithmetic(
       >>> sum(len(part["y"]) for part in splits[:3])
       25
     """
+    check_shares(train_fraction=train_fraction)
     if p < 2:
         raise ValueError(f"p is {p}; expected a modulus of at least 2")
     a, b = (side.ravel() for side in np.mgrid[:p, :p])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 
 Row = dict[str, jax.Array]
@@ -13,6 +14,7 @@ Row = dict[str, jax.Array]
 _LIMIT = 16  # the table has 2**inputs rows
 
 
+@checked
 def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:
     """Every input of a Boolean function and its value.
 
@@ -39,6 +41,7 @@ def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:
     return {"x": x.astype(np.float32), "y": values}
 
 
+@checked
 def boolean_row(key: jax.Array, *, number: int, inputs: int) -> Row:
     """One row of `truth_table`: row r, for r = `jax.random.randint(key, (), 0, 2**inputs)`.
 
@@ -64,6 +67,7 @@ def boolean_row(key: jax.Array, *, number: int, inputs: int) -> Row:
     return {"x": x.astype(jnp.float32), "y": values[place]}
 
 
+@checked
 def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None) -> Row:
     """Whether an odd number of the relevant inputs is 1; sparse parity where they are few.
 
@@ -96,6 +100,7 @@ def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None
     return {"x": bits.astype(jnp.float32), "y": y.astype(jnp.int32)}
 
 
+@checked
 def parity_number(inputs: int) -> int:
     """The number that parity of all inputs, 1 to 16, has in `truth_table`: 6 for two inputs.
 

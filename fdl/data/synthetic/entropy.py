@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fdl.arguments import checked
 from fdl.data.synthetic.markov import emission_matrix, stationary, transition_matrix
 
 _MOST = 2**26  # numbers held by the exact sum over all sequences
 
 
+@checked
 def entropy_rate(transition: np.ndarray) -> float:
     """The entropy rate of a stationary Markov chain, -Σ π_i P_ij log P_ij, in nats a token.
 
@@ -29,6 +31,7 @@ def entropy_rate(transition: np.ndarray) -> float:
     return float(stationary(transition) @ _entropy(transition_matrix(transition), axis=1))
 
 
+@checked
 def token_log_likelihood(tokens: jax.Array, *, transition: np.ndarray, emission: np.ndarray) -> jax.Array:
     """What a hidden Markov model that knows itself says of each token, by the forward algorithm.
 
@@ -63,6 +66,7 @@ def token_log_likelihood(tokens: jax.Array, *, transition: np.ndarray, emission:
     return lax.scan(advance, jnp.asarray(stationary(transition), jnp.float32), emitted)[1]
 
 
+@checked
 def entropy_rate_bounds(transition: np.ndarray, emission: np.ndarray, *, length: int) -> tuple[float, float]:
     """Bounds of the entropy rate of a hidden Markov model's text, in nats a token.
 

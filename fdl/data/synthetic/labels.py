@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.arguments import check_shares, checked
 from fdl.counts import check_counts
 
 Row = dict[str, jax.Array]
 
 
+@checked
 def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> jax.Array:
     """A label k in 0..classes - 1 with probability proportional to `(k + 1) ** -exponent`.
 
@@ -43,6 +45,7 @@ def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> ja
     return jnp.searchsorted(cumulated, jax.random.uniform(key), side="right").astype(jnp.int32)
 
 
+@checked
 def zipf(key: jax.Array, *, classes: int, features: int, exponent: ArrayLike = 1.0) -> Row:
     """Heavy-tailed classes and nothing else to learn: inputs are noise, independent of the label.
 
@@ -70,11 +73,13 @@ def zipf(key: jax.Array, *, classes: int, features: int, exponent: ArrayLike = 1
       >>> row["x"].shape, row["y"].shape
       ((4,), ())
     """
+    check_counts(features=features)
     label, inputs = jax.random.split(key)
     y = zipf_label(label, classes=classes, exponent=exponent)
     return {"x": jax.random.normal(inputs, (features,)), "y": y}
 
 
+@checked
 def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLike) -> jax.Array:
     """The label, or with probability `rate` one of the others, each equally likely.
 
@@ -97,6 +102,7 @@ def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLik
       >>> fdl.data.synthetic.flip_label(jax.random.key(0), 1, classes=2, rate=1.0).tolist()
       0
     """
+    check_shares(rate=rate)
     if classes < 2:
         raise ValueError(f"classes is {classes}; expected at least 2, so that a label can be wrong")
     whether, shift = jax.random.split(key)
@@ -104,6 +110,7 @@ def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLik
     return jnp.where(jax.random.uniform(whether) < rate, other, label).astype(jnp.int32)
 
 
+@checked
 def noisy_labels(
     part: Mapping[str, np.ndarray], *, classes: int, rate: float, seed: int = 0
 ) -> dict[str, np.ndarray]:
@@ -135,6 +142,7 @@ def noisy_labels(
     return {**part, "y": np.asarray(noisy), "clean": clean}
 
 
+@checked
 def imbalanced(part: Mapping[str, np.ndarray], *, ratio: float, seed: int = 0) -> dict[str, np.ndarray]:
     """A long-tailed subset of a part (Cui et al. 2019, "Class-Balanced Loss", sec. 5.1).
 

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 
 _BITS = 31  # thresholds reach 2**31 itself, which must still fit in 32 bits
 
 
+@checked
 def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: float = 1.0) -> np.ndarray:
     """A random matrix whose rows are distributions.
 
@@ -49,6 +51,7 @@ def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: flo
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+@checked
 def stationary(transition: np.ndarray) -> np.ndarray:
     """The distribution that a chain keeps: the one solution of π P = π.
 
@@ -79,6 +82,7 @@ def stationary(transition: np.ndarray) -> np.ndarray:
     return solution / solution.sum()
 
 
+@checked
 def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> dict[str, jax.Array]:
     """Text of a stationary Markov chain of order 1 (Shannon 1948, A Mathematical Theory of Communication).
 
@@ -112,6 +116,7 @@ def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> 
     return _shifted(_chain(_words(key, (_checked(length) + 1,)), transition))
 
 
+@checked
 def hidden_markov_text(
     key: jax.Array, *, transition: np.ndarray, emission: np.ndarray, length: int = 64
 ) -> dict[str, jax.Array]:

@@ -9,6 +9,7 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jax.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 
@@ -41,6 +42,7 @@ def two_spirals() -> dict[str, np.ndarray]:
     return {"x": x.astype(np.float32), "y": np.tile(np.array([1, 0], np.int32), len(i))}
 
 
+@checked
 def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
     """A random point beside one of the two spirals: `two_spirals` with i continuous, plus noise.
 
@@ -69,6 +71,7 @@ def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
     return {"x": x + noise * jax.random.normal(offset, (2,)), "y": y}
 
 
+@checked
 def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: ArrayLike = 0.1) -> Row:
     """A random point beside one of several concentric circles.
 
@@ -101,6 +104,7 @@ def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: 
     return {"x": radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)]), "y": y}
 
 
+@checked
 def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02) -> Row:
     """A mixture of equal round Gaussians on a circle, to see whether a generator drops modes.
 
@@ -130,6 +134,7 @@ def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, sc
     return {"x": _means(modes, radius)[y] + scale * jax.random.normal(offset, (2,)), "y": y}
 
 
+@checked
 def gaussian_ring_log_prob(
     x: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02
 ) -> jax.Array:
@@ -149,6 +154,7 @@ def gaussian_ring_log_prob(
     return logsumexp(log_each, axis=-1)
 
 
+@checked
 def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> Row:
     """Probabilistic principal components (Tipping and Bishop 1999): latent and data are Gaussian, so
     posterior and evidence are known, and a variational bound can be checked against them.
@@ -179,6 +185,7 @@ def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> 
     return {"x": x, "z": z}
 
 
+@checked
 def linear_gaussian_posterior(
     x: jax.Array, *, weights: ArrayLike, noise: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
@@ -210,6 +217,7 @@ def linear_gaussian_posterior(
     return jnp.matmul(x, gain, precision="highest"), covariance
 
 
+@checked
 def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> jax.Array:
     """log p(x) of `linear_gaussian`, in nats: x is Gaussian with mean 0 and covariance
     W Wᵀ + noise² I.

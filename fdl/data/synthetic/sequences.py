@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.counts import check_counts
 from fdl.data.datasets.data_set import DataSet, Origin
 
 
+@checked
 def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
     """The adding problem: the sum of the two marked values of a long sequence.
 
@@ -49,6 +51,7 @@ def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
     return {"x": jnp.stack([values, marks], axis=-1), "y": values[first] + values[second]}
 
 
+@checked
 def copy_memory(
     key: jax.Array, *, delay: int = 100, symbols: int = 8, memory: int = 10
 ) -> dict[str, jax.Array]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.data.datasets.data_set import DataSet, Origin
 
 Row = dict[str, jax.Array]
@@ -25,6 +26,7 @@ _RGB = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 _RADIUS = (0.12, 0.18, 0.24)  # of small, middle and large, as shares of the side
 
 
+@checked
 def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
     """A coloured shape on black, all of whose factors are independent and uniform.
 
@@ -76,6 +78,7 @@ def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
     return {"x": image, "y": factors[0], "factors": factors, "caption": _caption(factors)}
 
 
+@checked
 def caption_text(tokens: ArrayLike) -> str:
     """The words of a caption's tokens `[L]`, with spaces between.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.generated import sampled
 from fdl.data.splits import Splits, parts
@@ -33,6 +34,7 @@ _SHIFTS = 48
 _SIGMA, _REACH = 2, 8
 
 
+@checked
 def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
     """A point of the sawtooth wave, whose jumps take every frequency to fit.
 
@@ -64,6 +66,7 @@ def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
     return {"x": _fraction(word), "y": clean + noise * jax.random.normal(offset, (1,))}
 
 
+@checked
 def mnist1d(*, train: int = 4000, validation: int = 1000, test: int = 1000, seed: int = 42) -> Splits:
     """MNIST-1D (Greydanus and Kobak 2020, arXiv:2011.14439) with the published parameters.
 
@@ -105,6 +108,7 @@ def _mnist1d(train: int, validation: int, test: int, seed: int) -> list[dict[str
     return scaled
 
 
+@checked
 def mnist1d_row(
     key: jax.Array,
     *,

@@ -5,12 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import content_of
 from fdl.data.splits import Part, Splits
 from fdl.data.tokens.vocabulary import Vocabulary, characters
 from fdl.data.tokens.windows import windows
 
 
+@checked
 def text(
     source: str | os.PathLike[str],
     *,
@@ -77,6 +79,7 @@ def text(
     )
 
 
+@checked
 def read_text(path: str | os.PathLike[str]) -> str:
     """A text file, which must be UTF-8; line ends stay as they are, a byte-order mark at its start goes.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import content_of
 from fdl.storage import write_atomically
 from fdl.text import message_of
@@ -33,6 +34,7 @@ class Vocabulary(NamedTuple):
     definition: str = ""
 
 
+@checked
 def utf8(text: str) -> Vocabulary:
     """The 256 bytes of UTF-8: every text can be encoded.
 
@@ -57,6 +59,7 @@ def utf8(text: str) -> Vocabulary:
     return Vocabulary(encode, decode, _BYTES, tuple(shown))
 
 
+@checked
 def characters(text: str) -> Vocabulary:
     """The characters (Unicode code points) of a text, in order of their code points.
 
@@ -93,6 +96,7 @@ def characters(text: str) -> Vocabulary:
     return Vocabulary(encode, decode, len(symbols), symbols)
 
 
+@checked
 def train_bpe(text: str, *, size: int) -> Vocabulary:
     """Byte-pair encoding learned from a text: the most frequent pairs become one token each.
 
@@ -124,6 +128,7 @@ def train_bpe(text: str, *, size: int) -> Vocabulary:
     return _byte_pairs(tokenizer)
 
 
+@checked
 def write_bpe(path: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
     """Writes the JSON file of a vocabulary of byte pairs, whole or not at all.
 
@@ -139,6 +144,7 @@ def write_bpe(path: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
     write_atomically(Path(path), vocabulary.definition.encode())
 
 
+@checked
 def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
     """The vocabulary in a JSON file of Hugging Face `tokenizers`; its special tokens are never added.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
+from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
 from fdl.data.splits import Part, Rows
 from fdl.storage import write_atomically
@@ -16,6 +17,7 @@ _LIMIT = 2**31  # tokens are int32 on the device
 _WIDTHS = ("uint16", "uint32")
 
 
+@checked
 def windows(tokens: np.ndarray, *, length: int, stride: int | None = None) -> Part:
     """Every window of a sequence, with the next token as the target at each place.
 
@@ -60,6 +62,7 @@ def windows(tokens: np.ndarray, *, length: int, stride: int | None = None) -> Pa
     return {"x": view[:, :-1], "y": view[:, 1:]}
 
 
+@checked
 def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray:
     """The tokens in a flat binary file, memory-mapped: read when used, never loaded whole.
 
@@ -94,6 +97,7 @@ def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray
     return np.memmap(path, dtype=kind, mode="r")
 
 
+@checked
 def write_tokens(path: str | os.PathLike[str], tokens: np.ndarray, *, dtype: DTypeLike) -> None:
     """Writes the file that `tokens_file` reads, whole or not at all.
 
