@@ -103,7 +103,9 @@ def _expected(value: Any, kind: Any) -> str | None:
     if typing.get_origin(kind) is tuple and parts[-1:] != (...,):
         return _expected_parts(value, parts)
     if typing.get_origin(kind) in (tuple, collections.abc.Sequence):
-        return _expected_parts(value, parts[:1] * (len(value) if isinstance(value, tuple | list) else 1))
+        if isinstance(value, str) and parts[0] in (str, Any):
+            return None
+        return _expected_parts(value, parts[:1] * (len(value) if isinstance(value, Sequence) else 1))
     if typing.get_origin(kind) is collections.abc.Callable:
         return None if callable(value) else "a function"
     simple = _SIMPLE.get(typing.get_origin(kind) or kind)
@@ -111,7 +113,7 @@ def _expected(value: Any, kind: Any) -> str | None:
 
 
 def _expected_parts(value: Any, kinds: Sequence[Any]) -> str | None:
-    if isinstance(value, tuple | list):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         wrong = [_expected(part, kind) for part, kind in zip(value, kinds, strict=False)]
         found = next((one for one in wrong if one), None)
         if found is None and len(value) == len(kinds):
@@ -123,7 +125,7 @@ def _expected_parts(value: Any, kinds: Sequence[Any]) -> str | None:
 def _is_array(value: Any, *, listed: bool = False) -> bool:
     if listed and isinstance(value, tuple | list):
         return np.asarray(value).dtype.kind in "biuf"
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)
 
 
 def _is_number(value: Any) -> bool:

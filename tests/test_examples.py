@@ -28,6 +28,7 @@ PACKAGES = (
 """Whose public names have examples; an example may use `fdl`, `jax`, `jnp`, `np` and `pathlib`."""
 FILES = (
     "fdl",
+    "fdl.arguments",
     "fdl.configs",
     "fdl.public",
     "fdl.sweeps.distributions",
@@ -37,6 +38,7 @@ FILES = (
     "fdl.train.check",
     "fdl.train.early_stopping",
     "fdl.train.fit",
+    "fdl.train.profiling",
     "fdl.train.run",
 )
 """Modules with examples outside the packages."""
