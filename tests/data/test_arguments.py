@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
+# Wrong arguments are meant.
+
 """Arguments of public functions that are of another kind than they say are refused in one line."""
 
 from typing import Any
