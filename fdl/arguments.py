@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from fdl.text import one_line
@@ -88,7 +89,7 @@ def check_not_negative(**numbers: Any) -> None:
 def _check(holds: Callable[[Any], Any], expected: str, named: Mapping[str, Any]) -> None:
     for name, value in named.items():
         for part in value if isinstance(value, tuple | list) else (value,):
-            if not isinstance(part, jax.core.Tracer) and not np.all(holds(part)):
+            if not isinstance(part, Tracer) and not np.all(holds(part)):
                 raise ValueError(f"{name} is {value}; expected {expected}")
 
 
@@ -129,13 +130,13 @@ def _is_array(value: Any, *, listed: bool = False) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return _is_array(value) and value.ndim == 0
-    return not math.isnan(value)
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return not math.isnan(value)
+    return _is_array(value) and np.ndim(value) == 0
 
 
 def _is_whole(value: Any) -> bool:
-    return not isinstance(value, bool) and (hasattr(value, "__index__") or isinstance(value, jax.core.Tracer))
+    return not isinstance(value, bool) and (hasattr(value, "__index__") or isinstance(value, Tracer))
 
 
 _SIMPLE: dict[Any, tuple[Callable[[Any], bool], str]] = {

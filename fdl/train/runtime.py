@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 from jax._src import compilation_cache
-from jax._src.lib import utils
+from jax._src.lib import utils  # pyright: ignore[reportPrivateImportUsage]
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.paths import cache_folder
