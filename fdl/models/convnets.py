@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from fdl.arguments import checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.convolve import Padding
@@ -101,6 +102,7 @@ class ConvNet(nn.Module):
         return nn.Dense(width, kernel_init=kernel, bias_init=bias)
 
 
+@checked
 def conv_net(
     channels: tuple[int, ...] = (32, 64), hidden: tuple[int, ...] = (128,), outputs: int = 10, **options: Any
 ) -> ConvNet:
@@ -122,6 +124,7 @@ def conv_net(
     return ConvNet(tuple(Stage(each, pool=max_pool) for each in channels), hidden, outputs, **options)
 
 
+@checked
 def lenet5(outputs: int = 10, *, padding: Padding = 0, pool: Map = average_pool, **options: Any) -> ConvNet:
     """LeNet-5 for images of 32x32, or of 28x28 with `padding=2`.
 
@@ -150,6 +153,7 @@ def lenet5(outputs: int = 10, *, padding: Padding = 0, pool: Map = average_pool,
     return ConvNet(stages, (120, 84), outputs, **{"activation": nn.tanh, **options})
 
 
+@checked
 def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
     """AlexNet for images of 224x224.
 
@@ -182,6 +186,7 @@ def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
     return ConvNet(stages, (4096, 4096), outputs, **{"dropout": 0.5, **options})
 
 
+@checked
 def cifar_alexnet(outputs: int = 10, **options: Any) -> ConvNet:
     """The small AlexNet of Zhang et al. 2017, Understanding Deep Learning Requires Rethinking
     Generalization, appendix A: two stages of 5x5 convolution, 3x3 max pool and local response norm,
@@ -212,6 +217,7 @@ _VGG = {
 }
 
 
+@checked
 def vgg(
     depth: int = 16,
     outputs: int = 1000,

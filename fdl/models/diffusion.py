@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.attention import Attention
 from fdl.models.autoencoder import check_halvings
 from fdl.models.axes import constrain
@@ -176,6 +177,7 @@ class DiffusionUNet(nn.Module):
         return Conv(outputs, initializer=_zeros, name="out")(self.activation(self.norm(x, train)))
 
 
+@checked
 def ddpm_unet(
     widths: tuple[int, ...] = (128, 256, 256, 256),
     *,

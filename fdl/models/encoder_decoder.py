@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from fdl.arguments import checked
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
@@ -83,6 +84,7 @@ class EncoderDecoder(nn.Module):
         return self.clone(decoder=self.decoder.clone(cache=size))
 
 
+@checked
 def original_transformer(
     vocabulary: int,
     *,
@@ -135,6 +137,7 @@ def original_transformer(
     )
 
 
+@checked
 def t5(
     vocabulary: int = 32128,
     *,

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from fdl.arguments import checked
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
@@ -58,6 +59,7 @@ class LanguageModel(nn.Module):
         return self.clone(transformer=self.transformer.clone(cache=size))
 
 
+@checked
 def gpt2(
     vocabulary: int = 50257,
     *,
@@ -108,6 +110,7 @@ def gpt2(
     return LanguageModel(vocabulary, width, Transformer(layers, **(given | options)), tied)
 
 
+@checked
 def llama(
     vocabulary: int,
     *,

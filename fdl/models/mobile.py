@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from fdl.arguments import checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
@@ -92,6 +93,7 @@ class MobileNet(nn.Module):
         return constrain(dense(global_average(x)), "batch", None)
 
 
+@checked
 def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
     """Howard et al. 2017, table 1, for images of 224x224: 4,231,976 parameters with 1,000 outputs.
 
@@ -120,6 +122,7 @@ def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
     return MobileNet(blocks, outputs, **{"strides": 2, **options})
 
 
+@checked
 def small_mobilenet(outputs: int = 10, **options: Any) -> MobileNet:
     """Six separable convolutions for images of about 32x32; `options` are `MobileNet`'s attributes.
 

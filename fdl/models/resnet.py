@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
@@ -166,6 +167,7 @@ def _normed(norm: Norm | None, x: jax.Array, train: bool) -> jax.Array:
     return x if norm is None else norm(x, train)
 
 
+@checked
 def resnet18(outputs: int = 1000, **options: Any) -> ResNet:
     """He et al. 2016, Deep Residual Learning, table 1: 18 layers; `options` are `ResNet`'s attributes.
 
@@ -183,6 +185,7 @@ def resnet18(outputs: int = 1000, **options: Any) -> ResNet:
     return ResNet((2, 2, 2, 2), outputs, **options)
 
 
+@checked
 def resnet34(outputs: int = 1000, **options: Any) -> ResNet:
     """He et al. 2016, table 1: 34 layers; `options` are `ResNet`'s attributes.
 
@@ -198,6 +201,7 @@ def resnet34(outputs: int = 1000, **options: Any) -> ResNet:
     return ResNet((3, 4, 6, 3), outputs, **options)
 
 
+@checked
 def resnet50(outputs: int = 1000, **options: Any) -> ResNet:
     """He et al. 2016, table 1: 50 layers, with bottlenecks; `options` are `ResNet`'s attributes.
 
@@ -215,6 +219,7 @@ def resnet50(outputs: int = 1000, **options: Any) -> ResNet:
     return ResNet((3, 4, 6, 3), outputs, bottleneck=True, **options)
 
 
+@checked
 def cifar_resnet(depth: int = 20, outputs: int = 10, **options: Any) -> ResNet:
     """He et al. 2016, sec. 4.2, for images of 32x32: three stages of 16, 32 and 64 channels.
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
@@ -189,6 +190,7 @@ def mean_of_tokens(x: jax.Array, valid: jax.Array) -> jax.Array:
     return (x * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1)
 
 
+@checked
 def bert(
     vocabulary: int = 30522,
     *,
@@ -238,6 +240,7 @@ def bert(
     return TextEncoder(vocabulary, width, Transformer(layers, **(given | options)), segments, padding)
 
 
+@checked
 def roberta(
     vocabulary: int = 50265,
     *,

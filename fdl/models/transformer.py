@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import check_not_negative
 from fdl.models.attention import Initializer, Mask
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
@@ -229,6 +230,8 @@ class Transformer(nn.Module):
         return start
 
     def _apply_layers(self, x: jax.Array, train: bool, inputs: dict[str, Any]) -> jax.Array:
+        check_not_negative(layers=self.layers)
+
         def make(name: str) -> Block:
             def attention(name: str) -> nn.Module:
                 return self.attention(rotate=self.positions.rotate, cache=self.cache, name=name)

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, with_axes
 from fdl.models.norms import layer_norm
@@ -73,6 +74,7 @@ def _patches(x: jax.Array, size: int) -> jax.Array:
     return jnp.swapaxes(x, 2, 3).reshape(batch, -1, size * size * channels)
 
 
+@checked
 def vision_transformer(
     outputs: int = 1000,
     *,

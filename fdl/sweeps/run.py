@@ -135,14 +135,12 @@ def sweep(
     with held(directory, about, restart=restart, say=progress.say), profiler:
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
-        trained: list[Trained] = []
-        before = 0
+        trained, before = list[Trained](), 0
         for number, group in enumerate(groups, 1):
             if left:
                 progress.say(f"program {number} of {len(groups)}:")
-            step = lambda done, _, live, b=before: progress.step(b + done, total, live)  # noqa: E731
+            own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
             with named_fields(group):
-                own = progress._replace(step=step)
                 trained += train(group, overrides, saving=saving, progress=own, profiler=profiler)
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
@@ -217,12 +215,10 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
     program = program_of(experiment, space)
     found = identity_in(workdir)
     if found is not None:
-        shared = {*program, "best"} & found.keys()
-        check_same(workdir, {name: found[name] for name in shared}, program)
+        check_same(workdir, {k: v for k, v in found.items() if k in program or k == "best"}, program)
     groups = groups_of(experiment, space.trials, folder=workdir / "units")
     groups = [identified(group, program) for group in groups]
-    units = [read_unit(group, unit) for group in groups for unit in stored_units(group)]
-    finished = [unit for unit in units if unit]
+    finished = [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
     return assemble(space, finished, seconds=None)

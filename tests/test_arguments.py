@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fdl
-from fdl import data, tasks
+from fdl import data, models, tasks
 from fdl.arguments import checked
 from fdl.data import synthetic
 
@@ -46,6 +46,9 @@ WRONG = {
     "no part": (data.standardise, {"images": None}, "images is None (NoneType); expected an array"),
     "a length of None": (synthetic.adding, {"key": KEY, "length": None}, "length is None (NoneType)"),
     "features below 1": (synthetic.zipf, {"key": KEY, "classes": 3, "features": -3}, "features is -3"),
+    "a patch as text": (models.vision_transformer, {"outputs": 3, "size": 8, "patch": "4"}, "patch is '4'"),
+    "layers as text": (models.gpt2, {"vocabulary": 3, "length": 8, "layers": "2"}, "layers is '2' (str)"),
+    "a depth as text": (models.cifar_resnet, {"depth": "8", "outputs": 3}, "depth is '8' (str)"),
     "noise as text": (synthetic.spiral, {"key": KEY, "noise": "0.1"}, "expected a number or an array"),
 }  # fmt: skip
 
@@ -71,6 +74,12 @@ def test_traced_values_and_arrays_pass():
     assert synthetic.linear_gaussian(KEY, weights=[[1.0, 2.0]], noise=1)["x"].shape == (1,)
     data.token_dropout(rate=0.1, replacement=0, spared=range(3))
     assert synthetic.adding(KEY, length=np.int64(5))["x"].shape[0] == 5
+
+
+def test_layers_below_0_are_refused():
+    model = models.gpt2(5, length=4, width=4, layers=-1, heads=2)
+    with pytest.raises(ValueError, match="layers is -1; expected 0 or more"):
+        jax.eval_shape(model.init, KEY, np.zeros((1, 4), np.int32))
 
 
 def test_a_decorated_function_is_called_as_before():
