@@ -11,6 +11,7 @@ from fdl import storage
 from fdl.experiment import Best
 from fdl.train import Interrupted, Progress, Saving, fit
 from fdl.train.folder import held, identity_in
+from fdl.train.profiling import Profiler
 from fdl.train.rows_file import append_rows, keep_rows, read
 from tests import toy
 
@@ -100,3 +101,17 @@ def test_stopped_and_resumed_not_a_bit_differs_and_as_much_is_kept_as_on_a_disk(
     assert resumed.rows == undisturbed.rows
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()}
     assert {path.name for path in (directory / "checkpoints").iterdir() if path.name.isdigit()} == kept
+
+
+@pytest.mark.medium
+def test_a_profile_goes_there_too(root):
+    said: list[str] = []
+    place, carry = storage.folder(f"{root}/run") / "profile", jax.numpy.zeros(3)
+    with Profiler(place, said.append) as profiler:
+        profiler.plan([4], 0)
+        profiler.before(0, carry)
+        profiler.after(4, carry + 1)
+    names = [name.rpartition("/")[2] for name in storage.objects(place)]
+    assert len(names) == 3 and {"perfetto_trace.json.gz"} < set(names)
+    assert f"open it with `xprof --logdir {root}/run/profile`" in said[0]
+    assert ("copy it to a local folder, then" in said[0]) == root.startswith("s3://")

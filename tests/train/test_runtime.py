@@ -21,6 +21,8 @@ else:
     print(os.environ["NPROC"])
 """
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.medium
 @pytest.mark.parametrize(
@@ -73,3 +75,16 @@ def test_programs_in_the_cache_that_cannot_be_used_are_said_once_and_made_again(
     assert "damaged files are removed" in said and str(tmp_path) in said
     (other,) = [line for line in others if "Warning" in line]  # Python 3.13 shows the line in the program too
     assert "another" in other
+
+
+@pytest.mark.medium
+def test_programs_from_the_cache_say_nothing_where_jax_was_imported_first(tmp_path):
+    code = (
+        "import jax\nfrom fdl.train import fit\nfrom tests.toy import Config, experiment\n"
+        "fit(experiment(Config(steps=10)), jax.random.key(0))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"PYTHONPATH": str(ROOT), "FDL_CACHE": str(tmp_path)}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        assert b"cpu_aot_loader" not in done.stderr and len(done.stderr) < 5000
