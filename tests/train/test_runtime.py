@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import os, sys
@@ -20,8 +23,6 @@ except ValueError as error:
 else:
     print(os.environ["NPROC"])
 """
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.medium
