@@ -13,10 +13,12 @@ About 2 minutes on 2 cores.
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import optax
 
 import fdl
-from fdl import data, models, tasks
+from fdl import data, inspection, models, tasks
 
 
 def nothing(batch, key):
@@ -52,9 +54,18 @@ def experiment(config: Config) -> fdl.Experiment:
     few = {name: array[: config.images] for name, array in splits.train.items()}
     model = models.MLP(widths=(128,), outputs=10)
     optimizer = optax.adam(config.lr)
+
+    def inspect(state: tasks.State, key: jax.Array) -> dict[str, inspection.Image]:
+        """Images as they are trained on, and what the first hidden units weigh them by, 0 as grey."""
+        first = {name: jnp.asarray(array[:32]) for name, array in few.items()}
+        seen = config.augment({**first, "x": first["x"] / 16}, key)["x"]
+        weights = state.params["Dense_0"]["kernel"].T.reshape(-1, *seen.shape[1:])[:32]
+        grey = 0.5 + 0.5 * weights / jnp.max(jnp.abs(weights))
+        return {"images": inspection.Image(seen), "weights": inspection.Image(grey)}
+
     return tasks.classification(
         model, splits._replace(train=few), optimizer, steps=config.steps, augment=config.augment
-    )
+    )._replace(inspect=inspect)
 
 
 SWEEP = fdl.grid(Config(), augment=(nothing, distortion, mirroring), lr=(3e-4, 1e-3, 3e-3, 1e-2), seeds=32)

@@ -12,16 +12,20 @@ The small twin is for a CPU: 0.8 million parameters, a fortieth of the character
     fdl run experiments/shakespeare.py
 
 It ends at 2.11 bits on validation and 2.28 on test (seed 0), where a Kneser-Ney model of five-grams needs
-2.19 and 2.37: 4 minutes on 2 cores.
+2.19 and 2.37: 4 minutes on 2 cores. Its report shows what it writes as it learns.
 """
 
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 import fdl
-from fdl import data, models, optim, tasks
+from fdl import data, inspection, models, optim, tasks
+from fdl.tasks.gradient import variables
 
 
 def modern(vocabulary: int, config: "Config") -> nn.Module:
@@ -81,15 +85,29 @@ class Config:
 
 def experiment(config: Config) -> fdl.Experiment:
     splits = data.text(data.tiny_shakespeare_file(), length=config.length, stride=config.stride)
+    model = config.model(len(splits.classes), config)
     rate = optim.warmup_cosine(config.lr, steps=config.steps, warmup=100)
-    return tasks.language_modelling(
-        config.model(len(splits.classes), config),
+    told = tasks.language_modelling(
+        model,
         splits,
         optax.chain(optax.clip_by_global_norm(1.0), config.optimizer(rate)),
         steps=config.steps,
         batch_size=config.batch_size,
         evaluate_every=max(1, config.steps // 5),
     )
+
+    def read(text: np.ndarray) -> str:
+        return "".join(splits.classes[token] if token >= 0 else "\ufffd" for token in text)
+
+    def inspect(state: tasks.State, key: jax.Array) -> dict[str, inspection.Text]:
+        """What the model writes after a line's end, as long as it can see."""
+        reader = tasks.generation.cached(model, variables(state))
+        start = jnp.full((2, 1), splits.classes.index("\n"), jnp.int32)
+        choose = tasks.generation.sampling(tasks.generation.temperature(0.8))
+        texts = tasks.generation.generate(reader, start, key, length=config.length - 1, choose=choose)
+        return {"written": inspection.Text(texts, read)}
+
+    return told._replace(inspect=inspect)
 
 
 SWEEP = fdl.grid(Config(), seeds=3)

@@ -12,6 +12,7 @@ fdl.optim         what Optax lacks
 fdl.losses        losses that tasks use
 fdl.metrics       what an evaluation measures
 fdl.train         fit and scan: one run, with effects and as one pure function
+fdl.inspection    pictures, texts, sounds and figures of a run as it learns
 fdl.stats         intervals, tests, power
 fdl.pretrained    published weights
 fdl.report        the page and the table of a result
@@ -35,6 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
     from fdl import data as data
+    from fdl import inspection as inspection
     from fdl import losses as losses
     from fdl import metrics as metrics
     from fdl import models as models
@@ -100,6 +102,7 @@ _HOME = {
 
 _PARTS = (
     "data",
+    "inspection",
     "losses",
     "metrics",
     "models",

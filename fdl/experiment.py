@@ -100,6 +100,9 @@ class Experiment(NamedTuple):
       best: which state is a run's result; if None that of `stop`, or the last.
       log_every: the step metrics are also kept as means over every so many steps, beside the rows of the
         evaluations; None for these alone.
+      inspect: `inspect(state, key) -> {"samples": fdl.inspection.Image(...), ...}`, what to look at, see
+        `fdl.inspection`; pure. It is called after evaluations, for a few members of a population, always with
+        the same key of a run, and changes nothing of it. `None`: nothing.
     """
 
     learner: Learner
@@ -110,3 +113,4 @@ class Experiment(NamedTuple):
     stop: Stopper | None = None
     best: Best | None = None
     log_every: int | None = None
+    inspect: Callable[[State, jax.Array], Mapping[str, Any]] | None = None

@@ -10,6 +10,7 @@ import scipy.stats
 
 from fdl import formats, joining
 from fdl.cells import cell, column, identities, identity, listed, named, texts
+from fdl.inspection.record import Inspection, joined_inspections, of_arms, without_runs
 
 Better = Literal["higher", "lower"]
 JUDGES = 5
@@ -49,6 +50,7 @@ class Result:
       selection: how the arms were chosen, if `best` chose them.
       log: where experiments have `log_every`, a row per run and so many steps: the columns of `frame` but
         those of evaluations, failed runs up to where they failed; else None.
+      inspections: what `inspect` showed of some of the runs, also of those by which `best` chose an arm.
     """
 
     frame: pd.DataFrame
@@ -57,6 +59,7 @@ class Result:
     meta: Mapping[str, Any]
     selection: Selection | None = None
     log: pd.DataFrame | None = None
+    inspections: tuple[Inspection, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -98,7 +101,9 @@ class Result:
                     kept[key] = table[
                         np.array([one in wanted for one in identities(table[name])], dtype=bool)
                     ]
-        return dataclasses.replace(self, **kept)
+        after = dataclasses.replace(self, **kept)
+        shown = without_runs(self.inspections, self.runs(), after.runs())
+        return dataclasses.replace(after, inspections=shown)
 
     def __add__(self, other: "Result") -> "Result":
         """The runs of both, as of sweeps that were made one after the other. An arm of the other that has a
@@ -125,6 +130,7 @@ class Result:
                 name: joining.joined_table(runs, table, others[name], names, self.fields)
                 for name, table in tables.items()
             },
+            inspections=joined_inspections(self.inspections, other.inspections, names),
         )
 
     def runs(self) -> pd.DataFrame:
@@ -288,4 +294,5 @@ def _select(
         for name, table in result._tables().items()
     }
     selection = Selection(over, (*before.by, by), before.seeds | choosing, counts)
-    return dataclasses.replace(result, selection=selection, **kept)
+    shown = of_arms(result.inspections, counts)
+    return dataclasses.replace(result, selection=selection, inspections=shown, **kept)

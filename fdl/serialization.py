@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -108,6 +109,23 @@ def _decode(value: Any, name: str) -> Any:
 def digest(data: Any) -> str:
     """16 hexadecimal digits that stand for JSON-able data; the same on every Python."""
     return _hashed(_canonical(data))
+
+
+def file_name(name: str, *, of: str = "") -> str:
+    """A name as that of a file: itself, or with a mark where it is long or of letters that no file should
+    have.
+
+    Args:
+      name: the name.
+      of: what the mark stands for; the name itself if empty.
+    """
+    plain = re.fullmatch(r"\w[\w .,+=()-]{0,100}", name, re.ASCII)
+    return name if plain else marked(name, of=of or name)
+
+
+def marked(name: str, *, of: str) -> str:
+    """The beginning of a name with a mark that stands for `of`."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:60]}-{digest(of)[:8]}"
 
 
 def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:

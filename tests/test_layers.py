@@ -19,6 +19,7 @@ LAYERS = (
     ("identity",),
     ("optim", "losses", "metrics"),
     ("models", "data"),
+    ("inspection",),
     ("tasks", "parallel"),
     ("result", "train", "pretrained"),
     ("stats", "sweeps"),

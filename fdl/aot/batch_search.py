@@ -17,7 +17,7 @@ from fdl.configs import traced_fields, values
 from fdl.formats import duration, memory
 from fdl.parallel.plan import AXES, Plan
 from fdl.report.terminal import PLAIN
-from fdl.sweeps.population import Group
+from fdl.sweeps.units import Group
 
 Say = Callable[[str], None]
 """Prints a line."""

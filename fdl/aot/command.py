@@ -20,7 +20,7 @@ from fdl.parallel.sharding import on_mesh
 from fdl.report.terminal import PLAIN
 from fdl.sweeps import Sweep, Trial
 from fdl.sweeps.check import checked_groups
-from fdl.sweeps.population import Group
+from fdl.sweeps.units import Group
 
 MISFIT = 1
 """Exit code where a program does not fit or cannot be compiled."""

@@ -116,6 +116,7 @@ def _train(
             progress=progress,
             claim=_claim_of(file, space),
             profile=options.profile,
+            inspect=getattr(options, "inspect", 1),
         )
 
 

@@ -119,6 +119,8 @@ class SweepOptions(TrainOptions):
     """seeds of every arm, instead of those in the file"""
     members: int | None = None
     """members in one program, instead of the measured choice"""
+    inspect: int = 8
+    """of how many arms, from the first, the experiment's inspect looks at a run"""
 
 
 @dataclasses.dataclass

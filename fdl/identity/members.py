@@ -15,6 +15,9 @@ from fdl.serialization import PUBLIC
 
 METHODS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 """What a class makes of the functions in its body."""
+_NEW = ("inspect", "log_every")
+"""Fields of an experiment that came later: where one is None, it is what it was without, also to directories
+of before."""
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -37,7 +40,9 @@ def state_of(value: Any) -> dict[str, Any]:
     if isinstance(value, tuple):  # a named one
         fields: dict[str, Any] = value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
         told = fields.get("identity") is not None  # data on the host, which says itself what it is
-        return {key: one for key, one in fields.items() if not (told and key in ("take", "fetch", "where"))}
+        left_out = ("take", "fetch", "where") if told else ()
+        new = [key for key in _NEW if fields.get(key, ...) is None]
+        return {key: one for key, one in fields.items() if key not in (*left_out, *new)}
     if isinstance(getattr(value, "_fingerprint", None), str):  # a data set of Hugging Face's `datasets`
         return {"fingerprint": value._fingerprint}
     reduce = copyreg.dispatch_table.get(type(value))

@@ -107,6 +107,14 @@ def on_all(plan: Plan, devices: int) -> Plan:
     return plan._replace(data=plan.data * (devices // plan.devices))
 
 
+def is_other(plan: Plan, overrides: Overrides) -> bool:
+    """Whether the user asks for another mesh or strategy than a plan has."""
+    if overrides.mesh is None and overrides.strategy == "jit":
+        return False
+    sizes = (overrides.mesh or {}).items()
+    return plan.strategy != overrides.strategy or any(getattr(plan, axis) != size for axis, size in sizes)
+
+
 def mesh_of(plan: Plan) -> Mesh:
     """The first `plan.devices` devices as a mesh of `AXES`."""
     return arranged_mesh(plan, jax.devices()[: plan.devices])

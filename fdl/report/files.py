@@ -1,14 +1,13 @@
 """The report in files: each is there whole or not at all."""
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from fdl.cells import identities
 from fdl.result import Result
-from fdl.serialization import digest
+from fdl.serialization import file_name, marked
 from fdl.stats import Verdict
 from fdl.storage import Folder, in_bucket, write_atomically
 
@@ -41,22 +40,12 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     drawings = figures.draw(result)
     taken: dict[str, str] = {}
     for drawing in drawings:
-        name = _file_name(drawing.metric)
+        name = file_name(drawing.metric.replace("/", "-"), of=drawing.metric)
         if taken.setdefault(name, drawing.metric) != drawing.metric:  # as test/a-b and test/a/b
-            name = _marked(name, drawing.metric)
+            name = marked(name, of=drawing.metric)
         for suffix in ("png", "svg"):
             write_atomically(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
     write_atomically(directory / "report.html", html.render(result, verdict, drawings).encode())
-
-
-def _file_name(metric: str) -> str:
-    """A metric's name as that of a file; with a mark where it is long or of letters that no file has."""
-    name = metric.replace("/", "-")
-    return name if re.fullmatch(r"\w[\w .,+=()-]{0,100}", name, re.ASCII) else _marked(name, metric)
-
-
-def _marked(name: str, metric: str) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:60]}-{digest(metric)[:8]}"
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -17,6 +17,7 @@ from fdl import formats
 from fdl.cells import text
 from fdl.report import figures, tables
 from fdl.report.figures import Drawing
+from fdl.report.inspections import sliders
 from fdl.report.terminal import ICONS
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -74,6 +75,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         caption=tables.caption(result),
         results=tables.results(result),
         pictures=pictures,
+        inspections=sliders(result.inspections),
         failures=tables.failures(result),
         programs=tables.programs(meta.get("programs", ())),
         shared_config=tables.shared_config(meta.get("configs", {})),

@@ -16,8 +16,9 @@ from fdl.parallel.plan import Overrides, check_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
 from fdl.storage import Folder
-from fdl.sweeps.population import Group, groups_of, identified, work_of
+from fdl.sweeps.population import groups_of, identified, work_of
 from fdl.sweeps.space import Sweep
+from fdl.sweeps.units import Group
 from fdl.train.autotune import plans_for
 from fdl.train.check import check
 from fdl.train.rows import Row
@@ -90,6 +91,12 @@ def check_space(space: Any, *, kept: bool = False) -> None:
         to_json(trial.config)
 
 
+def check_inspect(arms: Any) -> None:
+    """Raises `ValueError` unless it is a number of arms to look at."""
+    if isinstance(arms, bool) or not isinstance(arms, int) or arms < 0:
+        raise ValueError(f"inspect is {arms!r}; expected a number of arms to look at, 0 or more")
+
+
 def _check_layout(group: Group, overrides: Overrides) -> None:
     on_mesh(group.experiment, plans_for(work_of(group, group.trials), overrides)[0])
 
@@ -139,7 +146,10 @@ def _trace(group: Group, config: Any) -> tuple[Carry, Row]:
             if again != before:
                 raise ValueError(f"experiment(config).{name} is {again} the second time, {before} the first")
         build = lambda _: experiment  # noqa: E731
-        return evaluate(build, run, arrays, advance_once(build, run, arrays, init(build, run)))
+        carry = init(build, run)
+        if experiment.inspect is not None:
+            experiment.inspect(carry.state, run.key)
+        return evaluate(build, run, arrays, advance_once(build, run, arrays, carry))
 
     return jax.eval_shape(whole, config, arrays_of(group.experiment))
 

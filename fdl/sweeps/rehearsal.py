@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl.parallel.plan import Plan
 from fdl.result import Result
-from fdl.sweeps.population import Group, Trained, Unit
+from fdl.sweeps.units import Group, Trained, Unit
 from fdl.text import message_of
 from fdl.train.rows import best_of, metric_names
 from fdl.train.run import evaluation_steps

@@ -6,40 +6,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import pandas as pd
-
-from fdl.cells import cell, column
-from fdl.configs import values
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import Overrides, Plan, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
-from fdl.sweeps.check import check_space, checked_groups, named_fields
-from fdl.sweeps.population import (
-    Group,
-    Trained,
-    Unit,
-    groups_of,
-    identified,
-    read_unit,
-    stored_units,
-    train,
-    work_of,
-)
+from fdl.sweeps.assembled import assemble
+from fdl.sweeps.check import check_inspect, check_space, checked_groups, named_fields
+from fdl.sweeps.population import groups_of, identified, train, work_of
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
+from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
 from fdl.text import counted, some_of
 from fdl.train.autotune import autotune
 from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
-from fdl.train.history import told
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
-from fdl.train.step_log import is_of_log
 
 
 class Forecast(NamedTuple):
@@ -78,6 +64,7 @@ def sweep(
     progress: Progress = Progress(),  # noqa: B008
     claim: Callable[[Result], Any] | None = None,
     profile: bool | Folder | str = False,
+    inspect: int = 8,
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
 
@@ -96,6 +83,7 @@ def sweep(
       progress: told of the progress.
       claim: what will be asked of the result: it is called before anything is trained, on made-up numbers.
       profile: as for `train.fit`, of the first program with steps left; in `workdir` if True.
+      inspect: of how many arms, from the first, the experiment's `inspect` looks at the first seed's run.
 
     Raises:
       ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
@@ -119,6 +107,7 @@ def sweep(
       (16, ('rate',))
     """
     check_saving(saving)
+    check_inspect(inspect)
     progress = harmless(progress)
     check_space(space, kept=bool(workdir))
     prepare()
@@ -135,13 +124,16 @@ def sweep(
     with held(directory, about, restart=restart, say=progress.say), profiler:
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
-        trained, before = list[Trained](), 0
+        trained: list[Trained] = []
+        before, inspected = 0, first_runs(space, arms=inspect)
         for number, group in enumerate(groups, 1):
             if left:
                 progress.say(f"program {number} of {len(groups)}:")
             own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
             with named_fields(group):
-                trained += train(group, overrides, saving=saving, progress=own, profiler=profiler)
+                trained += train(
+                    group, overrides, saving=saving, progress=own, profiler=profiler, inspected=inspected
+                )
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
     return assemble(space, trained, seconds=time.monotonic() - began)
@@ -224,49 +216,12 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
     return assemble(space, finished, seconds=None)
 
 
-def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
-    """The tidy result of a sweep's trials, those that were trained in its order."""
-    units = {
-        (t.config, t.seed): (place, index)
-        for place, unit in enumerate(trained)
-        for index, t in enumerate(unit.unit.trials)
-    }
-    measured: dict[tuple[int, int], list[dict[str, Any]]] = {}  # by the unit's place and the member
-    for place, unit in enumerate(trained):
-        for row in unit.rows:
-            measured.setdefault((place, row["member"]), []).append(row)
-    rows, log, failures = [], [], []
+def first_runs(space: Sweep, *, arms: int) -> set[Run]:
+    """The first run of each of so many arms, from the first."""
+    found: dict[str, Run] = {}
     for trial in space.trials:
-        if (trial.config, trial.seed) not in units:
-            continue
-        place, index = units[trial.config, trial.seed]
-        shown = {name: cell(value) for name, value in values(trial.config).items()}
-        run = {"arm": trial.arm, **shown, "seed": trial.seed}
-        end = trained[place].ends[index]
-        if end["status"] == "failed":
-            failures.append({**run, "step": end["step"], "metric": end["metric"]})
-        for row in measured.get((place, index), ()):
-            metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
-            row_of_run = {**run, "step": row["step"], **metrics, "status": end["status"]}
-            (log if is_of_log(row) else rows).append(row_of_run)
-    fields = tuple(values(space.trials[0].config))
-    columns = ["arm", *fields, "seed", "step"]
-    frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
-    lost = _table(failures, fields, columns=[*columns, "metric"])
-    programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
-    configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
-    history = told((len(unit.unit.trials), unit.parts) for unit in trained)
-    meta = {"programs": programs, **history, "configs": configs}
-    if best := {u.cost["best"] for u in trained if "best" in u.cost}:
-        meta["best"] = ", ".join(sorted(best))
-    meta |= {} if seconds is None else {"seconds": seconds}
-    return Result(frame, fields, lost, meta, log=_table(log, fields, columns=None) if log else None)
-
-
-def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:
-    """A table of rows in which the fields' values are what they were."""
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(**{name: column([row[name] for row in rows]) for name in fields})
+        found.setdefault(trial.arm, (trial.config, trial.seed))
+    return set(list(found.values())[:arms])
 
 
 def _words(group: Group) -> str:

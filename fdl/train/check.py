@@ -11,6 +11,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
+from fdl.inspection.kinds import check_inspected
 from fdl.metrics import Mean
 from fdl.storage import Folder, in_bucket
 from fdl.train.rows import best_of, metric_names
@@ -67,6 +68,9 @@ def check(experiment: Experiment) -> tuple[str, ...]:
     names = metric_names(experiment)
     if experiment.stop:
         _check_stopper(experiment.stop, names)
+    if experiment.inspect is not None:
+        _expect_callable("inspect", experiment.inspect)
+        check_inspected(_shapes("inspect", experiment.inspect, state, key))
     if any(str(one.bit_generator.state) != before for one, before in generators):
         raise ValueError(f"a function of the experiment {_DRAWS}")
     return names

@@ -8,6 +8,7 @@ import jax
 
 from fdl import tree
 from fdl.experiment import Experiment, State
+from fdl.inspection import Inspection
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import Overrides, Strategy, check_mesh
 from fdl.parallel.sharding import host_copy
@@ -40,12 +41,14 @@ class Fitted(NamedTuple):
         `"metric"` that was not finite at the step after.
       log: where the experiment has `log_every`, the means of the step metrics over so many steps each,
         `{"step": updates, "train/loss": number, ...}`, also of a failed run up to where it failed.
+      inspections: what the experiment's `inspect` showed after each evaluation.
     """
 
     state: State
     rows: list[dict[str, Any]]
     end: dict[str, Any]
     log: list[dict[str, Any]]
+    inspections: tuple[Inspection, ...] = ()
 
 
 def fit(
@@ -109,6 +112,7 @@ def fit(
             saving=saving,
             progress=progress,
             profiler=profiler,
+            inspected={0: ""},
         )
     rows, log = (
         [
@@ -118,7 +122,8 @@ def fit(
         ]
         for of_log in (False, True)
     )
-    return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0], log)
+    shown = tuple(inspection for _, inspection in outcome.inspections)
+    return Fitted(tree.take(result_of(outcome.carry), 0), rows, outcome.ends[0], log, shown)
 
 
 def state_at(

@@ -5,7 +5,7 @@ call, nor a save, nor an interruption changes a bit of it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from fdl.train import history
 from fdl.train.call_length import call_seconds, wanted_steps
 from fdl.train.checkpoint import Checkpoints, Restored
 from fdl.train.functions import Pulse
+from fdl.train.inspecting import Inspections, inspector
 from fdl.train.prefetch import Stalled, never
 from fdl.train.profiling import Profiler
 from fdl.train.program import Program
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
         failed one the `"metric"` that was not finite at the step after.
       parts: which versions and devices trained it, see `fdl.train.history`.
       seconds: that the training of what is kept took, over all commands.
+      inspections: what was shown of members, on the first process.
     """
 
     carry: Carry
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     ends: list[dict[str, Any]]
     parts: list[history.Part]
     seconds: float
+    inspections: Inspections
 
 
 def execute(
@@ -65,6 +68,7 @@ def execute(
     saving: Saving = Saving(),  # noqa: B008
     progress: Progress = Progress(),  # noqa: B008
     profiler: Profiler = Profiler(),  # noqa: B008
+    inspected: Mapping[int, str] | None = None,
 ) -> Outcome:
     """Trains a population to the end of its schedule, from where its directory left off.
 
@@ -77,6 +81,7 @@ def execute(
       saving: when to save.
       progress: told of the progress.
       profiler: traces some of the steps; whoever made it ends it.
+      inspected: the members to look at, by number, each with the folder of its files.
 
     Raises:
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
@@ -86,13 +91,13 @@ def execute(
     members = program.place(members)
     if directory is None:
         loop = _Loop(program, members, real, names, None, None, saving, progress, profiler)
-        loop.begin(Restored(0, program.init(members), {}), [])
+        loop.begin(Restored(0, program.init(members), {}), [], inspected or {})
         return loop.run(schedule, asked=never)
     checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler)
         found, rows = left_off(checkpoints, program.abstract, directory, progress.say)
-        loop.begin(found or Restored(0, program.init(members), {}), rows)
+        loop.begin(found or Restored(0, program.init(members), {}), rows, inspected or {})
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
@@ -123,7 +128,7 @@ class _Loop:
         )
         self.profiler = profiler
 
-    def begin(self, found: Restored, rows: list[dict[str, Any]]) -> None:
+    def begin(self, found: Restored, rows: list[dict[str, Any]], inspected: Mapping[int, str]) -> None:
         """Sets where the loop starts."""
         done = found.step
         self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
@@ -133,7 +138,8 @@ class _Loop:
             self.progress.say(
                 f"from step {done:,} on with other versions ({'; '.join(other)}): it may round otherwise"
             )
-        self.unread: list[tuple[int, Pulse | Row]] = []
+        self.inspector = inspector(self.program.inspect, inspected, self.directory, self.progress.say)
+        self.unread: list[tuple[int, Pulse | Row, list[Any]]] = []
         self.call_steps = self.wanted_steps = 1
         self.call_seconds = call_seconds(self.carry)
         self.saved_at, self.saved_step = time.monotonic(), done
@@ -161,7 +167,8 @@ class _Loop:
         if self.carry.log is not None:  # of runs that all failed before the next evaluation
             self._record(self._logged(host_copy(self.carry.log)))
         about = self._about()
-        outcome = Outcome(self.carry, self.rows, self._ends(), about["parts"], about["seconds"])
+        parts, seconds = about["parts"], about["seconds"]
+        outcome = Outcome(self.carry, self.rows, self._ends(), parts, seconds, self.inspector.kept)
         if (
             self.checkpoints
             and self.done > self.saved_step
@@ -189,13 +196,14 @@ class _Loop:
                 start = self.done
                 self.profiler.before(start, self.carry)
                 self.carry, pulse = self.program.advance(self.members, self.carry, start, end, self.asked)
-                self.unread.append((end - start, pulse))
+                self.unread.append((end - start, pulse, []))
                 self.done = end
                 self.profiler.after(end, self.carry)
             if self.done == evaluate_at:
                 self.owed = True
                 self.carry, row = self.program.evaluate(self.members, self.carry, self.asked)
-                self.unread.append((0, row))
+                looks = self.inspector.look(self.members, self.carry)
+                self.unread.append((0, row, looks))
                 self.owed = False
         except Stalled as stall:
             if several():  # the others wait for this one in the midst of a call, and cannot save
@@ -208,9 +216,10 @@ class _Loop:
     def _read(self, *, leave: int) -> None:
         """Reads what the device has finished, but for the newest `leave` results."""
         while len(self.unread) > leave:
-            steps, result = self.unread.pop(0)
+            steps, result, looks = self.unread.pop(0)
             if isinstance(result, Row):
-                self._measured(jax.device_get(result))
+                self._measured(row := jax.device_get(result))
+                self.inspector.keep(row, looks)
             else:
                 self._heed(steps, jax.device_get(result))
 

@@ -14,6 +14,7 @@ from fdl.parallel.plan import Plan, over_members
 from fdl.parallel.sharding import put
 from fdl.train import run as one
 from fdl.train.functions import Advance, Evaluate, Functions
+from fdl.train.inspecting import Inspect, compiled_inspect
 from fdl.train.loop_on_device import on_device
 from fdl.train.loop_on_host import on_host
 from fdl.train.lowering import Parts, lifted, parts_of, ready
@@ -32,6 +33,8 @@ class Program(NamedTuple):
         Where data comes from the host and does not come, and `asked()` (never, if not given) says that the
         run is to stop, it raises `feed.Stalled` with the carry that there is.
       evaluate: `evaluate(members, carry, asked) -> (carry, rows)`; likewise, and the carry is not given up.
+      inspect: `inspect(members, carry, index) -> {"samples": ..., ...}`, what the experiment shows of one
+        member, not yet drawn; the carry is not given up. `None`: the experiment shows nothing.
       abstract: the carry's shapes, dtypes and shardings.
       compile_seconds: what compiling took.
       memory_bytes: peak memory of a step on one device, by the compiler's own analysis.
@@ -42,6 +45,7 @@ class Program(NamedTuple):
     init: Callable[[Member], Carry]
     advance: Advance
     evaluate: Evaluate
+    inspect: Inspect | None
     abstract: Carry
     compile_seconds: float
     memory_bytes: int
@@ -85,6 +89,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
         init=lambda members: compiled["init"].run(members, ()),
         advance=advance,
         evaluate=evaluate,
+        inspect=compiled_inspect(parts),
         abstract=parts.carry,
         compile_seconds=time.perf_counter() - began,
         memory_bytes=_peak_memory(compiled["advance"].compiled),

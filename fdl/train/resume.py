@@ -6,6 +6,7 @@ from typing import Any
 from fdl.parallel.distributed import broadcast_from_first, is_first
 from fdl.storage import Folder, orbax_writes
 from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
+from fdl.train.inspecting import LINES
 from fdl.train.program import Program
 from fdl.train.rows_file import Reading, Rows, keep_rows, lacking, read
 from fdl.train.run import Carry, Member
@@ -25,7 +26,8 @@ def checkpoints_in(directory: Folder, *, keep: int, say: Callable[[str], None]) 
 def left_off(
     checkpoints: Checkpoints, abstract: Carry, directory: Folder, say: Callable[[str], None]
 ) -> tuple[Restored | None, Rows]:
-    """The newest checkpoint whose rows are all there, or None; and those rows, to which the file is cut.
+    """The newest checkpoint whose rows are all there, or None; and those rows, to which the file is cut, as
+    is that of what was shown.
 
     Args:
       checkpoints: those of the folder.
@@ -50,6 +52,7 @@ def left_off(
         say(f"{line}; left out: none of the rows up to step {last:,} is lost")
     kept: Rows = []
     broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: _came(row) <= last)))
+    broadcast_from_first(lambda: keep_rows(directory / LINES, lambda line: line["step"] <= last))
     return found, kept if is_first() else read(path).rows
 
 

@@ -187,6 +187,10 @@ BAD = {
     "an empty directory's name": (["run", "FILE", "--workdir", ""], ["--workdir is ''", "leave it out"]),
     "zero seeds": (["sweep", "FILE", "--seeds", "0"], ["seeds", "0"]),
     "zero members": (["sweep", "FILE", "--members", "0"], ["members", "0"]),
+    "fewer than no arms": (
+        ["sweep", "FILE", "--inspect", "-1"],
+        ["inspect is -1; expected a number of arms"],
+    ),
     "bad grid value": (["sweep", "FILE", "--grid.lr", "0.1", "x"], ["--grid.lr", "'x'"]),
     "bad grid field": (["sweep", "FILE", "--grid.rl", "0.1"], ["--grid.rl", "--grid.lr"]),
     "grid out of range": (["sweep", "FILE", "--grid.lr", "-1"], ["Config.lr", "-1.0", "at least 0"]),

@@ -57,7 +57,7 @@ def test_the_page_is_whole_and_needs_nothing_else(name: str):
         assert not any(attribute.startswith("on") for attribute in attributes)
     assert not re.search(r"url\(|@import|@font-face", "".join(page.styles))
     assert [element["content"] for element in page.having("meta") if "http-equiv" in element] == [
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
     ]
 
 

@@ -8,8 +8,9 @@ from fdl import serialization
 from fdl.parallel.plan import Plan
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.sweeps import grid, population, program_of
-from fdl.sweeps.population import Trained, Unit, groups_of, identified
-from fdl.sweeps.run import assemble
+from fdl.sweeps.assembled import assemble
+from fdl.sweeps.population import groups_of, identified
+from fdl.sweeps.units import Trained, Unit
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.02, 0.05), seeds=4)
