@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import fdl
-from fdl.cli import main
+from fdl import tasks
+from fdl.cli import COMMANDS, main
 from fdl.experiment_file import load
 
 ROOT = Path(__file__).parents[1]
@@ -189,6 +190,23 @@ def test_the_experiment_in_the_readme_keeps_the_contract(tmp_path):
     assert fdl.check(file.experiment(file.config()))
     assert file.sweep is not None and file.claim is not None
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_command_is_in_the_table_of_commands():
+    page = (ROOT / "docs/commands.md").read_text()
+    assert not [name for name in COMMANDS if f"| `fdl {name} " not in page and f"| `fdl {name}`" not in page]
+
+
+def test_every_task_is_in_the_table_of_models_and_tasks():
+    made = [
+        n
+        for n in dir(tasks)
+        if getattr(getattr(tasks, n), "__annotations__", {}).get("return") is fdl.Experiment
+    ]
+    assert len(made) > 20
+    for page in ("README.md", "docs/models.md"):
+        text = (ROOT / page).read_text()
+        assert not [name for name in made if f"`{name}`" not in text and name != "experiment_over"], page
 
 
 FILE = re.compile(r"`((?:fdl|tests|docs|tpu|experiments|\.ci)/[\w./\-*]+)`")
