@@ -145,7 +145,7 @@ def replaying() -> Experiment:
         del arrays
         return jax.random.normal(jax.random.fold_in(key, step), (32, WIDTH))
 
-    learner = Learner(init, step, lambda state, batch: {})
+    learner = Learner(init, step, lambda state, batch, key: {})
     return Experiment(learner, Source((), sample, 1), {}, STEPS, STEPS)
 
 
