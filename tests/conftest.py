@@ -1,39 +1,44 @@
 """Tests keep compiled programs and measured plans in a folder of their own."""
 
+import contextlib
+import ctypes
 import gc
 import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-# Compiling is most of what tests do. `.ci/run` also compiles some as users' programs are: XLA_FLAGS is empty.
-# Without LLVM's optimisations and XLA's fusion emitters it takes a third of the time (measured on models).
-FLAGS = "--xla_backend_optimization_level=1"
-if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later versions do not know the second
-    FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", FLAGS)
+from tests.flags import USUAL
+
+os.environ.setdefault("XLA_FLAGS", USUAL)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as fdl does, for tests that import JAX first
 os.environ.setdefault("FDL_CACHE", tempfile.mkdtemp(prefix="fdl-cache-"))
 os.environ.setdefault("NPROC", "32")  # threads for eight simulated devices: see `fdl.train.runtime.make_room`
 
 
-MOST_BYTES = 1.5 * 2**30
-"""A process of tests that holds more forgets its compiled programs, which are most of it."""
+MOST_BYTES, STEP_BYTES = 1.5 * 2**30, 0.2 * 2**30
+"""A process of tests that holds more than the first forgets its compiled programs, which are most of it; and
+does so again once it has grown by the second."""
+kept = 0
+"""What it held when it last forgot them."""
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def room() -> Iterator[None]:
-    """Room for the next file's programs."""
+    """Room for the next test's programs."""
+    global kept
     yield
-    if resident() > MOST_BYTES:
+    if resident() > max(MOST_BYTES, kept + STEP_BYTES):
         import jax
 
         jax.clear_caches()
         gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        kept = resident()
 
 
 def resident() -> int:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from fdl.train.folder import held
+from tests.flags import LEAST
 
 
 def environment() -> dict[str, str]:
-    """This process's, but for its devices. Little is optimised: compiling is most of what drivers do."""
+    """This process's, but for its devices, and little is optimised."""
     ours = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
-    return ours | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return ours | {"XLA_FLAGS": LEAST}
 
 
 def printed(module: str, *words: str, **more: str) -> list[Any]:

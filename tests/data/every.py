@@ -75,6 +75,13 @@ DATA_SETS: dict[str, Callable[[], data.Part]] = {
     "modular_arithmetic": lambda: synthetic.modular_arithmetic(operation=synthetic.add, p=7).train,
 }
 """Data sets with a fixed number of rows, by the name of their function."""
+FEW = (
+    *("arrays", "on_host", "image_folder", "windows", "array_record", "hugging_face"),
+    *("digits", "truth_table", "zipf", "captioned_shape", "hidden_markov_text", "mnist1d_row"),
+)
+"""A source of each kind: rows in memory, of which the batch size divides the number or not, rows read on the
+host from arrays and from files of each form, computed rows, and generators of numbers, images, texts and
+curves."""
 
 
 def parts(folder: Path) -> dict[str, data.Part]:

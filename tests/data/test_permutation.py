@@ -1,5 +1,6 @@
 """The computed order: a bijection, uniform, and a pure function of its arguments."""
 
+import functools
 import math
 
 import jax
@@ -17,13 +18,14 @@ SMALLEST_P = 1e-4
 compiled = jax.jit(permute, static_argnames="size")
 
 
+@functools.partial(jax.jit, static_argnames="size")
+def side_by_side(keys, epochs, *, size):
+    return jax.vmap(lambda key, epoch: permute(jnp.arange(size), key, epoch, size=size))(keys, epochs)
+
+
 def orders(keys, epochs, size):
     """The whole order under each of `keys` and `epochs`: `[len(keys), size]`."""
-
-    def one(key, epoch):
-        return permute(jnp.arange(size), key, epoch, size=size)
-
-    return np.asarray(jax.jit(jax.vmap(one))(keys, epochs)).astype(np.int32)
+    return np.asarray(side_by_side(keys, jnp.asarray(epochs, jnp.uint32), size=size)).astype(np.int32)
 
 
 def many(mode, count, size):

@@ -78,9 +78,11 @@ def rows(folder, tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("topology", ["2 devices", "4 devices", "8 devices", "2 processes", "4 processes"])
 def test_every_source_gives_the_same_global_rows(rows, topology):
     alone, other = rows["1 devices"], rows[topology]
-    assert set(alone) == set(other)
+    sources = {*FINITE, *SAMPLES} if topology in ("8 devices", "2 processes") else {*every.FEW}
     assert {name.split("|")[0] for name in alone} == {*FINITE, *SAMPLES}
-    for name, values in alone.items():
+    assert set(other) == {name for name in alone if name.split("|")[0] in sources}
+    for name in other:
+        values = alone[name]
         assert len(values) == every.BATCH, name
         if values.dtype.kind == "f" and name.split("|")[0] in SAMPLES:  # compiled anew: the last bits differ
             np.testing.assert_allclose(other[name], values, rtol=1e-5, atol=1e-6, err_msg=name)

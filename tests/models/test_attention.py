@@ -127,7 +127,7 @@ def test_other_attentions_fit_the_same_parameters():
     # One shared head of keys is as many heads with the same key kernel.
     x = normal(0, B, T, 8)
     one = Attention(4, shared=1)
-    params = nn.unbox(one.init(jax.random.key(0), x))["params"]
+    params = nn.unbox(jax.jit(one.init)(jax.random.key(0), x))["params"]
     repeat = lambda leaf: jnp.tile(leaf, (1,) * (leaf.ndim - 1) + (4,))  # noqa: E731
     many = params | {name: jax.tree.map(repeat, params[name]) for name in ("key", "value")}
     a: Any = one.apply({"params": params}, x)

@@ -6,6 +6,7 @@
 import ast
 import functools
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,13 +200,15 @@ def makes_a_model(value: Any) -> bool:
     return inspect.isclass(made) and issubclass(made, nn.Module)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=MODELS, scope="module")
 def case(request) -> Case:
     return MODELS[request.param]
 
 
-def start(case: Case, key: jax.Array = KEY) -> Any:
-    return jax.jit(lambda key: case.model.init(key, *case.inputs))(key)
+@pytest.fixture(scope="module")
+def start(case) -> Callable[[jax.Array], Any]:
+    """The model's variables by key, for the tests of a model compiled once."""
+    return jax.jit(lambda key: case.model.init(key, *case.inputs))
 
 
 def close(got: Any, wanted: Any) -> None:
@@ -218,14 +221,14 @@ def weighted(out: Any) -> Any:
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Floats as another type; integers stay."""
-    convert = lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
+    """Floats as another type, by NumPy, which compiles nothing; integers stay."""
+    convert = lambda leaf: np.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
     return jax.tree.map(convert, tree)
 
 
 @pytest.mark.medium
-def test_shape_type_and_compiled_equals_eager(case):
-    variables, apply = start(case), jax.jit(case.model.apply)
+def test_shape_type_and_compiled_equals_eager(case, start):
+    variables, apply = start(KEY), jax.jit(case.model.apply)
     out = apply(variables, *case.inputs)
     assert jax.tree.map(jnp.shape, out) == case.output
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(out))
@@ -235,7 +238,7 @@ def test_shape_type_and_compiled_equals_eager(case):
 
 
 @pytest.mark.slow
-def test_seeds_side_by_side_are_the_seeds_alone(case):
+def test_seeds_side_by_side_are_the_seeds_alone(case, start):
     keys = jax.random.split(KEY, 3)
 
     def run(key):
@@ -243,17 +246,17 @@ def test_seeds_side_by_side_are_the_seeds_alone(case):
         return case.model.apply(variables, *case.inputs), variables["params"]
 
     together, params = jax.jit(jax.vmap(run))(keys)
-    alone = case.model.apply(start(case, keys[1]), *case.inputs)
+    alone = jax.jit(case.model.apply)(start(keys[1]), *case.inputs)
     close(jax.tree.map(lambda leaf: leaf[1], together), alone)
     assert any(np.abs(leaf[0] - leaf[1]).max() > 1e-3 for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.slow
-def test_gradients_are_central_differences(case):
+def test_gradients_are_central_differences(case, start):
     if case.no_derivative:
         pytest.skip(f"no derivative to compare with: {case.no_derivative}")
+    variables, inputs = cast(start(KEY), np.float64), cast(case.inputs, np.float64)
     with jax.enable_x64(True):
-        variables, inputs = cast(start(case), jnp.float64), cast(case.inputs, jnp.float64)
         rest = {name: tree for name, tree in variables.items() if name != "params"}
 
         @jax.jit
@@ -262,13 +265,11 @@ def test_gradients_are_central_differences(case):
             return jax.value_and_grad(value)(params)
 
         leaves, shape = jax.tree.flatten(variables["params"])
-        keys = jax.random.split(jax.random.key(1), len(leaves))
+        random = np.random.default_rng(1)  # NumPy: each small program of its own would have to be compiled
         # Away from the start, where a last layer of zeros would hide the gradients of all before it.
-        leaves = [leaf + 0.1 * jnp.sin(jnp.arange(leaf.size)).reshape(leaf.shape) for leaf in leaves]
+        leaves = [leaf + 0.1 * np.sin(np.arange(leaf.size)).reshape(leaf.shape) for leaf in leaves]
         params = jax.tree.unflatten(shape, leaves)
-        way = [
-            jax.random.normal(key, leaf.shape, jnp.float64) for key, leaf in zip(keys, leaves, strict=True)
-        ]
+        way = [random.normal(size=leaf.shape) for leaf in leaves]
         step = 1e-6
         moved = [
             jax.tree.unflatten(shape, [leaf + sign * step * d for leaf, d in zip(leaves, way, strict=True)])
@@ -276,13 +277,13 @@ def test_gradients_are_central_differences(case):
         ]
         slope = (both(moved[0])[0] - both(moved[1])[0]) / (2 * step)
         gradient = jax.tree.leaves(both(params)[1])
-        expected = sum(jnp.sum(g * d) for g, d in zip(gradient, way, strict=True))
+        expected = sum(np.sum(g * d) for g, d in zip(gradient, way, strict=True))
         np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_half_precision_is_finite(case):
-    variables, inputs = cast(start(case), jnp.bfloat16), cast(case.inputs, jnp.bfloat16)
+def test_half_precision_is_finite(case, start):
+    variables, inputs = cast(start(KEY), jnp.bfloat16), cast(case.inputs, jnp.bfloat16)
     out = jax.jit(case.model.apply)(variables, *inputs)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(out))
 

@@ -80,7 +80,7 @@ def test_a_transposed_conv_undoes_a_convs_shape():
 def test_local_is_a_matrix_of_its_own_at_each_place(shape, strides, padding):
     layer = Local(5, strides=strides, padding=padding)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    params = nn.unbox(layer.init(jax.random.key(0), x))["params"]
+    params = nn.unbox(jax.jit(layer.init)(jax.random.key(0), x))["params"]
     params["bias"] = params["bias"] + np.arange(params["bias"].size).reshape(params["bias"].shape)
     patches = torch.nn.functional.unfold(
         torch.tensor(channels_first(x)), 3, stride=strides, padding=padding
@@ -94,7 +94,7 @@ def test_local_is_a_matrix_of_its_own_at_each_place(shape, strides, padding):
 def test_local_in_one_dimension_with_equal_kernels_is_a_conv():
     x = jax.random.normal(jax.random.key(0), (2, 9, 3))
     conv: Any = Conv(4, size=3, strides=2)
-    variables = nn.unbox(conv.init(jax.random.key(1), x))
+    variables = nn.unbox(jax.jit(conv.init)(jax.random.key(1), x))
     kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
     params = {"kernel": jnp.tile(kernel.reshape(1, 9, 4), (5, 1, 1)), "bias": jnp.tile(bias, (5, 1))}
     local: Any = Local(4, size=3, strides=2).apply({"params": params}, x)
@@ -102,7 +102,9 @@ def test_local_in_one_dimension_with_equal_kernels_is_a_conv():
 
 
 def test_local_kernels_start_different_and_at_the_scale_of_one():
-    kernel = nn.unbox(Local(64).init(jax.random.key(0), jnp.zeros((1, 4, 4, 16))))["params"]["kernel"]
+    kernel = nn.unbox(jax.jit(Local(64).init)(jax.random.key(0), jnp.zeros((1, 4, 4, 16))))["params"][
+        "kernel"
+    ]
     assert kernel.shape == (4, 4, 144, 64)
     assert len(np.unique(kernel[..., 0, 0])) == 16
     np.testing.assert_allclose(kernel.std(axis=(2, 3)), 1 / 12, rtol=0.05)  # lecun_normal
@@ -162,7 +164,7 @@ def test_pools_take_one_dimension(pool):
 def test_weight_norm_agrees_with_torch():
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
     layer: Any = Conv(4, padding=1, weight=weight_norm)
-    variables = nn.unbox(layer.init(jax.random.key(0), x))
+    variables = nn.unbox(jax.jit(layer.init)(jax.random.key(0), x))
     plain: Any = Conv(4, padding=1).apply(
         {"params": {k: variables["params"][k] for k in ("kernel", "bias")}}, x
     )
@@ -194,7 +196,7 @@ def test_parameters_and_activations_bear_names():
     assert boxed["kernel"].names == (None, None, None, "channels")
     assert boxed["bias"].names == ("channels",)
     seen = []
-    variables = layer.init(jax.random.key(0), jnp.zeros((1, 8, 8, 4)))
+    variables = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 4)))
     with laid_out_by(lambda x, names: seen.append((x.shape, names)) or x):
         layer.apply(variables, jnp.zeros((1, 8, 8, 4)))
     assert seen == [((1, 8, 8, 8), ("batch", "height", "width", "channels"))]

@@ -128,7 +128,7 @@ def test_it_memorises_16_images(model):
 def test_dropout_only_in_training():
     model: Any = conv_net((4,), (64,), 3, dropout=0.5)
     x = jnp.ones((2, 8, 8, 1))
-    variables = model.init(jax.random.key(0), x)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
     assert (model.apply(variables, x) == model.apply(variables, x)).all()
     first, second = (
         model.apply(variables, x, train=True, rngs={"dropout": jax.random.key(k)}) for k in (0, 1)

@@ -21,7 +21,7 @@ X = jax.random.normal(jax.random.key(0), (7, 4))
 
 
 def started(model: Any, x=X, seed=1) -> Any:
-    return unbox(model.init(jax.random.key(seed), x))
+    return unbox(jax.jit(model.init)(jax.random.key(seed), x))
 
 
 def net(scale: Any) -> Any:
@@ -83,11 +83,11 @@ def test_random_features_approximate_the_gaussian_kernel():
 @pytest.mark.parametrize("model", [FourierNet(MLP((8,), 10), features=6), RandomFeatureNet(10, features=6)])
 def test_training_leaves_frozen_features_alone(model):
     experiment = tasks.classification(model, digits(), optax.adamw(0.1), steps=3)
-    before, after = experiment.learner.init(jax.random.key(0)), trained(experiment, 3)
+    before, after = jax.jit(experiment.learner.init)(jax.random.key(0)), trained(experiment, 3)
     jax.tree.map(np.testing.assert_array_equal, before.model_state["frozen"], after.model_state["frozen"])
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before.params, after.params)
     assert min(jax.tree.leaves(moved)) > 0
-    other = experiment.learner.init(jax.random.key(1))
+    other = jax.jit(experiment.learner.init)(jax.random.key(1))
     assert not np.allclose(*map(lambda s: jax.tree.leaves(s.model_state)[0], (before, other)))  # noqa: C417
 
 

@@ -28,7 +28,7 @@ def weights(params: Any, i: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def started(model: GCN) -> Any:
-    params = unbox(model.init(jax.random.key(2), X, A))["params"]
+    params = unbox(jax.jit(model.init)(jax.random.key(2), X, A))["params"]
     noise = jax.random.normal(jax.random.key(3), (99,))  # biases that are not zero
     return jax.tree.map(lambda p: p + noise[: p.size].reshape(p.shape), params)
 
@@ -116,7 +116,7 @@ def test_the_graph_tells_more_than_features_alone(seed):
             updates, state = optimizer.update(jax.grad(loss)(params), state, params)
             return (optax.apply_updates(params, updates), state), None
 
-        params = unbox(model.init(label, x, edges))["params"]
+        params = unbox(jax.jit(model.init)(label, x, edges))["params"]
         run = jax.jit(lambda p, step=step: jax.lax.scan(step, (p, optimizer.init(p)), None, length=100)[0][0])
         found = jnp.argmax(jnp.asarray(model.apply({"params": run(params)}, x, edges))[0], axis=-1)
         accuracy.append(float(jnp.sum((1 - known) * (found == y)) / jnp.sum(1 - known)))

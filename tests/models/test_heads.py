@@ -50,7 +50,7 @@ def test_features_are_the_encoders_and_outputs_the_heads():
 def test_one_encoder_given_twice_shares_its_parameters():
     tower, x = MLP((8,), 6), jnp.ones((2, 3))
     model = DualEncoder(tower, tower, 4)
-    params = model.init(jax.random.key(0), x, x)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), x, x)["params"]
     assert set(params) == {"x_encoder", "x_projection", "y_projection", "log_scale"}
 
 
@@ -58,7 +58,7 @@ def test_cosines_and_gradients_agree_with_torch():
     torch = pytest.importorskip("torch", reason="PyTorch is the reference")
     x = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
     model: Any = CosineHead(4)
-    variables = nn.unbox(model.init(jax.random.key(0), x))
+    variables = nn.unbox(jax.jit(model.init)(jax.random.key(0), x))
     weight = torch.tensor(np.array(variables["params"]["kernel"]).T.copy(), requires_grad=True)
     inputs = torch.tensor(x, requires_grad=True)
     normalize = torch.nn.functional.normalize

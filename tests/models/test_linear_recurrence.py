@@ -60,7 +60,7 @@ def test_the_lru_agrees_with_a_loop_in_pytorch(dtype, rtol, masked):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference")
     with jax.enable_x64(dtype == np.float64):
         x, cotangent = jax.random.normal(jax.random.key(0), (2, ROWS, LENGTH, WIDTH), dtype)
-        params = nn.unbox(LRU(UNITS).init(jax.random.key(1), x)["params"])
+        params = nn.unbox(jax.jit(LRU(UNITS).init)(jax.random.key(1), x)["params"])
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
         mask = jnp.asarray(MASK) if masked else None
         loss = lambda params: jnp.sum(cotangent * LRU(UNITS).apply({"params": params}, x, mask))  # noqa: E731
@@ -81,7 +81,7 @@ def test_the_lru_agrees_with_a_loop_in_pytorch(dtype, rtol, masked):
 
 def test_factors_start_in_the_ring_and_no_decay_is_unstable():
     layer = LRU(1000, inner=0.7, outer=0.9, angle=1.0)
-    params = nn.unbox(layer.init(jax.random.key(0), jnp.zeros((1, 1, 1)))["params"])
+    params = nn.unbox(jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 1, 1)))["params"])
     radius, angle = np.exp(-np.exp(params["log_decay"])), np.exp(params["log_angle"])
     assert radius.min() >= 0.7 and radius.max() <= 0.9 and angle.min() >= 0 and angle.max() <= 1
     assert abs(np.mean(radius**2) - (0.49 + 0.81) / 2) < 0.01  # uniform by area

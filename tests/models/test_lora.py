@@ -74,7 +74,7 @@ def test_it_starts_as_the_model_and_its_merged_weights_give_the_same(case):
     later = moved(variables)
     value = jax.jit(model.apply)(later, x)
     assert np.abs(value - start).max() > 1e-2
-    merged = own(variables | {"params": {"model": model.merged(later["params"])}})
+    merged = own(variables | {"params": {"model": jax.jit(model.merged)(later["params"])}})
     close(value, jax.jit(model.model.apply)(merged, x))
 
 
@@ -82,7 +82,9 @@ def test_merged_weights_are_the_papers_sum(case):
     model, _, variables = case
     params = moved(variables)["params"]
     factor = {2: {6.0: 3.0, None: 1.0, 0.5: 0.25}, 3: {None: 1.0}}[model.rank][model.alpha]
-    old, new = (dict(jax.tree_util.tree_leaves_with_path(x)) for x in (params["model"], model.merged(params)))
+    old, new = (
+        dict(jax.tree_util.tree_leaves_with_path(x)) for x in (params["model"], jax.jit(model.merged)(params))
+    )
     assert old.keys() == new.keys()
     changed = 0
     for path, leaf in old.items():
@@ -119,8 +121,9 @@ def test_pairs_are_sharded_as_the_kernel_is(name, layer, more):
 
 def test_statistics_of_the_model_are_kept():
     model, x, variables = started("mlp")
-    _, kept = model.apply(variables, x, train=True, mutable=["batch_stats"])
-    _, wanted = model.model.apply(own(variables), x, train=True, mutable=["batch_stats"])
+    trained = {"train": True, "mutable": ["batch_stats"]}
+    _, kept = jax.jit(functools.partial(model.apply, **trained))(variables, x)
+    _, wanted = jax.jit(functools.partial(model.model.apply, **trained))(own(variables), x)
     jax.tree.map(np.testing.assert_array_equal, own(kept), wanted)
 
 
@@ -138,14 +141,14 @@ def test_frozen_and_warm_it_trains_the_pairs_alone_from_the_given_weights():
     inner = models.MLP((5,), 3)
     x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
     part = {"x": x, "y": np.arange(12, dtype=np.int32) % 3}
-    given = inner.init(jax.random.key(7), x)["params"]
+    given = jax.jit(inner.init)(jax.random.key(7), x)["params"]
     optimizer = tasks.frozen(optax.adam(0.05), lambda path: path[0] == "model")
     model = LoRA(inner, 2, chosen=KERNELS)
     experiment = tasks.classification(model, data.Splits(part, part, part), optimizer, steps=4, batch_size=4)
     experiment = warm_start(
         experiment, optimizer, {"params": {"model": given}}, fresh=lambda path: path[0] == "lora"
     )
-    state = start = experiment.learner.init(KEY)
+    state = start = jax.jit(experiment.learner.init)(KEY)
     for number in range(4):
         batch = {name: array[4 * (number % 3) :][:4] for name, array in part.items()}
         state, _ = jax.jit(experiment.learner.step)(state, batch, jax.random.key(number))

@@ -72,7 +72,7 @@ def test_samples_follow_the_mixture():
 
 def test_the_head_gives_components_of_their_own():
     model, x = MixtureDensity(MLP((8,), 6), targets=2, components=3), jnp.ones((5, 4))
-    made = model.apply(model.init(jax.random.key(0), x), x)
+    made = model.apply(jax.jit(model.init)(jax.random.key(0), x), x)
     assert isinstance(made, Mixture)
     assert [leaf.shape for leaf in made] == [(5, 3), (5, 3, 2), (5, 3, 2)]
     assert np.ptp(np.asarray(made.means)[0, :, 0]) > 0.1

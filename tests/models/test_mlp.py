@@ -57,9 +57,9 @@ def test_the_program_does_not_grow_with_the_depth():
 
 def test_scanned_layers_start_different_and_at_the_initializers_scale():
     kernel = np.asarray(
-        unbox(MLP((64,) * 40, 3).init(jax.random.key(0), jnp.zeros((1, 64))))["params"]["Layer_0"]["Dense_0"][
-            "kernel"
-        ]
+        unbox(jax.jit(MLP((64,) * 40, 3).init)(jax.random.key(0), jnp.zeros((1, 64))))["params"]["Layer_0"][
+            "Dense_0"
+        ]["kernel"]
     )
     assert len(np.unique(kernel[:, 0, 0])) == 40
     np.testing.assert_allclose(kernel.std(axis=(1, 2)), 2**0.5 / 8, rtol=0.1)  # He's: variance 2/64
@@ -76,7 +76,7 @@ def test_scanned_layers_start_different_and_at_the_initializers_scale():
 )
 def test_relu_starts_as_he_says_and_the_rest_as_lecun(activation, widths, given, gain):
     model = MLP(widths, 300, activation, initializer=given)
-    params = unbox(model.init(jax.random.key(0), jnp.zeros((1, 64))))["params"]
+    params = unbox(jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 64))))["params"]
     for kernel in (leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2):
         np.testing.assert_allclose(np.var(kernel) * 64, gain, rtol=0.1)
 
@@ -86,7 +86,7 @@ def test_each_scanned_layer_draws_its_own_mask():
     identity = lambda: lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)  # noqa: E731
     model = MLP((256,) * len(DEEP), 256, activation=lambda x: x, dropout=0.05, initializer=identity)
     x = jnp.ones((100, 256))
-    variables = unbox(model.init(jax.random.key(0), x))
+    variables = unbox(jax.jit(model.init)(jax.random.key(0), x))
     out = model.apply(variables, x, True, rngs={"dropout": jax.random.key(1)})
     survival = 0.95 ** len(DEEP)
     error = np.sqrt(survival * (1 - survival) / x.size)
@@ -112,7 +112,7 @@ def test_jit_and_eager_and_vmap_over_seeds_and_rates_agree(widths):
 
 @pytest.mark.parametrize("widths", [(16, 8), DEEP])
 def test_a_traced_rate_of_zero_is_no_dropout(widths):
-    variables = unbox(MLP(widths, 3).init(jax.random.key(0), X))
+    variables = unbox(jax.jit(MLP(widths, 3).init)(jax.random.key(0), X))
 
     def output(rate) -> Any:
         return MLP(widths, 3, dropout=rate).apply(variables, X, True, rngs={"dropout": jax.random.key(1)})
@@ -122,7 +122,7 @@ def test_a_traced_rate_of_zero_is_no_dropout(widths):
 
 def test_no_hidden_layer_is_a_linear_model():
     model: Any = MLP((), 3)
-    variables = unbox(model.init(jax.random.key(0), X))
+    variables = unbox(jax.jit(model.init)(jax.random.key(0), X))
     dense = variables["params"]["Dense_0"]
     expected = np.asarray(X).reshape(32, 16) @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
     np.testing.assert_allclose(model.apply(variables, X), expected, rtol=1e-5, atol=1e-6)
@@ -130,5 +130,5 @@ def test_no_hidden_layer_is_a_linear_model():
 
 def test_evaluation_is_independent_of_the_batch_and_needs_no_keys():
     model: Any = MLP((16, 8), 3, norm=batch_norm, dropout=0.5)
-    variables = unbox(model.init(jax.random.key(0), X))
+    variables = unbox(jax.jit(model.init)(jax.random.key(0), X))
     np.testing.assert_allclose(model.apply(variables, X)[:1], model.apply(variables, X[:1]), rtol=1e-6)

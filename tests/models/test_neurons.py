@@ -49,7 +49,7 @@ def test_two_layers_compute_any_truth_table(number):
 def test_a_neuron_is_its_weighted_sum(activation):
     model: Any = Neuron(activation=activation, initializer=nn.initializers.lecun_normal)
     x = jax.random.normal(jax.random.key(0), (5, 2, 3))
-    params = unbox(model.init(jax.random.key(1), x))["params"]
+    params = unbox(jax.jit(model.init)(jax.random.key(1), x))["params"]
     w, b = (np.asarray(params["Dense_0"][name]) for name in ("kernel", "bias"))
     sums = np.asarray(x).reshape(5, 6) @ w + b
     expected = sums if activation is not heaviside else (sums > 0).astype(np.float32)

@@ -42,12 +42,13 @@ def inner(tree):
 def test_kept_in_float32_and_computed_in_bfloat16(case):
     model, x = case
     mixed = models.MixedPrecision(model)
-    variables = mixed.init(KEY, x)
+    variables = jax.jit(mixed.init)(KEY, x)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-    out, kept = passed(mixed, variables, x)
+    run = jax.jit(lambda v: passed(mixed, v, x))
+    out, kept = run(variables)
     assert out.dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(kept))
-    text = jax.jit(lambda v: passed(mixed, v, x)).lower(variables).as_text()
+    text = run.lower(variables).as_text()
     products = [
         line for line in text.splitlines() if "stablehlo.dot_general" in line or "convolution(" in line
     ]
@@ -59,7 +60,7 @@ def test_kept_in_float32_and_computed_in_bfloat16(case):
 def test_gradients_are_those_of_float32_but_for_rounding(case):
     model, x = case
     mixed = models.MixedPrecision(model)
-    variables = mixed.init(KEY, x)
+    variables = jax.jit(mixed.init)(KEY, x)
 
     def loss(model, params, rest):
         return jnp.mean(jnp.square(passed(model, {"params": params, **rest}, x)[0] - 1.0))
@@ -78,9 +79,10 @@ def test_gradients_are_those_of_float32_but_for_rounding(case):
 def test_in_float32_it_is_the_model_itself(case):
     model, x = case
     same = models.MixedPrecision(model, compute=jnp.float32)
-    variables = same.init(KEY, x)
+    variables = jax.jit(same.init)(KEY, x)
+    run = jax.jit(passed, static_argnums=0)
     jax.tree.map(
-        np.testing.assert_array_equal, passed(same, variables, x)[0], passed(model, inner(variables), x)[0]
+        np.testing.assert_array_equal, run(same, variables, x)[0], run(model, inner(variables), x)[0]
     )
 
 
@@ -228,7 +230,7 @@ def test_every_task_takes_it_and_keeps_float32(name):
 def test_a_cache_gives_the_text_that_reading_all_again_gives(model):
     source = None if isinstance(model, models.LanguageModel) else jnp.asarray(TEXT)
     mixed = models.MixedPrecision(model)
-    variables = mixed.init(KEY, *([] if source is None else [source]), jnp.asarray(TEXT))
+    variables = jax.jit(mixed.init)(KEY, *([] if source is None else [source]), jnp.asarray(TEXT))
 
     prompt = jnp.asarray(TEXT[:, :2])
 
@@ -245,7 +247,7 @@ def test_times_are_not_rounded():
     model = models.DiffusionMLP((8,))
     mixed, x = models.MixedPrecision(model), jnp.ones((2, 3))
     times = jnp.array([0.7001, 0.7012])  # one number in bfloat16
-    variables = mixed.init(KEY, x, times)
+    variables = jax.jit(mixed.init)(KEY, x, times)
     params = jax.tree.map(jnp.ones_like, variables["params"])
     out = mixed.apply({"params": params}, x, times)
     assert np.abs(out[0] - out[1]).max() > 0

@@ -80,7 +80,7 @@ def test_layers_agree_with_pytorch(name, layers, both, packed, dtype, rtol):
         model = Recurrent((UNITS,) * layers, CELLS[name][0], both)
         x = jax.random.normal(jax.random.key(0), (ROWS, LENGTH, FEATURES), dtype)
         mask = jnp.asarray(MASK) if packed else None
-        params = randomized(model.init(jax.random.key(1), x)["params"], jax.random.key(2))
+        params = randomized(jax.jit(model.init)(jax.random.key(1), x)["params"], jax.random.key(2))
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
         ends = jax.random.normal(jax.random.key(3), (ROWS, (1 + both) * UNITS), dtype)
         times = jax.random.normal(jax.random.key(4), (ROWS, LENGTH, (1 + both) * UNITS), dtype)
@@ -126,7 +126,7 @@ def test_layers_agree_with_pytorch(name, layers, both, packed, dtype, rtol):
 @pytest.mark.parametrize("cell", [RNNCell(UNITS), LSTMCell(UNITS), GRUCell(UNITS)], ids=type)
 def test_a_row_does_not_see_its_padding(cell, reverse):
     x = jax.random.normal(jax.random.key(0), (LENGTH, ROWS, FEATURES))
-    params = cell.init(jax.random.key(1), x)
+    params = jax.jit(cell.init)(jax.random.key(1), x)
     both = lambda x, mask: scan_cell(cell.apply(params, x), mask, reverse=reverse)  # noqa: E731
     outputs, last = both(x, jnp.asarray(MASK.T))
     for row, length in enumerate(LENGTHS):
@@ -147,14 +147,16 @@ def test_a_row_without_inputs_stays_at_the_start():
 
 @pytest.mark.parametrize("cell", [LSTMCell, GRUCell, RNNCell])
 def test_each_gate_starts_by_itself(cell):
-    params = nn.unbox(cell(UNITS).init(jax.random.key(0), jnp.ones((1, 1, FEATURES))))["params"]
+    params = nn.unbox(jax.jit(cell(UNITS).init)(jax.random.key(0), jnp.ones((1, 1, FEATURES))))["params"]
     kernel = np.asarray(params["recurrent"]["kernel"])
     for gate in np.split(kernel, kernel.shape[1] // UNITS, axis=1):
         np.testing.assert_allclose(gate.T @ gate, np.eye(UNITS), atol=1e-6)
 
 
 def test_forget_gates_start_open():
-    params = nn.unbox(LSTMCell(3, forget_bias=2.0).init(jax.random.key(0), jnp.ones((1, 1, 1))))["params"]
+    params = nn.unbox(jax.jit(LSTMCell(3, forget_bias=2.0).init)(jax.random.key(0), jnp.ones((1, 1, 1))))[
+        "params"
+    ]
     np.testing.assert_array_equal(params["input"]["bias"], np.repeat([0, 2, 0, 0], 3))
 
 
@@ -171,7 +173,7 @@ def test_an_identity_network_adds_up_its_inputs():
 def test_tokens_and_readouts(last):
     net = RecurrentNet((8, 8), 3, GRUCell, vocabulary=5, last=last, dropout=0.5)
     x = jax.random.randint(jax.random.key(0), (ROWS, LENGTH), 0, 5)
-    params = net.init(jax.random.key(1), x)
+    params = jax.jit(net.init)(jax.random.key(1), x)
     assert net.apply(params, x).shape == ((ROWS, 3) if last else (ROWS, LENGTH, 3))
     key = {"dropout": jax.random.key(2)}
     assert not np.allclose(net.apply(params, x, train=True, rngs=key), net.apply(params, x))

@@ -32,7 +32,7 @@ def model(pool: Any) -> Any:
 @pytest.mark.parametrize("name", POOLS)
 def test_sets_with_masks_against_a_loop(name):
     pool, reference = POOLS[name]
-    variables = unbox(model(pool).init(jax.random.key(1), X))
+    variables = unbox(jax.jit(model(pool).init)(jax.random.key(1), X))
     apply = lambda net, part, x: net.apply({"params": variables["params"][part]}, x)  # noqa: E731
     output = model(pool).apply(variables, X, mask=MASK)
     for row, mask, out in zip(X, MASK, np.asarray(output), strict=True):
@@ -44,7 +44,7 @@ def test_sets_with_masks_against_a_loop(name):
 @pytest.mark.parametrize("name", POOLS)
 def test_the_order_of_elements_makes_no_difference(name):
     net = model(POOLS[name][0])
-    variables, order = net.init(jax.random.key(1), X), jnp.array([4, 0, 5, 2, 1, 3])
+    variables, order = jax.jit(net.init)(jax.random.key(1), X), jnp.array([4, 0, 5, 2, 1, 3])
     first = net.apply(variables, X, mask=MASK)
     second = net.apply(variables, X[:, order], mask=MASK[:, order])
     np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
@@ -53,7 +53,7 @@ def test_the_order_of_elements_makes_no_difference(name):
 @pytest.mark.parametrize("name", POOLS)
 def test_what_is_masked_has_no_influence_and_no_gradient(name):
     net = model(POOLS[name][0])
-    variables = net.init(jax.random.key(1), X)
+    variables = jax.jit(net.init)(jax.random.key(1), X)
     total = lambda x: jnp.sum(jnp.asarray(net.apply(variables, x, mask=MASK)) ** 2)  # noqa: E731
     gradient = jax.grad(total)(X)
     assert np.all(np.isfinite(gradient))

@@ -43,7 +43,7 @@ def trained(module, variables, times):
 @pytest.mark.parametrize("shape", [(5, 7), (7, 5), (3, 3, 4, 6), (1, 4)])
 def test_converges_to_division_by_the_largest_singular_value(shape):
     module: Any = Normed(shape)
-    variables = trained(module, module.init(jax.random.key(0)), 200)
+    variables = trained(module, jax.jit(module.init)(jax.random.key(0)), 200)
     kernel = variables["params"]["kernel"]
     out = module.apply(variables)
     np.testing.assert_allclose(out, kernel / singular(kernel)[0], rtol=1e-5)
@@ -53,14 +53,14 @@ def test_converges_to_division_by_the_largest_singular_value(shape):
 def test_the_estimate_is_never_above_the_largest_singular_value_and_starts_near_it():
     module: Any = Normed((6, 9))
     for seed in range(5):
-        variables = module.init(jax.random.key(seed))
+        variables = jax.jit(module.init)(jax.random.key(seed))
         largest = singular(module.apply(variables))[0]
         assert 1 - 1e-5 <= largest < 1.1
 
 
 def test_only_a_call_that_may_change_the_vectors_does():
     module: Any = Normed((6, 9))
-    before = module.init(jax.random.key(0))
+    before = jax.jit(module.init)(jax.random.key(0))
     out, same = module.apply(before, mutable=[])
     assert same == {}
     np.testing.assert_array_equal(out, module.apply(before))
@@ -76,7 +76,7 @@ def test_only_a_call_that_may_change_the_vectors_does():
 
 def test_the_gradient_of_the_norm_is_exact_once_converged():
     module: Any = Normed((4, 6))
-    variables = trained(module, module.init(jax.random.key(0)), 300)
+    variables = trained(module, jax.jit(module.init)(jax.random.key(0)), 300)
     kernel, cotangent = variables["params"]["kernel"], jax.random.normal(jax.random.key(1), (4, 6))
 
     def ours(kernel):
@@ -135,4 +135,4 @@ def test_it_is_vmapped_over_seeds():
     model: Any = Normed((3, 4))
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.vmap(lambda key: model.apply(model.init(key)))(keys)
-    np.testing.assert_allclose(together[1], model.apply(model.init(keys[1])), rtol=1e-5)
+    np.testing.assert_allclose(together[1], model.apply(jax.jit(model.init)(keys[1])), rtol=1e-5)

@@ -62,7 +62,7 @@ def test_outputs_and_gradients_agree_with_torch():
 
     model: Any = SpikingNet((6,), 2, decay=0.8)
     x = CURRENTS
-    params = unbox(model.init(jax.random.key(1), x))["params"]
+    params = unbox(jax.jit(model.init)(jax.random.key(1), x))["params"]
     gradient = jax.grad(lambda p: jnp.sum(jnp.asarray(model.apply({"params": p}, x)) ** 2))(params)
     first, last = (
         torch.tensor(np.array(params[f"Dense_{i}"]["kernel"]), requires_grad=True) for i in range(2)

@@ -70,7 +70,7 @@ def test_agrees_with_torch():
 def test_a_call_decodes_the_mean():
     model: Any = VAE(MLP((), 2 * 3), MLP((), 4))
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    variables = nn.unbox(model.init(jax.random.key(0), x))
+    variables = nn.unbox(jax.jit(model.init)(jax.random.key(0), x))
     dense = variables["params"]["encoder"]["Dense_0"]
     mean = x @ dense["kernel"][:, :3]
     np.testing.assert_allclose(model.apply(variables, x, method="encode")[0], mean, rtol=1e-5, atol=1e-6)

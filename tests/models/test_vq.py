@@ -86,5 +86,5 @@ def test_an_evaluation_moves_nothing(decay):
 def test_vectors_are_quantised_too():
     model: Any = VQVAE(MLP((8,), 8), VectorQuantiser(4), MLP((8,), 5), width=2)
     x = RANDOM.normal(size=(3, 5)).astype(np.float32)
-    variables = model.init(jax.random.key(0), x)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
     assert model.apply(variables, x).shape == (3, 5)

@@ -52,7 +52,7 @@ def test_columns_of_zeros_stay_without_nan():
 
 
 def test_boxes_with_names_of_axes_are_looked_into():
-    params = Conv(3).init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))["params"]
+    params = jax.jit(Conv(3).init)(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))["params"]
     optimizer = optax.chain(optax.sgd(0.0), max_norm(0.1))
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     kernel = jax.tree.leaves(optax.apply_updates(params, updates))[1]

@@ -14,6 +14,7 @@ from fdl.train.folder import write_json
 from tests.toy import Config, experiment
 from tests.train.test_damage import DAMAGE
 
+pytestmark = pytest.mark.usefixtures("one_program")
 SPACE = grid(Config(), lr=(0.01, 0.05), seeds=2)
 OFTEN = Saving(steps=15)
 

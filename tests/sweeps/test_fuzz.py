@@ -19,7 +19,7 @@ from tests.toy import Config, experiment
 from tests.train.test_checkpoint import Stop
 from tests.train.test_damage import DAMAGE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_program")]
 CASES = 60
 SPACE = grid(Config(steps=20), lr=(0.01, 0.05), seeds=2)
 

@@ -14,20 +14,18 @@ import pytest
 from fdl.parallel.plan import Plan
 from fdl.sweeps import forecast, grid, sweep
 from fdl.train import Progress, Saving, autotune
+from tests.sweeps.test_run import SPACE, whole
 from tests.toy import Config, experiment
-
-SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 
 
 @pytest.mark.medium
 @pytest.mark.parametrize("members", [1, 2, 5])
 def test_members_in_a_program_can_be_given(tmp_path, members):
-    whole = sweep(experiment, SPACE)
     parts = sweep(experiment, SPACE, members=members, workdir=tmp_path)
     units = [json.loads(path.read_text()) for path in tmp_path.glob("units/*/unit.json")]
     assert all(len(unit["members"]) <= members for unit in units)
     assert sum(len(unit["members"]) for unit in units) == 12
-    np.testing.assert_allclose(parts.frame["test/loss"], whole.frame["test/loss"], rtol=2e-5)
+    np.testing.assert_allclose(parts.frame["test/loss"], whole().frame["test/loss"], rtol=2e-5)
 
 
 @pytest.mark.medium

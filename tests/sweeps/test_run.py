@@ -1,6 +1,7 @@
 """Sweeps: what is trained, once, and what its directory holds."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,16 @@ import pytest
 
 import fdl
 from fdl.sweeps import grid, stored, sweep, zip_
-from fdl.train import Progress, autotune, early_stopping, fit
+from fdl.train import Progress, autotune, early_stopping, fit, scan
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
+
+
+@functools.cache
+def whole() -> fdl.Result:
+    """The sweep of `SPACE`, in memory."""
+    return sweep(experiment, SPACE)
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def compiled(monkeypatch):
 
 @pytest.mark.medium
 def test_a_sweep_gives_a_row_per_run_and_evaluation():
-    result = sweep(experiment, SPACE)
+    result = whole()
     assert len(result.frame) == 12 * 4 and set(result.frame["status"]) == {"finished"}
     assert list(result.frame.columns) == [
         "arm", "lr", "noise", "steps", "power", "link", "seed", "step", "train/loss", "test/loss", "status",
@@ -44,11 +51,13 @@ def test_a_sweep_gives_a_row_per_run_and_evaluation():
 
 @pytest.mark.medium
 def test_members_agree_with_single_runs():
-    result = sweep(experiment, SPACE)
-    for (arm, seed), rows in result.frame.groupby(["arm", "seed"]):
-        trial = next(t for t in SPACE.trials if t.arm == arm and t.seed == seed)
-        alone = fdl.train.fit(experiment(trial.config), jax.random.key(seed)).rows
-        np.testing.assert_allclose(rows["test/loss"], [row["test/loss"] for row in alone], rtol=2e-5)
+    @functools.partial(jax.jit, static_argnums=0)
+    def alone(power, lr, key):
+        one = experiment(dataclasses.replace(Config(power=power), lr=lr))
+        return scan(one, key)[1].metrics["test/loss"]
+
+    for (power, lr, seed), rows in whole().frame.groupby(["power", "lr", "seed"]):
+        np.testing.assert_allclose(rows["test/loss"], alone(int(power), lr, jax.random.key(seed)), rtol=2e-5)
 
 
 @pytest.mark.medium
@@ -90,9 +99,8 @@ def test_the_same_sweep_again_does_nothing_and_is_the_same(tmp_path, compiled):
 
 
 @pytest.mark.medium
-def test_twice_from_scratch_is_bit_identical(tmp_path):
-    frames = [sweep(experiment, SPACE, workdir=tmp_path / name).frame for name in "ab"]
-    pd.testing.assert_frame_equal(*frames, check_exact=True)
+def test_twice_from_scratch_is_bit_identical():
+    pd.testing.assert_frame_equal(sweep(experiment, SPACE).frame, whole().frame, check_exact=True)
 
 
 @pytest.mark.medium
@@ -120,7 +128,7 @@ def test_evaluations_are_told_and_a_mistake_in_what_looks_on_costs_no_run():
 @pytest.mark.medium
 def test_on_disk_and_in_memory_are_the_same(tmp_path):
     pd.testing.assert_frame_equal(
-        sweep(experiment, SPACE).frame, sweep(experiment, SPACE, workdir=tmp_path).frame, check_exact=True
+        whole().frame, sweep(experiment, SPACE, workdir=tmp_path).frame, check_exact=True
     )
 
 
@@ -163,10 +171,10 @@ def test_early_stopping_ends_each_member_by_itself():
     result = sweep(build, grid(Config(), lr=(0.002, 0.05), seeds=4))
     last = result.last()
     assert "stopped" in set(last["status"]) and last["step"].nunique() > 1
-    for (arm, seed), rows in result.frame.groupby(["arm", "seed"]):
-        lr = float(rows["lr"].iloc[0])
-        alone = fdl.train.fit(build(Config(lr=lr)), jax.random.key(seed))
-        assert [row["step"] for row in alone.rows] == rows["step"].tolist(), arm
+    alone = jax.jit(lambda lr, key: scan(build(dataclasses.replace(Config(), lr=lr)), key)[1])
+    for (lr, seed), rows in result.frame.groupby(["lr", "seed"]):
+        single = alone(lr, jax.random.key(seed))
+        assert single.step[single.valid].tolist() == rows["step"].tolist(), (lr, seed)
 
 
 @pytest.mark.medium
@@ -229,7 +237,7 @@ def test_the_best_value_is_chosen_on_one_metric_and_failures_are_never_chosen():
 
 @pytest.mark.medium
 def test_results_select_by_column():
-    result = sweep(experiment, SPACE)
+    result = whole()
     assert len(result.where(lr=0.05, power=[1, 2]).last()) == 6
     assert len(result.where(link=jax.numpy.tanh).last()) == 12
     with pytest.raises(ValueError, match="no column"):

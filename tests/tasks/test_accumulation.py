@@ -85,7 +85,7 @@ def test_a_batch_in_which_nothing_counts_has_no_loss():
 
 def stepped(experiment: Experiment, batch: Any) -> tuple[Any, Any]:
     learner = experiment.learner
-    return jax.jit(learner.step)(learner.init(jax.random.key(0)), batch, jax.random.key(1))
+    return jax.jit(learner.step)(jax.jit(learner.init)(jax.random.key(0)), batch, jax.random.key(1))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_micro_batches_take_their_rows_from_all_over():
 def test_batch_norm_sees_micro_batches_and_moves_with_each():
     made = lambda: driver.classified(model=models.MLP((5,), 3, norm=models.batch_norm))  # noqa: E731
     experiment = accumulated(made)
-    start, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
+    start, batch = jax.jit(experiment.learner.init)(jax.random.key(0)), batch_of(experiment.train)
     hidden = batch["x"] @ unbox(start.params)["Layer_0"]["Dense_0"]["kernel"]
     expected = np.zeros(5)
     for part in range(4):

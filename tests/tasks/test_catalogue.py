@@ -131,7 +131,9 @@ def test_targets_of_any_shape_are_compared_number_by_number(task):
         part = {"x": x, "y": y}
         learner = make(Splits(part, part, part), optax.sgd(0.1), steps=1).learner
         batch = part | {"weight": np.ones(6, np.float32)}
-        return learner.evaluate(learner.init(jax.random.key(0)), batch, jax.random.key(0))["loss"].value
+        return jax.jit(learner.evaluate)(jax.jit(learner.init)(jax.random.key(0)), batch, jax.random.key(0))[
+            "loss"
+        ].value
 
     np.testing.assert_allclose(loss(y), loss(y.reshape(6, 4)), rtol=1e-6)
     assert prepared_row(Splits({"x": x, "y": y}, {}, {}))["y"].shape == (1, 2, 2)
@@ -143,8 +145,10 @@ def test_one_label_a_row_is_compared_with_its_own_logit():
     def metrics(y):
         part = {"x": x, "y": y}
         learner = tasks.multilabel(MLP((), 1), Splits(part, part, part), optax.sgd(0.1), steps=1).learner
-        found = learner.evaluate(
-            learner.init(jax.random.key(0)), part | {"weight": np.ones(3, np.float32)}, jax.random.key(0)
+        found = jax.jit(learner.evaluate)(
+            jax.jit(learner.init)(jax.random.key(0)),
+            part | {"weight": np.ones(3, np.float32)},
+            jax.random.key(0),
         )
         return {name: float(mean.value) for name, mean in found.items()}
 

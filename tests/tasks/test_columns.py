@@ -97,7 +97,7 @@ def test_a_row_counts_as_often_as_it_weighs(name):
     found = []
     for one in (weighed, repeated):
         learner = make(Splits(one, one, one), optax.sgd(1.0), steps=1, batch_size=N).learner
-        state = learner.init(jax.random.key(0))
+        state = jax.jit(learner.init)(jax.random.key(0))
         after, metrics = jax.jit(learner.step)(state, one, jax.random.key(1))
         means = jax.jit(learner.evaluate)(state, one | {"weight": np.ones(N, np.float32)}, jax.random.key(0))
         step = () if name.startswith("masked") else (after.params, metrics)  # it hides other tokens
@@ -107,7 +107,7 @@ def test_a_row_counts_as_often_as_it_weighs(name):
 
 def step_of(part, **options):
     task = tasks.classification(MLP((), 3), Splits(part, part, part), optax.sgd(1.0), steps=1, **options)
-    state = task.learner.init(jax.random.key(0))
+    state = jax.jit(task.learner.init)(jax.random.key(0))
     return jax.jit(task.learner.step)(state, part, jax.random.key(1))
 
 
@@ -121,7 +121,7 @@ def test_class_weights_are_pytorchs_weighted_mean():
     assert metrics["loss"] == plain["loss"] and metrics["accuracy"] == plain["accuracy"]
     torch = pytest.importorskip("torch")
     start = tasks.classification(MLP((), 3), Splits(part, part, part), optax.sgd(1.0), steps=1)
-    params = start.learner.init(jax.random.key(0)).params
+    params = jax.jit(start.learner.init)(jax.random.key(0)).params
     kernel, bias = (
         torch.tensor(np.asarray(leaf)) for leaf in sorted(jax.tree.leaves(params), key=np.ndim)[::-1]
     )

@@ -33,8 +33,8 @@ def task(components, steps=300, splits=SPLITS, targets=1):
 def test_the_metric_is_the_mean_negative_log_likelihood():
     model = MixtureDensity(MLP((16,), 16), targets=1, components=3)
     experiment = task(3)
-    state, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
-    _, metrics = experiment.learner.step(state, batch, jax.random.key(1))
+    state, batch = jax.jit(experiment.learner.init)(jax.random.key(0)), batch_of(experiment.train)
+    _, metrics = jax.jit(experiment.learner.step)(state, batch, jax.random.key(1))
     made = model.apply({"params": state.params}, batch["x"])
     np.testing.assert_allclose(metrics["loss"].value, -jnp.mean(log_likelihood(made, batch["y"])), rtol=1e-5)  # pyright: ignore
     test = SPLITS.test

@@ -138,7 +138,7 @@ def test_times_are_those_that_were_asked_for():
 
     experiment = diffusion(Watching(), SPLITS, optax.sgd(0.1), steps=1, batch_size=512, times=4)
     learner = experiment.learner
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     jax.block_until_ready(learner.step(state, batch_of(experiment.train), jax.random.key(1)))
     jax.effects_barrier()
     values, counts = np.unique(seen[-1], return_counts=True)

@@ -53,7 +53,7 @@ def test_the_divergence_and_its_gradient_are_torchs(temperature):
 
 def test_a_step_minimises_the_mixture_and_leaves_the_teacher():
     learner, source = task(optimizer=optax.sgd(1.0), temperature=3.0, share=0.7)[:2]
-    state, batch = learner.init(jax.random.key(0)), batch_of(source)
+    state, batch = jax.jit(learner.init)(jax.random.key(0)), batch_of(source)
     logits: Any = TEACHER.apply(taught(), batch["x"])
 
     def loss(params):
@@ -64,7 +64,7 @@ def test_a_step_minimises_the_mixture_and_leaves_the_teacher():
         return jnp.mean(0.3 * hard + 0.7 * 9 * soft)
 
     after, _ = jax.jit(learner.step)(state, batch, jax.random.key(1))
-    wanted = jax.tree.map(lambda p, g: p - g, state.params, jax.grad(loss)(state.params))
+    wanted = jax.tree.map(lambda p, g: p - g, state.params, jax.jit(jax.grad(loss))(state.params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), after.params, wanted)
     jax.tree.map(np.testing.assert_array_equal, after.model_state["teacher"], dict(taught()))
 
@@ -85,13 +85,13 @@ def test_temperature_and_share_may_be_traced_and_vmapped():
         return learner.step(state, batch, jax.random.key(1))[0].params
 
     together = jax.jit(jax.vmap(run))(jnp.array([2.0, 5.0]), jnp.array([0.2, 1.0]))
-    alone = run(5.0, 1.0)
+    alone = jax.jit(lambda: run(5.0, 1.0))()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5), together, alone)
 
 
 def test_the_teachers_own_copy_agrees_with_it():
     same = task(model=TEACHER)
-    state = same.learner.init(jax.random.key(0))
+    state = jax.jit(same.learner.init)(jax.random.key(0))
     got = evaluated(same, state, "test")
     assert got["agreement"] < 0.5 and got["divergence"] > 0.1
     model_state = {"batch_stats": taught()["batch_stats"], "teacher": taught()}

@@ -80,8 +80,8 @@ def test_a_frozen_layer_is_one_function_in_training_too(norm):
     ):
         assert same_bits(before, after)
     batch = batch_of(experiment.train)
-    _, seen = experiment.learner.step(end, batch, jax.random.key(0))
-    evaluated = experiment.learner.evaluate(
+    _, seen = jax.jit(experiment.learner.step)(end, batch, jax.random.key(0))
+    evaluated = jax.jit(experiment.learner.evaluate)(
         end, batch | {"weight": jnp.ones(len(batch["x"]))}, jax.random.key(0)
     )
     np.testing.assert_allclose(seen["loss"].value, evaluated["loss"].value, rtol=1e-5)
@@ -105,7 +105,7 @@ def test_the_optimizer_neither_sees_nor_keeps_what_is_frozen():
 
 def test_boxes_with_names_of_axes_leave_no_trace_in_paths():
     seen, model = set(), ResNet((1,), 4, width=4, small=True)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))["params"]
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))["params"]
 
     def chosen(path):
         seen.add(path)
@@ -130,8 +130,10 @@ def test_a_run_begins_with_what_is_given():
 def test_a_new_head_starts_fresh_of_whatever_shape():
     optimizer = optax.adam(1e-2)
     experiment = tasks.classification(MODEL, DIGITS, optimizer, steps=1)
-    warm = warm_start(experiment, optimizer, pretrained(), fresh=head).learner.init(jax.random.key(0))
-    cold = experiment.learner.init(jax.random.key(0))
+    warm = jax.jit(warm_start(experiment, optimizer, pretrained(), fresh=head).learner.init)(
+        jax.random.key(0)
+    )
+    cold = jax.jit(experiment.learner.init)(jax.random.key(0))
     for name, leaf in flat(warm.params).items():
         source = cold.params if name.startswith("['Dense_0']") else pretrained()["params"]
         np.testing.assert_array_equal(leaf, flat(source)[name])
@@ -140,7 +142,7 @@ def test_a_new_head_starts_fresh_of_whatever_shape():
 def test_the_optimizers_state_is_that_of_the_given_parameters():
     optimizer = optax.contrib.schedule_free_sgd(0.1)  # it keeps a copy of the parameters
     experiment = tasks.classification(SMALL, some_digits(5, 10), optimizer, steps=1)
-    state = warm_start(experiment, optimizer, pretrained()).learner.init(jax.random.key(0))
+    state = jax.jit(warm_start(experiment, optimizer, pretrained()).learner.init)(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, state.optimizer, optimizer.init(pretrained()["params"]))
 
 
@@ -149,11 +151,13 @@ def test_collections_that_are_not_given_start_as_they_would_and_boxes_do_not_mat
     x = np.zeros((8, 8, 8, 1), np.float32)
     part = {"x": x, "y": np.arange(8) % 4}
     experiment = tasks.classification(model, Splits(part, part, part), optimizer, steps=1, batch_size=2)
-    given = jax.tree.map(np.asarray, jax.tree.leaves(experiment.learner.init(jax.random.key(5)).params))
-    boxed = experiment.learner.init(jax.random.key(0))
+    given = jax.tree.map(
+        np.asarray, jax.tree.leaves(jax.jit(experiment.learner.init)(jax.random.key(5)).params)
+    )
+    boxed = jax.jit(experiment.learner.init)(jax.random.key(0))
     tree = jax.tree.unflatten(jax.tree.structure(boxed.params), given)
     for params in (tree, nn.meta.unbox(tree)):
-        state = warm_start(experiment, optimizer, {"params": params}).learner.init(jax.random.key(0))
+        state = jax.jit(warm_start(experiment, optimizer, {"params": params}).learner.init)(jax.random.key(0))
         assert jax.tree.structure(state) == jax.tree.structure(boxed)
         jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.params), given)
         jax.tree.map(np.testing.assert_array_equal, state.model_state, boxed.model_state)

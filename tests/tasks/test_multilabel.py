@@ -57,7 +57,7 @@ def test_metrics_are_scikit_learns():
     np.testing.assert_allclose(found["subset_accuracy"], metrics.accuracy_score(truth, decided), rtol=1e-5)
     each = [metrics.log_loss(truth[:, k], 1 / (1 + np.exp(-logits[:, k]))) for k in range(4)]
     np.testing.assert_allclose(found["loss"], np.mean(each), rtol=1e-5)
-    step = experiment.learner.step(state, batch_of(experiment.train), jax.random.key(0))[1]
+    step = jax.jit(experiment.learner.step)(state, batch_of(experiment.train), jax.random.key(0))[1]
     assert set(step) == {*found, "update_norm"}
 
 

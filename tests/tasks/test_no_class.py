@@ -29,7 +29,7 @@ def applied(model, *inputs):
     """The sums of each row's outputs, at parameters of a first call with good labels."""
 
     def rows(labels):
-        variables = model.init(KEY, *inputs, jnp.zeros(2, jnp.int32))
+        variables = jax.jit(model.init)(KEY, *inputs, jnp.zeros(2, jnp.int32))
         return jnp.sum(model.apply(variables, *inputs, labels), axis=-1)
 
     return rows
@@ -77,7 +77,7 @@ def test_frames_that_there_are_not_make_nan(length):
 def test_a_negative_padding_token_that_is_declared_is_no_error():
     model = models.bert(5, length=4, width=4, layers=1, heads=1, padding=-1)
     text = jnp.array([[1, 2, -1, -1]])
-    variables = model.init(KEY, text)
+    variables = jax.jit(model.init)(KEY, text)
     out, whole = model.apply(variables, text), model.apply(variables, text.at[0, 2:].set(3))
     assert np.isfinite(out).all() and np.abs(out[0, :2] - whole[0, :2]).max() > 1e-6
     assert np.isnan(model.clone(padding=0).apply(variables, text)).any()
@@ -87,7 +87,7 @@ def test_a_negative_padding_token_that_is_declared_is_no_error():
 def test_reading_past_the_end_of_a_cache_gives_no_number():
     model = models.llama(5, width=4, layers=1, heads=1).cached(3)
     text = jnp.array([[1, 2]])
-    variables = model.init(KEY, text)
+    variables = jax.jit(model.init)(KEY, text)
     params, memory = {"params": variables["params"]}, {}
     for finite in (True, False):
         logits, memory = model.apply(params | memory, text, mutable=["cache"])

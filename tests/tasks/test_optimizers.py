@@ -32,7 +32,7 @@ def task(optimizer: Any, model: Any = LINE, **options: Any) -> Any:
 def after(experiment: Any, steps: int) -> tuple[Any, list[Any]]:
     """The state after steps on one batch, and the metrics of each."""
     step, batch, seen = jax.jit(experiment.learner.step), batch_of(experiment.train), []
-    state = experiment.learner.init(jax.random.key(0))
+    state = jax.jit(experiment.learner.init)(jax.random.key(0))
     for _ in range(steps):
         state, metrics = step(state, batch, jax.random.key(1))
         seen.append(metrics)
@@ -56,12 +56,13 @@ def test_line_searches_take_the_steps_that_they_take_by_hand(optimizer):
     for accumulate in (1, 2):
         experiment = task(optimizer, l2=0.1, accumulate=accumulate)
         state, seen = after(experiment, 3)
-        params, batch = experiment.learner.init(jax.random.key(0)).params, batch_of(experiment.train)
+        params, batch = jax.jit(experiment.learner.init)(jax.random.key(0)).params, batch_of(experiment.train)
         value_fn, own = functools.partial(objective, batch=batch), optimizer.init(params)
         update = jax.jit(functools.partial(optimizer.update, value_fn=value_fn))
+        slope = jax.jit(jax.value_and_grad(value_fn))
         start, updates = float(value_fn(params)), None
         for _ in range(3):
-            value, grad = jax.value_and_grad(value_fn)(params)
+            value, grad = slope(params)
             updates, own = update(grad, own, params, value=value, grad=grad)
             params = optax.apply_updates(params, updates)
         close(state.params, params, rtol=1e-4, atol=1e-5)
@@ -72,8 +73,8 @@ def test_line_searches_take_the_steps_that_they_take_by_hand(optimizer):
 @pytest.mark.medium
 def test_polyaks_step_is_the_loss_with_its_penalty_over_the_squared_gradient():
     experiment = task(optax.polyak_sgd(max_learning_rate=10.0), l2=0.1)
-    start, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
-    value, grads = jax.value_and_grad(objective)(start.params, batch)
+    start, batch = jax.jit(experiment.learner.init)(jax.random.key(0)), batch_of(experiment.train)
+    value, grads = jax.jit(jax.value_and_grad(objective))(start.params, batch)
     rate = value / sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(grads))
     state, _ = after(experiment, 1)
     close(state.params, jax.tree.map(lambda p, g: p - rate * g, start.params, grads), rtol=1e-4)
@@ -100,7 +101,7 @@ def test_members_search_side_by_side_and_collections_move_once():
     alone = jax.jit(run)(factors[1])
     close(jax.tree.map(lambda leaf: leaf[1], together.params), alone.params, rtol=1e-4, atol=1e-5)
     plain = task(optax.sgd(0.0), model).learner
-    once, _ = plain.step(plain.init(jax.random.key(0)), batch, jax.random.key(1))
+    once, _ = jax.jit(plain.step)(jax.jit(plain.init)(jax.random.key(0)), batch, jax.random.key(1))
     close(alone.model_state, once.model_state)
 
 
@@ -127,15 +128,10 @@ def test_schedule_free_optimizers_are_judged_at_their_average(name):
     average = contrib.schedule_free_eval_params(inner, state.params)
     close(variables(state)["params"], average)
     batch = batch_of(experiment.evaluation["test"])
-    found = experiment.learner.evaluate(state, batch, jax.random.key(0))["loss"].value
-    close(found, experiment.learner.evaluate(State(average, {}, ()), batch, jax.random.key(0))["loss"].value)
-    assert (
-        abs(
-            found
-            - experiment.learner.evaluate(State(state.params, {}, ()), batch, jax.random.key(0))["loss"].value
-        )
-        > 1e-4
-    )
+    evaluate, key = jax.jit(experiment.learner.evaluate), jax.random.key(0)
+    found = evaluate(state, batch, key)["loss"].value
+    close(found, evaluate(State(average, {}, ()), batch, key)["loss"].value)
+    assert abs(found - evaluate(State(state.params, {}, ()), batch, key)["loss"].value) > 1e-4
 
 
 def test_parts_of_the_parameters_are_judged_each_by_its_optimizer():
@@ -157,7 +153,7 @@ def test_an_average_of_a_schedule_free_run_is_of_what_it_is_judged_by():
 def test_sharpness_aware_runs_are_judged_at_their_own_parameters():
     ascent = optax.chain(contrib.normalize(), optax.sgd(0.5))
     experiment = task(contrib.sam(optax.sgd(0.1), ascent))
-    start = experiment.learner.init(jax.random.key(0))
+    start = jax.jit(experiment.learner.init)(jax.random.key(0))
     between, _ = after(experiment, 1)
     close(variables(between)["params"], start.params)
     moved = jax.tree.map(jnp.subtract, between.params, start.params)
@@ -180,14 +176,14 @@ def test_a_line_search_may_leave_parameters_frozen():
     fixed = lambda grads: jax.tree_util.tree_map_with_path(  # noqa: E731
         lambda path, leaf: leaf * ("kernel" in str(path)), grads
     )
-    start, batch = task(SEARCH).learner.init(jax.random.key(0)), batch_of(task(SEARCH).train)
+    start, batch = jax.jit(task(SEARCH).learner.init)(jax.random.key(0)), batch_of(task(SEARCH).train)
     close(
         nn.unbox(state.params)["Dense_0"]["bias"], nn.unbox(start.params)["Dense_0"]["bias"], rtol=0, atol=0
     )
-    value = functools.partial(objective, batch=batch)
+    value = jax.jit(functools.partial(objective, batch=batch))
     assert value(state.params) < value(start.params)
-    gradient = fixed(jax.grad(lambda p: value(p) - 0.1 * losses.l2(p))(state.params))
-    assert optax.tree.norm(gradient) < 0.05 * optax.tree.norm(fixed(jax.grad(value)(start.params)))
+    gradient = fixed(jax.jit(jax.grad(lambda p: value(p) - 0.1 * losses.l2(p)))(state.params))
+    assert optax.tree.norm(gradient) < 0.05 * optax.tree.norm(fixed(jax.jit(jax.grad(value))(start.params)))
 
 
 @pytest.mark.medium
@@ -221,9 +217,10 @@ def test_a_run_whose_loss_is_finite_and_whose_gradient_is_not_fails_with_its_las
 @pytest.mark.medium
 def test_running_statistics_that_overflow_fail_a_run_whose_loss_and_update_are_finite():
     learner = task(optax.sgd(0.1), models.MLP((3,), 1, norm=models.batch_norm)).learner
-    state, batch = learner.init(jax.random.key(0)), batch_of(task(optax.sgd(0.1)).train)
-    _, good = learner.step(state, batch, jax.random.key(0))
-    _, bad = learner.step(state, {**batch, "x": batch["x"] * 1e25}, jax.random.key(0))
+    state, batch = jax.jit(learner.init)(jax.random.key(0)), batch_of(task(optax.sgd(0.1)).train)
+    step = jax.jit(learner.step)
+    _, good = step(state, batch, jax.random.key(0))
+    _, bad = step(state, {**batch, "x": batch["x"] * 1e25}, jax.random.key(0))
     assert (
         np.isfinite(good["update_norm"]) and np.isfinite(bad["loss"].value) and np.isnan(bad["update_norm"])
     )

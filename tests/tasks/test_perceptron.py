@@ -40,7 +40,7 @@ def weights(state: Any) -> tuple[np.ndarray, np.ndarray]:
 def swept(experiment, batch, sweeps):
     """States after each sweep over the rows of a batch in their order."""
     learner = experiment.learner
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     run = jax.jit(lambda state, _: (learner.step(state, batch, jax.random.key(0))[0],) * 2)
     return jax.jit(lambda state: jax.lax.scan(run, state, None, length=sweeps))(state)
 
@@ -131,7 +131,7 @@ def test_adaline_ends_at_least_squares():
 def test_an_adaline_update_is_widrow_and_hoffs():
     x, y, rate = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([1.0, -1.0]), 0.1
     experiment = adaline(splits(x, y), steps=1, rate=rate)
-    state = experiment.learner.init(jax.random.key(0))
+    state = jax.jit(experiment.learner.init)(jax.random.key(0))
     batch = {"x": jnp.asarray(x, jnp.float32), "y": jnp.asarray(y, jnp.float32)}
     state, _ = experiment.learner.step(state, batch, jax.random.key(0))
     w, b = np.zeros(2), 0.0

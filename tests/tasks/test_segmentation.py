@@ -84,7 +84,7 @@ def test_metrics_are_exact_over_labelled_pixels():
     logits: Any = MODEL.apply({"params": state.params}, scaled(splits.test)["x"])
     logp, said = np.asarray(jax.nn.log_softmax(logits)), np.argmax(logits, axis=-1)
     seen = y >= 0
-    got = experiment.learner.evaluate(
+    got = jax.jit(experiment.learner.evaluate)(
         state, {**scaled(splits.test), "weight": jnp.ones(100)}, jax.random.key(0)
     )
     wanted = -np.take_along_axis(logp, np.maximum(y, 0)[..., None], axis=-1)[..., 0][seen].mean()
@@ -103,7 +103,9 @@ def test_rows_without_weight_do_not_count():
     state = jax.jit(experiment.learner.init)(jax.random.key(0))
     batch = {**scaled(scenes().test), "weight": jnp.arange(100) < 60}
     some = jax.tree.map(lambda leaf: leaf[:60], batch)
-    got, wanted = (experiment.learner.evaluate(state, one, jax.random.key(0)) for one in (batch, some))
+    got, wanted = (
+        jax.jit(experiment.learner.evaluate)(state, one, jax.random.key(0)) for one in (batch, some)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, wanted)
 
 
@@ -119,8 +121,8 @@ def test_a_step_is_the_gradient_of_the_mean_over_labelled_pixels():
         own = jnp.take_along_axis(logp, jnp.maximum(batch["y"], 0)[..., None], axis=-1)[..., 0]
         return -jnp.sum(jnp.where(batch["y"] >= 0, own, 0)) / jnp.sum(batch["y"] >= 0)
 
-    after, metrics = experiment.learner.step(state, batch, jax.random.key(1))
-    wanted = jax.tree.map(lambda p, g: p - g, state.params, jax.grad(loss)(state.params))
+    after, metrics = jax.jit(experiment.learner.step)(state, batch, jax.random.key(1))
+    wanted = jax.tree.map(lambda p, g: p - g, state.params, jax.jit(jax.grad(loss))(state.params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after.params, wanted)
     np.testing.assert_allclose(metrics["loss"].value, loss(state.params), rtol=1e-5)
 

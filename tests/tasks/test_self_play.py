@@ -171,7 +171,7 @@ def test_losses_against_numpy(clip):
 
 
 def test_illegal_moves_have_no_chance():
-    network = network_of(MODEL, MODEL.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2))))
+    network = network_of(MODEL, jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 3, 3, 2))))
     start = jax.vmap(GAME.init)(jax.random.split(jax.random.key(0), 2))
     after = jax.vmap(GAME.step)(start, jnp.array([4, 0]))
     probabilities = jax.nn.softmax(network(after)[0])
@@ -180,7 +180,7 @@ def test_illegal_moves_have_no_chance():
 
 
 def test_search_takes_a_win_and_stops_one():
-    variables = MODEL.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2)))
+    variables = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 3, 3, 2)))
     network = network_of(MODEL, variables)
     for moves in ([0, 3, 1, 4], [0, 4, 8, 1]):  # 0 and 1 want 2; 4 and 1 threaten 7
         position = GAME.init(jax.random.key(0))
@@ -268,7 +268,7 @@ def test_a_step_of_alpha_zero_moves_every_parameter():
 
 def test_what_comes_after_the_last_random_move_is_learned():
     algorithm = alpha_zero(GAME, simulations=2)
-    network = network_of(MODEL, MODEL.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2))))
+    network = network_of(MODEL, jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 3, 3, 2))))
     act = functools.partial(algorithm.act, network)
     played = jax.jit(functools.partial(rollout, GAME, act, games=16, moves=9))(jax.random.key(0))
     rows, random = algorithm.rows(played), np.asarray(played.extra[1])

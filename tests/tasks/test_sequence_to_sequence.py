@@ -28,7 +28,7 @@ X = jnp.array([[2, 3, 1], [4, 1, 0]])
 
 def test_a_beam_wide_enough_finds_the_likeliest_targets_in_order():
     model, words = Seq2Seq(5, 4, 6), 4
-    variables = model.init(jax.random.key(0), X, X)
+    variables = jax.jit(model.init)(jax.random.key(0), X, X)
     variables = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), variables)
 
     @jax.jit
@@ -60,7 +60,7 @@ def test_exact_match_is_the_same_with_a_cache_and_without(model):
     x = jnp.asarray(np.random.default_rng(0).integers(2, 5, size=(64, 3)), jnp.int32)
     rows = {"x": np.asarray(x), "y": np.full((64, 2), 2, np.int32)}
     both = [task(model, Splits(rows, rows, rows), readers=readers).learner for readers in (cached, uncached)]
-    state = both[0].init(jax.random.key(0))
+    state = jax.jit(both[0].init)(jax.random.key(0))
     draw = lambda leaf: 2 * jax.random.normal(jax.random.key(leaf.size), leaf.shape)  # noqa: E731
     state = state._replace(params=jax.tree.map(draw, state.params))
     reader, start = uncached(model, {"params": state.params}, x), jnp.full((64, 1), PAD, jnp.int32)
@@ -68,7 +68,7 @@ def test_exact_match_is_the_same_with_a_cache_and_without(model):
     y = jnp.where((jnp.arange(64) < 16)[:, None], y, (y + 1) % 4 + 1)  # one row in four is right
     batch = {"x": x, "y": y, "weight": jnp.ones(64)}
     for learner in both:
-        assert learner.evaluate(state, batch, jax.random.key(0))["exact_match"].value == 0.25
+        assert jax.jit(learner.evaluate)(state, batch, jax.random.key(0))["exact_match"].value == 0.25
 
 
 def levenshtein(a, b):
@@ -111,7 +111,7 @@ def evaluated(experiment, state, split):
 def test_an_evaluation_counts_each_real_token_once():
     splits, few = numbers(digits=2), Seq2Seq(len(NUMBER_DIGITS), len(NUMBER_WORDS), 8)
     experiment = task(few, splits)
-    state = experiment.learner.init(jax.random.key(0))
+    state = jax.jit(experiment.learner.init)(jax.random.key(0))
     values, y = evaluated(experiment, state, "test"), splits.test["y"]
     before = np.concatenate([np.full((len(y), 1), PAD), y[:, :-1]], axis=1)
     logits = few.apply({"params": state.params}, splits.test["x"], before)

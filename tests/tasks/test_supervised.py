@@ -119,8 +119,12 @@ def test_eager_is_jitted():
 @pytest.mark.medium
 def test_metrics_of_a_step_are_of_the_data_alone():
     plain, full = digits_task(), digits_task(label_smoothing=0.2, l1=0.1, l2=0.1)
-    state, batch, key = plain.learner.init(jax.random.key(0)), batch_of(plain.train), jax.random.key(1)
-    (state_a, a), (state_b, b) = (e.learner.step(state, batch, key) for e in (plain, full))
+    state, batch, key = (
+        jax.jit(plain.learner.init)(jax.random.key(0)),
+        batch_of(plain.train),
+        jax.random.key(1),
+    )
+    (state_a, a), (state_b, b) = (jax.jit(e.learner.step)(state, batch, key) for e in (plain, full))
     for after, seen in ((state_a, a), (state_b, b)):
         moved = jax.tree.leaves(jax.tree.map(lambda x, y: np.sum((x - y) ** 2), after.params, state.params))
         close(seen["update_norm"], np.sqrt(sum(moved)))
@@ -140,15 +144,15 @@ def test_the_gradient_is_of_smoothed_loss_plus_penalties():
     experiment = tasks.classification(
         model, DIGITS, optax.sgd(lr), steps=1, label_smoothing=0.2, l1=0.01, l2=0.02
     )
-    state, batch = experiment.learner.init(jax.random.key(0)), batch_of(experiment.train)
+    state, batch = jax.jit(experiment.learner.init)(jax.random.key(0)), batch_of(experiment.train)
 
     def objective(params):
         logits = output(model, params, batch["x"])
         data = losses.cross_entropy(logits, batch["y"], label_smoothing=0.2).mean()
         return data + 0.01 * losses.l1(params) + 0.02 * losses.l2(params)
 
-    after, _ = experiment.learner.step(state, batch, jax.random.key(1))
-    expected = jax.tree.map(lambda p, g: p - lr * g, state.params, jax.grad(objective)(state.params))
+    after, _ = jax.jit(experiment.learner.step)(state, batch, jax.random.key(1))
+    expected = jax.tree.map(lambda p, g: p - lr * g, state.params, jax.jit(jax.grad(objective))(state.params))
     close(after.params, expected)
 
 
@@ -219,8 +223,8 @@ def test_vmap_over_traced_hyper_parameters_and_seeds():
 def test_batch_statistics_move_in_a_step_only(widths):
     experiment = digits_task(widths, norm=batch_norm)
     learner, batch = experiment.learner, batch_of(experiment.train)
-    before = learner.init(jax.random.key(0))
-    after, _ = learner.step(before, batch, jax.random.key(1))
+    before = jax.jit(learner.init)(jax.random.key(0))
+    after, _ = jax.jit(learner.step)(before, batch, jax.random.key(1))
     dense = unbox(before.params)["Layer_0"]["Dense_0"]
     inputs = np.asarray(batch["x"] @ dense["kernel"] + dense["bias"])
     statistics = after.model_state["batch_stats"]["Layer_0"]["BatchNorm_0"]
@@ -229,8 +233,8 @@ def test_batch_statistics_move_in_a_step_only(widths):
     assert all(jax.tree.leaves(moved))
     # An evaluation normalises by the running statistics: a row's loss does not depend on the others.
     test = batch_of(experiment.evaluation["test"])
-    alone = learner.evaluate(after, jax.tree.map(lambda leaf: leaf[:1], test), jax.random.key(0))
-    first = learner.evaluate(
+    alone = jax.jit(learner.evaluate)(after, jax.tree.map(lambda leaf: leaf[:1], test), jax.random.key(0))
+    first = jax.jit(learner.evaluate)(
         after, test | {"weight": jnp.zeros_like(test["weight"]).at[0].set(1)}, jax.random.key(0)
     )
     close(alone, first)
@@ -238,14 +242,15 @@ def test_batch_statistics_move_in_a_step_only(widths):
 
 def test_dropout_is_a_function_of_the_steps_key():
     learner, batch = digits_task(dropout=0.5).learner, batch_of(digits_task().train)
-    state = learner.init(jax.random.key(0))
-    a, b, c = (float(learner.step(state, batch, jax.random.key(k))[1]["loss"].value) for k in (1, 1, 2))
+    step = jax.jit(learner.step)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    a, b, c = (float(step(state, batch, jax.random.key(k))[1]["loss"].value) for k in (1, 1, 2))
     assert a == b != c
 
 
 def test_an_evaluation_is_exact_over_the_split():
     experiment = digits_task((16,))
-    state = experiment.learner.init(jax.random.key(0))
+    state = jax.jit(experiment.learner.init)(jax.random.key(0))
     x, y = DIGITS.test["x"], DIGITS.test["y"]
     logp = np.asarray(jax.nn.log_softmax(output(MLP((16,), 10), state.params, x)), np.float64)
     metrics = evaluated(experiment, state, "test")
@@ -258,7 +263,7 @@ def test_an_evaluation_of_any_size_is_exact(rows, batches):
     splits = linear_splits(rows=(8, rows, 5))
     experiment = tasks.regression(MLP((), 1), splits, optax.sgd(0.1), steps=1)
     assert experiment.evaluation["validation"].batches == batches
-    state = experiment.learner.init(jax.random.key(0))
+    state = jax.jit(experiment.learner.init)(jax.random.key(0))
     error = np.asarray(output(MLP((), 1), state.params, splits.validation["x"]), np.float64)[:, 0]
     error = error - splits.validation["y"]
     metrics = evaluated(experiment, state, "validation")

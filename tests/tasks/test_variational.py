@@ -146,7 +146,9 @@ def test_the_loss_leaves_beta_out():
         ).learner
         state = jax.jit(learner.init)(jax.random.key(0))
         losses.append(
-            learner.step(state, {"x": jnp.asarray(LINEAR.train["x"])}, jax.random.key(1))[1]["loss"].value
+            jax.jit(learner.step)(state, {"x": jnp.asarray(LINEAR.train["x"])}, jax.random.key(1))[1][
+                "loss"
+            ].value
         )
     assert losses[0] == losses[1]
 

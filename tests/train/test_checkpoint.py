@@ -1,5 +1,6 @@
 """What is on disk after an interruption, a crash, damage, a full disk."""
 
+import functools
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from fdl.experiment import Best
-from fdl.train import Interrupted, Progress, Saving, fit, state_at
+from fdl.train import Fitted, Interrupted, Progress, Saving, fit, state_at
 from fdl.train.checkpoint import open_checkpoints
 from fdl.train.identity import of_experiment
 from tests.driver import in_use
@@ -20,6 +21,12 @@ from tests.toy import Config, experiment
 from tests.train.test_run import KEY, nan_after, same
 
 OFTEN = Saving(steps=7)
+
+
+@functools.cache
+def undisturbed(steps: int = 40) -> Fitted:
+    """A run that nothing happens to, in no directory."""
+    return fit(experiment(Config(steps=steps)), KEY)
 
 
 def steps_in(directory: Path) -> list[int]:
@@ -47,13 +54,13 @@ def crash_at(step: int) -> Progress:
 @pytest.mark.medium
 @pytest.mark.parametrize("step", [1, 8, 15, 22, 36])
 def test_a_crash_at_any_step_changes_no_bit(tmp_path, step):
-    undisturbed = fit(experiment(Config()), KEY)
     with pytest.raises(Stop):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(step))
     resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
-    same(resumed.state, undisturbed.state)
-    assert resumed.rows == undisturbed.rows and resumed.end == undisturbed.end
-    assert [row["test/loss"] for row in rows_in(tmp_path)] == [row["test/loss"] for row in undisturbed.rows]
+    whole = undisturbed()
+    same(resumed.state, whole.state)
+    assert resumed.rows == whole.rows and resumed.end == whole.end
+    assert [row["test/loss"] for row in rows_in(tmp_path)] == [row["test/loss"] for row in whole.rows]
 
 
 @pytest.mark.medium
@@ -78,7 +85,7 @@ def test_the_last_n_are_kept_and_the_best_state_is_in_each(tmp_path):
         fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2), progress=crash_at(35))
     fitted = fit(one, KEY, directory=tmp_path, saving=Saving(steps=5, keep=2))
     assert [row["best"] for row in fitted.rows] == [True, False, False, False], "the toy's loss falls"
-    same(fitted.state, fit(experiment(Config(steps=10)), KEY).state)
+    same(fitted.state, undisturbed(10).state)
     assert steps_in(tmp_path) == [35, 40]
 
 
@@ -122,7 +129,6 @@ HARMS = {
 @pytest.mark.medium
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tmp_path, harm):
-    undisturbed = fit(experiment(Config()), KEY)
     with pytest.raises(Stop):
         fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN, progress=crash_at(30))
     *_, before, newest = steps_in(tmp_path)
@@ -134,8 +140,8 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tmp_path
     )
     said = [line for line in lines if "damaged" in line]
     assert len(said) == 1 and f"/{newest}" in said[0] and f"going on from step {before}" in said[0]
-    same(resumed.state, undisturbed.state)
-    assert resumed.rows == undisturbed.rows
+    same(resumed.state, undisturbed().state)
+    assert resumed.rows == undisturbed().rows
     assert list((tmp_path / "damaged").iterdir()), "nothing is deleted"
 
 
@@ -213,8 +219,6 @@ def test_a_directory_that_holds_another_run_is_refused_with_the_differences(tmp_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.usefixtures("heeded")
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
-    undisturbed = fit(experiment(Config(steps=400)), KEY)
-
     sent = []
 
     def kill(done: int, total: int, live: int) -> None:
@@ -228,8 +232,8 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     assert signal.getsignal(number) is before
     assert steps_in(tmp_path)[-1] >= 100
     resumed = fit(experiment(Config(steps=400)), KEY, directory=tmp_path)
-    same(resumed.state, undisturbed.state)
-    assert resumed.rows == undisturbed.rows
+    same(resumed.state, undisturbed(400).state)
+    assert resumed.rows == undisturbed(400).rows
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
@@ -263,7 +267,7 @@ def test_outside_the_main_thread_a_run_works_too(tmp_path):
     thread = threading.Thread(target=lambda: done.append(fit(experiment(Config()), KEY, directory=tmp_path)))
     thread.start()
     thread.join()
-    same(done[0].state, fit(experiment(Config()), KEY).state)
+    same(done[0].state, undisturbed().state)
 
 
 @pytest.mark.medium
@@ -316,7 +320,7 @@ except OSError as error:
     assert out.stderr.startswith("one line: cannot save to") and "\n" not in out.stderr.strip()
     assert "earlier checkpoints are intact" in out.stderr
     resumed = fit(experiment(Config()), KEY, directory=tmp_path, saving=OFTEN)
-    same(resumed.state, fit(experiment(Config()), KEY).state)
+    same(resumed.state, undisturbed().state)
 
 
 def test_a_save_does_not_hold_up_the_step(tmp_path):

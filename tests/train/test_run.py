@@ -1,6 +1,7 @@
 """One run as pure functions."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from fdl.experiment import Experiment
 from fdl.metrics import Mean
 from fdl.parallel.plan import Plan
 from fdl.train import early_stopping, fit, scan, state_at
-from fdl.train.program import compile_program, stack_members
+from fdl.train.program import Program, compile_program, stack_members
 from fdl.train.rows import metric_names
 from fdl.train.run import Member, arrays_of, evaluation_steps
 from tests.toy import ROWS, Config, arrays, experiment
@@ -41,6 +42,12 @@ def nan_after(step: int, **config):
         step=bad_step,
     )
     return good._replace(learner=learner)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def single(lr, key, *, steps):
+    """The final state of a run by itself."""
+    return scan(experiment(dataclasses.replace(Config(steps=steps), lr=lr)), key)[0]
 
 
 def by_hand(config: Config, key: jax.Array) -> dict:
@@ -122,10 +129,21 @@ PLANS = [
 ]  # fmt: skip
 
 
-def run_plan(build, configs, plan, *, calls):
+def compiled(build, config: Config, plan: Plan) -> Program:
+    """A program for members of any traced values."""
+    members = stack_members([config], KEY[None], pad_to=plan.members)
+    return compile_program(build, members, arrays_of(build(config)), plan)
+
+
+@functools.cache
+def toys(plan: Plan) -> Program:
+    return compiled(experiment, Config(), plan)
+
+
+def run_plan(build, configs, plan, *, calls, program: Program | None = None):
     keys = jax.vmap(jax.random.key)(jnp.arange(len(configs)))
     members = stack_members(configs, keys, pad_to=plan.members)
-    program = compile_program(build, members, arrays_of(build(configs[0])), plan)
+    program = program or compiled(build, configs[0], plan)
     members = program.place(members)
     carry, done = program.init(members), 0
     pulse: Any = None
@@ -142,14 +160,13 @@ def test_plans_agree_with_single_runs(plan):
     if plan.devices > len(jax.devices()):
         pytest.skip(f"needs {plan.devices} devices; there are {len(jax.devices())}")
     configs = [Config(lr=lr) for lr in (0.01, 0.02, 0.05)]
-    one_step, pulse, _ = run_plan(experiment, configs, plan, calls=[1])
+    one_step, pulse, _ = run_plan(experiment, configs, plan, calls=[1], program=toys(plan))
     assert pulse.step[:3].tolist() == [1, 1, 1] and pulse.live.tolist() == [True, True, True, False]
-    whole, _, row = run_plan(experiment, configs, plan, calls=[7, 8, 40])
+    whole, _, row = run_plan(experiment, configs, plan, calls=[7, 8, 40], program=toys(plan))
     assert row.valid.tolist() == [True, True, True, False], "padding takes no step and gives no row"
     for index, config in enumerate(configs):
-        key = jax.random.key(index)
         for carry, steps in ((one_step, 1), (whole, 40)):
-            alone, _ = scan(experiment(dataclasses.replace(config, steps=steps)), key)
+            alone = single(config.lr, jax.random.key(index), steps=steps)
             np.testing.assert_allclose(carry.state["weights"][index], alone["weights"], rtol=1e-5, atol=1e-6)
 
 
@@ -157,18 +174,20 @@ def test_plans_agree_with_single_runs(plan):
 @pytest.mark.parametrize("plan", PLANS[:3], ids=str)
 def test_how_steps_are_cut_into_calls_changes_no_bit(plan):
     configs = [Config(lr=lr) for lr in (0.01, 0.02, 0.05, 0.1)]
-    same(*(run_plan(experiment, configs, plan, calls=c)[0].state for c in ([40], [1, 2, 3, 17, 40])))
+    cuts, program = ([40], [1, 2, 3, 17, 40]), toys(plan)
+    same(*(run_plan(experiment, configs, plan, calls=c, program=program)[0].state for c in cuts))
 
 
 @pytest.mark.medium
 @pytest.mark.parametrize("plan", PLANS[:3], ids=str)
 def test_a_failing_member_ends_at_its_last_good_step_and_can_be_taken_there_again(plan):
     build = lambda config: nan_after(5, lr=0.05) if config.power == 1 else experiment(config)  # noqa: E731
-    healthy, _, _ = run_plan(experiment, [Config(lr=0.05)] * 4, plan, calls=[5])
-    carry, pulse, row = run_plan(build, [Config(lr=0.05)] * 4, plan, calls=[20])
+    healthy, _, _ = run_plan(experiment, [Config(lr=0.05)] * 4, plan, calls=[5], program=toys(plan))
+    program = compiled(build, Config(lr=0.05), plan)
+    carry, pulse, row = run_plan(build, [Config(lr=0.05)] * 4, plan, calls=[20], program=program)
     assert pulse.failed.tolist() == [0] * 4 and carry.step.tolist() == [5] * 4
     assert not row.valid.any()
-    again, _, _ = run_plan(build, [Config(lr=0.05)] * 4, plan, calls=[5])
+    again, _, _ = run_plan(build, [Config(lr=0.05)] * 4, plan, calls=[5], program=program)
     np.testing.assert_allclose(again.state["weights"], healthy.state["weights"], rtol=1e-5)
 
 
@@ -177,8 +196,9 @@ def test_one_member_with_an_impossible_rate_does_not_change_the_others():
     plan = Plan(4, "vmap", "scan", 1)
     square = [Config(lr=lr, link=jnp.positive) for lr in (0.01, 0.02, 0.03, 0.04)]
     with_bad = [*square[:3], dataclasses.replace(square[3], lr=1e30)]
-    good, _, _ = run_plan(experiment, square, plan, calls=[40])
-    mixed, pulse, _ = run_plan(experiment, with_bad, plan, calls=[40])
+    program = compiled(experiment, square[0], plan)
+    good, _, _ = run_plan(experiment, square, plan, calls=[40], program=program)
+    mixed, pulse, _ = run_plan(experiment, with_bad, plan, calls=[40], program=program)
     assert pulse.failed.tolist() == [-1, -1, -1, 0]
     same(tree.take(good.state, slice(3)), tree.take(mixed.state, slice(3)))
 
@@ -188,7 +208,7 @@ def test_a_failure_names_step_and_metric():
     fitted = fit(nan_after(13), KEY)
     assert fitted.end == {"status": "failed", "step": 13, "metric": "train/loss"}
     assert [row["step"] for row in fitted.rows] == [10]
-    state, _ = scan(experiment(Config(steps=13)), KEY)
+    state = single(0.05, KEY, steps=13)
     good = state_at(nan_after(13), KEY, fitted.end["step"])
     np.testing.assert_allclose(good["weights"], state["weights"], rtol=1e-5)
     with pytest.raises(ValueError, match="ended after step 13"):
@@ -226,7 +246,7 @@ def test_early_stopping_counts_evaluations_without_an_improvement(patience, stop
     expected = "finished" if stops_at == 80 else "stopped"
     assert fitted.end == {"status": expected, "step": stops_at}
     assert [row["step"] for row in fitted.rows] == list(range(10, stops_at + 1, 10))
-    _, rows = scan(stopped, KEY)
+    _, rows = jax.jit(lambda key: scan(stopped, key))(KEY)
     assert rows.valid.tolist() == [step <= stops_at for step in range(10, 81, 10)]
 
 
