@@ -15,6 +15,7 @@ from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
+from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.supervised import Measures
 from fdl.tasks.training import Training, experiment_over, task
 
@@ -56,7 +57,8 @@ def perceptron(
     and `update_norm` as for `gradient_learner`.
 
     Args:
-      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1.
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1; and, where rows count unequally,
+        `"sample_weight"` float `[N]`, by which a row's update and all means are weighted.
       batch_size: rows in a training batch.
       rate: how much of a row is added.
       **training: `steps` and others, see `fdl.tasks.training.Training`.
@@ -76,7 +78,7 @@ def perceptron(
     """
     learner = perceptron_learner(splits, rate=rate)
     splits = verified(splits, ("y",), _not_a_side)
-    return experiment_over(learner, splits, batch_size=batch_size, **training)
+    return experiment_over(learner, splits, batch_size=batch_size, columns=("x", "y", WEIGHT), **training)
 
 
 def perceptron_learner(splits: Splits, *, rate: Number = 1.0) -> Learner:
@@ -115,7 +117,8 @@ def adaline(
     as for `gradient_learner`.
 
     Args:
-      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`.
+      splits: `"x"` float `[N, ...]` and `"y"` float `[N]`; and, where rows count unequally,
+        `"sample_weight"` float `[N]`, by which a row's update and all means are weighted.
       batch_size: rows in a training batch.
       rate: the factor of the error.
       **training: `steps` and others, see `fdl.tasks.training.Training`.
@@ -134,7 +137,7 @@ def adaline(
       ['test/absolute_error', 'test/loss']
     """
     learner = adaline_learner(splits, rate=rate)
-    return experiment_over(learner, splits, batch_size=batch_size, **training)
+    return experiment_over(learner, splits, batch_size=batch_size, columns=("x", "y", WEIGHT), **training)
 
 
 def adaline_learner(splits: Splits, *, rate: Number = 0.01) -> Learner:
@@ -152,7 +155,7 @@ def adaline_learner(splits: Splits, *, rate: Number = 0.01) -> Learner:
 
 
 def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) -> Learner:
-    """The learner that adds `rate * error * x` to the weights, row by row."""
+    """The learner that adds `rate * error * x`, times what the row counts, to the weights, row by row."""
     check_targets(_SUM, splits)
     row = prepared_row(splits)["x"]
 
@@ -170,24 +173,28 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         # The derivative of the sum by the weights is x and by the bias 1: the pull-back of the error is
         # what the rule adds.
         sums, pull = jax.vjp(lambda params: total(params, x), state.params)
-        wrong = error(sums, y)
+        wrong = batch["weight"] * error(sums, y)
         params = jax.tree.map(lambda w, change: w + rate * change, state.params, pull(wrong)[0])
         return NeuronState(params, state.updates + (wrong[0, 0] != 0)), None
 
-    def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, jax.Array]]:
+    def step(state: NeuronState, batch: Any, key: jax.Array) -> tuple[NeuronState, Mapping[str, Any]]:
         del key
         batch = shards.gathered(batch)  # each update is of one row, after that of the row before
-        rows = dict(measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1)))
-        after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"]})
+        rows, weight = (
+            measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1)),
+            row_weights(batch),
+        )
+        each = jnp.ones(len(batch["x"])) if weight is None else weight
+        after, _ = jax.lax.scan(update, state, {"x": batch["x"], "y": batch["y"], "weight": each})
         # What a step reports is averaged over steps: a share of rows can be, a running count cannot.
-        rows["updates"] = (after.updates - state.updates) / len(batch["x"])
+        updates = (after.updates - state.updates) / len(batch["x"])
         moved = jax.tree.map(jnp.subtract, after.params, state.params)
-        means = {name: jnp.mean(values) for name, values in rows.items()}
-        return after, {**means, "update_norm": optax.tree.norm(moved)}
+        means = {name: metrics.mean(values, weight) for name, values in rows.items()}
+        return after, {**means, "updates": updates, "update_norm": optax.tree.norm(moved)}
 
     def evaluate(state: NeuronState, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
-        return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
+        return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
     return Learner(init, step, evaluate, ("loss", "update_norm"))
 

@@ -1,5 +1,6 @@
 """Segmentation: a class for every pixel."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -13,10 +14,12 @@ from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
 from fdl.tasks.training import BatchTraining, experiment_over, task
+
+Number = float | jax.Array
 
 
 @task
@@ -26,6 +29,7 @@ def segmentation(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
+    class_weight: Sequence[Number] | jax.Array | None = None,
     accumulate: int = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
@@ -38,10 +42,13 @@ def segmentation(
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to logits `[B, H, W, C]`.
       splits: `"x"` images `[N, H, W, I]` and `"y"` integers `[N, H, W]` from 0 to C - 1, or negative where
-        a pixel has no label.
+        a pixel has no label; and, where rows count unequally, `"sample_weight"` float `[N]`, by which
+        all means are weighted.
       optimizer: any Optax transformation.
       augment: what is done to every training batch; it must move the pixels of `y` as those of `x`, or
         none. None leaves batches as they are.
+      class_weight: what a pixel of each class counts in what is minimised, `[C]`, at least 0: the weighted
+        mean, as in PyTorch's `CrossEntropyLoss(weight)`; metrics leave it out. None: all alike.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
@@ -59,7 +66,7 @@ def segmentation(
       ['test/accuracy', 'test/loss', 'test/mean_iou']
     """
     splits, _ = _checked(model, splits)
-    learner = segmentation_learner(model, splits, optimizer, accumulate=accumulate)
+    learner = segmentation_learner(model, splits, optimizer, class_weight=class_weight, accumulate=accumulate)
     return experiment_over(
         learner,
         splits,
@@ -71,7 +78,12 @@ def segmentation(
 
 
 def segmentation_learner(
-    model: nn.Module, splits: Splits, optimizer: optax.GradientTransformation, *, accumulate: int = 1
+    model: nn.Module,
+    splits: Splits,
+    optimizer: optax.GradientTransformation,
+    *,
+    class_weight: Sequence[Number] | jax.Array | None = None,
+    accumulate: int = 1,
 ) -> Learner:
     """The learner of `segmentation`; of `splits` only checks and a row's shape are made.
 
@@ -81,6 +93,7 @@ def segmentation_learner(
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
     _, classes = _checked(model, splits)
+    weigh = None if class_weight is None else class_weights(class_weight, classes)
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
@@ -90,8 +103,9 @@ def segmentation_learner(
         rngs = {"dropout": rng.stream(key, "dropout")}
         logits, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         means = _pixel_means(logits, batch["y"], _weights(batch))
+        minimised = means["loss"] if weigh is None else _weighed(logits, batch, weigh)
         # A batch may have no labelled pixel at all: its loss is 0 then, not NaN.
-        return means["loss"], (means, state)
+        return minimised, (means, state)
 
     def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
         logits = jnp.asarray(model.apply(variables, batch["x"], train=False))
@@ -106,6 +120,14 @@ def segmentation_learner(
 def _weights(batch: Any) -> jax.Array:
     weight = row_weights(batch)
     return jnp.ones(len(batch["y"])) if weight is None else weight
+
+
+def _weighed(logits: jax.Array, batch: Any, weigh: Callable[[jax.Array], jax.Array]) -> metrics.Mean:
+    """The mean cross-entropy of labelled pixels, each with the weight of its row and of its class."""
+    flat, labels = logits.reshape(-1, logits.shape[-1]), batch["y"].ravel()
+    of_row = jnp.broadcast_to(_weights(batch)[:, None, None], batch["y"].shape).ravel()
+    weight = jnp.where(labels >= 0, of_row * weigh(labels), 0)
+    return metrics.mean(losses.cross_entropy(flat, labels), weight)
 
 
 def _pixel_means(logits: jax.Array, y: jax.Array, weight: jax.Array) -> dict[str, metrics.Mean]:

@@ -132,6 +132,30 @@ def test_class_weights_are_pytorchs_weighted_mean():
     np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_class_weights_of_pixels_are_pytorchs_weighted_mean():
+    torch = pytest.importorskip("torch")
+    labels, weights = RNG.integers(-1, 3, (N, 8, 8)).astype(np.int32), (1.0, 0.0, 2.5)
+    part = part_of(IMAGES, labels)
+    task = tasks.segmentation(
+        Pixels(), Splits(part, part, part), optax.sgd(1.0), steps=1, class_weight=weights, accumulate=2,
+        batch_size=N,
+    )  # fmt: skip
+    state = jax.jit(task.learner.init)(jax.random.key(0))
+    after, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
+    kernel, bias = (
+        torch.tensor(np.asarray(leaf)).requires_grad_()
+        for leaf in sorted(jax.tree.leaves(state.params), key=np.ndim)[::-1]
+    )
+    logits = (torch.tensor(IMAGES) @ kernel + bias).reshape(-1, 3)
+    flat = torch.tensor(labels.reshape(-1)).long()
+    loss = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights), ignore_index=-1)(logits, flat)
+    loss.backward()
+    moved = sorted(jax.tree.leaves(after.params), key=np.ndim)[-1]
+    np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
+    plain = torch.nn.CrossEntropyLoss(ignore_index=-1)(logits, flat)
+    assert float(metrics["loss"].value) == pytest.approx(float(plain.detach()), rel=1e-5)
+
+
 def test_class_weights_may_be_traced():
     def loss(weight):
         return step_of(part_of(X, Y), class_weight=(weight, 1.0, 1.0))[0].params

@@ -45,10 +45,12 @@ def swept(experiment, batch, sweeps):
     return jax.jit(lambda state: jax.lax.scan(run, state, None, length=sweeps))(state)
 
 
-def test_updates_are_scikit_learns_row_by_row():
+@pytest.mark.parametrize("weighed", [False, True])
+def test_updates_are_scikit_learns_row_by_row(weighed):
     linear_model = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 3)).astype(np.float32), rng.choice([-1.0, 1.0], 40).astype(np.float32)
+    weight = rng.choice([0.0, 0.5, 1.0, 3.0], 40).astype(np.float32) if weighed else np.ones(40, np.float32)
     experiment = perceptron(splits(x, y), steps=1, rate=0.5)
     reference = linear_model.Perceptron(eta0=0.5, shuffle=False, penalty=None)
     state, step = experiment.learner.init(jax.random.key(0)), jax.jit(experiment.learner.step)
@@ -56,9 +58,11 @@ def test_updates_are_scikit_learns_row_by_row():
     for row in range(40):
         score = x[row] @ reference.coef_[0] + reference.intercept_[0] if row else 0.0
         mistaken = y[row] * score <= 0
+        mistaken &= weight[row] > 0  # a row that does not count moves nothing
         mistakes += mistaken
-        reference.partial_fit(x[row : row + 1], y[row : row + 1], classes=[-1.0, 1.0])
-        batch = {"x": x[row : row + 1], "y": y[row : row + 1]}
+        one = slice(row, row + 1)
+        reference.partial_fit(x[one], y[one], classes=[-1.0, 1.0], sample_weight=weight[one])
+        batch = {"x": x[one], "y": y[one]} | ({"sample_weight": weight[one]} if weighed else {})
         state, metrics = step(state, batch, jax.random.key(0))
         w, b = weights(state)
         np.testing.assert_allclose(w, reference.coef_[0], rtol=1e-5, atol=1e-6)
