@@ -8,6 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference")
 
+RIGHT = {"xla_backend_optimization_level": 1}
+"""For gradients of max pooling: without any of LLVM's optimisations (see `tests.flags`) jaxlib 0.10.1 computes
+them wrong, not a number among them."""
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 
@@ -30,7 +33,9 @@ def drawn(shapes, random, dtype):
 
     def draw(path, leaf):
         if leaf.ndim < 2:
-            low = -0.5 if path[-1].key == "bias" else 0.5
+            low = (
+                -0.5 if path[-1].key in ("bias", "mean") else 0.5
+            )  # means above 0 would leave no unit active
             return random.uniform(low, low + 1, leaf.shape).astype(dtype)
         return (random.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))).astype(dtype)
 
@@ -73,7 +78,7 @@ def assert_agrees(model, reference, names, shape, *, train=False, dtype=np.float
             out, new = model.apply({"params": params, **state}, x, train=train, mutable=["batch_stats"])
             return jnp.sum(out * cotangent), (out, new)
 
-        gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), compiler_options=RIGHT)
         (grads, x_grad), (out, new) = gradient(variables.get("params", {}), x)
         weights = {k: v for tree in variables.values() for k, v in torch_names(tree, names).items()}
         grads = torch_names(grads, names)
@@ -90,7 +95,7 @@ def assert_agrees(model, reference, names, shape, *, train=False, dtype=np.float
     (expected * torch.tensor(weight)).sum().backward()
 
     close(value, expected.detach().numpy(), rtol, "outputs")
-    assert inputs.grad is not None
+    assert inputs.grad is not None and inputs.grad.abs().max() > 0, "no gradient: nothing would be compared"
     close(channels_first(x_grad), inputs.grad.numpy(), rtol, "gradient of x")
     for name, parameter in reference.named_parameters():
         if name.endswith(tuple(zero)):
