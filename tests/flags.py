@@ -6,7 +6,7 @@ OLD = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
 # Without LLVM's optimisations and XLA's fusion emitters, which later versions cannot do without, compiling
 # takes a third of the time (measured on models), and a compiled program two thirds of the memory.
 LEAST = "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * OLD
-"""For programs that run once or twice. Of jaxlib 0.10.1 it computes gradients of max pooling wrong (`RIGHT` in
+"""For programs that run once or twice. So jaxlib 0.10.1 computes gradients of max pooling wrong (`RIGHT` in
 tests/models/torch_reference.py); a test that meets it fails, as it compares with what is not compiled so."""
 USUAL = LEAST if OLD else "--xla_backend_optimization_level=1"
 """For tests; `.ci/run` also compiles some as users' programs are: XLA_FLAGS is empty."""
