@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is the reference")
 
 RIGHT = {"xla_backend_optimization_level": 1}
-"""For gradients of max pooling: without any of LLVM's optimisations (`tests.flags`) jaxlib 0.10.1 computes them
-wrong, with NaN and infinity among them."""
+"""For gradients of max pooling: without any of LLVM's optimisations (`tests.flags`) jaxlib 0.10.1 computes
+them wrong, with NaN and infinity among them."""
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
