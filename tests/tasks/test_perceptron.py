@@ -56,17 +56,20 @@ def test_updates_are_scikit_learns_row_by_row(weighed):
     state, step = experiment.learner.init(jax.random.key(0)), jax.jit(experiment.learner.step)
     mistakes = 0
     for row in range(40):
-        score = x[row] @ reference.coef_[0] + reference.intercept_[0] if row else 0.0
+        started = hasattr(reference, "coef_")
+        score = x[row] @ reference.coef_[0] + reference.intercept_[0] if started else 0.0
         mistaken = y[row] * score <= 0
         mistaken &= weight[row] > 0  # a row that does not count moves nothing
         mistakes += mistaken
         one = slice(row, row + 1)
-        reference.partial_fit(x[one], y[one], classes=[-1.0, 1.0], sample_weight=weight[one])
+        if weight[row] > 0:  # it refuses a batch in which nothing counts
+            reference.partial_fit(x[one], y[one], classes=[-1.0, 1.0], sample_weight=weight[one])
         batch = {"x": x[one], "y": y[one]} | ({"sample_weight": weight[one]} if weighed else {})
         state, metrics = step(state, batch, jax.random.key(0))
         w, b = weights(state)
-        np.testing.assert_allclose(w, reference.coef_[0], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(b, reference.intercept_, rtol=1e-5, atol=1e-6)
+        if hasattr(reference, "coef_"):
+            np.testing.assert_allclose(w, reference.coef_[0], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(b, reference.intercept_, rtol=1e-5, atol=1e-6)
         assert metrics["updates"] == mistaken and state.updates == mistakes
     assert 0 < mistakes < 40
 
