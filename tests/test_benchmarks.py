@@ -1,8 +1,10 @@
 """Benchmarks do run; what they say is not judged."""
 
 import importlib
+import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,27 @@ def part(monkeypatch):
     """Imports a file of the benchmarks, as they import each other."""
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module
+
+
+SMALL = {
+    "input": {"BATCH": 8, "READS": 2, "STEPS": 1, "ROUNDS": 1, "FILES": 16},
+    "models": {"ROUNDS": 1},
+    "overhead": {"STEPS": 8, "ROUNDS": 1, "ROWS": 100},
+    "sweep_speed": {"EPOCHS": 1, "ROUNDS": 1, "TORCH_NETS": 1},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "sizes"), SMALL.items(), ids=SMALL)
+def test_a_benchmark_runs(part, plans, monkeypatch, capsys, name, sizes):
+    pytest.importorskip("torch", reason="what fdl is compared with")
+    module = part(name)
+    for constant, value in sizes.items():
+        monkeypatch.setattr(module, constant, value)
+    if name == "models":  # the others take minutes to compile
+        monkeypatch.setattr(module, "cases", lambda found=module.cases: itertools.islice(found(), 1))
+    module.main()
+    assert re.search(r"ratio|times", capsys.readouterr().out)
 
 
 def test_a_part_that_fails_is_told_and_the_others_run(part, tmp_path, capsys):

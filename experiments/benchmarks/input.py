@@ -71,7 +71,9 @@ def fed(rows: data.Rows) -> Loader:
 
 def feed_of(source: Source, batches: int) -> Iterator[Any]:
     """The batches of a host source as the training loop gets them."""
-    feed, key = Feed(source, jax.device_put, end=batches), jax.random.key(0)[None]
+    everything = slice(None)
+    place = lambda read: jax.device_put(read(everything, everything))  # noqa: E731
+    feed, key = Feed(source, place, end=batches), jax.random.key(0)[None]
     return (jax.tree.map(lambda leaf: leaf[0], feed.of(key, step)) for step in range(batches))
 
 
