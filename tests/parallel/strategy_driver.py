@@ -38,7 +38,7 @@ def resnet() -> Experiment:
 def transformer() -> Experiment:
     tokens = np.random.default_rng(0).integers(0, 64, (64, 16)).astype(np.int32)
     part = {"x": tokens, "y": np.roll(tokens, -1, axis=1), "mask": np.tri(64, 16, 3, np.int32)}
-    model = models.gpt2(vocabulary=64, length=16, layers=2, width=64, heads=4, dropout=0.1)
+    model = models.gpt2(vocabulary=64, length=16, layers=1, width=64, heads=4, dropout=0.1)
     return tasks.language_modelling(model, data.Splits(part, part, part), SGD, steps=10, batch_size=16)
 
 
