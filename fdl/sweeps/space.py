@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fdl.arguments import Count, checked
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
-from fdl.counts import check_counts
 from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
@@ -85,6 +85,7 @@ class Sweep:
         return Sweep(tuple(trials))
 
 
+@checked
 def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """Every combination of the fields' values.
 
@@ -111,6 +112,7 @@ def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
 
 
+@checked
 def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """The fields' first values, their second values, and so on; all must be as many.
 
@@ -135,8 +137,9 @@ def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
+@checked
 def sample(
-    config: Any, /, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
+    config: Any, /, *, n: Count, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
 ) -> Sweep:
     """`n` configs with the fields drawn at random, each field from a stream of its own.
 
@@ -158,7 +161,6 @@ def sample(
       >>> len(space.trials)
       20
     """
-    check_counts(n=n)
     check_paths(config, fields)
     columns = {}
     for name, distribution in fields.items():
@@ -170,6 +172,7 @@ def sample(
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
+@checked
 def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
     """Takes components away one by one, and adds them one by one to nothing.
 
