@@ -40,6 +40,7 @@ Share = Annotated[T, Limit(lambda share: np.asarray(share) == np.clip(share, 0, 
 InnerShare = Annotated[T, Limit(lambda share: 0 < share < 1, "above 0 and below 1")]
 Rising = Annotated[T, Limit(lambda pair: pair[0] <= pair[1], "the lower value first")]
 NotEmpty = Annotated[T, Limit(len, "at least one value")]
+Whole = Annotated[T, Limit(lambda number: np.asarray(number).dtype.kind in "iu", "whole numbers")]
 
 
 @overload

@@ -48,7 +48,7 @@ WRONG = {
     "features below 1": (synthetic.zipf, {"key": KEY, "classes": 3, "features": -3}, "features is -3"),
     "a patch as text": (models.vision_transformer, {"outputs": 3, "size": 8, "patch": "4"}, "patch is '4'"),
     "layers as text": (models.gpt2, {"vocabulary": 3, "length": 8, "layers": "2"}, "layers is '2' (str)"),
-    "layers below 0": (models.gpt2, {"vocabulary": 3, "length": 8, "layers": -1}, "layers is -1; expected 0 or more"),
+    "no layers": (models.gpt2, {"vocabulary": 3, "length": 8, "layers": 0}, "layers is 0; expected at"),
     "a depth as text": (models.cifar_resnet, {"depth": "8", "outputs": 3}, "depth is '8' (str)"),
     "noise as text": (synthetic.spiral, {"key": KEY, "noise": "0.1"}, "expected a number or an array"),
 }  # fmt: skip

@@ -27,6 +27,7 @@ from fdl.arguments import (
     Positive,
     Rising,
     Share,
+    Whole,
     check_argument,
 )
 
@@ -49,7 +50,7 @@ ANY_NUMBER = {
     *("seed", "draw_seed", "axis", "axes", "threshold"),  # any whole number is one of these
     *("offset", "exponent", "low", "high", "power", "gain", "decay"),
     *("rotate", "shear", "translate", "scale", "embedding_scale", "logit_scale", "forget_bias", "alpha"),
-    *("effect", "guidance", "length_penalty", "learning_rate", "loss"),
+    *("effect", "time", "guidance", "length_penalty", "learning_rate", "loss"),
     "padding",  # checked where a window is made of it: fdl.models.convolve
     *("at_least", "equivalent", "failures", "seeds"),  # checked with the rest of a claim, or of a sweep
 }
@@ -65,6 +66,7 @@ BEYOND = {
     InnerShare[Any]: 1.0,
     Rising[Any]: (0.75, 0.25),
     NotEmpty[Any]: (),
+    Whole[Any]: 2.5,
 }
 """By limit: what is beyond it."""
 
@@ -145,13 +147,17 @@ def tries() -> Iterator[tuple[str, Callable[..., Any], str, Any]]:
 
 def refusal(function: Callable[..., Any], name: str, value: Any) -> str | None:
     """What is wrong with how a function refuses a value of an argument; None if nothing is."""
-    needed = {
-        other: right(one.annotation)
+    given = {
+        other: value if other == name else right(one.annotation)
         for other, one in parameters(function).items()
-        if one.default is inspect.Parameter.empty and other != name
+        if other == name or one.default is inspect.Parameter.empty
     }
+    call = inspect.signature(function).bind_partial(
+        *[given.pop(other) for other, one in parameters(function).items() if one.kind is one.POSITIONAL_ONLY],
+        **given,
+    )
     try:
-        function(**needed, **{name: value})
+        function(*call.args, **call.kwargs)
     except ValueError as error:
         said = str(error)
         return None if said.startswith(f"{name} is ") and "\n" not in said else said

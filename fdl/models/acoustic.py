@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, Share, checked
+from fdl.arguments import Count, NotEmpty, Share, checked
 from fdl.models.cells import LSTMCell
 from fdl.models.conv import Conv
 from fdl.models.dropout import Dropout
@@ -39,7 +39,7 @@ class AcousticModel(nn.Module):
 
     outputs: Count
     channels: Count = 64
-    widths: tuple[Count, ...] = (128, 128)
+    widths: NotEmpty[tuple[Count, ...]] = (128, 128)
     size: Count = 5
     stride: Count = 2
     cell: Cell = LSTMCell

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, checked
+from fdl.arguments import Count, NotEmpty, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 
@@ -183,7 +183,7 @@ class ConvDecoder(nn.Module):
     """
 
     shape: tuple[Count, Count, Count]
-    channels: tuple[Count, ...] = (64, 32)
+    channels: NotEmpty[tuple[Count, ...]] = (64, 32)
     activation: Activation = nn.relu
     norm: Norm | None = None
     initializer: Initializer = nn.initializers.he_normal

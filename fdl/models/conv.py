@@ -62,6 +62,8 @@ class Conv(nn.Module):
           ValueError: channels that do not divide into the groups, or a padding of an unknown form.
         """
         groups = x.shape[-1] if self.groups is None else self.groups
+        if groups > x.shape[-1]:
+            raise ValueError(f"{x.shape[-1]} channels do not divide into {groups} groups")
         sizes = _sizes(self.size, x.ndim - 2)
         shape = (*sizes, x.shape[-1] // groups, self.channels)
         init = with_axes(self.initializer(), *(None,) * len(sizes), None, "channels")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
-from fdl.arguments import Count, NotNegative, checked
+from fdl.arguments import Count, NotEmpty, NotNegative, checked
 from fdl.models.conv import Conv
 
 _RARE = -2.19
@@ -64,7 +64,7 @@ class Detector(nn.Module):
     """
 
     classes: Count
-    widths: tuple[Count, ...] = (32, 64, 128)
+    widths: NotEmpty[tuple[Count, ...]] = (32, 64, 128)
     layers: NotNegative[int] = 2
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None

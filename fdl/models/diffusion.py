@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, NotNegative, Share, checked
+from fdl.arguments import Count, NotEmpty, NotNegative, Share, checked
 from fdl.models.attention import Attention
 from fdl.models.autoencoder import check_halvings
 from fdl.models.axes import constrain
@@ -121,7 +121,7 @@ class DiffusionUNet(nn.Module):
       (1, 32, 32, 3)
     """
 
-    widths: tuple[Count, ...] = (128, 256, 256, 256)
+    widths: NotEmpty[tuple[Count, ...]] = (128, 256, 256, 256)
     blocks: NotNegative[int] = 2
     attention: tuple[bool, ...] = (False, True, False, False)
     heads: Count = 1
@@ -182,7 +182,7 @@ class DiffusionUNet(nn.Module):
 
 @checked
 def ddpm_unet(
-    widths: tuple[Count, ...] = (128, 256, 256, 256),
+    widths: NotEmpty[tuple[Count, ...]] = (128, 256, 256, 256),
     *,
     attention: tuple[bool, ...] = (False, True, False, False),
     dropout: Share[float | jax.Array] = 0.1,
@@ -238,7 +238,7 @@ class DiffusionMLP(nn.Module):
       (1, 2)
     """
 
-    widths: tuple[Count, ...] = (128, 128, 128)
+    widths: NotEmpty[tuple[Count, ...]] = (128, 128, 128)
     classes: NotNegative[int] = 0
     activation: Activation = nn.silu
 

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.arguments import Count, NotNegative, Share, checked
+from fdl.arguments import Count, Share, checked
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
@@ -66,7 +66,7 @@ def gpt2(
     *,
     length: Count = 1024,
     width: Count = 768,
-    layers: NotNegative[int] = 12,
+    layers: Count = 12,
     heads: Count = 12,
     tied: bool = True,
     dropout: Share[float | jax.Array] = 0.0,
@@ -116,7 +116,7 @@ def llama(
     vocabulary: Count,
     *,
     width: Count,
-    layers: NotNegative[int],
+    layers: Count,
     heads: Count,
     shared: Count | None = None,
     hidden: Count | None = None,

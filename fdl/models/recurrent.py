@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, Share, checked
+from fdl.arguments import Count, NotEmpty, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.cells import LSTMCell, scan_cell
 from fdl.models.dropout import Dropout
@@ -38,7 +38,7 @@ class Recurrent(nn.Module):
       ((1, 20, 128), (1, 128))
     """
 
-    widths: tuple[Count, ...]
+    widths: NotEmpty[tuple[Count, ...]]
     cell: Cell = LSTMCell
     bidirectional: bool = False
     dropout: Share[float | jax.Array] = 0.0
@@ -96,7 +96,7 @@ class RecurrentNet(nn.Module):
       14730
     """
 
-    widths: tuple[Count, ...]
+    widths: NotEmpty[tuple[Count, ...]]
     outputs: Count
     cell: Cell = LSTMCell
     bidirectional: bool = False

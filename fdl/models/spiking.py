@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, Positive, Share, checked
+from fdl.arguments import Count, NotNegative, Positive, Share, checked
 from fdl.models.axes import constrain, with_axes
 
 Number = float | jax.Array
@@ -49,7 +49,7 @@ def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
 
 @checked
 def lif(
-    currents: jax.Array, *, decay: Share[Number], threshold: Positive[Number], spike: Map
+    currents: jax.Array, *, decay: Share[Number], threshold: NotNegative[Number], spike: Map
 ) -> tuple[jax.Array, jax.Array]:
     """Leaky integrate-and-fire units: what they receive at all times to membranes and spikes.
 

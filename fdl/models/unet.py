@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import Count, checked
+from fdl.arguments import Count, NotEmpty, checked
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.pooling import max_pool
 
@@ -54,7 +54,7 @@ class UNet(nn.Module):
     """
 
     outputs: Count
-    widths: tuple[Count, ...] = (64, 128, 256, 512, 1024)
+    widths: NotEmpty[tuple[Count, ...]] = (64, 128, 256, 512, 1024)
     skip: bool = True
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None

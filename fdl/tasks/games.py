@@ -102,6 +102,7 @@ def play(game: Game, first: Player, second: Player, keys: jax.Array) -> jax.Arra
     return jax.lax.while_loop(lambda carry: ~jnp.all(carry[0].terminated), move, start)[1]
 
 
+@checked
 def uniform(positions: Any, keys: jax.Array) -> jax.Array:
     """The player that makes any legal move, all equally likely."""
     return _draw(keys, jnp.where(positions.legal_action_mask, 0.0, -jnp.inf))

@@ -34,6 +34,7 @@ Reader = Callable[[int], Read]
 """`reader(size)` makes the function that reads a text of at most `size` tokens."""
 
 
+@checked
 def cached(model: Any, variables: Any, source: jax.Array | None = None) -> Reader:
     """Reads each token once: the memory is the model's cache.
 
@@ -56,6 +57,7 @@ def cached(model: Any, variables: Any, source: jax.Array | None = None) -> Reade
     return reader
 
 
+@checked
 def uncached(model: Any, variables: Any, source: jax.Array | None = None) -> Reader:
     """Reads the whole text again for every token: for models without a cache.
 

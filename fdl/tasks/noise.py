@@ -34,7 +34,7 @@ class Denoised(NamedTuple):
 
 @checked
 def linear(
-    time: jax.Array, *, first: NotNegative[ArrayLike] = 0.1, last: NotNegative[ArrayLike] = 20.0
+    time: float | jax.Array, *, first: NotNegative[ArrayLike] = 0.1, last: NotNegative[ArrayLike] = 20.0
 ) -> tuple[jax.Array, jax.Array]:
     """Noise added at a rate that grows from `first` to `last`; variances add to 1.
 
@@ -47,7 +47,7 @@ def linear(
 
 
 @checked
-def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cosine(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     """cos(π t / 2) and sin(π t / 2): variances add to 1 (Salimans & Ho 2022, Progressive Distillation).
 
     At time 1 there is no signal, so samplers start well from `predict_v` or `predict_data`, not from
@@ -57,7 +57,7 @@ def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 @checked
-def straight(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+def straight(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     """1 - t and t: straight lines (Lipman et al. 2023, Flow Matching, sec. 4.1; Liu et al. 2023, Rectified
     Flow, sec. 2.1). Their time runs from noise to data, ours from data to noise."""
     return 1 - time, 1.0 * time
@@ -99,21 +99,25 @@ def from_betas(betas: jax.Array) -> Schedule:
     return schedule
 
 
+@checked
 def predict_noise(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ε (Ho et al. 2020, eq. 14). It tells nothing of x_0 where there is no signal."""
     return jnp.zeros_like(signal), jnp.ones_like(noise)
 
 
+@checked
 def predict_data(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x_0. It tells nothing of ε where there is no noise."""
     return jnp.ones_like(signal), jnp.zeros_like(noise)
 
 
+@checked
 def predict_v(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """v = signal ε - noise x_0 (Salimans & Ho 2022, Progressive Distillation, sec. 4)."""
     return -noise, signal
 
 
+@checked
 def predict_velocity(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ε - x_0, the velocity dx_t / dt of the `straight` schedule."""
     return -jnp.ones_like(signal), jnp.ones_like(noise)
@@ -149,6 +153,7 @@ def denoised(
     return Denoised((b * x - noise * predicted) / determinant, (signal * predicted - a * x) / determinant)
 
 
+@checked
 def along(x: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
     """Each of `values`, `[B]` or scalars, with axes of length 1 added, to go with x `[B, ...]`."""
     return tuple(value.reshape(value.shape + (1,) * (x.ndim - value.ndim)) for value in values)

@@ -115,9 +115,9 @@ def spec_augment(
     key: jax.Array,
     *,
     time_masks: NotNegative[int] = 2,
-    time_width: NotNegative[ArrayLike] = 20,
+    time_width: NotNegative[int | jax.Array] = 20,
     band_masks: NotNegative[int] = 2,
-    band_width: NotNegative[ArrayLike] = 8,
+    band_width: NotNegative[int | jax.Array] = 8,
     fill: ArrayLike = 0.0,
 ) -> jax.Array:
     """Masks random stretches of time and of frequency (SpecAugment, Park et al. 2019, sec. 2).

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fdl.arguments import Count, Limit, Positive, Share, checked
+from fdl.arguments import Count, Limit, NotNegative, Positive, Share, Whole, checked
 
 Row = dict[str, jax.Array]
 Labelled = Annotated[Mapping[str, np.ndarray], Limit(lambda part: "y" in part, "one with 'y'")]
@@ -79,7 +79,9 @@ def zipf(key: jax.Array, *, classes: Count, features: Count, exponent: ArrayLike
 
 
 @checked
-def flip_label(key: jax.Array, label: ArrayLike, *, classes: Count, rate: Share[ArrayLike]) -> jax.Array:
+def flip_label(
+    key: jax.Array, label: NotNegative[Whole[ArrayLike]], *, classes: Count, rate: Share[ArrayLike]
+) -> jax.Array:
     """The label, or with probability `rate` one of the others, each equally likely.
 
     The key is split in two. The label is kept if `jax.random.uniform` of the first is at least

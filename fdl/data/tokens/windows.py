@@ -152,7 +152,10 @@ def _int32(tokens: np.ndarray) -> np.ndarray:
 
 
 def _width(dtype: DTypeLike) -> np.dtype:
-    kind = np.dtype(dtype)
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(f"dtype is {dtype!r}; expected {' or '.join(_WIDTHS)}") from error
     if kind.name not in _WIDTHS:
         raise ValueError(f"dtype is {kind.name}; expected {' or '.join(_WIDTHS)}")
     return kind.newbyteorder("<")
