@@ -115,7 +115,7 @@ def _expected(value: Any, kind: Any) -> str | None:
         return None if _is_array(value, listed=True) or _is_number(value) else "a number or an array"
     if origin in _UNIONS:
         wanted = [_expected(value, part) for part in parts]
-        return None if None in wanted else next(one for one in wanted if one)
+        return None if None in wanted else " or ".join(dict.fromkeys(map(str, wanted[:2])))
     if origin is Literal:
         fits = any(isinstance(value, type(part)) and value == part for part in parts)
         return None if fits else f"one of {', '.join(map(repr, parts))}"
