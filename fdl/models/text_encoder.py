@@ -164,7 +164,7 @@ class TextClassifier(nn.Module):
     """
 
     encoder: TextEncoder
-    outputs: Count
+    outputs: NotNegative[int]
     pool: Pool
     dropout: Share[float | jax.Array] = 0.0
     initializer: Initializer = _normal

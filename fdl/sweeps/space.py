@@ -85,7 +85,6 @@ class Sweep:
         return Sweep(tuple(trials))
 
 
-@checked
 def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """Every combination of the fields' values.
 
@@ -112,7 +111,6 @@ def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
     return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
 
 
-@checked
 def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
     """The fields' first values, their second values, and so on; all must be as many.
 
@@ -172,7 +170,6 @@ def sample(
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
-@checked
 def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
     """Takes components away one by one, and adds them one by one to nothing.
 
@@ -195,6 +192,7 @@ def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapp
       >>> [trial.arm for trial in space.trials]
       ['full', 'full - skip', 'full - norm', 'none']
     """
+    check_paths(config, {})
     for name, changes in components.items():
         if not isinstance(changes, Mapping):
             raise ValueError(f"{name}={changes!r}: expected values of fields, as {name}={{'field': None}}")
