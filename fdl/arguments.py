@@ -3,6 +3,7 @@
 import collections.abc
 import functools
 import inspect
+import itertools
 import math
 import types
 import typing
@@ -108,14 +109,14 @@ def check_argument(name: str, value: Any, kind: Any) -> None:
 
 def _expected(value: Any, kind: Any) -> str | None:
     """What was expected instead of a value, if it is not of a kind."""
-    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
+    origin, parts = _parsed(kind)
     if origin is Annotated:
         return _expected(value, parts[0])
     if kind in _ARRAYS:
         return None if _is_array(value, listed=True) or _is_number(value) else "a number or an array"
     if origin in _UNIONS:
-        wanted = [_expected(value, part) for part in parts]
-        return None if None in wanted else " or ".join(dict.fromkeys(map(str, wanted[:2])))
+        wanted = list(itertools.takewhile(bool, (_expected(value, part) for part in parts)))
+        return None if len(wanted) < len(parts) else " or ".join(dict.fromkeys(map(str, wanted[:2])))
     if origin is Literal:
         fits = any(isinstance(value, type(part)) and value == part for part in parts)
         return None if fits else f"one of {', '.join(map(repr, parts))}"
@@ -140,9 +141,15 @@ def _expected_parts(value: Any, origin: Any, parts: Sequence[Any]) -> str | None
     return None if found is None else f"a tuple, and of each value {found}"
 
 
+@functools.cache
+def _parsed(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """An annotation without its parts, and these."""
+    return typing.get_origin(kind) or kind, typing.get_args(kind)
+
+
 def _kinds(value: Sequence[Any], origin: Any, parts: Sequence[Any]) -> Sequence[Any]:
     """The kind of each value of a tuple."""
-    return parts[:1] * len(value) if origin is not tuple or parts[-1] is ... else parts
+    return [parts[0]] * len(value) if origin is not tuple or parts[-1] is ... else parts
 
 
 def _expected_class(value: Any, kind: Any) -> str | None:
@@ -163,7 +170,7 @@ def _is_unchecked(kind: type) -> bool:
 
 def _beyond(value: Any, kind: Any) -> str | None:
     """What was expected of a value that is of a kind, if it is beyond a limit."""
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    origin, parts = _parsed(kind)
     if origin is Annotated:
         broken = (limit.words for limit in parts[1:] if not _keeps(value, limit))
         return next(broken, None) or _beyond(value, parts[0])

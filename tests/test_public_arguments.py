@@ -53,7 +53,7 @@ ANY_NUMBER = {
     *("seed", "draw_seed", "axis", "axes", "threshold"),  # any whole number is one of these
     *("offset", "exponent", "low", "high", "power", "gain", "decay"),
     *("rotate", "shear", "translate", "scale", "embedding_scale", "logit_scale", "forget_bias", "alpha"),
-    *("effect", "time", "guidance", "length_penalty", "learning_rate", "loss"),
+    *("effect", "time", "guidance", "length_penalty", "learning_rate", "loss", "weight"),
     "padding",  # checked where a window is made of it: fdl.models.convolve
     *("at_least", "equivalent", "failures", "seeds"),  # checked with the rest of a claim, or of a sweep
 }

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from fdl.arguments import Count, checked
 
@@ -27,7 +26,7 @@ class Mean(NamedTuple):
 
 
 @checked
-def mean(values: jax.Array, weight: ArrayLike | None = None) -> Mean:
+def mean(values: jax.Array, weight: float | jax.Array | None = None) -> Mean:
     """The `Mean` of `values` `[...]` under `weight` of the same shape; what has weight zero does not count,
     even where its value is not finite. Without weights all count alike.
 

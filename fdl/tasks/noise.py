@@ -60,6 +60,7 @@ def cosine(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
 def straight(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     """1 - t and t: straight lines (Lipman et al. 2023, Flow Matching, sec. 4.1; Liu et al. 2023, Rectified
     Flow, sec. 2.1). Their time runs from noise to data, ours from data to noise."""
+    time = jnp.asarray(time)
     return 1 - time, 1.0 * time
 
 
