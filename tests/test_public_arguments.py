@@ -5,6 +5,7 @@
 anything."""
 
 import collections.abc
+import functools
 import inspect
 import math
 import types
@@ -122,6 +123,7 @@ def unlimited(kind: Any) -> bool:
     return kind in (int, float) or any(map(unlimited, parts))
 
 
+@functools.cache
 def right(kind: Any) -> Any:
     """A value that passes, of a parameter that is not tried."""
     bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
