@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import Count, Share, checked
 
+
+@checked
 def cross_entropy(
-    logits: jax.Array, labels: jax.Array, *, label_smoothing: float | jax.Array = 0.0
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: Share[float | jax.Array] = 0.0
 ) -> jax.Array:
     """Cross-entropy of softmax(logits) against labels, in nats, as PyTorch's with reduction "none".
 
@@ -30,8 +33,6 @@ def cross_entropy(
       >>> print(fdl.losses.cross_entropy(logits, jnp.array([1, 0])).round(3))
       [0.693 0.   ]
     """
-    if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to 1, a share of the target")
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     shifted = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
@@ -54,7 +55,8 @@ def _share(share: float | jax.Array, values: jax.Array) -> jax.Array:
     return share * jnp.where(jnp.asarray(share) == 0, 0, values)
 
 
-def is_class(labels: jax.Array, classes: int) -> jax.Array:
+@checked
+def is_class(labels: jax.Array, classes: Count) -> jax.Array:
     """Which labels are 0 to `classes` - 1, bool of the same shape.
 
     Example:
@@ -65,7 +67,8 @@ def is_class(labels: jax.Array, classes: int) -> jax.Array:
     return (labels >= 0) & (labels < classes)
 
 
-def one_hot(labels: jax.Array, classes: int, *, dtype: Any = jnp.float32) -> jax.Array:
+@checked
+def one_hot(labels: jax.Array, classes: Count, *, dtype: Any = jnp.float32) -> jax.Array:
     """1 at each label's place and 0 elsewhere, `[..., C]`; NaN where a label is not 0 to C - 1.
 
     `jax.nn.one_hot` gives zeros there, which read as "no class at all", and counts classes in the labels'
@@ -79,6 +82,7 @@ def one_hot(labels: jax.Array, classes: int, *, dtype: Any = jnp.float32) -> jax
     return jnp.where(is_class(labels, classes)[..., None], ones, jnp.nan)
 
 
+@checked
 def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """Mean squared difference of each row, as PyTorch's `mse_loss` of that row.
 
@@ -99,6 +103,7 @@ def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     return _row_means(jnp.square(_difference(predictions, targets)))
 
 
+@checked
 def absolute_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """Mean absolute difference of each row, `[B]`; arguments and errors as for `squared_error`.
 

@@ -82,7 +82,7 @@ def test_bfloat16_logits_have_a_float32_loss():
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
 def test_a_smoothing_that_is_no_share_is_refused(smoothing):
-    with pytest.raises(ValueError, match=r"label_smoothing is (-0.1|1.1|nan); expected 0 to 1"):
+    with pytest.raises(ValueError, match=r"label_smoothing is .*; expected (from 0 to 1|a number)"):
         losses.cross_entropy(jnp.asarray(LOGITS), LABELS, label_smoothing=smoothing)
 
 

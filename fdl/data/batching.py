@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.permutation import permute, permute_on_host
 from fdl.data.splits import Part, Rows
 from fdl.experiment import Source
@@ -21,7 +20,7 @@ _BLOCK = 4096
 
 
 @checked
-def shuffled(part: Part, *, batch_size: int) -> Source:
+def shuffled(part: Part, *, batch_size: Count) -> Source:
     """Training batches: every epoch visits every row exactly once, each in an order of its own.
 
     The rows form one endless stream, epoch after epoch, and batch `step` is rows
@@ -77,7 +76,7 @@ def _shuffled_on_host(rows: Rows, batch_size: int) -> Source:
 
 
 @checked
-def sequential(part: Part, *, batch_size: int) -> Source:
+def sequential(part: Part, *, batch_size: Count) -> Source:
     """Evaluation batches: every row once, in the order given.
 
     Args:
@@ -137,7 +136,6 @@ def _batch_shapes(rows: Rows, batch_size: int) -> dict[str, jax.ShapeDtypeStruct
 
 def _checked(part: Part, batch_size: int) -> tuple[dict[str, np.ndarray] | Rows, int]:
     """The rows and how many they are; `ValueError` for what no batch can be made of."""
-    check_counts(batch_size=batch_size)
     if batch_size >= _LIMIT:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1 and below 2**31")
     if isinstance(part, Rows):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,7 +17,7 @@ _BACKGROUND = (255, 255, 255)
 
 
 @checked
-def contact_sheet(images: Any, *, labels: Sequence[Any] | None = None, columns: int = 8) -> "Image.Image":
+def contact_sheet(images: Any, *, labels: Sequence[Any] | None = None, columns: Count = 8) -> "Image.Image":
     """Images in rows of `columns` on white.
 
     Tile k is in row `k // columns` and column `k % columns`, with 4 pixels between tiles and around

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.splits import Splits
 from fdl.experiment import Source
 
@@ -15,7 +14,7 @@ Sample = Callable[[jax.Array], Mapping[str, jax.Array]]
 
 
 @checked
-def stream(sample: Sample, *, batch_size: int) -> Source:
+def stream(sample: Sample, *, batch_size: Count) -> Source:
     """Endless training data, made on the device: no row comes twice.
 
     Args:
@@ -35,7 +34,6 @@ def stream(sample: Sample, *, batch_size: int) -> Source:
       >>> batch["x"].shape, batch["y"].shape
       ((8, 2), (8,))
     """
-    check_counts(batch_size=batch_size)
 
     def batch(arrays: tuple[()], step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         del arrays
@@ -45,7 +43,7 @@ def stream(sample: Sample, *, batch_size: int) -> Source:
 
 
 @checked
-def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int = 0) -> Splits:
+def sampled(sample: Sample, *, train: Count, validation: Count, test: Count, seed: int = 0) -> Splits:
     """Fixed sets of generated rows; the three parts are independent of one another.
 
     Args:
@@ -64,8 +62,6 @@ def sampled(sample: Sample, *, train: int, validation: int, test: int, seed: int
       ((5,), (2,))
     """
     sizes = {"train": train, "validation": validation, "test": test}
-    if min(sizes.values()) < 1:
-        raise ValueError(f"the parts have {sizes} rows; expected at least 1 in each")
     key = jax.random.key(seed)
     rows = jax.jit(lambda key, size: _rows(sample, key, size), static_argnums=1)
     made = (

@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 
 
 @checked
-def split_rows(labels: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_rows(labels: np.ndarray | None, size: Count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of the train, validation and test parts: three, one and one fifths.
 
     The same on every machine and library version: number the rows from 0; order them by label (if

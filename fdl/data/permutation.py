@@ -9,12 +9,17 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from fdl.arguments import Count, Whole, checked
+
 _LIMIT = 2**31  # places are int32 on the device
 _EXTRA_ROUNDS = 12  # see `_rounds`
 _GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: its multiples are spread evenly (Knuth, vol. 3, sec. 6.4)
 
 
-def permute(index: ArrayLike, key: jax.Array, epoch: ArrayLike = 0, *, size: int) -> jax.Array:
+@checked
+def permute(
+    index: Whole[ArrayLike], key: jax.Array, epoch: Whole[ArrayLike] = 0, *, size: Count
+) -> jax.Array:
     """Where `index` goes in the order of `range(size)` that `key` and `epoch` name.
 
     For one key and epoch this is exactly a bijection of `range(size)`, for every size. It is the

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from fdl import rng
+from fdl.arguments import Count, checked
 from fdl.data.batching import sequential, shuffled
 from fdl.data.splits import Splits, size_of
 from fdl.data.weighted import weighted
@@ -17,8 +18,9 @@ Augmentation = Callable[[Any, jax.Array], Any]
 """`augmentation(batch, key) -> batch`, pure and jittable."""
 
 
+@checked
 def sources(
-    splits: Splits, *, batch_size: int, augment: Augmentation | None = None
+    splits: Splits, *, batch_size: Count, augment: Augmentation | None = None
 ) -> tuple[Source, dict[str, Source]]:
     """The source to train on, and those to evaluate on by split name (`validation`, `test`).
 

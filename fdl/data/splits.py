@@ -127,8 +127,12 @@ def prepared_row(splits: Splits) -> dict[str, Any]:
 
 
 def size_of(part: Part) -> int:
-    """How many rows a part has."""
-    return part.size if isinstance(part, Rows) else len(jax.tree.leaves(dict(part))[0])
+    """How many rows a part has; `ValueError` for one without arrays."""
+    if isinstance(part, Rows):
+        return part.size
+    if not (leaves := jax.tree.leaves(dict(part))):
+        raise ValueError("arrays is empty; give at least one array [N, ...] by name")
+    return len(leaves[0])
 
 
 def lengths(arrays: Mapping[str, Any]) -> dict[str, int]:

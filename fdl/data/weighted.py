@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.splits import Part, Rows, row_of, size_of
 from fdl.experiment import Source
 
@@ -16,7 +15,7 @@ _RANGE = 2**32  # a row is drawn by one uint32 word
 
 
 @checked
-def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
+def weighted(part: Part, weights: np.ndarray, *, batch_size: Count) -> Source:
     """Training batches of rows drawn with replacement, each row with a chance in proportion to its weight.
 
     Batch `step` is a function of the step and the key, as of `shuffled`; a pass is as many batches as rows
@@ -41,7 +40,6 @@ def weighted(part: Part, weights: np.ndarray, *, batch_size: int) -> Source:
       >>> bool(400 < y.sum() < 600)
       True
     """
-    check_counts(batch_size=batch_size)
     size = size_of(part)
     rows, bounds = _bounds(weights, size)
     batches = -(-size // batch_size)

@@ -1,11 +1,13 @@
 """Metrics that are no sums: a function of all rows of a split at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from fdl.arguments import NotEmpty, Share, checked
 
 Of = Callable[[Any, jax.Array], jax.Array]
 """`of(rows, weight) -> value`, a scalar of rows `[N, ...]` and their weights `[N]`."""
@@ -31,6 +33,7 @@ class AllRows:
         return self.of(self.rows, self.weight)
 
 
+@checked
 def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
     """The `AllRows` of a batch's rows.
 
@@ -62,7 +65,8 @@ def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
     return AllRows(rows, jnp.ones(shapes[0][0]) if weight is None else weight, of)
 
 
-def joined_rows(parts: list[AllRows], *, axis: int = 0) -> AllRows:
+@checked
+def joined_rows(parts: NotEmpty[Sequence[AllRows]], *, axis: int = 0) -> AllRows:
     """The rows of several parts, one after another.
 
     Args:
@@ -78,6 +82,7 @@ def joined_rows(parts: list[AllRows], *, axis: int = 0) -> AllRows:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis), *parts)
 
 
+@checked
 def largest_value(values: jax.Array, weight: jax.Array) -> jax.Array:
     """The largest of `values` `[N]` that count; NaN where none does, or where one that does is NaN.
 
@@ -89,6 +94,7 @@ def largest_value(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.where(jnp.any(weight > 0), found, jnp.nan)
 
 
+@checked
 def area_under_roc(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> jax.Array:
     """The area under the receiver operating characteristic: how likely a positive scores above a negative.
 
@@ -119,7 +125,8 @@ def area_under_roc(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> jax.
     return jnp.where(jnp.any(wrong), jnp.nan, area)
 
 
-def quantile(q: float) -> Of:
+@checked
+def quantile(q: Share[float]) -> Of:
     """For `all_rows`, the smallest of `values` `[N]` at or below which a share `q` of the weight lies.
 
     Hyndman and Fan 1996, definition 1, the inverse of the distribution function; NaN where no row counts, or
@@ -134,8 +141,6 @@ def quantile(q: float) -> Of:
       >>> float(fdl.metrics.quantile(0.5)(jnp.array([5.0, 1.0, 3.0]), jnp.ones(3)))
       3.0
     """
-    if not 0 <= q <= 1:
-        raise ValueError(f"q is {q}; expected a number from 0 to 1")
     return _Quantile(float(q))
 
 

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.arguments import Share, checked
 
+
+@checked
 def box_overlap(first: jax.Array, second: jax.Array) -> jax.Array:
     """Intersection over union of boxes `[..., N, 4]` with boxes `[..., M, 4]`: `[..., N, M]`.
 
@@ -24,6 +27,7 @@ def box_overlap(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.where(shared > 0, shared / jnp.where(shared > 0, union, 1), 0)
 
 
+@checked
 def mean_average_precision(
     boxes: ArrayLike,
     scores: ArrayLike,
@@ -31,7 +35,7 @@ def mean_average_precision(
     true_boxes: ArrayLike,
     true_labels: ArrayLike,
     *,
-    iou: float = 0.5,
+    iou: Share[float] = 0.5,
 ) -> float:
     """The mean over classes of the area under the curve of precision over recall, on the host.
 

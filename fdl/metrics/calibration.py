@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.metrics.means import accuracy
 
 
@@ -33,8 +33,9 @@ class Calibration(NamedTuple):
         return jnp.sum(jnp.abs(self.correct - self.confidence)) / jnp.sum(self.weight)
 
 
+@checked
 def calibration(
-    probabilities: jax.Array, labels: jax.Array, weight: jax.Array, *, bins: int = 15
+    probabilities: jax.Array, labels: jax.Array, weight: jax.Array, *, bins: Count = 15
 ) -> Calibration:
     """The `Calibration` of a classifier's likeliest classes.
 
@@ -56,7 +57,6 @@ def calibration(
       >>> float(sums.value)  # 75 % sure, 50 % right
       0.25
     """
-    check_counts(bins=bins)
     confidence = jnp.max(probabilities, axis=-1)
     right = accuracy(probabilities, labels)
     inner = jnp.arange(1, bins) / bins

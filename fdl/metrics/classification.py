@@ -5,7 +5,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.arguments import checked
 
+
+@checked
 def f1(
     predictions: ArrayLike, labels: ArrayLike, *, average: Literal["macro", "micro", "weighted"] = "macro"
 ) -> float:
@@ -38,6 +41,7 @@ def f1(
     return float(f1_score(true, said, average=average, zero_division=0))
 
 
+@checked
 def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     """The area under the receiver operating characteristic: how likely a positive scores above a negative.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 
 
 class Confusion(NamedTuple):
@@ -29,8 +29,9 @@ class Confusion(NamedTuple):
         return jnp.nanmean(self.f1) + 0 * self.counts.sum()  # NaN of counts that are
 
 
+@checked
 def confusion(
-    predictions: jax.Array, labels: jax.Array, weight: jax.Array | None = None, *, classes: int
+    predictions: jax.Array, labels: jax.Array, weight: jax.Array | None = None, *, classes: Count
 ) -> Confusion:
     """The `Confusion` of a batch. Of rows on the host: `f1`.
 
@@ -48,7 +49,6 @@ def confusion(
       >>> sums.counts.tolist(), round(float(sums.value), 4)
       ([[1.0, 1.0], [0.0, 2.0]], 0.7333)
     """
-    check_counts(classes=classes)
     weight = jnp.ones(labels.shape) if weight is None else weight
     known = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
     place = jnp.where(known & (weight > 0), labels * classes + predictions, 0)

@@ -3,7 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fdl.arguments import checked
 
+
+@checked
 def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:
     """The squared Fréchet (2-Wasserstein) distance of Gaussians fitted to two sets of features.
 

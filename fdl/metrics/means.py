@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 
 
 class Mean(NamedTuple):
@@ -25,7 +25,8 @@ class Mean(NamedTuple):
         return self.total / self.weight
 
 
-def mean(values: jax.Array, weight: jax.Array | None = None) -> Mean:
+@checked
+def mean(values: jax.Array, weight: float | jax.Array | None = None) -> Mean:
     """The `Mean` of `values` `[...]` under `weight` of the same shape; what has weight zero does not count,
     even where its value is not finite. Without weights all count alike.
 
@@ -41,6 +42,7 @@ def mean(values: jax.Array, weight: jax.Array | None = None) -> Mean:
     return Mean(jnp.sum(values * weight), jnp.sum(weight))
 
 
+@checked
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """1.0 where the largest of `logits` `[B, C]` is at `labels` `[B]`, else 0.0; `[B]`.
 
@@ -56,7 +58,8 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return _judged(jnp.argmax(logits, axis=-1) == labels, logits, labels)
 
 
-def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.Array:
+@checked
+def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: Count = 5) -> jax.Array:
     """1.0 where fewer than `k` of `logits` `[B, C]` go before that at `labels` `[B]`, else 0.0; `[B]`.
 
     Larger logits go before it, and of equal ones those of lower classes, so that `k = 1` is `accuracy`.
@@ -70,7 +73,6 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.A
       >>> fdl.metrics.top_k_accuracy(logits, jnp.array([1]), k=2).tolist()
       [1.0]
     """
-    check_counts(k=k)
     labels = labels.astype(jnp.int32)
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
     lower = jnp.arange(logits.shape[-1]) < labels[:, None]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
+
 
 class Overlap(NamedTuple):
     """How much of each class is found; adding the parts of all batches gives the whole split's.
@@ -30,7 +32,8 @@ class Overlap(NamedTuple):
         return jnp.sum(shares) / jnp.sum(present)
 
 
-def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, classes: int) -> Overlap:
+@checked
+def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, classes: Count) -> Overlap:
     """The `Overlap` of predicted and true classes.
 
     Everingham et al. 2015, The Pascal Visual Object Classes Challenge: A Retrospective, sec. 3.3:

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from fdl.arguments import checked
 
+
+@checked
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, tokenize: str = "13a") -> float:
     """BLEU of a corpus by sacrebleu, with its default signature (Post 2018, A Call for Clarity).
 
@@ -42,6 +45,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, toke
     return sacrebleu.corpus_bleu(list(hypotheses), streams, tokenize=tokenize).score
 
 
+@checked
 def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Edits (insertions, deletions, substitutions of words) for each word of the references.
 
@@ -70,6 +74,7 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
     return sum(_edits(said.split(), true) for said, true in pairs) / sum(map(len, words))
 
 
+@checked
 def perplexity(loss: float) -> float:
     """exp of a mean loss in nats a token: the number of equally likely tokens of the same loss; infinity
     where that is too large for a float.

@@ -4,12 +4,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotEmpty, Share, checked
 from fdl.models.cells import LSTMCell
 from fdl.models.conv import Conv
 from fdl.models.dropout import Dropout
 from fdl.models.recurrent import Cell, Recurrent, readout
 
 
+@checked
 class AcousticModel(nn.Module):
     """A convolution over time, bidirectional recurrent layers, a linear readout at each time.
 
@@ -35,13 +37,13 @@ class AcousticModel(nn.Module):
       (1, 50, 30)
     """
 
-    outputs: int
-    channels: int = 64
-    widths: tuple[int, ...] = (128, 128)
-    size: int = 5
-    stride: int = 2
+    outputs: Count
+    channels: Count = 64
+    widths: NotEmpty[tuple[Count, ...]] = (128, 128)
+    size: Count = 5
+    stride: Count = 2
     cell: Cell = LSTMCell
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:

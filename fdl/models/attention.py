@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
@@ -15,6 +16,7 @@ Mask = Callable[[jax.Array, jax.Array], jax.Array]
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
+@checked
 def causal(queries: jax.Array, keys: jax.Array) -> jax.Array:
     """Keys at the query's position and before; positions `[T]` and `[S]` to bool `[T, S]`.
 
@@ -29,7 +31,8 @@ def causal(queries: jax.Array, keys: jax.Array) -> jax.Array:
     return keys[None, :] <= queries[:, None]
 
 
-def sliding_window(width: int) -> Mask:
+@checked
+def sliding_window(width: Count) -> Mask:
     """The `width` latest keys up to the query's position (Beltagy et al. 2020, Longformer, sec. 3.1).
 
     Example:
@@ -47,6 +50,7 @@ def sliding_window(width: int) -> Mask:
     return mask
 
 
+@checked
 def attend(
     query: jax.Array,
     key: jax.Array,
@@ -103,6 +107,7 @@ def attend(
     return jnp.einsum("bkgts,bskd->btkgd", weights, value).reshape(query.shape)
 
 
+@checked
 class Attention(nn.Module):
     """Multi-head attention `[B, T, E]` to `[B, T, E]`, of a text to itself or to a context.
 
@@ -135,17 +140,17 @@ class Attention(nn.Module):
       (1, 6, 64)
     """
 
-    heads: int
-    shared: int | None = None
-    width: int | None = None
+    heads: Count
+    shared: Count | None = None
+    width: Count | None = None
     bias: bool = True
     scale: float | None = None
     rotate: Callable[[jax.Array, jax.Array], jax.Array] = lambda heads, positions: heads
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     initializer: Initializer = nn.initializers.lecun_normal
     query_initializer: Initializer | None = None
     last_initializer: Initializer | None = None
-    cache: int = 0
+    cache: NotNegative[int] = 0
 
     @nn.compact
     def __call__(

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotEmpty, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 
@@ -14,6 +15,7 @@ Norm = Callable[[jax.Array, bool], jax.Array]
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
+@checked
 class Autoencoder(nn.Module):
     """A decoder of an encoder's code (Hinton & Salakhutdinov 2006, Reducing the Dimensionality of Data).
 
@@ -51,7 +53,8 @@ class Autoencoder(nn.Module):
         return self.decoder(code, train)
 
 
-def k_sparse(code: jax.Array, *, active: int) -> jax.Array:
+@checked
+def k_sparse(code: jax.Array, *, active: Count) -> jax.Array:
     """The `active` largest entries of each code `[..., L]`, zeros elsewhere (Makhzani & Frey 2014,
     k-Sparse Autoencoders, sec. 2.1); entries equal to the smallest of them stay too.
 
@@ -65,6 +68,7 @@ def k_sparse(code: jax.Array, *, active: int) -> jax.Array:
     return jnp.where(code >= smallest, code, 0)
 
 
+@checked
 class StridedConvs(nn.Module):
     """4x4 convolutions that halve a map, each with norm and activation: `[B, H, W, I]` to
     `[B, H / 2^n, W / 2^n, channels[-1]]`.
@@ -76,7 +80,7 @@ class StridedConvs(nn.Module):
       initializer: makes the initialiser of the kernels; biases start at zero.
     """
 
-    channels: tuple[int, ...]
+    channels: tuple[Count, ...]
     activation: Activation = nn.relu
     norm: Norm | None = None
     initializer: Initializer = nn.initializers.he_normal
@@ -95,6 +99,7 @@ class StridedConvs(nn.Module):
         return x
 
 
+@checked
 class TransposedConvs(nn.Module):
     """4x4 transposed convolutions that double a map, with norm and activation between them:
     `[B, H, W, I]` to `[B, 2^n H, 2^n W, channels[-1]]`.
@@ -106,7 +111,7 @@ class TransposedConvs(nn.Module):
       initializer: makes the initialiser of the kernels; biases start at zero.
     """
 
-    channels: tuple[int, ...]
+    channels: tuple[Count, ...]
     activation: Activation = nn.relu
     norm: Norm | None = None
     initializer: Initializer = nn.initializers.he_normal
@@ -121,6 +126,7 @@ class TransposedConvs(nn.Module):
         return x
 
 
+@checked
 class ConvEncoder(nn.Module):
     """Images `[B, H, W, C]` to codes `[B, outputs]`: strided convolutions, then a dense layer.
 
@@ -141,8 +147,8 @@ class ConvEncoder(nn.Module):
       (1, 16)
     """
 
-    outputs: int
-    channels: tuple[int, ...] = (32, 64)
+    outputs: Count
+    channels: tuple[Count, ...] = (32, 64)
     activation: Activation = nn.relu
     norm: Norm | None = None
     initializer: Initializer = nn.initializers.he_normal
@@ -156,6 +162,7 @@ class ConvEncoder(nn.Module):
         return constrain(dense(x.reshape(x.shape[0], -1)), "batch", "embed")
 
 
+@checked
 class ConvDecoder(nn.Module):
     """Codes `[B, L]` to images `[B, *shape]`: a dense layer, then transposed convolutions.
 
@@ -175,8 +182,8 @@ class ConvDecoder(nn.Module):
       (1, 28, 28, 1)
     """
 
-    shape: tuple[int, int, int]
-    channels: tuple[int, ...] = (64, 32)
+    shape: tuple[Count, Count, Count]
+    channels: NotEmpty[tuple[Count, ...]] = (64, 32)
     activation: Activation = nn.relu
     norm: Norm | None = None
     initializer: Initializer = nn.initializers.he_normal

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.initializers import orthogonal
 
@@ -61,6 +62,7 @@ def scan_cell(
     return outputs, last
 
 
+@checked
 class RNNCell(nn.Module):
     """`h' = activation(W x + U h + b)`, Elman's.
 
@@ -84,7 +86,7 @@ class RNNCell(nn.Module):
       5322
     """
 
-    units: int
+    units: Count
     activation: Callable[[jax.Array], jax.Array] = nn.tanh
     initializer: Initializer = nn.initializers.lecun_normal
     recurrent: Initializer = orthogonal
@@ -97,6 +99,7 @@ class RNNCell(nn.Module):
         return Recurrence(inputs, step, _zeros(inputs, self.units, 1))
 
 
+@checked
 class LSTMCell(nn.Module):
     """Long short-term memory with a forget gate and no peepholes, as PyTorch's but for one bias, not two.
 
@@ -123,7 +126,7 @@ class LSTMCell(nn.Module):
       19338
     """
 
-    units: int
+    units: Count
     forget_bias: float = 1.0
     initializer: Initializer = nn.initializers.lecun_normal
     recurrent: Initializer = orthogonal
@@ -147,6 +150,7 @@ class LSTMCell(nn.Module):
         return Recurrence(inputs, step, _zeros(inputs, self.units, 2))
 
 
+@checked
 class GRUCell(nn.Module):
     """Gated recurrent unit in PyTorch's and cuDNN's variant: the reset gate comes after the product.
 
@@ -171,7 +175,7 @@ class GRUCell(nn.Module):
       14730
     """
 
-    units: int
+    units: Count
     initializer: Initializer = nn.initializers.lecun_normal
     recurrent: Initializer = orthogonal
 
@@ -193,6 +197,7 @@ class GRUCell(nn.Module):
         return Recurrence(inputs, step, _zeros(inputs, self.units, 1))
 
 
+@checked
 class Kernel(nn.Module):
     """A matrix by itself, to multiply by inside a scan.
 

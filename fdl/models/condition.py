@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
+from fdl.arguments import Count, NotNegative, Positive, checked
 from fdl.models.axes import constrain, with_axes
 
 Initializer = Callable[[], nn.initializers.Initializer]
@@ -20,7 +21,8 @@ Waves = Callable[[jax.Array, int], jax.Array]
 """`waves(time, width)`, times `[B]` to their embedding `[B, width]`."""
 
 
-def time_waves(time: jax.Array, width: int, *, longest: float = 10000.0) -> jax.Array:
+@checked
+def time_waves(time: jax.Array, width: Count, *, longest: Positive[float] = 10000.0) -> jax.Array:
     """Cosines, then sines, of 1000 times at `width / 2` rates from 1 down to nearly 1 / longest.
 
     Vaswani et al.'s rates, longest^(-2 i / width), in the order of Dhariwal & Nichol 2021, Diffusion Models
@@ -41,7 +43,8 @@ def time_waves(time: jax.Array, width: int, *, longest: float = 10000.0) -> jax.
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-def ddpm_waves(time: jax.Array, width: int) -> jax.Array:
+@checked
+def ddpm_waves(time: jax.Array, width: Count) -> jax.Array:
     """Sines, then cosines, of 1000 times at `width / 2` rates from 1 down to 1 / 10000, as in the code of
     Ho et al. 2020; `width` is an even number from 4 on, and what comes out as of `time_waves`."""
     angles = _angles(time, width, math.log(10000.0) / max(width // 2 - 1, 1))
@@ -56,6 +59,7 @@ def _angles(time: jax.Array, width: int, fall: float) -> jax.Array:
     return 1000.0 * time[:, None] * jnp.exp(-fall * jnp.arange(width // 2, dtype=time.dtype))
 
 
+@checked
 class Condition(nn.Module):
     """Time and label as one vector `[B, width]`: waves through two layers, plus the label's vector.
 
@@ -68,10 +72,10 @@ class Condition(nn.Module):
       initializer: makes the initialiser of the two layers' kernels.
     """
 
-    width: int
-    waves: int
-    classes: int = 0
-    deviation: float = 0.02
+    width: Count
+    waves: Count
+    classes: NotNegative[int] = 0
+    deviation: NotNegative[float] = 0.02
     embed: Waves = time_waves
     initializer: Initializer = nn.initializers.lecun_normal
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from fdl.arguments import Count, NotNegative, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.convolve import Padding, convolve, shifted, window_of
 
@@ -18,6 +19,7 @@ def constrain_map(x: jax.Array) -> jax.Array:
     return constrain(x, "batch", *_SPACE[x.ndim - 2], "channels")
 
 
+@checked
 class Conv(nn.Module):
     """Convolution `[B, *S, I]` to `[B, *S', channels]`, by a kernel `[*K, I / groups, channels]`.
 
@@ -42,12 +44,12 @@ class Conv(nn.Module):
       (1, 16, 16, 16)
     """
 
-    channels: int
-    size: int | Sequence[int] = 3
-    strides: int | Sequence[int] = 1
+    channels: Count
+    size: Count | Sequence[Count] = 3
+    strides: Count | Sequence[Count] = 1
     padding: Padding = "SAME"
-    dilation: int | Sequence[int] = 1
-    groups: int | None = 1
+    dilation: Count | Sequence[Count] = 1
+    groups: Count | None = 1
     bias: bool = True
     weight: Callable[[jax.Array], jax.Array] | None = None
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
@@ -60,6 +62,8 @@ class Conv(nn.Module):
           ValueError: channels that do not divide into the groups, or a padding of an unknown form.
         """
         groups = x.shape[-1] if self.groups is None else self.groups
+        if groups > x.shape[-1]:
+            raise ValueError(f"{x.shape[-1]} channels do not divide into {groups} groups")
         sizes = _sizes(self.size, x.ndim - 2)
         shape = (*sizes, x.shape[-1] // groups, self.channels)
         init = with_axes(self.initializer(), *(None,) * len(sizes), None, "channels")
@@ -72,6 +76,7 @@ class Conv(nn.Module):
         return constrain_map(_biased(self, y) if self.bias else y)
 
 
+@checked
 class ConvTranspose(nn.Module):
     """Transposed convolution: the map that is `Conv`'s gradient, with a kernel `[*K, I, channels]`.
 
@@ -96,10 +101,10 @@ class ConvTranspose(nn.Module):
       (1, 64, 64, 16)
     """
 
-    channels: int
-    size: int = 2
-    strides: int = 2
-    padding: int = 0
+    channels: Count
+    size: Count = 2
+    strides: Count = 2
+    padding: NotNegative[int] = 0
     bias: bool = True
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal
 
@@ -114,6 +119,7 @@ class ConvTranspose(nn.Module):
         return constrain_map(_biased(self, y) if self.bias else y)
 
 
+@checked
 class Local(nn.Module):
     """Locally connected: a `Conv` with kernels `[*S', prod(K) I, channels]` of each place's own.
 
@@ -137,9 +143,9 @@ class Local(nn.Module):
       2560
     """
 
-    channels: int
-    size: int | Sequence[int] = 3
-    strides: int | Sequence[int] = 1
+    channels: Count
+    size: Count | Sequence[Count] = 3
+    strides: Count | Sequence[Count] = 1
     padding: Padding = "SAME"
     bias: bool = True
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.lecun_normal

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.convolve import Padding
@@ -18,6 +18,7 @@ from fdl.models.pooling import average_pool, max_pool
 Map = Callable[[jax.Array], jax.Array]
 
 
+@checked
 class Stage(NamedTuple):
     """A convolution and what follows it.
 
@@ -35,14 +36,15 @@ class Stage(NamedTuple):
       Stage(channels=16, size=5, strides=1, padding='SAME', groups=1, pool=None)
     """
 
-    channels: int
-    size: int = 3
-    strides: int = 1
+    channels: Count
+    size: Count = 3
+    strides: Count = 1
     padding: Padding = "SAME"
-    groups: int = 1
+    groups: Count = 1
     pool: Map | None = None
 
 
+@checked
 class ConvNet(nn.Module):
     """Stages of convolution, norm, activation and pool, then dense layers; in one or two dimensions.
 
@@ -68,11 +70,11 @@ class ConvNet(nn.Module):
     """
 
     stages: tuple[Stage, ...]
-    hidden: tuple[int, ...]
-    outputs: int
+    hidden: tuple[Count, ...]
+    outputs: Count
     activation: Map = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal
 
     @nn.compact
@@ -104,7 +106,10 @@ class ConvNet(nn.Module):
 
 @checked
 def conv_net(
-    channels: tuple[int, ...] = (32, 64), hidden: tuple[int, ...] = (128,), outputs: int = 10, **options: Any
+    channels: tuple[Count, ...] = (32, 64),
+    hidden: tuple[Count, ...] = (128,),
+    outputs: Count = 10,
+    **options: Any,
 ) -> ConvNet:
     """3-wide convolutions with these channels, each followed by a max pool over 2; then dense layers.
 
@@ -125,7 +130,7 @@ def conv_net(
 
 
 @checked
-def lenet5(outputs: int = 10, *, padding: Padding = 0, pool: Map = average_pool, **options: Any) -> ConvNet:
+def lenet5(outputs: Count = 10, *, padding: Padding = 0, pool: Map = average_pool, **options: Any) -> ConvNet:
     """LeNet-5 for images of 32x32, or of 28x28 with `padding=2`.
 
     LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, fig. 2, in the usual
@@ -154,7 +159,7 @@ def lenet5(outputs: int = 10, *, padding: Padding = 0, pool: Map = average_pool,
 
 
 @checked
-def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
+def alexnet(outputs: Count = 1000, *, groups: Count = 2, **options: Any) -> ConvNet:
     """AlexNet for images of 224x224.
 
     Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, fig. 2.
@@ -187,7 +192,7 @@ def alexnet(outputs: int = 1000, *, groups: int = 2, **options: Any) -> ConvNet:
 
 
 @checked
-def cifar_alexnet(outputs: int = 10, **options: Any) -> ConvNet:
+def cifar_alexnet(outputs: Count = 10, **options: Any) -> ConvNet:
     """The small AlexNet of Zhang et al. 2017, Understanding Deep Learning Requires Rethinking
     Generalization, appendix A: two stages of 5x5 convolution, 3x3 max pool and local response norm,
     then 384 and 192 units. 1,387,786 parameters at the paper's 28x28x3.
@@ -219,11 +224,11 @@ _VGG = {
 
 @checked
 def vgg(
-    depth: int = 16,
-    outputs: int = 1000,
+    depth: NotNegative[int] = 16,
+    outputs: Count = 1000,
     *,
-    width: int = 64,
-    hidden: tuple[int, ...] = (4096, 4096),
+    width: Count = 64,
+    hidden: tuple[Count, ...] = (4096, 4096),
     **options: Any,
 ) -> ConvNet:
     """VGG, columns A, B, D and E: 3x3 convolutions, halving the image five times.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
+from fdl.arguments import Count, NotEmpty, NotNegative, checked
 from fdl.models.conv import Conv
 
 _RARE = -2.19
@@ -36,6 +37,7 @@ class Maps(NamedTuple):
     offset: jax.Array
 
 
+@checked
 class Detector(nn.Module):
     """Convolutions that halve the image, then a head for each of the `Maps`.
 
@@ -61,9 +63,9 @@ class Detector(nn.Module):
       ((1, 16, 16, 3), (1, 16, 16, 2))
     """
 
-    classes: int
-    widths: tuple[int, ...] = (32, 64, 128)
-    layers: int = 2
+    classes: Count
+    widths: NotEmpty[tuple[Count, ...]] = (32, 64, 128)
+    layers: NotNegative[int] = 2
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal

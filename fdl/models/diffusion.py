@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotEmpty, NotNegative, Share, checked
 from fdl.models.attention import Attention
 from fdl.models.autoencoder import check_halvings
 from fdl.models.axes import constrain
@@ -30,6 +30,7 @@ _groups = functools.partial(group_norm, groups=8)
 _uniform: Initializer = lambda: nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")  # noqa: E731
 
 
+@checked
 class ConditionedBlock(nn.Module):
     """Norm, activation, convolution, twice, on a residual branch; the condition is added in the middle.
 
@@ -43,10 +44,10 @@ class ConditionedBlock(nn.Module):
       initializer: makes the initialiser of the other kernels.
     """
 
-    channels: int
+    channels: Count
     activation: Activation
     norm: Norm
-    dropout: float | jax.Array
+    dropout: Share[float | jax.Array]
     initializer: Initializer
 
     @nn.compact
@@ -63,6 +64,7 @@ class ConditionedBlock(nn.Module):
         return constrain_map(x + y)
 
 
+@checked
 class MapAttention(nn.Module):
     """Attention among the places of a map, on a residual branch that starts at zero.
 
@@ -72,7 +74,7 @@ class MapAttention(nn.Module):
       initializer: makes the initialiser of the other kernels.
     """
 
-    heads: int
+    heads: Count
     norm: Norm
     initializer: Initializer
 
@@ -86,6 +88,7 @@ class MapAttention(nn.Module):
         return constrain_map(x + attention(places, train).reshape(x.shape))
 
 
+@checked
 class DiffusionUNet(nn.Module):
     """A U-Net in the form of Ho et al. 2020, Denoising Diffusion Probabilistic Models, appendix B; theirs
     itself is `ddpm_unet`.
@@ -118,14 +121,14 @@ class DiffusionUNet(nn.Module):
       (1, 32, 32, 3)
     """
 
-    widths: tuple[int, ...] = (128, 256, 256, 256)
-    blocks: int = 2
+    widths: NotEmpty[tuple[Count, ...]] = (128, 256, 256, 256)
+    blocks: NotNegative[int] = 2
     attention: tuple[bool, ...] = (False, True, False, False)
-    heads: int = 1
-    classes: int = 0
+    heads: Count = 1
+    classes: NotNegative[int] = 0
     activation: Activation = nn.silu
     norm: Norm = _groups
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     embed: Waves = time_waves
     padding: Padding = 1
     initializer: Initializer = nn.initializers.lecun_normal
@@ -179,10 +182,10 @@ class DiffusionUNet(nn.Module):
 
 @checked
 def ddpm_unet(
-    widths: tuple[int, ...] = (128, 256, 256, 256),
+    widths: NotEmpty[tuple[Count, ...]] = (128, 256, 256, 256),
     *,
     attention: tuple[bool, ...] = (False, True, False, False),
-    dropout: float | jax.Array = 0.1,
+    dropout: Share[float | jax.Array] = 0.1,
     **options: Any,
 ) -> DiffusionUNet:
     """Ho et al. 2020, appendix B, and the authors' code; by default the net for CIFAR-10, 35.7 million
@@ -216,6 +219,7 @@ def ddpm_unet(
     return DiffusionUNet(widths, attention=attention, dropout=dropout, **(given | options))
 
 
+@checked
 class DiffusionMLP(nn.Module):
     """A denoiser of vectors: layers, to each of which the condition is added; the output starts at zero.
 
@@ -234,8 +238,8 @@ class DiffusionMLP(nn.Module):
       (1, 2)
     """
 
-    widths: tuple[int, ...] = (128, 128, 128)
-    classes: int = 0
+    widths: NotEmpty[tuple[Count, ...]] = (128, 128, 128)
+    classes: NotNegative[int] = 0
     activation: Activation = nn.silu
 
     @nn.compact

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.attention import Attention
 from fdl.models.axes import constrain
 from fdl.models.condition import Condition, dense
@@ -22,6 +23,7 @@ def _norm(x: jax.Array) -> jax.Array:
     return nn.LayerNorm(epsilon=1e-6, use_bias=False, use_scale=False, use_fast_variance=False)(x)
 
 
+@checked
 class DiTBlock(nn.Module):
     """Attention and feed-forward branches, shifted, scaled and gated by the condition, from zero on.
 
@@ -33,9 +35,9 @@ class DiTBlock(nn.Module):
       dropout: rate of dropout of the attention's weights.
     """
 
-    heads: int
-    hidden: int
-    dropout: float | jax.Array = 0.0
+    heads: Count
+    hidden: Count
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
@@ -51,6 +53,7 @@ class DiTBlock(nn.Module):
         return constrain(x, "batch", "length", "embed")
 
 
+@checked
 class DiT(nn.Module):
     """Patches with fixed places, blocks, and a last modulated layer back to patches, which starts at zero.
 
@@ -75,12 +78,12 @@ class DiT(nn.Module):
       (1, 32, 32, 3)
     """
 
-    patch: int = 2
-    width: int = 384
-    layers: int = 12
-    heads: int = 6
-    classes: int = 0
-    dropout: float | jax.Array = 0.0
+    patch: Count = 2
+    width: Count = 384
+    layers: NotNegative[int] = 12
+    heads: Count = 6
+    classes: NotNegative[int] = 0
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(

@@ -5,8 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from fdl import shards
+from fdl.arguments import Share, checked
 
 
+@checked
 class DropPath(nn.Module):
     """Sets whole rows of a branch to zero with probability `rate` and divides the others by `1 - rate`.
 
@@ -28,20 +30,13 @@ class DropPath(nn.Module):
       (1, 8)
     """
 
-    rate: float | jax.Array
+    rate: Share[float | jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Drops rows of the branch `x` `[B, ...]` if `train`, else returns it.
-
-        Raises:
-          ValueError: a Python number for the rate that is no probability.
-        """
-        if isinstance(self.rate, int | float):
-            if not 0 <= self.rate <= 1:
-                raise ValueError(f"drop-path rate is {self.rate}; expected a probability from 0 to 1")
-            if self.rate == 0:
-                return x
+        """Drops rows of the branch `x` `[B, ...]` if `train`, else returns it."""
+        if isinstance(self.rate, int | float) and self.rate == 0:
+            return x
         if not train:
             return x
         shape = (len(x),) + (1,) * (x.ndim - 1)

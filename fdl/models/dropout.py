@@ -5,8 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from fdl import shards
+from fdl.arguments import Share, checked
 
 
+@checked
 class Dropout(nn.Module):
     """Sets entries to zero with probability `rate` and divides the others by `1 - rate`.
 
@@ -26,20 +28,13 @@ class Dropout(nn.Module):
       (1, 10)
     """
 
-    rate: float | jax.Array
+    rate: Share[float | jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Drops entries of `x` `[...]` if `train`, else returns it.
-
-        Raises:
-          ValueError: a Python number for the rate that is no probability.
-        """
-        if isinstance(self.rate, int | float):
-            if not 0 <= self.rate <= 1:
-                raise ValueError(f"dropout rate is {self.rate}; expected a probability from 0 to 1")
-            if self.rate == 0:
-                return x
+        """Drops entries of `x` `[...]` if `train`, else returns it."""
+        if isinstance(self.rate, int | float) and self.rate == 0:
+            return x
         if not train:
             return x
         kept = lambda key, shape: jax.random.bernoulli(key, 1.0 - self.rate, shape)  # noqa: E731

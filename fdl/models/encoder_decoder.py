@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
@@ -15,6 +15,7 @@ from fdl.models.positions import relative, sinusoidal
 from fdl.models.transformer import FeedForward, Transformer
 
 
+@checked
 class EncoderDecoder(nn.Module):
     """An encoder of the source, and a causal decoder that attends to it; one embedding for all tokens.
 
@@ -38,11 +39,11 @@ class EncoderDecoder(nn.Module):
       ('EncoderDecoder', (1, 6, 256))
     """
 
-    vocabulary: int
-    width: int
+    vocabulary: Count
+    width: Count
     encoder: Transformer
     decoder: Transformer
-    padding: int | None = None
+    padding: NotNegative[int] | None = None
     embedding_scale: float = 1.0
     logit_scale: float = 1.0
     initializer: Initializer = functools.partial(nn.initializers.normal, 0.02)
@@ -86,14 +87,14 @@ class EncoderDecoder(nn.Module):
 
 @checked
 def original_transformer(
-    vocabulary: int,
+    vocabulary: Count,
     *,
-    width: int = 512,
-    layers: int = 6,
-    heads: int = 8,
-    hidden: int = 2048,
-    padding: int | None = 0,
-    dropout: float | jax.Array = 0.0,
+    width: Count = 512,
+    layers: NotNegative[int] = 6,
+    heads: Count = 8,
+    hidden: Count = 2048,
+    padding: NotNegative[int] | None = 0,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> EncoderDecoder:
     """Vaswani et al. 2017, Attention Is All You Need, sec. 3; by default the base model.
@@ -139,15 +140,15 @@ def original_transformer(
 
 @checked
 def t5(
-    vocabulary: int = 32128,
+    vocabulary: Count = 32128,
     *,
-    width: int = 512,
-    layers: int = 6,
-    heads: int = 8,
-    head_width: int = 64,
-    hidden: int = 2048,
-    padding: int | None = 0,
-    dropout: float | jax.Array = 0.0,
+    width: Count = 512,
+    layers: NotNegative[int] = 6,
+    heads: Count = 8,
+    head_width: Count = 64,
+    hidden: Count = 2048,
+    padding: NotNegative[int] | None = 0,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> EncoderDecoder:
     """Raffel et al. 2020, Exploring the Limits of Transfer Learning, sec. 2.1; by default T5-small.

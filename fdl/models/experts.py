@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import shards
+from fdl.arguments import Count, Positive, checked
 from fdl.models.attention import Initializer
 from fdl.models.axes import constrain, with_axes
 
 
+@checked
 class Experts(nn.Module):
     """Each token's sum of the `chosen` experts that a router thinks likeliest, weighted by their shares.
 
@@ -43,10 +45,10 @@ class Experts(nn.Module):
       (1, 6, 64)
     """
 
-    experts: int
+    experts: Count
     feed_forward: Callable[..., nn.Module]
-    chosen: int = 2
-    capacity: float | None = None
+    chosen: Count = 2
+    capacity: Positive[float] | None = None
     initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact

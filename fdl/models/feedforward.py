@@ -7,12 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
+@checked
 class Maxout(nn.Module):
     """Layers whose units are the largest of several affine maps, then a dense layer.
 
@@ -37,10 +39,10 @@ class Maxout(nn.Module):
       1802
     """
 
-    widths: tuple[int, ...]
-    outputs: int
-    pieces: int = 2
-    dropout: float | jax.Array = 0.0
+    widths: tuple[Count, ...]
+    outputs: Count
+    pieces: Count = 2
+    dropout: Share[float | jax.Array] = 0.0
     initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact
@@ -54,6 +56,7 @@ class Maxout(nn.Module):
         return _dense(self.outputs, self.initializer, None)(x)
 
 
+@checked
 class FourierNet(nn.Module):
     """A net that sees its inputs through sines and cosines of random frequencies.
 
@@ -76,8 +79,8 @@ class FourierNet(nn.Module):
     """
 
     body: nn.Module
-    features: int = 64
-    scale: float | jax.Array = 1.0
+    features: Count = 64
+    scale: NotNegative[float | jax.Array] = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -89,6 +92,7 @@ class FourierNet(nn.Module):
         return self.body(waves.astype(x.dtype), train)
 
 
+@checked
 class RandomFeatureNet(nn.Module):
     """A linear map of features that are random and stay as they are.
 
@@ -112,9 +116,9 @@ class RandomFeatureNet(nn.Module):
       (1, 1)
     """
 
-    outputs: int
-    features: int = 256
-    scale: float | jax.Array = 1.0
+    outputs: Count
+    features: Count = 256
+    scale: NotNegative[float | jax.Array] = 1.0
     activation: Callable[[jax.Array], jax.Array] = jnp.cos
 
     @nn.compact
@@ -130,6 +134,7 @@ class RandomFeatureNet(nn.Module):
         )
 
 
+@checked
 class DeepLinear(nn.Module):
     """A product of matrices, without biases: linear in x, not in its parameters.
 
@@ -150,8 +155,8 @@ class DeepLinear(nn.Module):
       (1, 10)
     """
 
-    widths: tuple[int, ...]
-    outputs: int
+    widths: tuple[Count, ...]
+    outputs: Count
     initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
+from fdl.arguments import Count, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.norms import batch_norm
@@ -22,6 +23,7 @@ _leaky = functools.partial(nn.leaky_relu, negative_slope=0.2)
 _small = functools.partial(nn.initializers.normal, 0.02)
 
 
+@checked
 class DCGANGenerator(nn.Module):
     """Transposed convolutions from noise to images of `4 · 2 ** len(channels)` pixels a side.
 
@@ -45,8 +47,8 @@ class DCGANGenerator(nn.Module):
       (1, 16, 16, 3)
     """
 
-    channels: tuple[int, ...] = (1024, 512, 256, 128)
-    outputs: int = 3
+    channels: tuple[Count, ...] = (1024, 512, 256, 128)
+    outputs: Count = 3
     activation: Activation = nn.relu
     norm: Norm | None = batch_norm
     output: Activation = jnp.tanh
@@ -64,6 +66,7 @@ class DCGANGenerator(nn.Module):
         return self.output(layer(self.outputs, strides=2, padding=1)(x))
 
 
+@checked
 class DCGANDiscriminator(nn.Module):
     """Convolutions that halve an image of `4 · 2 ** len(channels)` pixels a side, down to one logit.
 
@@ -86,7 +89,7 @@ class DCGANDiscriminator(nn.Module):
       (1,)
     """
 
-    channels: tuple[int, ...] = (128, 256, 512, 1024)
+    channels: tuple[Count, ...] = (128, 256, 512, 1024)
     activation: Activation = _leaky
     norm: Norm | None = batch_norm
     weight: Weight | None = None
@@ -113,6 +116,7 @@ class DCGANDiscriminator(nn.Module):
         return constrain(layer(1, padding=0)(x).reshape(-1), "batch")
 
 
+@checked
 class MLPGenerator(nn.Module):
     """Dense layers from noise to samples of any shape (Goodfellow et al. 2014, sec. 5, for digits).
 
@@ -135,8 +139,8 @@ class MLPGenerator(nn.Module):
       (1, 2)
     """
 
-    widths: tuple[int, ...]
-    shape: tuple[int, ...]
+    widths: tuple[Count, ...]
+    shape: tuple[Count, ...]
     activation: Activation = nn.relu
     norm: Norm | None = None
     output: Activation = lambda x: x
@@ -153,6 +157,7 @@ class MLPGenerator(nn.Module):
         return self.output(x).reshape(-1, *self.shape)
 
 
+@checked
 class MLPDiscriminator(nn.Module):
     """Dense layers from samples of any shape to one logit; Goodfellow et al.'s had maxout units and dropout.
 
@@ -171,7 +176,7 @@ class MLPDiscriminator(nn.Module):
       (1,)
     """
 
-    widths: tuple[int, ...]
+    widths: tuple[Count, ...]
     activation: Activation = _leaky
     weight: Weight | None = None
     initializer: Initializer = nn.initializers.lecun_normal
@@ -186,6 +191,7 @@ class MLPDiscriminator(nn.Module):
         return constrain(_Dense(1, self.weight, self.initializer, None)(x).reshape(-1), "batch")
 
 
+@checked
 class Conditional(nn.Module):
     """A generator or discriminator that is told labels: they are put to its inputs' last axis, one-hot.
 
@@ -207,7 +213,7 @@ class Conditional(nn.Module):
     """
 
     model: nn.Module
-    classes: int
+    classes: Count
 
     def __call__(self, x: jax.Array, y: jax.Array, train: bool = False) -> jax.Array:
         """The model's outputs for noise, samples or images `[B, ..., C]` with labels `[B]`; NaN for a row

@@ -6,12 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
+@checked
 def normalised_adjacency(adjacency: jax.Array) -> jax.Array:
     """D^-1/2 (A + I) D^-1/2, D the degrees of A + I.
 
@@ -36,6 +38,7 @@ def normalised_adjacency(adjacency: jax.Array) -> jax.Array:
     return scale[..., :, None] * own * scale[..., None, :]
 
 
+@checked
 class GraphConv(nn.Module):
     """Â X W + b, Â the normalised adjacency: `[B, N, D]` to `[B, N, features]`. The paper has no bias.
 
@@ -54,7 +57,7 @@ class GraphConv(nn.Module):
       (1, 5, 16)
     """
 
-    features: int
+    features: Count
     axis: str | None = "mlp"
     initializer: Initializer = nn.initializers.glorot_uniform
 
@@ -67,6 +70,7 @@ class GraphConv(nn.Module):
         return y + self.param("bias", with_axes(nn.initializers.zeros, self.axis), (self.features,))
 
 
+@checked
 class GCN(nn.Module):
     """Graph convolutions with an activation after each but the last.
 
@@ -89,10 +93,10 @@ class GCN(nn.Module):
       (1, 5, 7)
     """
 
-    widths: tuple[int, ...]
-    outputs: int
+    widths: tuple[Count, ...]
+    outputs: Count
     activation: Callable[[jax.Array], jax.Array] = nn.relu
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     initializer: Initializer = nn.initializers.glorot_uniform
 
     @nn.compact

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, Positive, checked
 from fdl.models.axes import constrain, with_axes
 
 _LARGEST_SCALE = 100.0  # Radford et al. 2021, sec. 2.5: larger ones made training unstable
@@ -21,6 +22,7 @@ def unit(x: jax.Array) -> jax.Array:
     return x / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-24))
 
 
+@checked
 class WithHead(nn.Module):
     """An encoder, and a head for learning only: what is kept in the end is the encoder's features.
 
@@ -51,6 +53,7 @@ class WithHead(nn.Module):
         return constrain(self.encoder(x, train), "batch", "embed")
 
 
+@checked
 class CosineHead(nn.Module):
     """Cosines of the angles between features and a learned direction for each class.
 
@@ -68,7 +71,7 @@ class CosineHead(nn.Module):
       (1, 10)
     """
 
-    outputs: int
+    outputs: Count
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
@@ -79,6 +82,7 @@ class CosineHead(nn.Module):
         return constrain(unit(features) @ unit(kernel.T).T, "batch", None)
 
 
+@checked
 class DualEncoder(nn.Module):
     """Two towers whose unit vectors are to agree for what belongs together, and a learned temperature.
 
@@ -103,8 +107,8 @@ class DualEncoder(nn.Module):
 
     x_encoder: nn.Module
     y_encoder: nn.Module
-    width: int
-    temperature: float = 0.07
+    width: Count
+    temperature: Positive[float] = 0.07
 
     @nn.compact
     def __call__(

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import NotNegative, Positive, checked
 
+
+@checked
 def hebbian(patterns: jax.Array) -> jax.Array:
     """The weights that store patterns: the mean of their outer products, without a diagonal.
 
@@ -20,6 +23,7 @@ def hebbian(patterns: jax.Array) -> jax.Array:
     return patterns.T @ patterns / units * (1 - jnp.eye(units, dtype=patterns.dtype))
 
 
+@checked
 def energy(weights: jax.Array, state: jax.Array) -> jax.Array:
     """-s W s / 2 for states `[..., N]` under weights `[N, N]`; `[...]`.
 
@@ -28,11 +32,13 @@ def energy(weights: jax.Array, state: jax.Array) -> jax.Array:
     return -0.5 * jnp.sum((state @ weights) * state, axis=-1)
 
 
+@checked
 def synchronous(weights: jax.Array, state: jax.Array) -> jax.Array:
     """All units of `state` `[..., N]` at once: the sign of what each receives, or as before where it is 0."""
     return _signs(state @ weights, state)
 
 
+@checked
 def asynchronous(weights: jax.Array, state: jax.Array, key: jax.Array) -> jax.Array:
     """All units of one `state` `[N]`, one after another, in an order drawn from the key."""
 
@@ -43,13 +49,15 @@ def asynchronous(weights: jax.Array, state: jax.Array, key: jax.Array) -> jax.Ar
     return jax.lax.scan(update, state, jax.random.permutation(key, len(state)))[0]
 
 
-def recall(weights: jax.Array, state: jax.Array, key: jax.Array, *, sweeps: int) -> jax.Array:
+@checked
+def recall(weights: jax.Array, state: jax.Array, key: jax.Array, *, sweeps: NotNegative[int]) -> jax.Array:
     """One `state` `[N]` after so many asynchronous sweeps over all units, each in an order of its own."""
     sweep = lambda state, key: (asynchronous(weights, state, key), None)  # noqa: E731
     return jax.lax.scan(sweep, state, jax.random.split(key, sweeps))[0]
 
 
-def modern_update(patterns: jax.Array, state: jax.Array, *, beta: float | jax.Array) -> jax.Array:
+@checked
+def modern_update(patterns: jax.Array, state: jax.Array, *, beta: Positive[float | jax.Array]) -> jax.Array:
     """softmax(β s Xᵀ) X: one step of the modern Hopfield net, which is attention to stored patterns.
 
     Ramsauer et al. 2021, Hopfield Networks is All You Need, eq. 3.
@@ -65,7 +73,8 @@ def modern_update(patterns: jax.Array, state: jax.Array, *, beta: float | jax.Ar
     return jax.nn.softmax(beta * state @ patterns.T, axis=-1) @ patterns
 
 
-def modern_energy(patterns: jax.Array, state: jax.Array, *, beta: float | jax.Array) -> jax.Array:
+@checked
+def modern_energy(patterns: jax.Array, state: jax.Array, *, beta: Positive[float | jax.Array]) -> jax.Array:
     """-lse(β s Xᵀ) / β + s s / 2, which no `modern_update` raises; its constants are left out.
 
     Ramsauer et al. 2021, eq. 2; arguments as for `modern_update`, returns `[...]`.

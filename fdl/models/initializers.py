@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import checked
+
 
 def suited_to(activation: Callable[[jax.Array], jax.Array]) -> Callable[[], nn.initializers.Initializer]:
     """The initialiser that keeps the size of activations: for ReLU He's normal, for all others LeCun's.
@@ -28,6 +30,7 @@ def suited_to(activation: Callable[[jax.Array], jax.Array]) -> Callable[[], nn.i
     return nn.initializers.he_normal if activation is nn.relu else nn.initializers.lecun_normal
 
 
+@checked
 def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
     """Kernels `[..., I, O]` whose columns, or rows where there are fewer, are orthonormal, times `scale`.
 
@@ -44,6 +47,7 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
     return init
 
 
+@checked
 def delta_orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
     """Convolutions' kernels `[*K, I, O]`, I <= O: orthonormal rows at their centre, else 0, times `scale`.
 
@@ -77,6 +81,7 @@ def _orthonormal(matrix: jax.Array) -> jax.Array:
     return lax.fori_loop(0, matrix.shape[1], column, jnp.zeros_like(matrix))
 
 
+@checked
 def identity(gain: float = 1.0) -> nn.initializers.Initializer:
     """`gain` times the identity map: kernels `[I, O]`, and convolutions' `[*K, I, O]` at their centre.
 

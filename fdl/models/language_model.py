@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.arguments import checked
+from fdl.arguments import Count, Share, checked
 from fdl.models.attention import Attention, Initializer, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.embedding import Embed
@@ -15,6 +15,7 @@ from fdl.models.positions import learned, rotary
 from fdl.models.transformer import FeedForward, Transformer
 
 
+@checked
 class LanguageModel(nn.Module):
     """Token embedding, transformer, logits of the next token.
 
@@ -35,8 +36,8 @@ class LanguageModel(nn.Module):
       ('LanguageModel', (1, 6, 256))
     """
 
-    vocabulary: int
-    width: int
+    vocabulary: Count
+    width: Count
     transformer: Transformer
     tied: bool = True
     initializer: Initializer = functools.partial(nn.initializers.normal, 0.02)
@@ -61,14 +62,14 @@ class LanguageModel(nn.Module):
 
 @checked
 def gpt2(
-    vocabulary: int = 50257,
+    vocabulary: Count = 50257,
     *,
-    length: int = 1024,
-    width: int = 768,
-    layers: int = 12,
-    heads: int = 12,
+    length: Count = 1024,
+    width: Count = 768,
+    layers: Count = 12,
+    heads: Count = 12,
     tied: bool = True,
-    dropout: float | jax.Array = 0.0,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> LanguageModel:
     """Radford et al. 2019, Language Models are Unsupervised Multitask Learners; by default the small one.
@@ -112,15 +113,15 @@ def gpt2(
 
 @checked
 def llama(
-    vocabulary: int,
+    vocabulary: Count,
     *,
-    width: int,
-    layers: int,
-    heads: int,
-    shared: int | None = None,
-    hidden: int | None = None,
+    width: Count,
+    layers: Count,
+    heads: Count,
+    shared: Count | None = None,
+    hidden: Count | None = None,
     tied: bool = False,
-    dropout: float | jax.Array = 0.0,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> LanguageModel:
     """The modern recipe: RMS norm, rotary positions, SwiGLU, grouped queries, no biases.

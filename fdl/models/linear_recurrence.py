@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
@@ -15,6 +16,7 @@ from fdl.models.recurrent import embedding, readout
 Norm = Callable[[jax.Array, bool], jax.Array]
 
 
+@checked
 def linear_recurrence(factors: jax.Array, inputs: jax.Array, *, axis: int = 0) -> jax.Array:
     """`h[t] = factors[t] h[t - 1] + inputs[t]` from `h = 0`, in a number of steps logarithmic in T.
 
@@ -36,6 +38,7 @@ def linear_recurrence(factors: jax.Array, inputs: jax.Array, *, axis: int = 0) -
     return jax.lax.associative_scan(after, (factors, inputs), axis=axis)[1]
 
 
+@checked
 class LRU(nn.Module):
     """Linear recurrent unit: `h' = λ h + γ (B x)`, `y = Re(C h) + D x`, with complex λ a number each.
 
@@ -60,10 +63,10 @@ class LRU(nn.Module):
       (1, 20, 8)
     """
 
-    units: int
-    inner: float = 0.4
-    outer: float = 0.99
-    angle: float = 2 * math.pi
+    units: Count
+    inner: Share[float] = 0.4
+    outer: Share[float] = 0.99
+    angle: NotNegative[float] = 2 * math.pi
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -100,6 +103,7 @@ class LRU(nn.Module):
         return jnp.log(jax.random.uniform(key, shape, dtype, tiny, self.angle))
 
 
+@checked
 class LinearRecurrentNet(nn.Module):
     """Residual blocks of norm, LRU, GELU and a gated linear unit, as the paper's; a linear readout.
 
@@ -126,15 +130,15 @@ class LinearRecurrentNet(nn.Module):
       51274
     """
 
-    width: int
-    depth: int
-    outputs: int
-    units: int = 64
+    width: Count
+    depth: NotNegative[int]
+    outputs: Count
+    units: Count = 64
     last: bool = True
-    vocabulary: int | None = None
+    vocabulary: Count | None = None
     layer: Callable[[int], nn.Module] = LRU
     norm: Norm | None = layer_norm
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:

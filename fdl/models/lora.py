@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
 from fdl.models.wrapped import Wrapped, calling
 from fdl.optim.frozen import Chosen
 from fdl.optim.paths import names
@@ -17,6 +18,7 @@ def query_and_value(path: tuple[str, ...]) -> bool:
     return path[-2:] in (("query", "kernel"), ("value", "kernel"))
 
 
+@checked
 class LoRA(Wrapped):
     """A model of whose chosen kernels W `[..., I, O]` each is `W + alpha / rank * a b`.
 
@@ -55,7 +57,7 @@ class LoRA(Wrapped):
       ['lora', 'model']
     """
 
-    rank: int = 8
+    rank: Count = 8
     alpha: float | jax.Array | None = None
     chosen: Chosen = query_and_value
 

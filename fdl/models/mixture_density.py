@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
 from fdl.models.axes import constrain, with_axes
 
 
@@ -24,6 +25,7 @@ class Mixture(NamedTuple):
     log_scales: jax.Array
 
 
+@checked
 def log_likelihood(mixture: Mixture, y: jax.Array) -> jax.Array:
     """The logarithm of each mixture's density at its target `y` `[B, T]`, in nats; `[B]`.
 
@@ -34,6 +36,7 @@ def log_likelihood(mixture: Mixture, y: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(jax.nn.log_softmax(mixture.logits) + jnp.sum(normal, axis=-1), axis=-1)
 
 
+@checked
 def sample(mixture: Mixture, key: jax.Array) -> jax.Array:
     """One draw `[B, T]` from each mixture."""
     which, where = jax.random.split(key)
@@ -43,11 +46,13 @@ def sample(mixture: Mixture, key: jax.Array) -> jax.Array:
     return mean + scale * jax.random.normal(where, mean.shape, mean.dtype)
 
 
+@checked
 def mean(mixture: Mixture) -> jax.Array:
     """The mean of each mixture, `[B, T]`: the best guess by squared error, and often far from any target."""
     return jnp.einsum("bk,bkt->bt", jax.nn.softmax(mixture.logits), mixture.means)
 
 
+@checked
 class MixtureDensity(nn.Module):
     """A body, and a dense layer that makes a `Mixture` of its features.
 
@@ -69,8 +74,8 @@ class MixtureDensity(nn.Module):
     """
 
     body: nn.Module
-    targets: int
-    components: int = 5
+    targets: Count
+    components: Count = 5
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Mixture:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from fdl.arguments import Count, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.initializers import suited_to
@@ -16,13 +17,14 @@ LONGEST_UNROLLED = 16
 """Longer runs of equal layers are scanned: one layer is compiled, and applied in a loop."""
 
 
+@checked
 class Layer(nn.Module):
     """Dense, norm, activation, dropout; the input is added if `branch_scale` is not None."""
 
-    width: int
+    width: Count
     activation: Callable[[jax.Array], jax.Array]
     norm: Callable[[jax.Array, bool], jax.Array] | None
-    dropout: float | jax.Array
+    dropout: Share[float | jax.Array]
     initializer: Callable[[], nn.initializers.Initializer]
     branch_scale: float | None
 
@@ -35,6 +37,7 @@ class Layer(nn.Module):
         return constrain(y if self.branch_scale is None else x + self.branch_scale * y, "batch", "mlp")
 
 
+@checked
 class MLP(nn.Module):
     """Layers of dense, norm, activation and dropout, then a dense layer without activation.
 
@@ -69,11 +72,11 @@ class MLP(nn.Module):
       5386
     """
 
-    widths: tuple[int, ...]
-    outputs: int
+    widths: tuple[Count, ...]
+    outputs: Count
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     skip: bool = False
     initializer: Callable[[], nn.initializers.Initializer] | None = None
 

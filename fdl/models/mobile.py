@@ -7,13 +7,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
 from fdl.models.pooling import global_average
 
 
+@checked
 class SeparableConv(nn.Module):
     """A 3x3 depthwise and a 1x1 convolution, each with norm and activation.
 
@@ -36,8 +37,8 @@ class SeparableConv(nn.Module):
       (1, 16, 16, 32)
     """
 
-    channels: int
-    strides: int = 1
+    channels: Count
+    strides: Count = 1
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] = batch_norm
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal
@@ -51,6 +52,7 @@ class SeparableConv(nn.Module):
         return self.activation(self.norm(conv(self.channels, size=1)(x), train))
 
 
+@checked
 class MobileNet(nn.Module):
     """A 3x3 convolution, separable ones, the global average and a linear classifier.
 
@@ -73,10 +75,10 @@ class MobileNet(nn.Module):
       (1, 10)
     """
 
-    blocks: tuple[tuple[int, int], ...]
-    outputs: int
-    width: int = 32
-    strides: int = 1
+    blocks: tuple[tuple[Count, Count], ...]
+    outputs: Count
+    width: Count = 32
+    strides: Count = 1
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] = batch_norm
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal
@@ -94,7 +96,7 @@ class MobileNet(nn.Module):
 
 
 @checked
-def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
+def mobilenet(outputs: Count = 1000, **options: Any) -> MobileNet:
     """Howard et al. 2017, table 1, for images of 224x224: 4,231,976 parameters with 1,000 outputs.
 
     `options` are `MobileNet`'s attributes.
@@ -123,7 +125,7 @@ def mobilenet(outputs: int = 1000, **options: Any) -> MobileNet:
 
 
 @checked
-def small_mobilenet(outputs: int = 10, **options: Any) -> MobileNet:
+def small_mobilenet(outputs: Count = 10, **options: Any) -> MobileNet:
     """Six separable convolutions for images of about 32x32; `options` are `MobileNet`'s attributes.
 
     Example:

@@ -5,11 +5,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from fdl.arguments import checked
 from fdl.models.axes import with_axes
 
 
-def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Array:
+@checked
+def mcculloch_pitts(x: ArrayLike, signs: ArrayLike, *, threshold: int) -> jax.Array:
     """The all-or-none unit: fires if enough excitatory inputs do, and no inhibitory one.
 
     McCulloch & Pitts 1943, A Logical Calculus of the Ideas Immanent in Nervous Activity: one active
@@ -36,6 +39,7 @@ def mcculloch_pitts(x: jax.Array, signs: jax.Array, *, threshold: int) -> jax.Ar
     return (excited & ~vetoed).astype(jnp.int32)
 
 
+@checked
 def heaviside(x: jax.Array) -> jax.Array:
     """1 where `x` `[...]` is above zero, else 0, of x's own dtype; its derivative is zero.
 
@@ -48,6 +52,7 @@ def heaviside(x: jax.Array) -> jax.Array:
     return (x > 0).astype(x.dtype)
 
 
+@checked
 class Neuron(nn.Module):
     """One unit, `activation(w · x + b)`: with `heaviside` the perceptron, with the identity ADALINE.
 

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import shards
+from fdl.arguments import Count, NotNegative, checked
 
 _EPSILON = 1e-5  # PyTorch's; Flax's own layer and group norm have 1e-6
 _ONES = nn.initializers.ones
 
 
+@checked
 def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer = _ONES) -> jax.Array:
     """Batch normalisation of `x` `[B, ..., D]` over all axes but the last, then scale and shift.
 
@@ -47,8 +49,13 @@ def batch_norm(x: jax.Array, train: bool, *, gain: nn.initializers.Initializer =
     return norm(x)
 
 
+@checked
 def layer_norm(
-    x: jax.Array, train: bool, *, epsilon: float = _EPSILON, gain: nn.initializers.Initializer = _ONES
+    x: jax.Array,
+    train: bool,
+    *,
+    epsilon: NotNegative[float] = _EPSILON,
+    gain: nn.initializers.Initializer = _ONES,
 ) -> jax.Array:
     """Layer normalisation of `x` `[..., D]` over its last axis, then scale and shift.
 
@@ -69,12 +76,13 @@ def layer_norm(
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, scale_init=gain)(x)
 
 
+@checked
 def group_norm(
     x: jax.Array,
     train: bool,
     *,
-    groups: int = 32,
-    epsilon: float = _EPSILON,
+    groups: Count = 32,
+    epsilon: NotNegative[float] = _EPSILON,
     gain: nn.initializers.Initializer = _ONES,
 ) -> jax.Array:
     """Group normalisation of `x` `[B, ..., D]`, then scale and shift of each channel.
@@ -102,8 +110,13 @@ def group_norm(
     return nn.GroupNorm(groups, epsilon=epsilon, use_fast_variance=False, scale_init=gain)(x)
 
 
+@checked
 def rms_norm(
-    x: jax.Array, train: bool, *, epsilon: float = 1e-6, gain: nn.initializers.Initializer = _ONES
+    x: jax.Array,
+    train: bool,
+    *,
+    epsilon: NotNegative[float] = 1e-6,
+    gain: nn.initializers.Initializer = _ONES,
 ) -> jax.Array:
     """`x` `[..., D]` over the root of its mean square along the last axis, times a scale.
 
@@ -124,8 +137,9 @@ def rms_norm(
     return nn.RMSNorm(epsilon=epsilon, scale_init=gain)(x)
 
 
+@checked
 def local_response_norm(
-    x: jax.Array, *, size: int = 5, offset: float = 2.0, scale: float = 1e-4, power: float = 0.75
+    x: jax.Array, *, size: Count = 5, offset: float = 2.0, scale: float = 1e-4, power: float = 0.75
 ) -> jax.Array:
     """`x` `[..., D]` over `(offset + scale * squares) ** power`, without parameters.
 
@@ -154,6 +168,7 @@ class _Length(nn.Module):
         return kernel / norm * self.param("scale", lambda key: norm)
 
 
+@checked
 def weight_norm(kernel: jax.Array) -> jax.Array:
     """A kernel `[..., O]` as direction times length, for `Conv(weight=weight_norm)`.
 

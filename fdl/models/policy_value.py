@@ -5,11 +5,13 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from fdl.arguments import Count, NotNegative, checked
 from fdl.models.axes import with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import layer_norm
 
 
+@checked
 class BoardTower(nn.Module):
     """A 3x3 convolution and residual blocks of two: boards `[B, H, W, C]` to `[B, H, W, channels]`.
 
@@ -32,8 +34,8 @@ class BoardTower(nn.Module):
       (1, 3, 3, 16)
     """
 
-    channels: int = 32
-    blocks: int = 2
+    channels: Count = 32
+    blocks: NotNegative[int] = 2
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] = layer_norm
 
@@ -47,6 +49,7 @@ class BoardTower(nn.Module):
         return x
 
 
+@checked
 class PolicyValue(nn.Module):
     """A body with two heads: logits of the actions, and the value for the player to move.
 
@@ -69,8 +72,8 @@ class PolicyValue(nn.Module):
     """
 
     body: nn.Module
-    actions: int
-    hidden: int = 64
+    actions: Count
+    hidden: Count = 64
     activation: Callable[[jax.Array], jax.Array] = nn.relu
 
     @nn.compact

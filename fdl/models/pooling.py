@@ -7,11 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
 from fdl.models.convolve import Padding, shifted, window_of
 
 
+@checked
 def max_pool(
-    x: jax.Array, window: int = 2, strides: int | None = None, padding: Padding = "VALID"
+    x: jax.Array, window: Count = 2, strides: Count | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
     """The largest entry of each window of `x` `[B, *S, C]`; `strides` is `window` if None.
 
@@ -30,8 +32,9 @@ def max_pool(
     return nn.max_pool(x, *_flax(x, window, strides, padding))
 
 
+@checked
 def average_pool(
-    x: jax.Array, window: int = 2, strides: int | None = None, padding: Padding = "VALID"
+    x: jax.Array, window: Count = 2, strides: Count | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
     """The mean of each window of `x` `[B, *S, C]`, padding's zeros counted; `strides` is `window` if None.
 
@@ -47,6 +50,7 @@ def average_pool(
     return nn.avg_pool(x, *_flax(x, window, strides, padding))
 
 
+@checked
 def global_average(x: jax.Array) -> jax.Array:
     """The mean of `x` `[B, *S, C]` over its spatial axes: `[B, C]` (Lin et al. 2014, Network in Network).
 
@@ -59,7 +63,8 @@ def global_average(x: jax.Array) -> jax.Array:
     return jnp.mean(x, axis=range(1, x.ndim - 1))
 
 
-def blur_pool(x: jax.Array, strides: int = 2, size: int = 3) -> jax.Array:
+@checked
+def blur_pool(x: jax.Array, strides: Count = 2, size: Count = 3) -> jax.Array:
     """`x` `[B, *S, C]`, blurred by a binomial filter, then subsampled: `[B, *ceil(S / strides), C]`.
 
     Zhang 2019, Making Convolutional Networks Shift-Invariant Again, sec. 3.2: anti-aliased

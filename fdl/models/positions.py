@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.arguments import Count, NotNegative, Positive, checked
 from fdl.models.axes import with_axes
 
 
@@ -33,14 +34,15 @@ class Positions(NamedTuple):
     embed: Callable[[jax.Array, jax.Array], jax.Array] = lambda x, positions: x
     rotate: Callable[[jax.Array, jax.Array], jax.Array] = lambda heads, positions: heads
     bias: Callable[[jax.Array, jax.Array], jax.Array | None] = lambda queries, keys: None
-    limit: int | None = None
+    limit: Count | None = None
 
 
 Rates = Callable[[np.ndarray], np.ndarray]
 """Angles a position of the pairs of a head's entries, float64 `[D / 2]`, to others."""
 
 
-def learned(limit: int, *, initializer: nn.initializers.Initializer | None = None) -> Positions:
+@checked
+def learned(limit: Count, *, initializer: nn.initializers.Initializer | None = None) -> Positions:
     """A vector for each of `limit` positions, added to the inputs (Devlin et al. 2019, BERT, sec. 3).
 
     Args:
@@ -68,7 +70,8 @@ def learned(limit: int, *, initializer: nn.initializers.Initializer | None = Non
     return Positions(embed=embed, limit=limit)
 
 
-def sinusoidal(*, base: float = 10000.0) -> Positions:
+@checked
+def sinusoidal(*, base: Positive[float] = 10000.0) -> Positions:
     """Waves of geometrically growing lengths, added to the inputs.
 
     Vaswani et al. 2017, Attention Is All You Need, sec. 3.5: entry 2i is sin(p / base^(2i / E)), entry
@@ -93,7 +96,8 @@ def sinusoidal(*, base: float = 10000.0) -> Positions:
     return Positions(embed=embed)
 
 
-def rotary(*, base: float = 10000.0, rates: Rates = lambda rates: rates) -> Positions:
+@checked
+def rotary(*, base: Positive[float] = 10000.0, rates: Rates = lambda rates: rates) -> Positions:
     """Queries and keys turned by angles that grow with the position, so that scores see distances.
 
     Su et al. 2021, RoFormer, sec. 3.2: at position p, the pair of entries i and i + D / 2 (the paper's
@@ -120,7 +124,10 @@ def rotary(*, base: float = 10000.0, rates: Rates = lambda rates: rates) -> Posi
     return Positions(rotate=rotate)
 
 
-def slower(factor: float, length: int, *, low: float = 1.0, high: float = 4.0) -> Rates:
+@checked
+def slower(
+    factor: Positive[float], length: Count, *, low: Positive[float] = 1.0, high: Positive[float] = 4.0
+) -> Rates:
     """Rotations for texts longer than those trained on: the slow pairs turn slower still.
 
     Llama 3.1's (Grattafiori et al. 2024, The Llama 3 Herd of Models; the formula is in the authors' code):
@@ -153,8 +160,14 @@ def slower(factor: float, length: int, *, low: float = 1.0, high: float = 4.0) -
     return changed
 
 
+@checked
 def relative(
-    heads: int, *, bidirectional: bool, buckets: int = 32, distance: int = 128, deviation: float = 1.0
+    heads: Count,
+    *,
+    bidirectional: bool,
+    buckets: Count = 32,
+    distance: Count = 128,
+    deviation: NotNegative[float] = 1.0,
 ) -> Positions:
     """A learned number for each head and distance, added to the scores, the same in all layers.
 

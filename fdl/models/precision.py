@@ -6,9 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.wrapped import Wrapped, calling
 
 
+@checked
 class MixedPrecision(Wrapped):
     """A model that computes in another type than its parameters are kept in.
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotEmpty, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.cells import LSTMCell, scan_cell
 from fdl.models.dropout import Dropout
@@ -15,6 +16,7 @@ Cell = Callable[[int], nn.Module]
 """`cell(units)` makes a cell, as `LSTMCell` or `functools.partial(LSTMCell, forget_bias=0.0)`."""
 
 
+@checked
 class Recurrent(nn.Module):
     """Layers of a cell, each over the outputs of the one before, with dropout between them.
 
@@ -36,10 +38,10 @@ class Recurrent(nn.Module):
       ((1, 20, 128), (1, 128))
     """
 
-    widths: tuple[int, ...]
+    widths: NotEmpty[tuple[Count, ...]]
     cell: Cell = LSTMCell
     bidirectional: bool = False
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(
@@ -69,6 +71,7 @@ class Recurrent(nn.Module):
         return jnp.swapaxes(x, 0, 1), jnp.concatenate(last, axis=-1)
 
 
+@checked
 class RecurrentNet(nn.Module):
     """Recurrent layers and a linear readout, of the last outputs or of those at all times.
 
@@ -93,13 +96,13 @@ class RecurrentNet(nn.Module):
       14730
     """
 
-    widths: tuple[int, ...]
-    outputs: int
+    widths: NotEmpty[tuple[Count, ...]]
+    outputs: Count
     cell: Cell = LSTMCell
     bidirectional: bool = False
     last: bool = True
-    vocabulary: int | None = None
-    dropout: float | jax.Array = 0.0
+    vocabulary: Count | None = None
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:

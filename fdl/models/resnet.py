@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.conv import Conv
 from fdl.models.norms import batch_norm
@@ -19,6 +19,7 @@ Norm = Callable[[jax.Array, bool], jax.Array]
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
+@checked
 class Residual(nn.Module):
     """A block of He et al. 2016, fig. 5: two 3x3 convolutions, or 1x1, 3x3, 1x1 around a bottleneck.
 
@@ -48,8 +49,8 @@ class Residual(nn.Module):
       (1, 16, 16, 16)
     """
 
-    channels: int
-    strides: int
+    channels: Count
+    strides: Count
     bottleneck: bool
     project: bool
     skip: bool
@@ -96,6 +97,7 @@ class Residual(nn.Module):
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2)))
 
 
+@checked
 class ResNet(nn.Module):
     """Stages of residual blocks, each stage but the first halving the image; then a linear classifier.
 
@@ -125,9 +127,9 @@ class ResNet(nn.Module):
       (1, 10)
     """
 
-    blocks: tuple[int, ...]
-    outputs: int
-    width: int = 64
+    blocks: tuple[NotNegative[int], ...]
+    outputs: Count
+    width: Count = 64
     bottleneck: bool = False
     small: bool = False
     skip: bool = True
@@ -168,7 +170,7 @@ def _normed(norm: Norm | None, x: jax.Array, train: bool) -> jax.Array:
 
 
 @checked
-def resnet18(outputs: int = 1000, **options: Any) -> ResNet:
+def resnet18(outputs: Count = 1000, **options: Any) -> ResNet:
     """He et al. 2016, Deep Residual Learning, table 1: 18 layers; `options` are `ResNet`'s attributes.
 
     Example:
@@ -186,7 +188,7 @@ def resnet18(outputs: int = 1000, **options: Any) -> ResNet:
 
 
 @checked
-def resnet34(outputs: int = 1000, **options: Any) -> ResNet:
+def resnet34(outputs: Count = 1000, **options: Any) -> ResNet:
     """He et al. 2016, table 1: 34 layers; `options` are `ResNet`'s attributes.
 
     Example:
@@ -202,7 +204,7 @@ def resnet34(outputs: int = 1000, **options: Any) -> ResNet:
 
 
 @checked
-def resnet50(outputs: int = 1000, **options: Any) -> ResNet:
+def resnet50(outputs: Count = 1000, **options: Any) -> ResNet:
     """He et al. 2016, table 1: 50 layers, with bottlenecks; `options` are `ResNet`'s attributes.
 
     A stage halves the image in its 3x3 convolution, as PyTorch's; the paper's in its first 1x1.
@@ -220,7 +222,7 @@ def resnet50(outputs: int = 1000, **options: Any) -> ResNet:
 
 
 @checked
-def cifar_resnet(depth: int = 20, outputs: int = 10, **options: Any) -> ResNet:
+def cifar_resnet(depth: NotNegative[int] = 20, outputs: Count = 10, **options: Any) -> ResNet:
     """He et al. 2016, sec. 4.2, for images of 32x32: three stages of 16, 32 and 64 channels.
 
     Args:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
 from fdl.models.cells import GRUCell, Kernel, Recurrence, each, scan_cell
 from fdl.models.dropout import Dropout
@@ -28,6 +29,7 @@ class Attended(NamedTuple):
     mask: jax.Array
 
 
+@checked
 class AttentionDecoder(nn.Module):
     """A GRU that reads, beside its input, a weighted mean of annotations, by additive attention.
 
@@ -39,7 +41,7 @@ class AttentionDecoder(nn.Module):
       cache: whether the state after the last input is kept, in the collection `"cache"`, for the next.
     """
 
-    units: int
+    units: Count
     cache: bool = False
 
     @nn.compact
@@ -74,6 +76,7 @@ class AttentionDecoder(nn.Module):
         return Recurrence(gru.inputs, step, (start,))
 
 
+@checked
 class Seq2Seq(nn.Module):
     """Encoder and decoder of Bahdanau et al. 2015, with a linear readout in place of a maxout layer, and
     `GRUCell`'s variant of the cell and its start.
@@ -98,11 +101,11 @@ class Seq2Seq(nn.Module):
       (1, 4, 80)
     """
 
-    sources: int
-    targets: int
-    units: int = 128
-    pad: int = 0
-    dropout: float | jax.Array = 0.0
+    sources: Count
+    targets: Count
+    units: Count = 128
+    pad: NotNegative[int] = 0
+    dropout: Share[float | jax.Array] = 0.0
     cache: bool = False
 
     def setup(self) -> None:

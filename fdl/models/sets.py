@@ -6,12 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 from fdl.models.axes import constrain
 
 Pool = Callable[[jax.Array, jax.Array], jax.Array]
 """`pool(x, mask)`, `[B, N, D]` and bool `[B, N, 1]` to `[B, D]`, in whatever order the elements come."""
 
 
+@checked
 def sum_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     """The sum of the elements that there are; of none, zero.
 
@@ -26,6 +28,7 @@ def sum_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(mask, x, 0), axis=1)
 
 
+@checked
 def mean_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     """The mean of the elements that there are; of none, zero.
 
@@ -40,6 +43,7 @@ def mean_pool(x: jax.Array, mask: jax.Array) -> jax.Array:
     return sum_pool(x, mask) / jnp.maximum(jnp.sum(mask, axis=1), 1)
 
 
+@checked
 def max_pool_set(x: jax.Array, mask: jax.Array) -> jax.Array:
     """The largest of the elements that there are, feature by feature; of none, zero.
 
@@ -55,6 +59,7 @@ def max_pool_set(x: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(jnp.any(mask, axis=1), largest, 0)
 
 
+@checked
 class DeepSets(nn.Module):
     """`whole(pool(each(x_1), ..., each(x_N)))`.
 

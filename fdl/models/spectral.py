@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import Count, checked
+
 _FIRST_ITERATIONS = 15  # PyTorch's, so that the first step already divides by nearly the right number
 _EPSILON = 1e-12  # PyTorch's, of `spectral_norm`
 
@@ -33,7 +35,8 @@ class _Spectral(nn.Module):
         return kernel / jnp.vdot(left, right @ matrix).astype(kernel.dtype)
 
 
-def spectral_norm(kernel: jax.Array, *, iterations: int = 1) -> jax.Array:
+@checked
+def spectral_norm(kernel: jax.Array, *, iterations: Count = 1) -> jax.Array:
     """A kernel `[..., O]` over its largest singular value, for `Conv(weight=spectral_norm)`.
 
     Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks, sec. 2.1 and

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotNegative, Positive, Share, checked
 from fdl.models.axes import constrain, with_axes
 
 Number = float | jax.Array
@@ -20,6 +21,7 @@ def fast_sigmoid(v: jax.Array) -> jax.Array:
     return 1 / jnp.square(1 + 10 * jnp.abs(v))
 
 
+@checked
 def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
     """The step function (1 above zero, else 0) with another function in its derivative's place.
 
@@ -45,7 +47,10 @@ def surrogate_spike(derivative: Map = fast_sigmoid) -> Map:
     return spike
 
 
-def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) -> tuple[jax.Array, jax.Array]:
+@checked
+def lif(
+    currents: jax.Array, *, decay: Share[Number], threshold: NotNegative[Number], spike: Map
+) -> tuple[jax.Array, jax.Array]:
     """Leaky integrate-and-fire units: what they receive at all times to membranes and spikes.
 
     v[t] = decay v[t-1] + I[t] - threshold s[t-1] and s[t] = spike(v[t] - threshold), from rest. The
@@ -80,7 +85,8 @@ def lif(currents: jax.Array, *, decay: Number, threshold: Number, spike: Map) ->
     return v.swapaxes(0, 1), s.swapaxes(0, 1)
 
 
-def rate_code(x: jax.Array, key: jax.Array, *, length: int) -> jax.Array:
+@checked
+def rate_code(x: jax.Array, key: jax.Array, *, length: Count) -> jax.Array:
     """Random spikes: intensities `[..., D]` from 0 to 1, each the chance of a spike, to `[..., T, D]`.
 
     Example:
@@ -93,6 +99,7 @@ def rate_code(x: jax.Array, key: jax.Array, *, length: int) -> jax.Array:
     return jax.random.bernoulli(key, rates).astype(x.dtype)
 
 
+@checked
 class SpikingNet(nn.Module):
     """Layers of leaky integrate-and-fire units, read out by leaky units that never fire.
 
@@ -116,10 +123,10 @@ class SpikingNet(nn.Module):
       (1, 10)
     """
 
-    widths: tuple[int, ...]
-    outputs: int
-    decay: Number = 0.9
-    threshold: Number = 1.0
+    widths: tuple[Count, ...]
+    outputs: Count
+    decay: Share[Number] = 0.9
+    threshold: Positive[Number] = 1.0
     spike: Map = surrogate_spike()
     initializer: Callable[[], nn.initializers.Initializer] = nn.initializers.he_normal
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
@@ -23,6 +23,7 @@ Pool = Callable[[jax.Array, jax.Array], jax.Array]
 """`pool(x, valid)`, vectors `[B, T, E]` and bool `[B, T]` to `[B, E]`."""
 
 
+@checked
 class TextEncoder(nn.Module):
     """Embeddings of tokens and of segments, and a transformer.
 
@@ -46,13 +47,13 @@ class TextEncoder(nn.Module):
       ('TextEncoder', (1, 6, 64))
     """
 
-    vocabulary: int
-    width: int
+    vocabulary: Count
+    width: Count
     transformer: Transformer
-    segments: int = 0
-    padding: int | None = None
+    segments: NotNegative[int] = 0
+    padding: NotNegative[int] | None = None
     initializer: Initializer = _normal
-    places: int = 0
+    places: NotNegative[int] = 0
 
     def setup(self) -> None:
         """The token embeddings, of which `attend` too makes use."""
@@ -98,6 +99,7 @@ class TextEncoder(nn.Module):
         return jnp.ones(x.shape, bool) if self.padding is None else x != self.padding
 
 
+@checked
 class MaskedLanguageModel(nn.Module):
     """An encoder and logits of the token that belongs at each place (Devlin et al. 2019, BERT, sec. 3.1).
 
@@ -139,6 +141,7 @@ class MaskedLanguageModel(nn.Module):
         return constrain(logits, "batch", "length", "vocab")
 
 
+@checked
 class TextClassifier(nn.Module):
     """An encoder, one vector of its vectors, and logits.
 
@@ -161,9 +164,9 @@ class TextClassifier(nn.Module):
     """
 
     encoder: TextEncoder
-    outputs: int
+    outputs: NotNegative[int]
     pool: Pool
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
     initializer: Initializer = _normal
 
     @nn.compact
@@ -192,16 +195,16 @@ def mean_of_tokens(x: jax.Array, valid: jax.Array) -> jax.Array:
 
 @checked
 def bert(
-    vocabulary: int = 30522,
+    vocabulary: Count = 30522,
     *,
-    length: int = 512,
-    width: int = 768,
-    layers: int = 12,
-    heads: int = 12,
-    hidden: int | None = None,
-    segments: int = 2,
-    padding: int | None = 0,
-    dropout: float | jax.Array = 0.0,
+    length: Count = 512,
+    width: Count = 768,
+    layers: NotNegative[int] = 12,
+    heads: Count = 12,
+    hidden: Count | None = None,
+    segments: NotNegative[int] = 2,
+    padding: NotNegative[int] | None = 0,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> TextEncoder:
     """Devlin et al. 2019, BERT, sec. 3; by default the base model, uncased. What tells whether one sentence
@@ -242,11 +245,11 @@ def bert(
 
 @checked
 def roberta(
-    vocabulary: int = 50265,
+    vocabulary: Count = 50265,
     *,
-    length: int = 512,
-    segments: int = 1,
-    padding: int = 1,
+    length: Count = 512,
+    segments: NotNegative[int] = 1,
+    padding: NotNegative[int] = 1,
     **options: Any,
 ) -> TextEncoder:
     """Liu et al. 2019, RoBERTa: BERT's encoder; by default the base model.

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import check_not_negative
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.attention import Initializer, Mask
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
@@ -22,6 +22,7 @@ def fine_layer_norm(x: jax.Array, train: bool) -> jax.Array:
     return layer_norm(x, train, epsilon=1e-12)
 
 
+@checked
 class FeedForward(nn.Module):
     """Two layers applied at each place: `[B, T, E]` to `[B, T, E]`, by kernels `[E, F]` and `[F, E]`.
 
@@ -45,13 +46,13 @@ class FeedForward(nn.Module):
       (1, 6, 64)
     """
 
-    width: int
+    width: Count
     activation: Callable[[jax.Array], jax.Array] = lambda x: nn.gelu(x, approximate=False)
     gated: bool = False
     bias: bool = True
     initializer: Initializer = nn.initializers.lecun_normal
     last_initializer: Initializer | None = None
-    dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -74,6 +75,7 @@ class FeedForward(nn.Module):
         return constrain(dense(x), "batch", "length", axes[1])
 
 
+@checked
 class Block(nn.Module):
     """Attention to the text, attention to a context if there is one, feed-forward; each a residual branch.
 
@@ -89,7 +91,7 @@ class Block(nn.Module):
     feed_forward: Callable[..., nn.Module]
     norm: Norm
     pre_norm: bool
-    dropout: float | jax.Array
+    dropout: Share[float | jax.Array]
 
     @nn.compact
     def __call__(
@@ -115,6 +117,7 @@ class Block(nn.Module):
         return constrain(x + y if self.pre_norm else self.norm(x + y, train), "batch", "length", "embed")
 
 
+@checked
 class Transformer(nn.Module):
     """Vectors `[B, T, E]` to vectors `[B, T, E]`: positions, layers, and with `pre_norm` a last norm.
 
@@ -153,7 +156,7 @@ class Transformer(nn.Module):
       (1, 6, 64)
     """
 
-    layers: int
+    layers: NotNegative[int]
     attention: Callable[..., nn.Module]
     feed_forward: Callable[..., nn.Module]
     positions: Positions = Positions()
@@ -161,11 +164,11 @@ class Transformer(nn.Module):
     norm: Norm = layer_norm
     pre_norm: bool = True
     first_norm: Norm | None = None
-    dropout: float | jax.Array = 0.0
-    last_dropout: float | jax.Array = 0.0
+    dropout: Share[float | jax.Array] = 0.0
+    last_dropout: Share[float | jax.Array] = 0.0
     scan: bool = False
     remat: bool = False
-    cache: int = 0
+    cache: NotNegative[int] = 0
 
     @nn.compact
     def __call__(
@@ -230,8 +233,6 @@ class Transformer(nn.Module):
         return start
 
     def _apply_layers(self, x: jax.Array, train: bool, inputs: dict[str, Any]) -> jax.Array:
-        check_not_negative(layers=self.layers)
-
         def make(name: str) -> Block:
             def attention(name: str) -> nn.Module:
                 return self.attention(rotate=self.positions.rotate, cache=self.cache, name=name)

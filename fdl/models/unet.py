@@ -6,14 +6,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, NotEmpty, checked
 from fdl.models.conv import Conv, ConvTranspose
 from fdl.models.pooling import max_pool
 
 
+@checked
 class DoubleConv(nn.Module):
     """Twice a 3x3 convolution, norm and activation: `[B, H, W, I]` to `[B, H, W, channels]`."""
 
-    channels: int
+    channels: Count
     activation: Callable[[jax.Array], jax.Array]
     norm: Callable[[jax.Array, bool], jax.Array] | None
     initializer: Callable[[], nn.initializers.Initializer]
@@ -26,6 +28,7 @@ class DoubleConv(nn.Module):
         return x
 
 
+@checked
 class UNet(nn.Module):
     """Down by max pools, up by 2x2 transposed convolutions; maps of one size meet by concatenation.
 
@@ -50,8 +53,8 @@ class UNet(nn.Module):
       (1, 32, 32, 3)
     """
 
-    outputs: int
-    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    outputs: Count
+    widths: NotEmpty[tuple[Count, ...]] = (64, 128, 256, 512, 1024)
     skip: bool = True
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     norm: Callable[[jax.Array, bool], jax.Array] | None = None

@@ -4,7 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import checked
 
+
+@checked
 class VAE(nn.Module):
     """An encoder to q(z | x), a diagonal Gaussian, and a decoder to the parameters of p(x | z).
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.attention import Attention, Initializer
 from fdl.models.axes import constrain, with_axes
 from fdl.models.norms import layer_norm
@@ -17,6 +17,7 @@ from fdl.models.transformer import FeedForward, Transformer
 _xavier = nn.initializers.xavier_uniform
 
 
+@checked
 class ViT(nn.Module):
     """Patches, each a vector, after a vector `first` that is the same for all images; logits of that one.
 
@@ -38,9 +39,9 @@ class ViT(nn.Module):
       ('ViT', (1, 10))
     """
 
-    outputs: int
-    patch: int
-    width: int
+    outputs: Count
+    patch: Count
+    width: Count
     transformer: Transformer
     initializer: Initializer = nn.initializers.lecun_normal
 
@@ -76,15 +77,15 @@ def _patches(x: jax.Array, size: int) -> jax.Array:
 
 @checked
 def vision_transformer(
-    outputs: int = 1000,
+    outputs: Count = 1000,
     *,
-    size: int = 224,
-    patch: int = 16,
-    width: int = 768,
-    layers: int = 12,
-    heads: int = 12,
-    hidden: int | None = None,
-    dropout: float | jax.Array = 0.0,
+    size: Count = 224,
+    patch: Count = 16,
+    width: Count = 768,
+    layers: NotNegative[int] = 12,
+    heads: Count = 12,
+    hidden: Count | None = None,
+    dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> ViT:
     """Dosovitskiy et al. 2021, An Image Is Worth 16x16 Words, sec. 3.1; by default ViT-B/16.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import shards
+from fdl.arguments import Count, Share, checked
 from fdl.models.autoencoder import Initializer
 from fdl.models.axes import constrain, with_axes
 
@@ -43,6 +44,7 @@ def nearest(latents: jax.Array, table: jax.Array) -> jax.Array:
     return jnp.argmin(jnp.sum(jnp.square(table), axis=-1) - 2 * scores, axis=-1).astype(jnp.int32)
 
 
+@checked
 class VectorQuantiser(nn.Module):
     """A table `[K, D]` of codes (van den Oord et al. 2017, Neural Discrete Representation Learning, sec. 3).
 
@@ -66,8 +68,8 @@ class VectorQuantiser(nn.Module):
       (1, 7, 7)
     """
 
-    codes: int
-    decay: float | jax.Array | None = None
+    codes: Count
+    decay: Share[float | jax.Array] | None = None
     initializer: Initializer = nn.initializers.lecun_normal
 
     @nn.compact
@@ -104,6 +106,7 @@ def _moved(
     return table + step, counts
 
 
+@checked
 class VQVAE(nn.Module):
     """An autoencoder whose latents are codes of a table.
 
@@ -126,7 +129,7 @@ class VQVAE(nn.Module):
     encoder: nn.Module
     quantiser: VectorQuantiser
     decoder: nn.Module
-    width: int
+    width: Count
 
     def setup(self) -> None:
         """Makes the layer before the quantiser."""

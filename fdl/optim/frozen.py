@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import optax
 
+from fdl.arguments import checked
 from fdl.optim.paths import names
 
 Chosen = Callable[[tuple[str, ...]], bool]
@@ -25,6 +26,7 @@ class Frozen(optax.GradientTransformationExtraArgs):
     chosen: Chosen
 
 
+@checked
 def frozen(optimizer: optax.GradientTransformation, chosen: Chosen) -> Frozen:
     """`optimizer`, which neither changes the chosen parameters nor sees them or keeps a state for them.
 

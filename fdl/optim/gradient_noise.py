@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fdl.arguments import NotNegative, checked
 
+
+@checked
 def gradient_noise(
-    variance: float | jax.Array, *, decay: float | jax.Array = 0.55
+    variance: NotNegative[float | jax.Array], *, decay: float | jax.Array = 0.55
 ) -> optax.GradientTransformationExtraArgs:
     """Adds independent normal noise of variance `variance / (1 + t) ** decay` at step t = 0, 1, ...
 

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fdl.arguments import NotNegative, checked
 from fdl.optim.paths import map_kernels
 
 
+@checked
 def proximal_l1(
-    factor: float | jax.Array, *, learning_rate: optax.ScalarOrSchedule
+    factor: NotNegative[float | jax.Array], *, learning_rate: optax.ScalarOrSchedule
 ) -> optax.GradientTransformation:
     """Pulls the weights towards zero by `learning_rate * factor` after the update, and not beyond it.
 

@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fdl.arguments import NotNegative, checked
 
+
+@checked
 def sharpness_aware(
-    optimizer: optax.GradientTransformation, *, radius: float | jax.Array = 0.05
+    optimizer: optax.GradientTransformation, *, radius: NotNegative[float | jax.Array] = 0.05
 ) -> optax.GradientTransformationExtraArgs:
     """`optimizer`, fed with the gradient at the worst point of a small ball around the parameters.
 

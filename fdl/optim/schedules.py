@@ -3,8 +3,13 @@
 import jax
 import optax
 
+from fdl.arguments import Count, NotNegative, checked
 
-def warmup_cosine(peak: float | jax.Array, *, steps: int, warmup: int) -> optax.Schedule:
+
+@checked
+def warmup_cosine(
+    peak: NotNegative[float | jax.Array], *, steps: Count, warmup: NotNegative[int]
+) -> optax.Schedule:
     """A learning rate that rises linearly from 0 to `peak`, then falls as half a cosine to 0.
 
     Optax's `warmup_cosine_decay_schedule` with both ends at 0, except that `peak` may be traced

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.stats
 
+from fdl.arguments import InnerShare, Share, checked
 from fdl.stats.bound import bound_test, lower_end, skew_reach, tost_reach
 
 TOST_FROM = 20
@@ -13,7 +14,8 @@ _DRAWS = 2**14
 _BATCH = 2**22  # numbers held at once while sampling
 
 
-def interval(differences: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+@checked
+def interval(differences: np.ndarray, *, level: InnerShare[float] = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """The confidence interval of the mean of paired differences.
 
     At either end the farther of Student's t and of the test in `fdl.stats.bound`, so that it covers
@@ -82,6 +84,7 @@ def mean_test(differences: np.ndarray, edge: float = 0.0) -> np.ndarray:
     return np.minimum(p, 1.0).reshape(shape)
 
 
+@checked
 def sign_flip(differences: np.ndarray) -> np.ndarray:
     """The two-sided p-value of the paired permutation test: under "the arms are alike" each
     difference is as likely as its negative (Fisher 1935, sec. 21).
@@ -117,7 +120,8 @@ def sign_flip(differences: np.ndarray) -> np.ndarray:
     return np.minimum(2 * np.array(p), 1.0).reshape(shape)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+@checked
+def holm(p: Sequence[Share[float]]) -> list[float]:
     """Holm's step-down adjusted p-values (Holm 1979): rejecting those below 0.05 rejects any true
     hypothesis at all in at most 5 % of cases.
 

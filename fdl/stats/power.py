@@ -8,15 +8,19 @@ the number with which they have about the power of `fdl.stats.interval`, for nor
 import bisect
 import functools
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import scipy.optimize
 import scipy.stats
 
+from fdl.arguments import Count, InnerShare, Limit, Positive, checked
+
 POWER = 0.8  # the field's usual target (Cohen 1988)
 _DRAWS = 2_000  # simulated sweeps: the power is known within 2 points
 MOST = 1_000_000  # pairs: no one trains more
 _FAR = 35.0  # noncentralities beyond this are certain, and SciPy's tail loses precision
+Pairs = Annotated[int, Limit(lambda pairs: pairs >= 2, "at least 2")]
 
 
 def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) -> float:
@@ -25,7 +29,10 @@ def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) 
     return float(scipy.stats.nct.sf(wider * scipy.stats.t.isf(alpha, n - 1), n - 1, shift))
 
 
-def two_sided_power(effect: float, n: int, *, alpha: float = 0.05, wider: float = 1.0) -> float:
+@checked
+def two_sided_power(
+    effect: float, n: Pairs, *, alpha: InnerShare[float] = 0.05, wider: Positive[float] = 1.0
+) -> float:
     """The chance that a two-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`.
 
     Example:
@@ -71,8 +78,9 @@ def _draws(arms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return random.normal(size=shape), random.normal(size=_DRAWS), random.normal(size=shape)
 
 
+@checked
 @functools.cache
-def detectable(n: int, *, wider: float = 1.0) -> float:
+def detectable(n: Count, *, wider: Positive[float] = 1.0) -> float:
     """The standardised effect that a two-sided 5 % paired t-test with `n` pairs finds with 80 % power;
     NaN below 2 pairs.
 
@@ -90,7 +98,8 @@ def detectable(n: int, *, wider: float = 1.0) -> float:
     return float(scipy.optimize.brentq(lacking, 0.0, _FAR * wider / np.sqrt(n)))
 
 
-def pairs_needed(power: Callable[[int], float], *, least: int, target: float = POWER) -> int:
+@checked
+def pairs_needed(power: Callable[[int], float], *, least: Count, target: InnerShare[float] = POWER) -> int:
     """The smallest number of pairs, at least `least`, for which `power(n)`, rising in n, reaches
     `target`; 1,000,000 stands for that many or more.
 

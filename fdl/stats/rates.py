@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from fdl.arguments import Count, InnerShare, NotNegative, checked
 from fdl.result import Better, Result, check_better
 from fdl.stats.arms import final_values, how_chosen, label
 from fdl.stats.comparison import ALPHA, Status
@@ -54,7 +55,10 @@ class Rates(NamedTuple):
         return pd.DataFrame(self.rates)
 
 
-def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float, float]:
+@checked
+def success_rate(
+    successes: NotNegative[int], trials: Count, *, confidence: InnerShare[float] = 0.95
+) -> tuple[float, float, float]:
     """A success rate and its Wilson score interval (Wilson 1927), which stays inside [0, 1].
 
     Args:
@@ -86,12 +90,13 @@ def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> tu
     return rate, low, high
 
 
+@checked
 def compare_rates(
     result: Result,
     *,
     metric: str,
     threshold: float,
-    at_least: float,
+    at_least: InnerShare[float],
     arms: str = "arm",
     better: Better = "higher",
 ) -> Rates:
@@ -127,8 +132,6 @@ def compare_rates(
       >>> [(rate.arm, rate.successes, rate.trials) for rate in rates.rates]
       [('skip=False', 0, 6), ('skip=True', 6, 6)]
     """
-    if not 0 < at_least < 1:
-        raise ValueError(f"at_least={at_least} is a share of runs; expected 0 < at_least < 1")
     check_better(better)
     values = final_values(result, metric, arms)
     if empty := [label(arms, arm) for arm, final in values.items() if final.empty]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
+from fdl.arguments import checked
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, without_value
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
@@ -47,6 +48,7 @@ class Comparisons(NamedTuple):
         return pd.DataFrame(self.comparisons)
 
 
+@checked
 def compare(
     result: Result,
     *,

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fdl.arguments import Positive, checked
+
 
 class Distribution(NamedTuple):
     """A field's values in `sample`; `draw(u)` maps `u`, uniform in [0, 1), to a value."""
@@ -11,6 +13,7 @@ class Distribution(NamedTuple):
     draw: Callable[[float], Any]
 
 
+@checked
 def uniform(low: float, high: float) -> Distribution:
     """Evenly between `low` and `high`.
 
@@ -27,7 +30,8 @@ def uniform(low: float, high: float) -> Distribution:
     return Distribution(lambda u: low + (high - low) * u)
 
 
-def log_uniform(low: float, high: float) -> Distribution:
+@checked
+def log_uniform(low: Positive[float], high: Positive[float]) -> Distribution:
     """Evenly between `low` and `high` on a logarithmic scale; both positive.
 
     Example:

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fdl.arguments import Count, checked
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
-from fdl.counts import check_counts
 from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
@@ -135,8 +135,9 @@ def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
     return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
+@checked
 def sample(
-    config: Any, /, *, n: int, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
+    config: Any, /, *, n: Count, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
 ) -> Sweep:
     """`n` configs with the fields drawn at random, each field from a stream of its own.
 
@@ -158,7 +159,6 @@ def sample(
       >>> len(space.trials)
       20
     """
-    check_counts(n=n)
     check_paths(config, fields)
     columns = {}
     for name, distribution in fields.items():
@@ -192,6 +192,7 @@ def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapp
       >>> [trial.arm for trial in space.trials]
       ['full', 'full - skip', 'full - norm', 'none']
     """
+    check_paths(config, {})
     for name, changes in components.items():
         if not isinstance(changes, Mapping):
             raise ValueError(f"{name}={changes!r}: expected values of fields, as {name}={{'field': None}}")

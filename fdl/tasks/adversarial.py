@@ -11,7 +11,7 @@ import optax
 from jax import lax
 
 from fdl import rng, shards
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
@@ -51,15 +51,15 @@ def adversarial(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     *,
-    latent: int,
-    batch_size: int = 64,
+    latent: Count,
+    batch_size: Count = 64,
     loss: GANLoss = non_saturating,
-    critic_steps: int = 1,
-    penalty: Number = 0.0,
-    average: Number | None = None,
+    critic_steps: Count = 1,
+    penalty: NotNegative[Number] = 0.0,
+    average: Share[Number] | None = None,
     conditional: bool = False,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[Training],
 ) -> Experiment:
     """Learning to generate rows that a discriminator cannot tell from the data's.
@@ -99,7 +99,6 @@ def adversarial(
       >>> [name for name in fdl.check(experiment) if name.startswith("test")]
       ['test/discriminator_loss', 'test/energy_distance', 'test/sliced_wasserstein']
     """
-    check_counts(latent=latent, critic_steps=critic_steps, batch_size=batch_size)
     row = prepared_row(splits)
     check_players(generator, discriminator, row, latent, conditional=conditional)
     for player in (generator, discriminator) if conditional else ():
@@ -131,20 +130,21 @@ def adversarial(
     )
 
 
+@checked
 def adversarial_learner(
     generator: nn.Module,
     discriminator: nn.Module,
-    shape: tuple[int, ...],
+    shape: tuple[Count, ...],
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     *,
-    latent: int,
+    latent: Count,
     loss: GANLoss = non_saturating,
-    critic_steps: int = 1,
-    penalty: Number = 0.0,
-    average: Number | None = None,
+    critic_steps: Count = 1,
+    penalty: NotNegative[Number] = 0.0,
+    average: Share[Number] | None = None,
     conditional: bool = False,
-    accumulate: int = 1,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `adversarial`, for rows `"x"` `[critic_steps · B, *shape]` from any source.
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl import losses
+from fdl.arguments import Count, NotNegative, checked
 from fdl.tasks.games import Game, Player, uniform
 from fdl.tasks.self_play import Algorithm, Network
 from fdl.tasks.trajectories import Trajectory, advantages, after_move
@@ -15,8 +16,13 @@ from fdl.tasks.trajectories import Trajectory, advantages, after_move
 Number = float | jax.Array
 
 
+@checked
 def alpha_zero(
-    game: Game, *, simulations: int = 16, explore: Number = 0.2, value_weight: Number = 1.0
+    game: Game,
+    *,
+    simulations: Count = 16,
+    explore: NotNegative[Number] = 0.2,
+    value_weight: NotNegative[Number] = 1.0,
 ) -> Algorithm:
     """Gumbel AlphaZero: the net learns the policy that a search improves, and how its games end.
 
@@ -66,7 +72,8 @@ def alpha_zero(
     return Algorithm(act, rows, loss)
 
 
-def search_player(game: Game, network: Network, *, simulations: int = 16) -> Player:
+@checked
+def search_player(game: Game, network: Network, *, simulations: Count = 16) -> Player:
     """The player that searches before each move, without noise; `network` as by `network_of`.
 
     Raises:

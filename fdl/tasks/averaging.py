@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Share, checked
 from fdl.experiment import Batch, Learner
 from fdl.metrics import Mean
 from fdl.tasks.accumulation import Variables
@@ -35,7 +36,8 @@ class Averaged(NamedTuple):
         return State(model_state.pop("params"), model_state, ())
 
 
-def with_ema(learner: Learner, *, decay: float | jax.Array) -> Learner:
+@checked
+def with_ema(learner: Learner, *, decay: Share[float | jax.Array]) -> Learner:
     """The learner whose evaluations see an exponential moving average of the parameters.
 
     The average after step t is the mean of the parameters after steps 1 to t, in which each counts `decay`
@@ -92,7 +94,7 @@ def with_ema(learner: Learner, *, decay: float | jax.Array) -> Learner:
     return learner._replace(init=init, step=step, evaluate=evaluate)
 
 
-def moved_to(average: Variables, latest: Variables, *, share: float | jax.Array) -> Variables:
+def moved_to(average: Variables, latest: Variables, *, share: Share[float | jax.Array]) -> Variables:
     """The average of variables by collection, moved by a share of the way to the latest ones."""
 
     def moved(old: jax.Array, new: jax.Array) -> jax.Array:

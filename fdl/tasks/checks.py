@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fdl import arguments
 from fdl.data import Rows, Splits
 from fdl.data.splits import lengths, parts, prepared_row, row_of, size_of
 from fdl.data.verified import outside, verified
@@ -19,7 +20,7 @@ from fdl.text import one_line
 
 def check_argument(name: str, value: Any, declared: Any) -> None:
     """Raises `ValueError` for what no task takes: another thing than the model, data set or optimizer that it
-    declares, or not a number.
+    declares, or what its annotation forbids.
 
     Args:
       name: of the argument.
@@ -34,13 +35,12 @@ def check_argument(name: str, value: Any, declared: Any) -> None:
         expected = "data.Splits(train, validation, test)"
     elif declared is optax.GradientTransformation and not steps:
         expected = "a transformation of Optax, as optax.adam(1e-3)"
-    elif isinstance(value, float) and math.isnan(value):
-        expected = "a number"
     if expected:
         came = one_line(repr(value), most=60)
         uncalled = isinstance(value, types.FunctionType | type)
         call = f"what it returns, by {value.__name__}(...): " if uncalled else ""
         raise ValueError(f"{name} is {came} ({type(value).__name__}); expected {call}{expected}")
+    arguments.check_argument(name, value, declared)
 
 
 def check_labels(model: nn.Module, splits: Splits) -> Splits:

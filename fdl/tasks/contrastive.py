@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng, shards
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data import Augmentation, Splits, sources
 from fdl.data.augmentation.base import two_views
 from fdl.data.splits import parts, prepared_row, row_of
@@ -30,10 +30,10 @@ def contrastive(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation,
-    batch_size: int = 256,
+    batch_size: Count = 256,
     loss: ViewLoss = nt_xent,
-    neighbours: int = 5,
-    accumulate: int = 1,
+    neighbours: Count = 5,
+    accumulate: Count = 1,
     **training: Unpack[Training],
 ) -> Experiment:
     """Learning features that agree for two views of a row and differ between rows.
@@ -71,7 +71,6 @@ def contrastive(
       >>> [name for name in fdl.check(experiment) if name.startswith("test")]
       ['test/accuracy', 'test/loss']
     """
-    check_counts(neighbours=neighbours)
     check_whole(accumulate, "each row is compared with all of the batch")
     if batch_size < 2:
         raise ValueError(f"batch_size is {batch_size}; expected at least 2 rows to compare")
@@ -92,13 +91,14 @@ def contrastive(
     return experiment._replace(evaluation=evaluation)
 
 
+@checked
 def contrastive_learner(
     model: WithHead,
     row: jax.ShapeDtypeStruct,
     optimizer: optax.GradientTransformation,
     *,
     loss: ViewLoss = nt_xent,
-    neighbours: int = 5,
+    neighbours: Count = 5,
 ) -> Learner:
     """The learner of `contrastive`, for batches from any sources.
 
@@ -149,9 +149,9 @@ def clip(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    batch_size: int = 256,
+    batch_size: Count = 256,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[Training],
 ) -> Experiment:
     """Learning two towers whose vectors agree for the x and the y of one row (CLIP).
@@ -192,6 +192,7 @@ def clip(
     )
 
 
+@checked
 def clip_learner(model: DualEncoder, splits: Splits, optimizer: optax.GradientTransformation) -> Learner:
     """The learner of `clip`; of `splits` only checks and a row's shape are made.
 

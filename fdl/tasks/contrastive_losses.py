@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
+from fdl.arguments import NotNegative, Positive, checked
 from fdl.metrics import mean
 from fdl.models.heads import unit
 
@@ -20,7 +21,8 @@ ViewLoss = Callable[[jax.Array, jax.Array], jax.Array]
 """`loss(projections, weight)`, `[B, 2, P]` and `[B]` to a scalar."""
 
 
-def nt_xent(projections: jax.Array, weight: jax.Array, *, temperature: Number = 0.5) -> jax.Array:
+@checked
+def nt_xent(projections: jax.Array, weight: jax.Array, *, temperature: Positive[Number] = 0.5) -> jax.Array:
     """Normalised temperature-scaled cross-entropy of two views, in nats.
 
     Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations (SimCLR),
@@ -39,13 +41,14 @@ def nt_xent(projections: jax.Array, weight: jax.Array, *, temperature: Number = 
     return mean(logsumexp(logits, axis=1, where=others) - partner, weights).value
 
 
+@checked
 def vicreg(
     projections: jax.Array,
     weight: jax.Array,
     *,
-    invariance: Number = 25.0,
-    variance: Number = 25.0,
-    covariance: Number = 1.0,
+    invariance: NotNegative[Number] = 25.0,
+    variance: NotNegative[Number] = 25.0,
+    covariance: NotNegative[Number] = 1.0,
 ) -> jax.Array:
     """Variance, invariance and covariance terms of two views, weighted and added.
 
@@ -73,6 +76,7 @@ def vicreg(
     return invariance * difference + variance * spread + covariance * off
 
 
+@checked
 def clip_loss(x: jax.Array, y: jax.Array, scale: jax.Array, weight: jax.Array) -> jax.Array:
     """Cross-entropy of finding y among the batch's by x, and x by y, the mean of both; nats, `[B]`.
 

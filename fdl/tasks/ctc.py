@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from fdl import metrics, rng
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import verified
@@ -35,10 +36,10 @@ def ctc(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    batch_size: int = 32,
-    stride: int = 1,
+    batch_size: Count = 32,
+    stride: Count = 1,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[Training],
 ) -> Experiment:
     """Learning to transcribe, by the probability of all alignments of the labels with the frames.
@@ -88,13 +89,14 @@ def ctc(
     )
 
 
+@checked
 def ctc_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    stride: int = 1,
-    accumulate: int = 1,
+    stride: Count = 1,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `ctc`; of `splits` only checks and a row's shape are made.
 
@@ -177,7 +179,8 @@ def best_path(logits: jax.Array, lengths: jax.Array) -> jax.Array:
     return jax.vmap(put)(places, path)
 
 
-def prefix_beam(logits: np.ndarray, *, beams: int = 16) -> list[tuple[tuple[int, ...], float]]:
+@checked
+def prefix_beam(logits: ArrayLike, *, beams: Count = 16) -> list[tuple[tuple[int, ...], float]]:
     """The likeliest label sequences of one row, each over all of its alignments, on the host.
 
     Prefix search as of Graves et al. 2006, sec. 3.2, with the K likeliest prefixes kept at each frame
@@ -194,7 +197,6 @@ def prefix_beam(logits: np.ndarray, *, beams: int = 16) -> list[tuple[tuple[int,
     Raises:
       ValueError: fewer than one beam.
     """
-    check_counts(beams=beams)
     logits = np.asarray(logits, np.float64)
     frames = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
     # Of each prefix: the log-probability of its alignments that end in a blank, and of the others.
@@ -224,7 +226,6 @@ def _checked(model: nn.Module, splits: Splits, stride: int) -> Splits:
     """
     one = prepared_row(splits)["x"]
     x = jnp.zeros(one.shape, one.dtype)
-    check_counts(stride=stride)
     shape = list(output_shapes(model, x).shape)
     frames = -(-x.shape[1] // stride)
     if len(shape) != 3 or shape[1] != frames:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.experiment import Experiment, Learner
@@ -28,9 +29,9 @@ def conditional_density(
     *,
     log_likelihood: Callable[[Any, jax.Array], jax.Array] = mixture_density.log_likelihood,
     augment: Augmentation | None = None,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the density of targets given inputs, by maximum likelihood.
@@ -71,15 +72,16 @@ def conditional_density(
     )
 
 
+@checked
 def density_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
     log_likelihood: Callable[[Any, jax.Array], jax.Array] = mixture_density.log_likelihood,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `conditional_density`, for any source of its rows; of `splits` only checks and a row's
     shape are made.

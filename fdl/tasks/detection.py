@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from fdl import metrics, rng
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
@@ -32,9 +33,9 @@ def detection(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    size_weight: Number = 0.1,
-    offset_weight: Number = 1.0,
-    accumulate: int = 1,
+    size_weight: NotNegative[Number] = 0.1,
+    offset_weight: NotNegative[Number] = 1.0,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to detect up to M objects of C classes in an image.
@@ -95,14 +96,15 @@ def detection(
     )
 
 
+@checked
 def detection_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    size_weight: Number = 0.1,
-    offset_weight: Number = 1.0,
-    accumulate: int = 1,
+    size_weight: NotNegative[Number] = 0.1,
+    offset_weight: NotNegative[Number] = 1.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `detection`; of `splits` only checks and a row's shape are made.
 
@@ -148,7 +150,8 @@ def detection_learner(
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
 
 
-def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Detections:
+@checked
+def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: Count) -> Detections:
     """The `count` surest detections in images, for `fdl.metrics.mean_average_precision`.
 
     Args:
@@ -170,8 +173,9 @@ def detect(model: nn.Module, variables: Any, x: jax.Array, *, count: int) -> Det
     return decode_maps(maps, cell=x.shape[1] // maps.heat.shape[1], count=count)
 
 
+@checked
 def precision_over(
-    model: nn.Module, variables: Any, source: Source, *, count: int, iou: float = 0.5
+    model: nn.Module, variables: Any, source: Source, *, count: Count, iou: Share[float] = 0.5
 ) -> float:
     """The mean average precision of a trained model's detections in all images of a source, on the host.
 

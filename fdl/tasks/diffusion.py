@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng, shards
-from fdl.counts import check_counts
+from fdl.arguments import Count, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, row_of
 from fdl.data.verified import outside, verified
@@ -39,10 +39,10 @@ def diffusion(
     *,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
-    times: int | None = None,
-    label_dropout: Number | None = None,
+    times: Count | None = None,
+    label_dropout: Share[Number] | None = None,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to denoise data, by the squared error of a prediction (Ho et al. 2020, eq. 14).
@@ -107,9 +107,9 @@ def flow_matching(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_dropout: Number | None = None,
+    label_dropout: Share[Number] | None = None,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning the velocity along straight lines from data to noise (Lipman et al. 2023, eq. 23, with
@@ -143,6 +143,7 @@ def flow_matching(
     )
 
 
+@checked
 def diffusion_learner(
     model: nn.Module,
     splits: Splits,
@@ -150,17 +151,15 @@ def diffusion_learner(
     *,
     schedule: Schedule = linear,
     prediction: Prediction = predict_noise,
-    times: int | None = None,
-    label_dropout: Number | None = None,
-    accumulate: int = 1,
+    times: Count | None = None,
+    label_dropout: Share[Number] | None = None,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `diffusion`; of `splits`, checks and a row's shape are made.
 
     Raises:
       ValueError: data that does not fit to the noise or the model, or fewer than one time.
     """
-    if times is not None:
-        check_counts(times=times)
     check_unit_scale(splits)
     if label_dropout is not None:
         _check_labels(model, splits)
@@ -209,13 +208,14 @@ def diffusion_learner(
     return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
+@checked
 def flow_matching_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_dropout: Number | None = None,
-    accumulate: int = 1,
+    label_dropout: Share[Number] | None = None,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `flow_matching`: that of `diffusion` with `straight` and `predict_velocity`.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng
+from fdl.arguments import Count, Positive, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
@@ -31,9 +32,9 @@ def distillation(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    temperature: float | jax.Array = 4.0,
-    share: float | jax.Array = 0.9,
-    accumulate: int = 1,
+    temperature: Positive[float | jax.Array] = 4.0,
+    share: Share[float | jax.Array] = 0.9,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to classify from labels and from a trained teacher's logits.
@@ -93,6 +94,7 @@ def distillation(
     )
 
 
+@checked
 def distillation_learner(
     model: nn.Module,
     teacher: nn.Module,
@@ -100,9 +102,9 @@ def distillation_learner(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    temperature: float | jax.Array = 4.0,
-    share: float | jax.Array = 0.9,
-    accumulate: int = 1,
+    temperature: Positive[float | jax.Array] = 4.0,
+    share: Share[float | jax.Array] = 0.9,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `distillation`; of `splits` only checks and a row's shape are made.
 
@@ -153,7 +155,7 @@ def distillation_learner(
 
 
 def softened_divergence(
-    logits: jax.Array, teacher: jax.Array, *, temperature: float | jax.Array
+    logits: jax.Array, teacher: jax.Array, *, temperature: Positive[float | jax.Array]
 ) -> jax.Array:
     """Kullback-Leibler divergence of softmax(logits / T) from softmax(teacher / T), in nats.
 

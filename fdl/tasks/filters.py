@@ -6,18 +6,22 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import Count, NotNegative, Share, checked
+
 Choose = Callable[[jax.Array, jax.Array], jax.Array]
 """`choose(logits, key)`, `[B, V]` to tokens, int32 `[B]`."""
 Filter = Callable[[jax.Array], jax.Array]
 """`filter(logits)`, `[B, V]` to logits `[B, V]` of another distribution; minus infinity for never."""
 
 
+@checked
 def greedy(logits: jax.Array, key: jax.Array) -> jax.Array:
     """The likeliest tokens `[B]` of logits `[B, V]`, -1 as in `sampling`; the key is not used."""
     del key
     return _drawn(jnp.argmax(logits, axis=-1), logits)
 
 
+@checked
 def sampling(*filters: Filter) -> Choose:
     """Draws from the distribution that is left after the filters, the first one first.
 
@@ -39,7 +43,8 @@ def _drawn(tokens: jax.Array, logits: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(best) | (best == -jnp.inf), -1, tokens)
 
 
-def temperature(value: float | jax.Array) -> Filter:
+@checked
+def temperature(value: NotNegative[float | jax.Array]) -> Filter:
     """Logits divided by a number: below 1, likely tokens become likelier; 0 leaves the likeliest one.
 
     Args:
@@ -49,8 +54,6 @@ def temperature(value: float | jax.Array) -> Filter:
     Raises:
       ValueError: a number that is negative, infinite or none.
     """
-    if not isinstance(value, jax.Array) and not 0 <= value < jnp.inf:
-        raise ValueError(f"temperature is {value}; expected a number from 0 (greedy); 1 changes nothing")
 
     def divide(logits: jax.Array) -> jax.Array:
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -65,7 +68,8 @@ def temperature(value: float | jax.Array) -> Filter:
     return divide
 
 
-def top_k(count: int) -> Filter:
+@checked
+def top_k(count: Count) -> Filter:
     """Only the `count` likeliest tokens (Fan et al. 2018, Hierarchical Neural Story Generation, sec. 5.2).
 
     Of equal ones at the border, those of lower number; a count beyond the vocabulary keeps all.
@@ -73,8 +77,6 @@ def top_k(count: int) -> Filter:
     Raises:
       ValueError: a count below 1.
     """
-    if count < 1:
-        raise ValueError(f"count is {count}; expected at least 1 token to draw from")
 
     def keep(logits: jax.Array) -> jax.Array:
         _, best = lax.top_k(logits, min(count, logits.shape[-1]))
@@ -84,7 +86,8 @@ def top_k(count: int) -> Filter:
     return keep
 
 
-def top_p(share: float | jax.Array) -> Filter:
+@checked
+def top_p(share: Share[float | jax.Array]) -> Filter:
     """Only the fewest likeliest tokens that have at least `share` of the probability together.
 
     Holtzman et al. 2020, The Curious Case of Neural Text Degeneration, sec. 3.1. The likeliest one stays

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fdl.arguments import checked
 from fdl.experiment import Experiment
 from fdl.optim.frozen import Chosen
 from fdl.optim.frozen import frozen as frozen
@@ -18,6 +19,7 @@ from fdl.tasks.gradient import State
 _LISTED = 3  # names in a message
 
 
+@checked
 def warm_start(
     experiment: Experiment,
     optimizer: optax.GradientTransformation,

@@ -7,11 +7,13 @@ take positions with a leading axis `[B]`, one for each of B games that are playe
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fdl.arguments import checked
 
 
 class Position(Protocol):
@@ -32,6 +34,7 @@ class Position(Protocol):
     legal_action_mask: Any
 
 
+@runtime_checkable
 class Game(Protocol):
     """The rules: `init(key)` draws a first position and who moves first, `step` makes a move."""
 
@@ -74,6 +77,7 @@ def connect_four() -> Game:
     return ConnectFour()
 
 
+@checked
 def play(game: Game, first: Player, second: Player, keys: jax.Array) -> jax.Array:
     """Plays a game for each key, to its end.
 
@@ -98,11 +102,13 @@ def play(game: Game, first: Player, second: Player, keys: jax.Array) -> jax.Arra
     return jax.lax.while_loop(lambda carry: ~jnp.all(carry[0].terminated), move, start)[1]
 
 
+@checked
 def uniform(positions: Any, keys: jax.Array) -> jax.Array:
     """The player that makes any legal move, all equally likely."""
     return _draw(keys, jnp.where(positions.legal_action_mask, 0.0, -jnp.inf))
 
 
+@checked
 def greedy(logits: Callable[[Any], jax.Array]) -> Player:
     """The player that makes the likeliest move by `logits(positions)`, `[B, A]`, -inf where illegal."""
     return lambda positions, keys: jnp.argmax(logits(positions), axis=-1)

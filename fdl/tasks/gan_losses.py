@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from fdl import shards
+from fdl.arguments import checked
 
 Pair = tuple[jax.Array, jax.Array]
 GANLoss = Callable[[jax.Array, jax.Array], Pair]
 """`loss(real, fake) -> (discriminator's, generator's)`, logits `[B]` to `[B]` each."""
 
 
+@checked
 def minimax(real: jax.Array, fake: jax.Array) -> Pair:
     """Goodfellow et al. 2014, Generative Adversarial Nets, eq. 1: a game of sum zero, in nats.
 
@@ -27,24 +29,28 @@ def minimax(real: jax.Array, fake: jax.Array) -> Pair:
     return nn.softplus(-real) + nn.softplus(fake), -nn.softplus(fake)
 
 
+@checked
 def non_saturating(real: jax.Array, fake: jax.Array) -> Pair:
     """As `minimax`, but the generator minimises `-log D(G(z))`, whose gradient is strong where the
     discriminator is sure (Goodfellow et al. 2014, sec. 3)."""
     return minimax(real, fake)[0], nn.softplus(-fake)
 
 
+@checked
 def hinge(real: jax.Array, fake: jax.Array) -> Pair:
     """`max(0, 1 - real) + max(0, 1 + fake)` against `-fake` (Miyato et al. 2018, Spectral
     Normalization for Generative Adversarial Networks, eq. 16 and 17)."""
     return nn.relu(1 - real) + nn.relu(1 + fake), -fake
 
 
+@checked
 def wasserstein(real: jax.Array, fake: jax.Array) -> Pair:
     """`fake - real` against `-fake` (Arjovsky et al. 2017, Wasserstein GAN): the critic has to be
     Lipschitz, as by `gradient_penalty` or `fdl.models.spectral.spectral_norm`."""
     return fake - real, -fake
 
 
+@checked
 def gradient_penalty(
     score: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array
 ) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fdl import rng
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, checked
 from fdl.tasks.filters import Choose as Choose
 from fdl.tasks.filters import Filter as Filter
 from fdl.tasks.filters import greedy as greedy
@@ -34,6 +34,7 @@ Reader = Callable[[int], Read]
 """`reader(size)` makes the function that reads a text of at most `size` tokens."""
 
 
+@checked
 def cached(model: Any, variables: Any, source: jax.Array | None = None) -> Reader:
     """Reads each token once: the memory is the model's cache.
 
@@ -56,6 +57,7 @@ def cached(model: Any, variables: Any, source: jax.Array | None = None) -> Reade
     return reader
 
 
+@checked
 def uncached(model: Any, variables: Any, source: jax.Array | None = None) -> Reader:
     """Reads the whole text again for every token: for models without a cache.
 
@@ -81,14 +83,15 @@ def uncached(model: Any, variables: Any, source: jax.Array | None = None) -> Rea
     return reader
 
 
+@checked
 def generate(
     reader: Reader,
     prompt: jax.Array,
     key: jax.Array,
     *,
-    length: int,
+    length: Count,
     choose: Choose,
-    end: int | None = None,
+    end: NotNegative[int] | None = None,
 ) -> jax.Array:
     """Continues texts; pure and jittable.
 
@@ -129,13 +132,14 @@ def generate(
     return jnp.concatenate([prompt, tokens[:, None], rest.T], axis=1)
 
 
+@checked
 def beam_search(
     reader: Reader,
     prompt: jax.Array,
     *,
-    length: int,
-    beams: int,
-    end: int | None = None,
+    length: Count,
+    beams: Count,
+    end: NotNegative[int] | None = None,
     length_penalty: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """The likeliest continuations that a search of bounded width finds; pure and jittable.
@@ -161,7 +165,6 @@ def beam_search(
       ValueError: a count below 1.
     """
     _check(prompt, length)
-    check_counts(beams=beams)
     read = reader(len(prompt) + length - 1)
     logits, memory = read({}, prompt[None])
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (beams, *leaf.shape)), memory)

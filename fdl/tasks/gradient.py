@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import rng
+from fdl.arguments import Count, checked
 from fdl.experiment import Batch, Learner, Metrics
 from fdl.metrics import Mean
 from fdl.optim.evaluation import evaluation_params
@@ -44,6 +45,7 @@ def variables(state: State) -> Variables:
     return {"params": evaluation_params(state.optimizer, state.params), **state.model_state}
 
 
+@checked
 def gradient_learner(
     init: Callable[[jax.Array], Variables],
     loss: Loss,
@@ -52,7 +54,7 @@ def gradient_learner(
     *,
     penalty: Penalty | None = None,
     draw: Draw | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner that minimises a loss.
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
@@ -29,9 +30,9 @@ def language_modelling(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_smoothing: Number = 0.0,
-    balance: Number = 0.01,
-    accumulate: int = 1,
+    label_smoothing: Share[Number] = 0.0,
+    balance: NotNegative[Number] = 0.01,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning what comes next at every place of a text; see `language_learner`.
@@ -74,13 +75,14 @@ def language_modelling(
     )
 
 
+@checked
 def language_learner(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
-    label_smoothing: Number = 0.0,
-    balance: Number = 0.01,
-    accumulate: int = 1,
+    label_smoothing: Share[Number] = 0.0,
+    balance: NotNegative[Number] = 0.01,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `language_modelling`, for any source of its rows.
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Positive, checked
+
 
 class Likelihood(NamedTuple):
     """p(x | outputs), whose entries are independent.
@@ -41,7 +43,8 @@ def bernoulli() -> Likelihood:
     return Likelihood(log_prob, jax.nn.sigmoid, 0.0, 1.0)
 
 
-def gaussian(*, scale: float | jax.Array = 1.0) -> Likelihood:
+@checked
+def gaussian(*, scale: Positive[float | jax.Array] = 1.0) -> Likelihood:
     """Outputs are means; every entry has the standard deviation `scale`, which may be traced.
 
     With scale 1, maximum likelihood is least squares: nats are half the squared error and a constant.

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fdl import rng, shards
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Splits
 from fdl.data.splits import parts
 from fdl.experiment import Experiment, Learner
@@ -28,13 +29,13 @@ def masked_language_modelling(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    mask_token: int,
-    vocabulary: int,
-    special: tuple[int, ...] = (),
-    rate: Number = 0.15,
-    label_smoothing: Number = 0.0,
-    balance: Number = 0.01,
-    accumulate: int = 1,
+    mask_token: NotNegative[int],
+    vocabulary: Count,
+    special: tuple[NotNegative[int], ...] = (),
+    rate: Share[Number] = 0.15,
+    label_smoothing: Share[Number] = 0.0,
+    balance: NotNegative[Number] = 0.01,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which tokens were hidden from a text; see `hide` and `masked_language_learner`.
@@ -101,17 +102,18 @@ def masked_language_modelling(
     )
 
 
+@checked
 def masked_language_learner(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
-    mask_token: int,
-    vocabulary: int,
-    special: tuple[int, ...] = (),
-    rate: Number = 0.15,
-    label_smoothing: Number = 0.0,
-    balance: Number = 0.01,
-    accumulate: int = 1,
+    mask_token: NotNegative[int],
+    vocabulary: Count,
+    special: tuple[NotNegative[int], ...] = (),
+    rate: Share[Number] = 0.15,
+    label_smoothing: Share[Number] = 0.0,
+    balance: NotNegative[Number] = 0.01,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `masked_language_modelling`, for any source of its rows.
 
@@ -155,10 +157,10 @@ def hide(
     tokens: jax.Array,
     key: jax.Array,
     *,
-    mask_token: int,
-    vocabulary: int,
-    special: tuple[int, ...] = (),
-    rate: Number = 0.15,
+    mask_token: NotNegative[int],
+    vocabulary: Count,
+    special: tuple[NotNegative[int], ...] = (),
+    rate: Share[Number] = 0.15,
 ) -> dict[str, jax.Array]:
     """Hides tokens of a text, each with a probability (Devlin et al. 2019, BERT, sec. 3.1 and A.1; their code
     hides that share of each text).

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fdl import rng, shards
+from fdl.arguments import Count, NotNegative, Positive, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.experiment import Batch, Experiment, Learner
@@ -34,7 +35,7 @@ def metric_learning(
     *,
     loss: EmbeddingLoss = triplet,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from triplets or pairs of a batch's rows.
@@ -70,6 +71,7 @@ def metric_learning(
     return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
 
 
+@checked
 def metric_learner(
     model: nn.Module,
     splits: Splits,
@@ -107,10 +109,10 @@ def arcface(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    margin: Number = 0.5,
-    scale: Number = 64.0,
+    margin: NotNegative[Number] = 0.5,
+    scale: Positive[Number] = 64.0,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning embeddings from a classification by angles, with a margin.
@@ -148,14 +150,15 @@ def arcface(
     return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
 
 
+@checked
 def arcface_learner(
     model: WithHead,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    margin: Number = 0.5,
-    scale: Number = 64.0,
-    accumulate: int = 1,
+    margin: NotNegative[Number] = 0.5,
+    scale: Positive[Number] = 64.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `arcface`; of `splits` only checks and a row's shape are made.
 

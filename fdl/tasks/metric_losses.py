@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import NotNegative, Positive, checked
 from fdl.losses import is_class
 
 Number = float | jax.Array
@@ -33,11 +34,13 @@ Mining = Callable[[jax.Array, jax.Array, jax.Array], Triplets]
 and who another, as bools."""
 
 
+@checked
 def distances(x: jax.Array) -> jax.Array:
     """Euclidean distances `[B, B]` of rows `[B, D]`; where one is 0, its gradient is 0 too."""
     return _roots(squared_distances(x))
 
 
+@checked
 def squared_distances(x: jax.Array) -> jax.Array:
     """Squared Euclidean distances `[B, B]` of rows `[B, D]`."""
     return jnp.sum(jnp.square(x[:, None] - x[None, :]), axis=-1)
@@ -47,6 +50,7 @@ def _roots(squares: jax.Array) -> jax.Array:
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
 
+@checked
 def batch_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
     """For each anchor its farthest positive and its nearest negative, by distances that are not squared.
 
@@ -60,6 +64,7 @@ def batch_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplet
     return Triplets(positive[:, None], jnp.where(valid, negative, 0.0)[:, None], valid[:, None])
 
 
+@checked
 def semi_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplets:
     """For each anchor and each of its positives, the nearest negative that is farther than the positive.
 
@@ -77,13 +82,14 @@ def semi_hard(squares: jax.Array, same: jax.Array, other: jax.Array) -> Triplets
     return Triplets(squares, negative, same & jnp.any(other, axis=1, keepdims=True))
 
 
+@checked
 def triplet(
     embeddings: jax.Array,
     labels: jax.Array,
     weight: jax.Array,
     *,
     mining: Mining = batch_hard,
-    margin: Number = 0.2,
+    margin: NotNegative[Number] = 0.2,
 ) -> jax.Array:
     """The mean over the chosen triplets of `max(0, margin + d(a, p) - d(a, n))`.
 
@@ -104,7 +110,10 @@ def triplet(
     return _mean(losses, chosen.valid)
 
 
-def pair(embeddings: jax.Array, labels: jax.Array, weight: jax.Array, *, margin: Number = 1.0) -> jax.Array:
+@checked
+def pair(
+    embeddings: jax.Array, labels: jax.Array, weight: jax.Array, *, margin: NotNegative[Number] = 1.0
+) -> jax.Array:
     """The mean over all pairs of `d²` for equal labels and `max(0, margin - d)²` for others.
 
     Twice the loss of Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping,
@@ -116,8 +125,13 @@ def pair(embeddings: jax.Array, labels: jax.Array, weight: jax.Array, *, margin:
     return _mean(losses, same | other)
 
 
+@checked
 def arcface_loss(
-    cosines: jax.Array, labels: jax.Array, *, margin: Number = 0.5, scale: Number = 64.0
+    cosines: jax.Array,
+    labels: jax.Array,
+    *,
+    margin: NotNegative[Number] = 0.5,
+    scale: Positive[Number] = 64.0,
 ) -> jax.Array:
     """Cross-entropy `[B]` of scaled cosines, the label's angle made larger by a margin; nats.
 

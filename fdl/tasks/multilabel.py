@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
@@ -26,9 +27,9 @@ def multilabel(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning which of K labels hold for each row, by the cross-entropy of a sigmoid for each.
@@ -67,14 +68,15 @@ def multilabel(
     )
 
 
+@checked
 def multilabel_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `multilabel`; of `splits` only checks and a row's shape are made.
 

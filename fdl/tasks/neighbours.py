@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fdl.arguments import Count, checked
 from fdl.models.heads import unit
 
 _TOGETHER = 256
@@ -11,7 +12,7 @@ _TOGETHER = 256
 
 
 def neighbour_accuracy(
-    similarities: jax.Array, labels: jax.Array, weight: jax.Array, *, k: int = 1
+    similarities: jax.Array, labels: jax.Array, weight: jax.Array, *, k: Count = 1
 ) -> jax.Array:
     """1.0 where the `k` most similar other rows of the batch vote for a row's own label, `[B]`.
 
@@ -32,7 +33,8 @@ def neighbour_accuracy(
     return ((chosen == labels) & jnp.any(valid, axis=1)).astype(jnp.float32)
 
 
-def neighbour_labels(features: jax.Array, bank: jax.Array, labels: jax.Array, *, k: int = 5) -> jax.Array:
+@checked
+def neighbour_labels(features: jax.Array, bank: jax.Array, labels: jax.Array, *, k: Count = 5) -> jax.Array:
     """The label that wins among the `k` rows of the bank whose cosine with a row is largest, `[Q]`.
 
     It tells how good an embedding is without a classifier: the bank is of the training set, the features of

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fdl.arguments import Count, NotNegative, Share, checked
+
 Schedule = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 """`schedule(time) -> (signal, noise)`, of any shape `[...]`; differentiable."""
 Prediction = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -30,7 +32,10 @@ class Denoised(NamedTuple):
     noise: jax.Array
 
 
-def linear(time: jax.Array, *, first: ArrayLike = 0.1, last: ArrayLike = 20.0) -> tuple[jax.Array, jax.Array]:
+@checked
+def linear(
+    time: float | jax.Array, *, first: NotNegative[ArrayLike] = 0.1, last: NotNegative[ArrayLike] = 20.0
+) -> tuple[jax.Array, jax.Array]:
     """Noise added at a rate that grows from `first` to `last`; variances add to 1.
 
     Song et al. 2021, Score-Based Generative Modeling through Stochastic Differential Equations, sec. 3.4
@@ -41,7 +46,8 @@ def linear(time: jax.Array, *, first: ArrayLike = 0.1, last: ArrayLike = 20.0) -
     return jnp.exp(log), jnp.sqrt(-jnp.expm1(2 * log))
 
 
-def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+@checked
+def cosine(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     """cos(π t / 2) and sin(π t / 2): variances add to 1 (Salimans & Ho 2022, Progressive Distillation).
 
     At time 1 there is no signal, so samplers start well from `predict_v` or `predict_data`, not from
@@ -50,18 +56,26 @@ def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.cos(0.5 * math.pi * time), jnp.sin(0.5 * math.pi * time)
 
 
-def straight(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+@checked
+def straight(time: float | jax.Array) -> tuple[jax.Array, jax.Array]:
     """1 - t and t: straight lines (Lipman et al. 2023, Flow Matching, sec. 4.1; Liu et al. 2023, Rectified
     Flow, sec. 2.1). Their time runs from noise to data, ours from data to noise."""
+    time = jnp.asarray(time)
     return 1 - time, 1.0 * time
 
 
-def linear_betas(steps: int = 1000, *, first: ArrayLike = 1e-4, last: ArrayLike = 0.02) -> jax.Array:
+@checked
+def linear_betas(
+    steps: Count = 1000, *, first: NotNegative[ArrayLike] = 1e-4, last: NotNegative[ArrayLike] = 0.02
+) -> jax.Array:
     """Variances added by each of T steps, evenly spaced, `[T]` (Ho et al. 2020, sec. 4)."""
     return jnp.linspace(first, last, steps)
 
 
-def cosine_betas(steps: int = 1000, *, offset: float = 0.008, largest: float = 0.999) -> jax.Array:
+@checked
+def cosine_betas(
+    steps: Count = 1000, *, offset: NotNegative[float] = 0.008, largest: Share[float] = 0.999
+) -> jax.Array:
     """Variances of steps, `[T]`, that let the squared signal fall as a squared cosine (Nichol & Dhariwal
     2021, Improved Denoising Diffusion Probabilistic Models, sec. 3.2)."""
     place = (jnp.arange(steps + 1) / steps + offset) / (1 + offset)
@@ -69,6 +83,7 @@ def cosine_betas(steps: int = 1000, *, offset: float = 0.008, largest: float = 0
     return jnp.minimum(1 - squared[1:] / squared[:-1], largest)
 
 
+@checked
 def from_betas(betas: jax.Array) -> Schedule:
     """The schedule that has, at time i / T, the signal after i of the steps with variances `betas` `[T]`.
 
@@ -85,32 +100,38 @@ def from_betas(betas: jax.Array) -> Schedule:
     return schedule
 
 
+@checked
 def predict_noise(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ε (Ho et al. 2020, eq. 14). It tells nothing of x_0 where there is no signal."""
     return jnp.zeros_like(signal), jnp.ones_like(noise)
 
 
+@checked
 def predict_data(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x_0. It tells nothing of ε where there is no noise."""
     return jnp.ones_like(signal), jnp.zeros_like(noise)
 
 
+@checked
 def predict_v(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """v = signal ε - noise x_0 (Salimans & Ho 2022, Progressive Distillation, sec. 4)."""
     return -noise, signal
 
 
+@checked
 def predict_velocity(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ε - x_0, the velocity dx_t / dt of the `straight` schedule."""
     return -jnp.ones_like(signal), jnp.ones_like(noise)
 
 
+@checked
 def noisy(data: jax.Array, epsilon: jax.Array, time: jax.Array, schedule: Schedule) -> jax.Array:
     """x_t of x_0 `[B, ...]` and ε of the same shape, at times `[B]`: `[B, ...]`."""
     signal, noise = along(data, *schedule(time))
     return signal * data + noise * epsilon
 
 
+@checked
 def target(
     data: jax.Array, epsilon: jax.Array, time: jax.Array, schedule: Schedule, prediction: Prediction
 ) -> jax.Array:
@@ -119,6 +140,7 @@ def target(
     return a * data + b * epsilon
 
 
+@checked
 def denoised(
     x: jax.Array, predicted: jax.Array, time: jax.Array, schedule: Schedule, prediction: Prediction
 ) -> Denoised:
@@ -132,6 +154,7 @@ def denoised(
     return Denoised((b * x - noise * predicted) / determinant, (signal * predicted - a * x) / determinant)
 
 
+@checked
 def along(x: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
     """Each of `values`, `[B]` or scalars, with axes of length 1 added, to go with x `[B, ...]`."""
     return tuple(value.reshape(value.shape + (1,) * (x.ndim - value.ndim)) for value in values)

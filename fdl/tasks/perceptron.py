@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, shards
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import verified
@@ -41,8 +42,8 @@ class NeuronState(NamedTuple):
 def perceptron(
     splits: Splits,
     *,
-    batch_size: int = 1,
-    rate: Number = 1.0,
+    batch_size: Count = 1,
+    rate: NotNegative[Number] = 1.0,
     **training: Unpack[Training],
 ) -> Experiment:
     """The perceptron: a row on the wrong side of the plane, or on it, is added to the weights.
@@ -81,7 +82,8 @@ def perceptron(
     return experiment_over(learner, splits, batch_size=batch_size, columns=("x", "y", WEIGHT), **training)
 
 
-def perceptron_learner(splits: Splits, *, rate: Number = 1.0) -> Learner:
+@checked
+def perceptron_learner(splits: Splits, *, rate: NotNegative[Number] = 1.0) -> Learner:
     """The learner of `perceptron`; of `splits` only checks and a row's shape are made.
 
     Raises:
@@ -102,8 +104,8 @@ def perceptron_learner(splits: Splits, *, rate: Number = 1.0) -> Learner:
 def adaline(
     splits: Splits,
     *,
-    batch_size: int = 1,
-    rate: Number = 0.01,
+    batch_size: Count = 1,
+    rate: NotNegative[Number] = 0.01,
     **training: Unpack[Training],
 ) -> Experiment:
     """ADALINE: the least-mean-squares rule, row by row.
@@ -140,7 +142,8 @@ def adaline(
     return experiment_over(learner, splits, batch_size=batch_size, columns=("x", "y", WEIGHT), **training)
 
 
-def adaline_learner(splits: Splits, *, rate: Number = 0.01) -> Learner:
+@checked
+def adaline_learner(splits: Splits, *, rate: NotNegative[Number] = 0.01) -> Learner:
     """The learner of `adaline`; of `splits` only checks and a row's shape are made.
 
     Raises:

@@ -6,13 +6,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import NotNegative, Positive, Share, checked
 from fdl.tasks.self_play import Algorithm, Network
 from fdl.tasks.trajectories import Trajectory, advantages
 
 Number = float | jax.Array
 
 
-def reinforce(*, value_weight: Number = 0.5, entropy_weight: Number = 0.1) -> Algorithm:
+@checked
+def reinforce(
+    *, value_weight: NotNegative[Number] = 0.5, entropy_weight: NotNegative[Number] = 0.1
+) -> Algorithm:
     """REINFORCE with the net's value as the baseline.
 
     Williams 1992, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning,
@@ -36,12 +40,13 @@ def reinforce(*, value_weight: Number = 0.5, entropy_weight: Number = 0.1) -> Al
     return _actor_critic(policy, trace=1.0, value_weight=value_weight, entropy_weight=entropy_weight)
 
 
+@checked
 def ppo(
     *,
-    clip: Number = 0.2,
-    trace: Number = 0.95,
-    value_weight: Number = 0.5,
-    entropy_weight: Number = 0.1,
+    clip: Positive[Number] = 0.2,
+    trace: Share[Number] = 0.95,
+    value_weight: NotNegative[Number] = 0.5,
+    entropy_weight: NotNegative[Number] = 0.1,
 ) -> Algorithm:
     """Proximal policy optimisation with clipped ratios and generalised advantages.
 
@@ -68,7 +73,7 @@ def ppo(
     return _actor_critic(policy, trace=trace, value_weight=value_weight, entropy_weight=entropy_weight)
 
 
-def clipped_surrogate(ratio: jax.Array, advantage: jax.Array, *, clip: Number) -> jax.Array:
+def clipped_surrogate(ratio: jax.Array, advantage: jax.Array, *, clip: Positive[Number]) -> jax.Array:
     """min(ρ A, clip(ρ, 1 - ε, 1 + ε) A), elementwise: Schulman et al. 2017, eq. 7."""
     return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng, shards
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Splits
 from fdl.experiment import Experiment, Learner
 from fdl.models.vq import Quantised
@@ -26,9 +27,9 @@ def vector_quantisation(
     optimizer: optax.GradientTransformation,
     *,
     likelihood: Likelihood = _gaussian,
-    commitment: float | jax.Array = 0.25,
+    commitment: NotNegative[float | jax.Array] = 0.25,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in through codes of a table (van den Oord et al. 2017, eq. 3).
@@ -94,14 +95,15 @@ class CodeUse(NamedTuple):
         return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
 
 
+@checked
 def quantisation_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
     likelihood: Likelihood = _gaussian,
-    commitment: float | jax.Array = 0.25,
-    accumulate: int = 1,
+    commitment: NotNegative[float | jax.Array] = 0.25,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `vector_quantisation`; of `splits`, checks and a row's shape are made.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng, shards
-from fdl.arguments import check_shares
+from fdl.arguments import Count, InnerShare, NotNegative, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.augmentation.base import by_row
 from fdl.experiment import Experiment, Learner
@@ -35,7 +35,7 @@ def reconstruction(
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give back what came in, `x`, by maximum likelihood.
@@ -90,6 +90,7 @@ def reconstruction(
     )
 
 
+@checked
 def reconstruction_learner(
     model: nn.Module,
     splits: Splits,
@@ -98,7 +99,7 @@ def reconstruction_learner(
     likelihood: Likelihood = _gaussian,
     corrupt: Augmentation | None = None,
     penalty: Penalty | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `reconstruction`; of `splits`, checks and a row's shape are made.
 
@@ -155,7 +156,8 @@ def reconstruction_learner(
     return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
 
 
-def masking_noise(*, rate: float | jax.Array) -> Augmentation:
+@checked
+def masking_noise(*, rate: Share[float | jax.Array]) -> Augmentation:
     """Sets each entry to zero with probability `rate` (Vincent et al. 2008, sec. 2.3).
 
     Example:
@@ -165,7 +167,6 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
       >>> corrupt({"x": jnp.ones((1, 3))}, jax.random.key(0))["x"]
       Array([[0., 0., 0.]], dtype=float32)
     """
-    check_shares(rate=rate)
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate, x.shape), 0, x)
@@ -173,7 +174,8 @@ def masking_noise(*, rate: float | jax.Array) -> Augmentation:
     return by_row(one)
 
 
-def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
+@checked
+def l1_penalty(codes: jax.Array, *, factor: NotNegative[float | jax.Array]) -> jax.Array:
     """`factor` times the sum of absolute entries of each row of codes `[B, L]`, `[B]`.
 
     Example:
@@ -186,7 +188,10 @@ def l1_penalty(codes: jax.Array, *, factor: float | jax.Array) -> jax.Array:
     return factor * jnp.sum(jnp.abs(codes), axis=-1)
 
 
-def rate_penalty(codes: jax.Array, *, factor: float | jax.Array, rate: float | jax.Array) -> jax.Array:
+@checked
+def rate_penalty(
+    codes: jax.Array, *, factor: NotNegative[float | jax.Array], rate: InnerShare[float | jax.Array]
+) -> jax.Array:
     """`factor` times the divergence of each unit's mean activity in the batch from `rate`, summed, a scalar.
 
     Lee et al. 2008, Sparse Deep Belief Net Model for Visual Area V2, keep mean activities at a rate; as

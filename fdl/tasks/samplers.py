@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fdl.arguments import Count, checked
 from fdl.tasks.noise import Denoised, Prediction, Schedule, denoised
 
 Denoise = Callable[[jax.Array, jax.Array], Denoised]
@@ -19,6 +20,7 @@ Velocity = Callable[[jax.Array, jax.Array], jax.Array]
 """`velocity(x, time)`, x_t `[B, ...]` and a scalar time, to dx_t / dt, `[B, ...]`."""
 
 
+@checked
 def denoiser(
     model: nn.Module,
     variables: Any,
@@ -53,6 +55,7 @@ def denoiser(
     return denoise
 
 
+@checked
 def guided(conditional: jax.Array, unconditional: jax.Array, guidance: float | jax.Array) -> jax.Array:
     """(1 + w) conditional - w unconditional (Ho & Salimans 2022, Classifier-Free Diffusion Guidance, eq. 6).
 
@@ -64,6 +67,7 @@ def guided(conditional: jax.Array, unconditional: jax.Array, guidance: float | j
     return (1 + guidance) * conditional - guidance * unconditional
 
 
+@checked
 def posterior(
     x: jax.Array, data: jax.Array, time: jax.Array, earlier: jax.Array, schedule: Schedule
 ) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +90,8 @@ def posterior(
     return mean, added * noise_s**2 / noise**2
 
 
-def ddim(denoise: Denoise, start: jax.Array, *, schedule: Schedule, steps: int) -> jax.Array:
+@checked
+def ddim(denoise: Denoise, start: jax.Array, *, schedule: Schedule, steps: Count) -> jax.Array:
     """Deterministic steps that keep the estimated data and noise (Song et al. 2021, Denoising Diffusion
     Implicit Models, eq. 12 with σ = 0): samples `[B, ...]`."""
 
@@ -97,13 +102,14 @@ def ddim(denoise: Denoise, start: jax.Array, *, schedule: Schedule, steps: int) 
     return _walk(step, start, steps)
 
 
+@checked
 def ancestral(
     denoise: Denoise,
     start: jax.Array,
     key: jax.Array,
     *,
     schedule: Schedule,
-    steps: int,
+    steps: Count,
     widest: bool = False,
 ) -> jax.Array:
     """Draws each x_s from q(x_s | x_t, x_0) at the estimated x_0: samples `[B, ...]`.
@@ -125,6 +131,7 @@ def ancestral(
     return _walk(step, start, steps)
 
 
+@checked
 def flow(denoise: Denoise, *, schedule: Schedule) -> Velocity:
     """The velocity of the flow that has the same distribution at each time as x_t has.
 
@@ -139,7 +146,8 @@ def flow(denoise: Denoise, *, schedule: Schedule) -> Velocity:
     return velocity
 
 
-def euler(velocity: Velocity, start: jax.Array, *, steps: int) -> jax.Array:
+@checked
+def euler(velocity: Velocity, start: jax.Array, *, steps: Count) -> jax.Array:
     """Samples `[B, ...]`, along the velocity at each step's beginning: an error of order 1 / steps."""
 
     def step(x: jax.Array, time: jax.Array, earlier: jax.Array) -> jax.Array:
@@ -148,7 +156,8 @@ def euler(velocity: Velocity, start: jax.Array, *, steps: int) -> jax.Array:
     return _walk(step, start, steps)
 
 
-def heun(velocity: Velocity, start: jax.Array, *, steps: int) -> jax.Array:
+@checked
+def heun(velocity: Velocity, start: jax.Array, *, steps: Count) -> jax.Array:
     """Samples `[B, ...]`, by the mean of the velocities at both ends of an Euler step: order 1 / steps².
 
     The velocity must be finite at time 0 too, as that of the schedules `straight` and `cosine` is, unless

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Rows, Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
@@ -29,8 +30,8 @@ def segmentation(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    class_weight: Sequence[Number] | jax.Array | None = None,
-    accumulate: int = 1,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each pixel one of C classes, by cross-entropy.
@@ -77,13 +78,14 @@ def segmentation(
     )
 
 
+@checked
 def segmentation_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    class_weight: Sequence[Number] | jax.Array | None = None,
-    accumulate: int = 1,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `segmentation`; of `splits` only checks and a row's shape are made.
 

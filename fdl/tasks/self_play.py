@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import metrics, rng, tree
-from fdl.counts import check_counts
+from fdl.arguments import Count, Share, checked
 from fdl.experiment import Experiment, Learner, Metrics, Source
 from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.games import Game, Player, greedy, play
@@ -37,6 +37,7 @@ class Algorithm(NamedTuple):
     loss: Callable[[jax.Array, jax.Array, Any], Mapping[str, jax.Array]]
 
 
+@checked
 def network_of(model: nn.Module, variables: Any) -> Network:
     """The net as it plays: evaluation mode, and logits of legal moves only.
 
@@ -69,13 +70,13 @@ def self_play(
     optimizer: optax.GradientTransformation,
     opponents: Mapping[str, Player],
     *,
-    moves: int,
-    games: int = 64,
-    passes: int = 1,
-    minibatches: int = 1,
-    accumulate: int = 1,
-    discount: Number = 1.0,
-    evaluation_games: int = 256,
+    moves: Count,
+    games: Count = 64,
+    passes: Count = 1,
+    minibatches: Count = 1,
+    accumulate: Count = 1,
+    discount: Share[Number] = 1.0,
+    evaluation_games: Count = 256,
     **training: Unpack[Training],
 ) -> Experiment:
     """An algorithm whose every step plays games against itself, and then learns from them.
@@ -113,7 +114,6 @@ def self_play(
       >>> experiment.evaluate_every, list(experiment.evaluation)
       (10, ['validation', 'test'])
     """
-    check_counts(evaluation_games=evaluation_games)
     learner = self_play_learner(
         game,
         model,
@@ -135,6 +135,7 @@ def self_play(
     return experiment_from(learner, train, evaluation, **training)
 
 
+@checked
 def self_play_learner(
     game: Game,
     model: nn.Module,
@@ -142,12 +143,12 @@ def self_play_learner(
     optimizer: optax.GradientTransformation,
     opponents: Mapping[str, Player],
     *,
-    moves: int,
-    games: int = 64,
-    passes: int = 1,
-    minibatches: int = 1,
-    accumulate: int = 1,
-    discount: Number = 1.0,
+    moves: Count,
+    games: Count = 64,
+    passes: Count = 1,
+    minibatches: Count = 1,
+    accumulate: Count = 1,
+    discount: Share[Number] = 1.0,
 ) -> Learner:
     """The learner of `self_play`, whose batches are empty; an evaluation's have the seeds of its games,
     `"game"` `[B]`.
@@ -155,7 +156,6 @@ def self_play_learner(
     Raises:
       ValueError: a count below 1, no opponent, or moves that do not divide into the minibatches.
     """
-    check_counts(games=games, moves=moves, passes=passes, minibatches=minibatches)
     if games * moves % minibatches:
         raise ValueError(
             f"{games} games of {moves} moves do not divide into {minibatches} minibatches; "

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
+from fdl.arguments import Count, Share, checked
 from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.data.tokens.sentences import END, PAD
@@ -32,9 +33,9 @@ def sequence_to_sequence(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_smoothing: float | jax.Array = 0.0,
+    label_smoothing: Share[float | jax.Array] = 0.0,
     readers: Readers = uncached,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to translate, by the cross-entropy of each token given the true ones before it.
@@ -83,14 +84,15 @@ def sequence_to_sequence(
     )
 
 
+@checked
 def sequence_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_smoothing: float | jax.Array = 0.0,
+    label_smoothing: Share[float | jax.Array] = 0.0,
     readers: Readers = uncached,
-    accumulate: int = 1,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `sequence_to_sequence`; of `splits` only checks and a row's shape are made.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
@@ -32,11 +33,11 @@ def classification(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    label_smoothing: Number = 0.0,
-    class_weight: Sequence[Number] | jax.Array | None = None,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to give each row one of C classes, by cross-entropy.
@@ -90,16 +91,17 @@ def classification(
     )
 
 
+@checked
 def classification_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    label_smoothing: Number = 0.0,
-    class_weight: Sequence[Number] | jax.Array | None = None,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `classification`; of `splits` only checks and a row's shape are made.
 
@@ -138,9 +140,9 @@ def regression(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning to predict K numbers for each row, by squared error.
@@ -180,14 +182,15 @@ def regression(
     )
 
 
+@checked
 def regression_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
-    l1: Number = 0.0,
-    l2: Number = 0.0,
-    accumulate: int = 1,
+    l1: NotNegative[Number] = 0.0,
+    l2: NotNegative[Number] = 0.0,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `regression`; of `splits` only checks and a row's shape are made.
 
@@ -213,9 +216,9 @@ def row_learner(
     loss: RowLoss,
     measures: Measures,
     *,
-    l1: Number,
-    l2: Number,
-    accumulate: int = 1,
+    l1: NotNegative[Number],
+    l2: NotNegative[Number],
+    accumulate: Count = 1,
     weigh: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Learner:
     """The three functions; of `splits` only the shape of a row matters. `weigh(targets)`, `[B]`, is what rows

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Required, TypedDict, Unpack
 
+from fdl.arguments import Count, checked
 from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits, sources
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
@@ -47,18 +48,19 @@ class BatchTraining(Training, total=False):
     batch_size: int
 
 
+@checked
 def experiment_over(
     learner: Learner,
     splits: Splits,
     *,
-    steps: int,
-    batch_size: int = 64,
-    evaluate_every: int | None = None,
+    steps: Count,
+    batch_size: Count = 64,
+    evaluate_every: Count | None = None,
     stop: Stopper | None = None,
     best: Best | None = None,
-    log_every: int | None = None,
+    log_every: Count | None = None,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     columns: Sequence[str] = ("x", "y"),
 ) -> Experiment:
     """Trains a learner on a data set's first part and evaluates it on the others.
@@ -89,7 +91,6 @@ def experiment_over(
       >>> tasks.experiment_over(tasks.with_ema(learner, decay=0.9), splits, steps=20).evaluate_every
       2
     """
-    check_counts(steps=steps, batch_size=batch_size)
     check_accumulate(batch_size, accumulate)
     splits = checked_columns(splits, columns, augment)
     train, evaluation = sources(splits, batch_size=batch_size, augment=augment)
@@ -142,22 +143,26 @@ def task(function: Callable[P, Experiment]) -> Callable[P, Experiment]:
     defaults = inspect.signature(experiment_over).parameters
     parameters += [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name].default, annotation=kind
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults[name].default,
+            annotation=defaults[name].annotation,
         )
-        for name, kind in typing.get_type_hints(options).items()
+        for name in typing.get_type_hints(options)
     ]
-    names = [p.name for p in parameters]
+    whole = own.replace(parameters=parameters)
+    names = list(whole.parameters)
 
     @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> Experiment:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Experiment:
         for name in kwargs:
             if name not in names:
                 raise TypeError(f"{function.__name__}() has no option {name!r}: {hint(name, names)}")
         for name in sorted(options.__required_keys__ - kwargs.keys()):
             raise TypeError(f"{function.__name__}() lacks the option {name!r}; expected {name}=...")
-        for name, value in own.bind(*args, **kwargs).arguments.items():
-            check_argument(name, value, own.parameters[name].annotation)
+        for name, value in whole.bind(*args, **kwargs).arguments.items():
+            check_argument(name, value, whole.parameters[name].annotation)
         return function(*args, **kwargs)
 
-    vars(checked)["__signature__"] = own.replace(parameters=parameters)
-    return checked
+    vars(call)["__signature__"] = whole
+    return call

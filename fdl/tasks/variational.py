@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fdl import metrics, rng, shards
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Splits
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.gradient import gradient_learner
@@ -27,10 +27,10 @@ def variational(
     optimizer: optax.GradientTransformation,
     *,
     likelihood: Likelihood = _bernoulli,
-    beta: float | jax.Array = 1.0,
-    samples: int = 64,
+    beta: NotNegative[float | jax.Array] = 1.0,
+    samples: Count = 64,
     augment: Augmentation | None = None,
-    accumulate: int = 1,
+    accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
     """Learning a latent-variable model by the evidence lower bound (Kingma & Welling 2014, sec. 2.2).
@@ -84,22 +84,22 @@ def variational(
     )
 
 
+@checked
 def variational_learner(
     model: nn.Module,
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
     likelihood: Likelihood = _bernoulli,
-    beta: float | jax.Array = 1.0,
-    samples: int = 64,
-    accumulate: int = 1,
+    beta: NotNegative[float | jax.Array] = 1.0,
+    samples: Count = 64,
+    accumulate: Count = 1,
 ) -> Learner:
     """The learner of `variational`; of `splits`, checks and a row's shape are made.
 
     Raises:
       ValueError: data that does not fit to the likelihood or the model, or fewer than one sample.
     """
-    check_counts(samples=samples)
     check_inputs(splits, low=likelihood.low, high=likelihood.high)
     check_outputs(lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], splits)
     x = zero_row(splits)

@@ -152,5 +152,5 @@ def test_fixed_work_and_32_bits(size):
 
 @pytest.mark.parametrize("size", [0, -1, 2**31])
 def test_size_out_of_range(size):
-    with pytest.raises(ValueError, match=rf"size is {size}; expected 1 to 2\*\*31 - 1"):
+    with pytest.raises(ValueError, match=rf"size is {size}; expected (1 to 2\*\*31 - 1|at least 1)"):
         permute(jnp.arange(3), jax.random.key(0), size=size)

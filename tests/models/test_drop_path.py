@@ -58,5 +58,5 @@ def test_masks_are_a_function_of_the_key_and_traced_rates_agree():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5])
 def test_no_probability_is_refused(rate):
-    with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
+    with pytest.raises(ValueError, match=f"rate is {rate}; expected from 0 to 1"):
         drop(rate, jax.random.key(0))

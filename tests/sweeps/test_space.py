@@ -108,9 +108,10 @@ def test_one_config_has_one_name():
     (lambda: sample(Config(), n=3.0, lr=uniform(0, 1)), r"n is 3.0 \(float\); expected a whole number"),  # pyright: ignore
     (lambda: sample(Config(), n=3, lr=(0.1, 0.2)), "expected fdl.uniform"),  # pyright: ignore
     (lambda: grid(Config, lr=(0.1,)), "expected an instance of a config class"),
-    (lambda: log_uniform(0.0, 1.0), "0 < low"),
+    (lambda: ablate(3, x={"lr": 1}), "expected an instance of a config class"),
+    (lambda: log_uniform(0.0, 1.0), "low is 0.0; expected above 0"),
     (lambda: uniform(0.9, 0.1), "expected low <= high"),
-    (lambda: uniform(0.1, float("nan")), "expected low <= high"),
+    (lambda: uniform(0.1, float("nan")), r"high is nan \(float\); expected a number"),
     (lambda: ablate(Config(), x="lr"), "x='lr': expected values of fields"),  # pyright: ignore
     (lambda: choice(), "at least one"),
     (lambda: ablate(Config(), x={"rl": 1}), "did you mean 'lr'"),

@@ -21,7 +21,7 @@ def changed(splits, **changes):
 
 LINEAR = linear_splits()
 SGD = optax.sgd(0.1)
-WIDTH: Any = 8  # where widths are expected
+NO_ACTIVATION: Any = divmod  # where a function of one array is expected
 CLASSIFY = functools.partial(tasks.classification, optimizer=SGD)
 REGRESS = functools.partial(tasks.regression, optimizer=SGD)
 
@@ -81,11 +81,11 @@ def test_bad_input_is_refused_in_one_line(make, model, splits, options, message)
         (MLP((), 10), DIGITS, SGD, {"batch_size": True}, "batch_size is True"),
         (MLP((), 10), DIGITS, SGD, {"accumulate": 2.0}, "accumulate is 2.0"),
         (
-            MLP(WIDTH, 10),
+            MLP((8,), 10, activation=NO_ACTIVATION),
             DIGITS,
             SGD,
             {},
-            r"MLP\(widths=8, outputs=10\) fails on inputs of shape \[1, 64\]",
+            r"MLP\(widths=\(8,\), outputs=10, .* fails on inputs of shape \[1, 64\]",
         ),
         (MLP((), 10), changed(DIGITS, y=DIGITS.train["y"].tolist()), SGD, {}, "a column is a list"),
     ],

@@ -59,9 +59,9 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: temperature(-1.0), "temperature is -1.0; expected a number from 0"),
-        (lambda: temperature(NAN), "temperature is nan"),
-        (lambda: temperature(float("inf")), "temperature is inf"),
+        (lambda: temperature(-1.0), "value is -1.0; expected 0 or more"),
+        (lambda: temperature(NAN), r"value is nan \(float\); expected a number"),
+        (lambda: temperature(float("inf")), "value is inf; expected a finite number"),
         (lambda: top_k(0), "count is 0; expected at least 1"),
         (lambda: top_p(0.0), "share is 0.0; expected above 0, up to 1"),
         (lambda: top_p(1.5), "share is 1.5"),

@@ -55,7 +55,7 @@ def test_lengths_do_not_matter_and_a_whole_bank_may_vote():
 @pytest.mark.parametrize(
     ("shapes", "k", "message"),
     [
-        (((2, 3), (4, 3), (4,)), 0, "k is 0; expected 1 to 4"),
+        (((2, 3), (4, 3), (4,)), 0, "k is 0; expected at least 1"),
         (((2, 3), (4, 3), (4,)), 5, "k is 5; expected 1 to 4, the rows of the bank"),
         (((2, 3), (4, 2), (4,)), 1, r"\[\[2, 3\], \[4, 2\], \[4\]\]; expected \[Q, D\], \[N, D\], \[N\]"),
         (((2, 3), (4, 3), (3,)), 1, "expected .*"),

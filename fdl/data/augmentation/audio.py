@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import check_not_negative, checked
+from fdl.arguments import NotNegative, Rising, checked
 from fdl.data.augmentation.base import between, by_row, cast_like, whole
 from fdl.data.sources import Augmentation
 
-Range = tuple[float | jax.Array, float | jax.Array]
-"""The least and the largest value."""
+Range = Rising[tuple[float | jax.Array, float | jax.Array]]
+"""The lower and the higher value."""
 
 
 @checked
@@ -40,7 +40,7 @@ def noise_at(*, snr: Range) -> Augmentation:
 
 
 @checked
-def time_shift(*, most: int | jax.Array) -> Augmentation:
+def time_shift(*, most: NotNegative[int | jax.Array]) -> Augmentation:
     """Moves waves `[T, ...]` in time; what leaves is lost, and what comes in is silence.
 
     Args:
@@ -51,7 +51,6 @@ def time_shift(*, most: int | jax.Array) -> Augmentation:
       >>> moved.tolist()
       [[1.0, 2.0, 3.0]]
     """
-    check_not_negative(most=most)
 
     def row(wave: jax.Array, key: jax.Array) -> jax.Array:
         distance = whole(jax.random.uniform(key), 2 * most + 1) - most

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from fdl.arguments import check_not_negative, check_shares, checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data.sources import Augmentation
 
 Row = Callable[[jax.Array, jax.Array], jax.Array]
@@ -110,7 +109,7 @@ def compose(*augmentations: Augmentation) -> Augmentation:
 
 
 @checked
-def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> Augmentation:
+def sometimes(augmentation: Augmentation, *, rate: Share[float | jax.Array] = 0.5) -> Augmentation:
     """Does `augmentation` to each row with probability `rate`, and leaves the others as they are.
 
     Args:
@@ -123,7 +122,6 @@ def sometimes(augmentation: Augmentation, *, rate: float | jax.Array = 0.5) -> A
       >>> jax.eval_shape(some, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    check_shares(rate=rate)
 
     def some(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         choosing, changing = jax.random.split(key)
@@ -161,7 +159,7 @@ def two_views(augmentation: Augmentation) -> Augmentation:
 
 
 @checked
-def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
+def flip_horizontal(*, rate: Share[float | jax.Array] = 0.5) -> Augmentation:
     """Mirrors an image left to right with probability `rate`.
 
     Example:
@@ -169,7 +167,6 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
       >>> flip({"x": np.arange(3).reshape(1, 1, 3, 1)}, jax.random.key(0))["x"].ravel().tolist()
       [2, 1, 0]
     """
-    check_shares(rate=rate)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, rate), image[:, ::-1], image)
@@ -178,7 +175,7 @@ def flip_horizontal(*, rate: float | jax.Array = 0.5) -> Augmentation:
 
 
 @checked
-def random_crop(*, padding: int) -> Augmentation:
+def random_crop(*, padding: Count) -> Augmentation:
     """A crop of the image's own size out of the image with `padding` zeros on every side.
 
     He et al. 2016, Deep Residual Learning for Image Recognition, sec. 4.2, with 4 for 32 × 32 pixels; there
@@ -196,7 +193,6 @@ def random_crop(*, padding: int) -> Augmentation:
       >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    check_counts(padding=padding)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         top, left = whole(jax.random.uniform(key, (2,)), 2 * padding + 1)
@@ -207,7 +203,7 @@ def random_crop(*, padding: int) -> Augmentation:
 
 
 @checked
-def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentation:
+def shift(*, most: NotNegative[int | jax.Array], axes: tuple[int, ...] = (0, 1)) -> Augmentation:
     """Moves a row around a circle: what leaves at one end comes in at the other.
 
     Args:
@@ -219,7 +215,6 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
       >>> sorted(moved.ravel().tolist())
       [0, 1, 2, 3]
     """
-    check_not_negative(most=most)
 
     def row(x: jax.Array, key: jax.Array) -> jax.Array:
         distances = whole(jax.random.uniform(key, (len(axes),)), 2 * most + 1) - most
@@ -231,7 +226,7 @@ def shift(*, most: int | jax.Array, axes: tuple[int, ...] = (0, 1)) -> Augmentat
 
 
 @checked
-def gaussian_noise(*, scale: float | jax.Array) -> Augmentation:
+def gaussian_noise(*, scale: NotNegative[float | jax.Array]) -> Augmentation:
     """Adds independent normal noise of standard deviation `scale`, in the units of `x`.
 
     Example:

@@ -4,13 +4,15 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from fdl.arguments import check_not_negative, check_positive, checked
+from fdl.arguments import NotNegative, Positive, checked
 from fdl.data.augmentation.base import by_image, cast_like
 from fdl.data.sources import Augmentation
 
 
 @checked
-def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0) -> Augmentation:
+def elastic(
+    *, strength: NotNegative[float | jax.Array], smoothness: Positive[float | jax.Array] = 4.0
+) -> Augmentation:
     """Moves every pixel by a smooth random distance; what comes from outside the image is 0.
 
     Simard et al. 2003, Best Practices for Convolutional Neural Networks Applied to Visual Document
@@ -28,8 +30,6 @@ def elastic(*, strength: float | jax.Array, smoothness: float | jax.Array = 4.0)
       >>> jax.eval_shape(bend, batch, jax.random.key(0))["x"].shape
       (8, 28, 28, 1)
     """
-    check_not_negative(strength=strength)
-    check_positive(smoothness=smoothness)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         field = jax.random.uniform(key, (2, *image.shape[:2]), minval=-1.0, maxval=1.0)

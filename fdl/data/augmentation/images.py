@@ -3,24 +3,22 @@
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import check_positive, check_shares, checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, Positive, Rising, Share, checked
 from fdl.data.augmentation.base import between, by_image, cast_like, compose, limited
 from fdl.data.augmentation.operations import brighten, greys, saturate, turn_hue
 from fdl.data.augmentation.operations import contrast as contrasted
 from fdl.data.sources import Augmentation
 
-Range = tuple[float | jax.Array, float | jax.Array]
-"""The least and the largest value."""
+Number = float | jax.Array
 
 
 @checked
 def affine(
     *,
-    rotate: float | jax.Array = 0.0,
-    scale: Range = (1.0, 1.0),
-    shear: float | jax.Array = 0.0,
-    translate: float | jax.Array = 0.0,
+    rotate: NotNegative[Number] = 0.0,
+    scale: Rising[tuple[Positive[Number], Positive[Number]]] = (1.0, 1.0),
+    shear: NotNegative[Number] = 0.0,
+    translate: NotNegative[Number] = 0.0,
 ) -> Augmentation:
     """A random `warp`; each quantity is uniform in its range.
 
@@ -37,7 +35,6 @@ def affine(
       >>> jax.eval_shape(turned, batch, jax.random.key(0))["x"]
       ShapeDtypeStruct(shape=(8, 28, 28, 1), dtype=uint8)
     """
-    check_positive(scale=scale)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         draws = jax.random.uniform(key, (5,))
@@ -57,9 +54,9 @@ def affine(
 def warp(
     image: jax.Array,
     *,
-    rotate: float | jax.Array = 0.0,
-    scale: float | jax.Array = 1.0,
-    shear: float | jax.Array = 0.0,
+    rotate: Number = 0.0,
+    scale: Positive[Number] = 1.0,
+    shear: Number = 0.0,
     translate: jax.Array | tuple[float, float] = (0.0, 0.0),
 ) -> jax.Array:
     """One image `[H, W, C]`, sheared, rotated and scaled about its centre, then translated.
@@ -92,7 +89,11 @@ def warp(
 
 
 @checked
-def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 / 3)) -> Augmentation:
+def random_resized_crop(
+    *,
+    area: Rising[tuple[Share[Number], Share[Number]]] = (0.08, 1.0),
+    ratio: Rising[tuple[Positive[Number], Positive[Number]]] = (3 / 4, 4 / 3),
+) -> Augmentation:
     """A random box of the image, stretched to the whole image's size (Szegedy et al. 2015, Going
     Deeper with Convolutions, sec. 6), by bilinear interpolation as Pillow's `resize` with a box.
 
@@ -107,8 +108,6 @@ def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 /
       >>> jax.eval_shape(crop, batch, jax.random.key(0))["x"]
       ShapeDtypeStruct(shape=(8, 32, 32, 3), dtype=uint8)
     """
-    check_shares(area=area)
-    check_positive(ratio=ratio)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         draws = jax.random.uniform(key, (4,))
@@ -124,10 +123,10 @@ def random_resized_crop(*, area: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 /
 @checked
 def colour_jitter(
     *,
-    brightness: float | jax.Array = 0.4,
-    contrast: float | jax.Array = 0.4,
-    saturation: float | jax.Array = 0.4,
-    hue: float | jax.Array = 0.1,
+    brightness: NotNegative[Number] = 0.4,
+    contrast: NotNegative[Number] = 0.4,
+    saturation: NotNegative[Number] = 0.4,
+    hue: NotNegative[Number] = 0.1,
 ) -> Augmentation:
     """Changes brightness, contrast, saturation and hue, in an order drawn for each row.
 
@@ -173,7 +172,7 @@ def colour_jitter(
 
 
 @checked
-def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
+def grey(*, rate: Share[Number] = 0.2) -> Augmentation:
     """Takes the colour from an image `[H, W, 3]` with probability `rate`; the three channels remain.
 
     The grey is 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), as Pillow's mode "L".
@@ -183,7 +182,6 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
       >>> grey({"x": np.array([[[[255, 0, 0]]]], np.uint8)}, jax.random.key(0))["x"].ravel().tolist()
       [76, 76, 76]
     """
-    check_shares(rate=rate)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         without = jnp.broadcast_to(cast_like(greys(image), image), image.shape)
@@ -193,7 +191,9 @@ def grey(*, rate: float | jax.Array = 0.2) -> Augmentation:
 
 
 @checked
-def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation:
+def gaussian_blur(
+    *, sigma: Rising[tuple[Positive[Number], Positive[Number]]] = (0.1, 2.0), radius: Count = 4
+) -> Augmentation:
     """Smooths an image by a Gaussian; beyond its edges the image continues with the edge's pixels.
 
     Args:
@@ -209,8 +209,6 @@ def gaussian_blur(*, sigma: Range = (0.1, 2.0), radius: int = 4) -> Augmentation
       >>> jax.eval_shape(blur, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    check_positive(sigma=sigma)
-    check_counts(radius=radius)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         width = between(jax.random.uniform(key), *sigma)

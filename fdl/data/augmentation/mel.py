@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fdl.arguments import check_not_negative, check_positive, checked
+from fdl.arguments import Count, NotNegative, Positive, checked
 
 _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0  # Slaney's scale: linear below, logarithmic above
 
@@ -14,13 +14,13 @@ _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0  # Slaney's scale: linear below, logarithmi
 def log_mel(
     wave: jax.Array,
     *,
-    rate: float,
-    window: int = 200,
-    hop: int = 80,
-    mels: int = 40,
-    low: float = 0.0,
-    high: float | None = None,
-    floor: float = 1e-8,
+    rate: Positive[float],
+    window: Count = 200,
+    hop: Count = 80,
+    mels: Count = 40,
+    low: NotNegative[float] = 0.0,
+    high: Positive[float] | None = None,
+    floor: Positive[float] = 1e-8,
 ) -> jax.Array:
     """Log-mel spectrogram: the log of the energy in bands that are evenly spaced for the ear.
 
@@ -50,7 +50,6 @@ def log_mel(
       >>> jax.eval_shape(lambda wave: fdl.data.log_mel(wave, rate=8000, mels=40), wave).shape
       (2, 98, 40)
     """
-    check_positive(floor=floor)
     length = wave.shape[-1]
     if not 2 <= window <= length or hop < 1:
         raise ValueError(
@@ -115,10 +114,10 @@ def spec_augment(
     features: jax.Array,
     key: jax.Array,
     *,
-    time_masks: int = 2,
-    time_width: ArrayLike = 20,
-    band_masks: int = 2,
-    band_width: ArrayLike = 8,
+    time_masks: NotNegative[int] = 2,
+    time_width: NotNegative[int | jax.Array] = 20,
+    band_masks: NotNegative[int] = 2,
+    band_width: NotNegative[int | jax.Array] = 8,
     fill: ArrayLike = 0.0,
 ) -> jax.Array:
     """Masks random stretches of time and of frequency (SpecAugment, Park et al. 2019, sec. 2).
@@ -144,8 +143,6 @@ def spec_augment(
       >>> jax.eval_shape(fdl.data.spec_augment, features, jax.random.key(0)).shape
       (99, 40)
     """
-    check_not_negative(time_masks=time_masks, time_width=time_width)
-    check_not_negative(band_masks=band_masks, band_width=band_width)
     time_key, band_key = jax.random.split(key)
     frames = _masked(time_key, features.shape[0], time_masks, time_width)
     bands = _masked(band_key, features.shape[1], band_masks, band_width)

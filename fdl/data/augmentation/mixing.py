@@ -8,14 +8,15 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from fdl import losses
-from fdl.arguments import check_not_negative, check_positive, check_shares, checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, Positive, Rising, Share, checked
 from fdl.data.augmentation.base import between, by_image, cast_like, row_keys, whole
 from fdl.data.sources import Augmentation
 
+Number = float | jax.Array
+
 
 @checked
-def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
+def cutout(*, size: NotNegative[int | jax.Array], fill: ArrayLike = 0.0) -> Augmentation:
     """Covers a square (DeVries and Taylor 2017, Improved Regularization of Convolutional Neural
     Networks with Cutout, sec. 3.2).
 
@@ -31,7 +32,6 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
       >>> jax.eval_shape(cut, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    check_not_negative(size=size)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         side = jnp.asarray(size)
@@ -44,9 +44,9 @@ def cutout(*, size: int | jax.Array, fill: ArrayLike = 0.0) -> Augmentation:
 @checked
 def random_erasing(
     *,
-    rate: float | jax.Array = 0.5,
-    area: tuple[float | jax.Array, float | jax.Array] = (0.02, 0.4),
-    ratio: tuple[float | jax.Array, float | jax.Array] = (0.3, 1 / 0.3),
+    rate: Share[Number] = 0.5,
+    area: Rising[tuple[Share[Number], Share[Number]]] = (0.02, 0.4),
+    ratio: Rising[tuple[Positive[Number], Positive[Number]]] = (0.3, 1 / 0.3),
 ) -> Augmentation:
     """Covers a rectangle with noise, with probability `rate` (Zhong et al. 2020, Random Erasing Data
     Augmentation, sec. 3).
@@ -67,8 +67,6 @@ def random_erasing(
       >>> jax.eval_shape(erase, batch, jax.random.key(0))["x"].shape
       (8, 32, 32, 3)
     """
-    check_shares(rate=rate, area=area)
-    check_positive(ratio=ratio)
 
     def row(image: jax.Array, key: jax.Array) -> jax.Array:
         drawing, noise = jax.random.split(key)
@@ -86,7 +84,7 @@ def random_erasing(
 
 
 @checked
-def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
+def mixup(*, classes: Count, alpha: Positive[Number] = 1.0) -> Augmentation:
     """Blends each row with the one before it in the batch (Zhang et al. 2018, mixup: Beyond Empirical
     Risk Minimization, sec. 2); batches are shuffled, so this is a random partner.
 
@@ -104,8 +102,6 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
       >>> mixed["x"].shape, mixed["y"].shape
       ((4, 3), (4, 10))
     """
-    check_counts(classes=classes)
-    check_positive(alpha=alpha)
 
     def augmentation(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         x = jnp.asarray(batch["x"])
@@ -117,7 +113,7 @@ def mixup(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
 
 
 @checked
-def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
+def cutmix(*, classes: Count, alpha: Positive[Number] = 1.0) -> Augmentation:
     """Pastes a rectangle of the previous image of the batch into each (Yun et al. 2019, CutMix, sec. 3.1).
 
     The rectangle has the image's aspect and a share of its area that is drawn from Beta(alpha, alpha);
@@ -135,8 +131,6 @@ def cutmix(*, classes: int, alpha: float | jax.Array = 1.0) -> Augmentation:
       >>> mixed["x"].shape, mixed["y"].shape
       ((4, 8, 8, 1), (4, 4))
     """
-    check_counts(classes=classes)
-    check_positive(alpha=alpha)
 
     def row(image: jax.Array, other: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         drawing, place = jax.random.split(key)
@@ -161,7 +155,7 @@ def _blend(values: jax.Array, own: jax.Array) -> jax.Array:
     return own * values + (1 - own) * jnp.roll(values, 1, axis=0)
 
 
-def _shares(labels: jax.Array, classes: int) -> jax.Array:
+def _shares(labels: jax.Array, classes: Count) -> jax.Array:
     if labels.ndim == 2:
         return labels
     return losses.one_hot(labels, classes)

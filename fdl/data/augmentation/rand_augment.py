@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotEmpty, NotNegative, checked
 from fdl.data.augmentation.base import by_image, compose, row_keys, whole
 from fdl.data.augmentation.operations import (
     Matrix,
@@ -46,7 +46,7 @@ class Move:
 
 
 @checked
-def rand_augment(operations: Sequence[Augmentation], *, count: int = 2) -> Augmentation:
+def rand_augment(operations: NotEmpty[Sequence[Augmentation]], *, count: Count = 2) -> Augmentation:
     """Does `count` operations to each row, one after the other, each drawn anew from all, all as likely.
 
     Cubuk et al. 2020, RandAugment: Practical Automated Data Augmentation with a Reduced Search Space,
@@ -66,8 +66,6 @@ def rand_augment(operations: Sequence[Augmentation], *, count: int = 2) -> Augme
       >>> jax.eval_shape(augment, batch, jax.random.key(0))["x"].shape
       (4, 8, 8, 1)
     """
-    if not operations or count < 1:
-        raise ValueError(f"{len(operations)} operations, count {count}; expected at least 1 of each")
 
     def once(batch: Mapping[str, jax.Array], key: jax.Array) -> dict[str, jax.Array]:
         drawing, changing = jax.random.split(key)
@@ -104,7 +102,8 @@ def _moved(operations: Sequence[Augmentation], x: jax.Array, drawn: jax.Array, k
     return jax.vmap(row)(x, drawn, keys)
 
 
-def geometry(magnitude: Number, *, fill: ArrayLike = 128) -> tuple[Augmentation, ...]:
+@checked
+def geometry(magnitude: NotNegative[Number], *, fill: ArrayLike = 128) -> tuple[Augmentation, ...]:
     """RandAugment's six that move pixels, on images `[H, W, C]`: identity, rotate, shear and translate in
     x and in y.
 
@@ -133,7 +132,8 @@ def geometry(magnitude: Number, *, fill: ArrayLike = 128) -> tuple[Augmentation,
     )
 
 
-def colour(magnitude: Number) -> tuple[Augmentation, ...]:
+@checked
+def colour(magnitude: NotNegative[Number]) -> tuple[Augmentation, ...]:
     """RandAugment's eight that change colours, on images uint8 `[H, W, 3]`: autocontrast, equalise,
     solarise, posterise, and colour (saturation), contrast, brightness and sharpness.
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import check_shares, checked
+from fdl.arguments import NotNegative, Share, checked
 from fdl.data.augmentation.base import by_row
 from fdl.data.sources import Augmentation
 
 
 @checked
-def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence[int] = ()) -> Augmentation:
+def token_dropout(
+    *, rate: Share[float | jax.Array], replacement: NotNegative[int], spared: Sequence[NotNegative[int]] = ()
+) -> Augmentation:
     """Puts `replacement` in the place of each token with probability `rate`, independently.
 
     Bowman et al. 2016, Generating Sentences from a Continuous Space, sec. 3.1, replace words by the
@@ -27,7 +29,6 @@ def token_dropout(*, rate: float | jax.Array, replacement: int, spared: Sequence
       >>> drop({"x": np.array([[7, 9, 0, 0]])}, jax.random.key(0))["x"].tolist()
       [[3, 3, 0, 0]]
     """
-    check_shares(rate=rate)
 
     def row(tokens: jax.Array, key: jax.Array) -> jax.Array:
         dropped = jax.random.bernoulli(key, rate, tokens.shape)

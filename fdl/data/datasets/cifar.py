@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fdl.arguments import Count, NotEmpty, checked
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import Loaded, as_splits, held_out, obtain, say_on_stderr
 from fdl.data.paths import locate
@@ -41,7 +42,8 @@ worm
 _CLASSES_100 = tuple(_NAMES_100.split())
 
 
-def cifar10(*, train_files: tuple[int, ...] = (1, 2, 3, 4, 5)) -> Splits:
+@checked
+def cifar10(*, train_files: NotEmpty[tuple[Count, ...]] = (1, 2, 3, 4, 5)) -> Splits:
     """CIFAR-10: photographs of ten kinds of things (Krizhevsky 2009), 32 × 32 colour pixels.
 
     The training images are split by their order: the last tenth, 5,000 of 50,000, is validation; the

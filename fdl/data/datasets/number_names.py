@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.splits import Splits
 from fdl.data.tokens.sentences import SPECIAL, to_tokens
@@ -44,7 +44,7 @@ def number_words(number: int) -> tuple[str, ...]:
 
 
 @checked
-def numbers(*, digits: int = 4) -> Splits:
+def numbers(*, digits: Count = 4) -> Splits:
     """All numbers below 10**digits, split at random.
 
     The first eight bytes of the SHA-256 digest of the number in decimal ASCII, read as a big-endian
@@ -70,7 +70,7 @@ def numbers(*, digits: int = 4) -> Splits:
 
 
 @checked
-def numbers_by_length(*, digits: int = 4) -> Splits:
+def numbers_by_length(*, digits: Count = 4) -> Splits:
     """As `numbers`, but numbers of exactly D digits are for test: does a rule carry over to length?
 
     Of the shorter numbers, those that `numbers` takes for validation are so here, the others train.

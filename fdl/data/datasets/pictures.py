@@ -6,7 +6,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.datasets.tables import part
 from fdl.data.partition import split_rows
@@ -31,7 +31,7 @@ def photos() -> dict[str, np.ndarray]:
 
 
 @checked
-def photo_patches(*, size: int = 16) -> Splits:
+def photo_patches(*, size: Count = 16) -> Splits:
     """Square patches of `photos`, to be reconstructed, in-painted or upscaled.
 
     Each picture is cut from its upper left corner into a grid of patches that do not overlap; what is

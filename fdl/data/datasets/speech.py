@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotEmpty, NotNegative, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.datasets.spoken_digits import DIGIT_WORDS
 from fdl.data.partition import split_rows
@@ -23,10 +23,10 @@ _PATIENCE = 30.0  # seconds for one word, which takes well below one
 @checked
 def synthesised_digits(
     *,
-    voices: Sequence[str] = ("en-us", "en-gb", "en-gb-scotland", "en-us+f3"),
-    speeds: Sequence[int] = (130, 160, 190),
-    pitches: Sequence[int] = (30, 50, 70),
-    length: int = 22050,
+    voices: NotEmpty[Sequence[str]] = ("en-us", "en-gb", "en-gb-scotland", "en-us+f3"),
+    speeds: NotEmpty[Sequence[Count]] = (130, 160, 190),
+    pitches: NotEmpty[Sequence[NotNegative[int]]] = (30, 50, 70),
+    length: Count = 22050,
 ) -> Splits:
     """English "zero" to "nine", spoken by espeak-ng in every voice, at every speed and pitch.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import obtain, say_on_stderr
 from fdl.data.paths import data_folder, locate
@@ -30,7 +30,7 @@ SPOKEN_DIGITS = Remote(
 
 
 @checked
-def spoken_digits(path: str | Path | None = None, *, length: int = 8000) -> Splits:
+def spoken_digits(path: str | Path | None = None, *, length: Count = 8000) -> Splits:
     """Spoken digits: the Free Spoken Digit Dataset (Jackson et al.), 3,000 recordings at 8,000 Hz of
     English "zero" to "nine" by six speakers, 50 of each digit by each.
 

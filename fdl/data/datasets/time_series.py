@@ -5,15 +5,14 @@ from types import ModuleType
 
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.scaling import standardised
 from fdl.data.splits import Splits
 
 
 @checked
-def series(values: np.ndarray, *, length: int, horizon: int) -> Splits:
+def series(values: np.ndarray, *, length: Count, horizon: Count) -> Splits:
     """Windows `[t, t + length)` to forecast `[t + length, t + length + horizon)` from, one for each t.
 
     Time is cut into three: the first 60 % of the values (rounded down) are for train, those up to
@@ -58,7 +57,7 @@ def series(values: np.ndarray, *, length: int, horizon: int) -> Splits:
 
 
 @checked
-def sunspots(*, length: int = 24, horizon: int = 1) -> Splits:
+def sunspots(*, length: Count = 24, horizon: Count = 1) -> Splits:
     """Yearly numbers of sunspots, 1700 to 2008, 309 values, by statsmodels; as `series` of C = 1.
 
     Args:
@@ -78,7 +77,7 @@ def sunspots(*, length: int = 24, horizon: int = 1) -> Splits:
 
 
 @checked
-def co2(*, length: int = 52, horizon: int = 4) -> Splits:
+def co2(*, length: Count = 52, horizon: Count = 4) -> Splits:
     """Weekly CO2 at Mauna Loa in ppm, March 1958 to December 2001 (Keeling and Whorf 2004), 2,284
     values, by statsmodels; as `series` of C = 1.
 
@@ -107,7 +106,6 @@ def _checked(values: np.ndarray, length: int, horizon: int) -> np.ndarray:
     if values.ndim not in (1, 2) or not values.size:
         raise ValueError(f"the values have shape {values.shape}; expected [T] or [T, C], not empty")
     values = values.reshape(len(values), -1)
-    check_counts(length=length, horizon=horizon)
     if not np.isfinite(values).all():
         step = int(np.argmin(np.isfinite(values).all(axis=1)))
         raise ValueError(f"value {step} is {values[step]}; expected finite numbers; fill the gaps first")

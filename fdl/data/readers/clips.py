@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 
 _STEPS = 50_000  # of a rate in units of the common divisor: the filter has 20 places for each
 
 
 @checked
-def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
+def clips(waves: Sequence[np.ndarray], *, length: Count) -> dict[str, np.ndarray]:
     """Waves of different lengths as one array: the first `length` samples of each, then zeros.
 
     Args:
@@ -32,7 +31,6 @@ def clips(waves: Sequence[np.ndarray], *, length: int) -> dict[str, np.ndarray]:
       >>> part["x"].tolist(), part["length"].tolist()
       ([[1, 2], [4, 0]], [2, 1])
     """
-    check_counts(length=length)
     if not len(waves):
         raise ValueError("there are 0 waves; expected at least 1")
     dtype = waves[0].dtype
@@ -53,7 +51,7 @@ def scale_clips(batch: dict) -> dict:
 
 
 @checked
-def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
+def resample(wave: np.ndarray, *, rate: Count, to: Count) -> np.ndarray:
     """A wave at another rate, by SciPy's polyphase filter (`scipy.signal.resample_poly`, Kaiser window).
 
     Args:
@@ -74,7 +72,6 @@ def resample(wave: np.ndarray, *, rate: int, to: int) -> np.ndarray:
     """
     from scipy.signal import resample_poly
 
-    check_counts(rate=rate, to=to)
     common = math.gcd(rate, to)
     if max(rate, to) // common > _STEPS:
         raise ValueError(f"{rate} and {to} samples a second have no common divisor that is large enough")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import identity
-from fdl.arguments import checked
+from fdl.arguments import Count, Share, checked
 from fdl.data.readers.image_files import SUFFIXES, image_files
 from fdl.data.readers.workers import Decode, decoding
 from fdl.data.splits import Rows, Splits
@@ -26,10 +26,10 @@ _PARTS = ("train", "validation", "test")
 def image_folder(
     folder: str | os.PathLike[str],
     *,
-    size: int,
-    validation: float = 0.1,
-    test: float = 0.1,
-    workers: int | None = None,
+    size: Count,
+    validation: Share[float] = 0.1,
+    test: Share[float] = 0.1,
+    workers: Count | None = None,
 ) -> Splits:
     """JPEG and PNG files in a folder for each class, larger than memory if need be.
 

@@ -6,8 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data.partition import split_rows
 from fdl.data.readers.clips import clips, resample, scale_clips, to_int16
 from fdl.data.readers.wav import read_wav
@@ -24,7 +23,11 @@ _OTHER_SOUNDS = frozenset(
 
 @checked
 def wav_folder(
-    folder: str | Path, *, length: int, channel: int | Literal["mean"] | None = None, rate: int | None = None
+    folder: str | Path,
+    *,
+    length: Count,
+    channel: NotNegative[int] | Literal["mean"] | None = None,
+    rate: Count | None = None,
 ) -> Splits:
     """A folder with one sub-folder of WAV files for each class: `folder/class/file.wav`.
 
@@ -58,7 +61,6 @@ def wav_folder(
       >>> splits.classes, splits.train["x"].shape
       (('no', 'yes'), (6, 8))
     """
-    check_counts(length=length, **({} if rate is None else {"rate": rate}))
     folder = Path(folder)
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if not classes:

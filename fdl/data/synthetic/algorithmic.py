@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.arguments import check_shares, checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, Positive, Share, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.permutation import permute
 from fdl.data.splits import Splits
@@ -18,7 +17,12 @@ Operation = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 @checked
 def associative_recall(
-    key: jax.Array, *, length: int = 64, pairs: int = 4, vocabulary: int = 8192, power: float = 0.01
+    key: jax.Array,
+    *,
+    length: Count = 64,
+    pairs: Count = 4,
+    vocabulary: Count = 8192,
+    power: Positive[float] = 0.01,
 ) -> dict[str, jax.Array]:
     """Multi-query associative recall (MQAR): each key's value, asked for later.
 
@@ -88,7 +92,7 @@ def _slots(key: jax.Array, slots: int, power: float) -> jax.Array:
 
 
 @checked
-def induction(key: jax.Array, *, length: int = 256, symbols: int = 15) -> dict[str, jax.Array]:
+def induction(key: jax.Array, *, length: Count = 256, symbols: Count = 15) -> dict[str, jax.Array]:
     """Induction: what followed the trigger when it was seen before?
 
     As in Gu and Dao 2023, Mamba, sec. 4.1.2 (from Olsson et al. 2022, In-context Learning and
@@ -134,8 +138,8 @@ def rewrite(
     key: jax.Array,
     *,
     rule: Callable[[jax.Array], jax.Array] = jnp.sort,
-    length: int = 10,
-    symbols: int = 10,
+    length: Count = 10,
+    symbols: Count = 10,
 ) -> dict[str, jax.Array]:
     """A sequence, then what a rule makes of it, for a model that predicts the next token.
 
@@ -160,7 +164,6 @@ def rewrite(
       >>> sorted(row["x"][:3].tolist()) == row["y"][3:].tolist()
       True
     """
-    check_counts(length=length, symbols=symbols)
     given = jax.random.randint(key, (length,), 0, symbols, jnp.int32)
     text = jnp.concatenate([given, jnp.full(1, symbols, jnp.int32), rule(given)])
     mask = (jnp.arange(2 * length) >= length).astype(jnp.float32)
@@ -168,7 +171,7 @@ def rewrite(
 
 
 @checked
-def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+def add(a: np.ndarray, b: np.ndarray, p: Count) -> np.ndarray:
     """a + b modulo p.
 
     Example:
@@ -179,7 +182,7 @@ def add(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
 
 
 @checked
-def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+def subtract(a: np.ndarray, b: np.ndarray, p: Count) -> np.ndarray:
     """a - b modulo p.
 
     Example:
@@ -190,7 +193,7 @@ def subtract(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
 
 
 @checked
-def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+def multiply(a: np.ndarray, b: np.ndarray, p: Count) -> np.ndarray:
     """a b modulo p.
 
     Example:
@@ -201,7 +204,7 @@ def multiply(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
 
 
 @checked
-def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
+def divide(a: np.ndarray, b: np.ndarray, p: Count) -> np.ndarray:
     """The c with b c = a modulo p; -1 where b has no inverse (for a prime p, where b is 0).
 
     Example:
@@ -216,7 +219,7 @@ def divide(a: np.ndarray, b: np.ndarray, p: int) -> np.ndarray:
 
 @checked
 def modular_arithmetic(
-    *, operation: Operation = add, p: int = 97, train_fraction: float = 0.5, seed: int = 0
+    *, operation: Operation = add, p: Count = 97, train_fraction: Share[float] = 0.5, seed: int = 0
 ) -> Splits:
     """The whole table of a binary operation modulo p, to learn from a part of it.
 
@@ -244,7 +247,6 @@ def modular_arithmetic(
       >>> sum(len(part["y"]) for part in splits[:3])
       25
     """
-    check_shares(train_fraction=train_fraction)
     if p < 2:
         raise ValueError(f"p is {p}; expected a modulus of at least 2")
     a, b = (side.ravel() for side in np.mgrid[:p, :p])

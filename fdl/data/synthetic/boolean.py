@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, checked
 
 Row = dict[str, jax.Array]
 
@@ -15,7 +14,7 @@ _LIMIT = 16  # the table has 2**inputs rows
 
 
 @checked
-def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:
+def truth_table(number: NotNegative[int], *, inputs: Count) -> dict[str, np.ndarray]:
     """Every input of a Boolean function and its value.
 
     Row r holds the binary digits of r, the most significant first, and the value there is bit r of
@@ -42,7 +41,7 @@ def truth_table(number: int, *, inputs: int) -> dict[str, np.ndarray]:
 
 
 @checked
-def boolean_row(key: jax.Array, *, number: int, inputs: int) -> Row:
+def boolean_row(key: jax.Array, *, number: NotNegative[int], inputs: Count) -> Row:
     """One row of `truth_table`: row r, for r = `jax.random.randint(key, (), 0, 2**inputs)`.
 
     Args:
@@ -68,7 +67,7 @@ def boolean_row(key: jax.Array, *, number: int, inputs: int) -> Row:
 
 
 @checked
-def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None) -> Row:
+def parity(key: jax.Array, *, inputs: Count, relevant: Sequence[NotNegative[int]] | None = None) -> Row:
     """Whether an odd number of the relevant inputs is 1; sparse parity where they are few.
 
     `x` is the highest bit of each of the n words `jax.random.bits(key, (n,))`.
@@ -89,7 +88,6 @@ def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None
       >>> int(row["x"].sum()) % 2 == int(row["y"])
       True
     """
-    check_counts(inputs=inputs)
     places = tuple(range(inputs)) if relevant is None else tuple(relevant)
     if len(set(places)) != len(places) or not set(places) <= set(range(inputs)):
         raise ValueError(f"relevant is {places}; expected different places from 0 to {inputs - 1}")
@@ -101,7 +99,7 @@ def parity(key: jax.Array, *, inputs: int, relevant: Sequence[int] | None = None
 
 
 @checked
-def parity_number(inputs: int) -> int:
+def parity_number(inputs: Count) -> int:
     """The number that parity of all inputs, 1 to 16, has in `truth_table`: 6 for two inputs.
 
     Raises:

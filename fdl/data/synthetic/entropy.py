@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.synthetic.markov import emission_matrix, stationary, transition_matrix
 
 _MOST = 2**26  # numbers held by the exact sum over all sequences
@@ -67,7 +67,9 @@ def token_log_likelihood(tokens: jax.Array, *, transition: np.ndarray, emission:
 
 
 @checked
-def entropy_rate_bounds(transition: np.ndarray, emission: np.ndarray, *, length: int) -> tuple[float, float]:
+def entropy_rate_bounds(
+    transition: np.ndarray, emission: np.ndarray, *, length: Count
+) -> tuple[float, float]:
     """Bounds of the entropy rate of a hidden Markov model's text, in nats a token.
 
     H(O_n | O_1..O_n-1, S_1) <= rate <= H(O_n | O_1..O_n-1) for tokens O, hidden states S and

@@ -3,20 +3,21 @@
 import functools
 import hashlib
 from collections.abc import Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fdl.arguments import check_shares, checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, Limit, NotNegative, Positive, Share, Whole, checked
 
 Row = dict[str, jax.Array]
+Labelled = Annotated[Mapping[str, np.ndarray], Limit(lambda part: "y" in part, "one with 'y'")]
 
 
 @checked
-def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> jax.Array:
+def zipf_label(key: jax.Array, *, classes: Count, exponent: ArrayLike = 1.0) -> jax.Array:
     """A label k in 0..classes - 1 with probability proportional to `(k + 1) ** -exponent`.
 
     With u = `jax.random.uniform(key)`, the label is the number of classes but the last whose cumulated
@@ -39,14 +40,13 @@ def zipf_label(key: jax.Array, *, classes: int, exponent: ArrayLike = 1.0) -> ja
       >>> label.shape, label.dtype
       ((), dtype('int32'))
     """
-    check_counts(classes=classes)
     log_share = -jnp.log(jnp.arange(1, classes + 1, dtype=jnp.float32)) * exponent
     cumulated = jnp.cumsum(jax.nn.softmax(log_share))[:-1]
     return jnp.searchsorted(cumulated, jax.random.uniform(key), side="right").astype(jnp.int32)
 
 
 @checked
-def zipf(key: jax.Array, *, classes: int, features: int, exponent: ArrayLike = 1.0) -> Row:
+def zipf(key: jax.Array, *, classes: Count, features: Count, exponent: ArrayLike = 1.0) -> Row:
     """Heavy-tailed classes and nothing else to learn: inputs are noise, independent of the label.
 
     A fixed set (`sampled`) is to be memorised, rare classes included; on a stream of new rows the
@@ -73,14 +73,15 @@ def zipf(key: jax.Array, *, classes: int, features: int, exponent: ArrayLike = 1
       >>> row["x"].shape, row["y"].shape
       ((4,), ())
     """
-    check_counts(features=features)
     label, inputs = jax.random.split(key)
     y = zipf_label(label, classes=classes, exponent=exponent)
     return {"x": jax.random.normal(inputs, (features,)), "y": y}
 
 
 @checked
-def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLike) -> jax.Array:
+def flip_label(
+    key: jax.Array, label: NotNegative[Whole[ArrayLike]], *, classes: Count, rate: Share[ArrayLike]
+) -> jax.Array:
     """The label, or with probability `rate` one of the others, each equally likely.
 
     The key is split in two. The label is kept if `jax.random.uniform` of the first is at least
@@ -102,7 +103,6 @@ def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLik
       >>> fdl.data.synthetic.flip_label(jax.random.key(0), 1, classes=2, rate=1.0).tolist()
       0
     """
-    check_shares(rate=rate)
     if classes < 2:
         raise ValueError(f"classes is {classes}; expected at least 2, so that a label can be wrong")
     whether, shift = jax.random.split(key)
@@ -112,7 +112,7 @@ def flip_label(key: jax.Array, label: ArrayLike, *, classes: int, rate: ArrayLik
 
 @checked
 def noisy_labels(
-    part: Mapping[str, np.ndarray], *, classes: int, rate: float, seed: int = 0
+    part: Labelled, *, classes: Count, rate: Share[float], seed: int = 0
 ) -> dict[str, np.ndarray]:
     """The part with wrong labels at a known rate, the same ones every time.
 
@@ -133,8 +133,6 @@ def noisy_labels(
       >>> bool(15 < wrong.sum() < 45)
       True
     """
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate is {rate}; expected a probability from 0 to 1")
     clean = np.asarray(part["y"], np.int32)
     if not ((clean >= 0) & (clean < classes)).all():
         raise ValueError(f"y holds {clean.min()} to {clean.max()}; expected 0 to {classes - 1}")
@@ -143,7 +141,7 @@ def noisy_labels(
 
 
 @checked
-def imbalanced(part: Mapping[str, np.ndarray], *, ratio: float, seed: int = 0) -> dict[str, np.ndarray]:
+def imbalanced(part: Labelled, *, ratio: Positive[float], seed: int = 0) -> dict[str, np.ndarray]:
     """A long-tailed subset of a part (Cui et al. 2019, "Class-Balanced Loss", sec. 5.1).
 
     With K different labels in rising order, and M rows of the rarest of them, label number k keeps

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, checked
 
 _BITS = 31  # thresholds reach 2**31 itself, which must still fit in 32 bits
 
 
 @checked
-def stochastic_matrix(key: jax.Array, *, rows: int, columns: int, sharpness: float = 1.0) -> np.ndarray:
+def stochastic_matrix(
+    key: jax.Array, *, rows: Count, columns: Count, sharpness: NotNegative[float] = 1.0
+) -> np.ndarray:
     """A random matrix whose rows are distributions.
 
     With the words `w = bits(key, [rows, columns])` (32 bits), row by row in float64,
@@ -83,7 +84,7 @@ def stationary(transition: np.ndarray) -> np.ndarray:
 
 
 @checked
-def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> dict[str, jax.Array]:
+def markov_text(key: jax.Array, *, transition: np.ndarray, length: Count = 64) -> dict[str, jax.Array]:
     """Text of a stationary Markov chain of order 1 (Shannon 1948, A Mathematical Theory of Communication).
 
     With K states, T = length, the stationary distribution π and the words
@@ -113,12 +114,12 @@ def markov_text(key: jax.Array, *, transition: np.ndarray, length: int = 64) -> 
       >>> jax.eval_shape(sample, jax.random.key(0))["x"].shape
       (6,)
     """
-    return _shifted(_chain(_words(key, (_checked(length) + 1,)), transition))
+    return _shifted(_chain(_words(key, (length + 1,)), transition))
 
 
 @checked
 def hidden_markov_text(
-    key: jax.Array, *, transition: np.ndarray, emission: np.ndarray, length: int = 64
+    key: jax.Array, *, transition: np.ndarray, emission: np.ndarray, length: Count = 64
 ) -> dict[str, jax.Array]:
     """Text that a stationary hidden Markov model emits (Rabiner 1989, A Tutorial on Hidden Markov Models).
 
@@ -150,14 +151,9 @@ def hidden_markov_text(
       (64,)
     """
     emission = emission_matrix(emission, len(transition))
-    hidden_words, token_words = _words(key, (2, _checked(length) + 1))
+    hidden_words, token_words = _words(key, (2, length + 1))
     hidden = _chain(hidden_words, transition)
     return _shifted(_choose(_thresholds(emission), hidden, token_words))
-
-
-def _checked(length: int) -> int:
-    check_counts(length=length)
-    return length
 
 
 def _words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

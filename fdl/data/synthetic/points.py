@@ -9,8 +9,7 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import multivariate_normal
 from jax.typing import ArrayLike
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, NotNegative, Positive, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 
 Row = dict[str, jax.Array]
@@ -43,7 +42,7 @@ def two_spirals() -> dict[str, np.ndarray]:
 
 
 @checked
-def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
+def spiral(key: jax.Array, *, noise: NotNegative[ArrayLike] = 0.1) -> Row:
     """A random point beside one of the two spirals: `two_spirals` with i continuous, plus noise.
 
     The key is split in three. The first gives t, uniform in [0, 96) (`jax.random.uniform` times 96);
@@ -72,7 +71,13 @@ def spiral(key: jax.Array, *, noise: ArrayLike = 0.1) -> Row:
 
 
 @checked
-def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: ArrayLike = 0.1) -> Row:
+def rings(
+    key: jax.Array,
+    *,
+    classes: Count = 2,
+    spacing: NotNegative[ArrayLike] = 1.0,
+    noise: NotNegative[ArrayLike] = 0.1,
+) -> Row:
     """A random point beside one of several concentric circles.
 
     The key is split in three. The first gives y, uniform in 0..classes - 1 (`randint`); the second
@@ -96,7 +101,6 @@ def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: 
       >>> row["x"].shape, row["y"].dtype
       ((2,), dtype('int32'))
     """
-    check_counts(classes=classes)
     label, turn, offset = jax.random.split(key, 3)
     y = jax.random.randint(label, (), 0, classes)
     angle = 2 * math.pi * jax.random.uniform(turn)
@@ -105,7 +109,13 @@ def rings(key: jax.Array, *, classes: int = 2, spacing: ArrayLike = 1.0, noise: 
 
 
 @checked
-def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02) -> Row:
+def gaussian_ring(
+    key: jax.Array,
+    *,
+    modes: Count = 8,
+    radius: NotNegative[ArrayLike] = 2.0,
+    scale: NotNegative[ArrayLike] = 0.02,
+) -> Row:
     """A mixture of equal round Gaussians on a circle, to see whether a generator drops modes.
 
     The key is split in two. The first gives y, uniform in 0..modes - 1 (`randint`); the second e, two
@@ -136,7 +146,7 @@ def gaussian_ring(key: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, sc
 
 @checked
 def gaussian_ring_log_prob(
-    x: jax.Array, *, modes: int = 8, radius: ArrayLike = 2.0, scale: ArrayLike = 0.02
+    x: jax.Array, *, modes: Count = 8, radius: NotNegative[ArrayLike] = 2.0, scale: Positive[ArrayLike] = 0.02
 ) -> jax.Array:
     """The log-density `[...]` of `gaussian_ring` at points `[..., 2]`, in nats.
 
@@ -155,7 +165,7 @@ def gaussian_ring_log_prob(
 
 
 @checked
-def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> Row:
+def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: NotNegative[ArrayLike]) -> Row:
     """Probabilistic principal components (Tipping and Bishop 1999): latent and data are Gaussian, so
     posterior and evidence are known, and a variational bound can be checked against them.
 
@@ -187,7 +197,7 @@ def linear_gaussian(key: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> 
 
 @checked
 def linear_gaussian_posterior(
-    x: jax.Array, *, weights: ArrayLike, noise: ArrayLike
+    x: jax.Array, *, weights: ArrayLike, noise: Positive[ArrayLike]
 ) -> tuple[jax.Array, jax.Array]:
     """p(z | x) of `linear_gaussian`: Gaussian with covariance S = (I + WᵀW / noise²)⁻¹ and mean
     S Wᵀx / noise².
@@ -218,7 +228,9 @@ def linear_gaussian_posterior(
 
 
 @checked
-def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: ArrayLike) -> jax.Array:
+def linear_gaussian_log_evidence(
+    x: jax.Array, *, weights: ArrayLike, noise: Positive[ArrayLike]
+) -> jax.Array:
     """log p(x) of `linear_gaussian`, in nats: x is Gaussian with mean 0 and covariance
     W Wᵀ + noise² I.
 
@@ -247,7 +259,6 @@ def linear_gaussian_log_evidence(x: jax.Array, *, weights: ArrayLike, noise: Arr
 
 def _means(modes: int, radius: ArrayLike) -> jax.Array:
     """The means of `gaussian_ring`, `[modes, 2]`."""
-    check_counts(modes=modes)
     angle = 2 * math.pi * np.arange(modes) / modes
     return jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=-1), jnp.float32) * radius
 

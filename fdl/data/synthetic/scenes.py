@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.synthetic.shapes import captioned_shape
 
 Row = dict[str, jax.Array]
 
 
-def scene(key: jax.Array, *, pixels: int = 32, shapes: int = 2) -> Row:
+@checked
+def scene(key: jax.Array, *, pixels: Count = 32, shapes: Count = 2) -> Row:
     """Shapes as `captioned_shape(fold_in(key, k))`, k = 0, 1, ..., each drawn over those before it.
 
     A pixel is shape k's where the brightest channel of that shape's own image is 128 or more and no later
@@ -29,7 +30,6 @@ def scene(key: jax.Array, *, pixels: int = 32, shapes: int = 2) -> Row:
     Raises:
       ValueError: fewer than 8 pixels, or no shapes.
     """
-    check_counts(shapes=shapes)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(shapes))
     rows = jax.vmap(lambda one: captioned_shape(one, pixels=pixels))(keys)
     covered = jnp.max(rows["x"], axis=-1) >= 128

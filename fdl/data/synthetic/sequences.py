@@ -3,13 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from fdl.arguments import checked
-from fdl.counts import check_counts
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 
 
 @checked
-def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
+def adding(key: jax.Array, *, length: Count = 100) -> dict[str, jax.Array]:
     """The adding problem: the sum of the two marked values of a long sequence.
 
     Hochreiter and Schmidhuber 1997, Long Short-Term Memory, sec. 5.4, in the form of Arjovsky et al.
@@ -53,7 +52,7 @@ def adding(key: jax.Array, *, length: int = 100) -> dict[str, jax.Array]:
 
 @checked
 def copy_memory(
-    key: jax.Array, *, delay: int = 100, symbols: int = 8, memory: int = 10
+    key: jax.Array, *, delay: Count = 100, symbols: Count = 8, memory: Count = 10
 ) -> dict[str, jax.Array]:
     """The copying memory problem: say again, after a long delay, what the sequence began with.
 
@@ -84,7 +83,6 @@ def copy_memory(
       >>> row["x"][:3].tolist() == row["y"][-3:].tolist()
       True
     """
-    check_counts(delay=delay, symbols=symbols, memory=memory)
     said = jax.random.randint(key, (memory,), 0, symbols)
     blanks = jnp.full(delay + memory, symbols)
     x = jnp.concatenate([said, blanks.at[delay - 1].set(symbols + 1)])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 
 Row = dict[str, jax.Array]
@@ -27,7 +27,7 @@ _RADIUS = (0.12, 0.18, 0.24)  # of small, middle and large, as shares of the sid
 
 
 @checked
-def captioned_shape(key: jax.Array, *, pixels: int = 32) -> Row:
+def captioned_shape(key: jax.Array, *, pixels: Count = 32) -> Row:
     """A coloured shape on black, all of whose factors are independent and uniform.
 
     The factors are `jax.random.randint(key, (6,), 0, [4, 3, 40, 9, 9, 6])`, in the order of

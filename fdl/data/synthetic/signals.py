@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fdl.arguments import checked
+from fdl.arguments import Count, NotNegative, checked
 from fdl.data.datasets.data_set import DataSet, Origin
 from fdl.data.generated import sampled
 from fdl.data.splits import Splits, parts
@@ -35,7 +35,7 @@ _SIGMA, _REACH = 2, 8
 
 
 @checked
-def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
+def sawtooth(key: jax.Array, *, teeth: Count = 4, noise: NotNegative[ArrayLike] = 0.0) -> Row:
     """A point of the sawtooth wave, whose jumps take every frequency to fit.
 
     The key is split in two. The first gives m, the upper 24 bits of one `jax.random.bits` word; the
@@ -67,7 +67,7 @@ def sawtooth(key: jax.Array, *, teeth: int = 4, noise: ArrayLike = 0.0) -> Row:
 
 
 @checked
-def mnist1d(*, train: int = 4000, validation: int = 1000, test: int = 1000, seed: int = 42) -> Splits:
+def mnist1d(*, train: Count = 4000, validation: Count = 1000, test: Count = 1000, seed: int = 42) -> Splits:
     """MNIST-1D (Greydanus and Kobak 2020, arXiv:2011.14439) with the published parameters.
 
     The rows are `sampled(mnist1d_row, ...)`, then shifted and scaled to mean 0 and standard deviation
@@ -112,11 +112,11 @@ def _mnist1d(train: int, validation: int, test: int, seed: int) -> list[dict[str
 def mnist1d_row(
     key: jax.Array,
     *,
-    scale_coeff: ArrayLike = 0.4,
-    corr_noise_scale: ArrayLike = 0.25,
-    iid_noise_scale: ArrayLike = 2e-2,
-    shear_scale: ArrayLike = 0.75,
-    final_seq_length: int = 40,
+    scale_coeff: NotNegative[ArrayLike] = 0.4,
+    corr_noise_scale: NotNegative[ArrayLike] = 0.25,
+    iid_noise_scale: NotNegative[ArrayLike] = 2e-2,
+    shear_scale: NotNegative[ArrayLike] = 0.75,
+    final_seq_length: Count = 40,
 ) -> Row:
     """One signal of MNIST-1D, not standardised; `mnist1d` cites it.
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fdl.arguments import checked
+from fdl.arguments import Count, Share, checked
 from fdl.data.readers.opened_files import content_of
 from fdl.data.splits import Part, Splits
 from fdl.data.tokens.vocabulary import Vocabulary, characters
@@ -16,11 +16,11 @@ from fdl.data.tokens.windows import windows
 def text(
     source: str | os.PathLike[str],
     *,
-    length: int,
+    length: Count,
     vocabulary: Vocabulary | Callable[[str], Vocabulary] = characters,
-    stride: int | None = None,
-    validation: float = 0.05,
-    test: float = 0.05,
+    stride: Count | None = None,
+    validation: Share[float] = 0.05,
+    test: Share[float] = 0.05,
 ) -> Splits:
     """A text for models that predict the next token.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.readers.opened_files import content_of
 from fdl.storage import write_atomically
 from fdl.text import message_of
@@ -97,7 +97,7 @@ def characters(text: str) -> Vocabulary:
 
 
 @checked
-def train_bpe(text: str, *, size: int) -> Vocabulary:
+def train_bpe(text: str, *, size: Count) -> Vocabulary:
     """Byte-pair encoding learned from a text: the most frequent pairs become one token each.
 
     Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",

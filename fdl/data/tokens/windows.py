@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
-from fdl.arguments import checked
+from fdl.arguments import Count, checked
 from fdl.data.readers.opened_files import opened
 from fdl.data.splits import Part, Rows
 from fdl.storage import write_atomically
@@ -18,7 +18,7 @@ _WIDTHS = ("uint16", "uint32")
 
 
 @checked
-def windows(tokens: np.ndarray, *, length: int, stride: int | None = None) -> Part:
+def windows(tokens: np.ndarray, *, length: Count, stride: Count | None = None) -> Part:
     """Every window of a sequence, with the next token as the target at each place.
 
     Window n is `x = tokens[n * stride : n * stride + T]`, and y the same one token later. There are
@@ -152,7 +152,10 @@ def _int32(tokens: np.ndarray) -> np.ndarray:
 
 
 def _width(dtype: DTypeLike) -> np.dtype:
-    kind = np.dtype(dtype)
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(f"dtype is {dtype!r}; expected {' or '.join(_WIDTHS)}") from error
     if kind.name not in _WIDTHS:
         raise ValueError(f"dtype is {kind.name}; expected {' or '.join(_WIDTHS)}")
     return kind.newbyteorder("<")

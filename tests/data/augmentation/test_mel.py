@@ -124,11 +124,11 @@ def test_gradient_equals_finite_differences():
 
 BAD = {
     "short wave": ({}, 100, "has 100 samples"),
-    "no hop": ({"hop": 0}, 400, "hop 0"),
+    "no hop": ({"hop": 0}, 400, "hop is 0; expected at least 1"),
     "one sample": ({"window": 1}, 400, "window is 1"),
     "above half the rate": ({"high": 5000.0}, 400, "5000.0 Hz"),
     "edges out of order": ({"low": 3000.0, "high": 2000.0}, 400, "from 3000.0 to 2000.0"),
-    "no bands": ({"mels": 0}, 400, "0 bands"),
+    "no bands": ({"mels": 0}, 400, "mels is 0; expected at least 1"),
     "empty bands": ({"mels": 200}, 400, "fewer bands"),
 }
 

@@ -116,5 +116,5 @@ def test_rows_do_not_depend_on_others():
 
 @pytest.mark.parametrize(("operations", "count"), [([], 2), (ADD, 0)])
 def test_nothing_to_do_is_refused(operations, count):
-    with pytest.raises(ValueError, match="expected at least 1 of each"):
+    with pytest.raises(ValueError, match=r"expected at least (one value|1)"):
         rand_augment(operations, count=count)

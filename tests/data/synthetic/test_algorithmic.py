@@ -229,10 +229,10 @@ def test_tables_never_change():
     [
         (lambda key: associative_recall(key, length=15, pairs=2), "length is 15 and pairs 2; expected"),
         (lambda key: associative_recall(key, length=14, pairs=4), "at least 4 \\* pairs"),
-        (lambda key: associative_recall(key, pairs=0), "pairs 0"),
+        (lambda key: associative_recall(key, pairs=0), "pairs is 0; expected at least 1"),
         (lambda key: associative_recall(key, vocabulary=9), "vocabulary is 9; .* 2 \\* pairs \\+ 2 = 10"),
         (lambda key: induction(key, length=2), "length is 2"),
-        (lambda key: induction(key, symbols=0), "symbols 0"),
+        (lambda key: induction(key, symbols=0), "symbols is 0; expected at least 1"),
         (lambda key: rewrite(key, length=0), "length is 0"),
         (lambda key: modular_arithmetic(p=1), "p is 1; expected a modulus"),
         (lambda key: modular_arithmetic(train_fraction=0.0), "train_fraction is 0.0 of 9409 rows"),

@@ -121,7 +121,7 @@ def test_imbalance_chooses_by_digest():
     [
         (lambda: zipf_label(jax.random.key(0), classes=0), "classes is 0; expected at least 1"),
         (lambda: flip_label(jax.random.key(0), 0, classes=1, rate=0.1), "classes is 1; expected at least 2"),
-        (lambda: noisy_labels(balanced(), classes=4, rate=1.5), "rate is 1.5; expected a probability"),
+        (lambda: noisy_labels(balanced(), classes=4, rate=1.5), "rate is 1.5; expected from 0 to 1"),
         (lambda: noisy_labels(balanced(), classes=3, rate=0.5), "y holds 0 to 3; expected 0 to 2"),
         (lambda: imbalanced(balanced(), ratio=0.5), "ratio is 0.5; expected at least 1"),
         (lambda: imbalanced(balanced(classes=1), ratio=2), "y has 1 different labels; expected at least 2"),

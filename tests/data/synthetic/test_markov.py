@@ -301,7 +301,7 @@ def test_never_changes():
         (lambda: entropy_rate_bounds(MOVES, EMITS, length=13), "length is 13, with 3 states and 4 tokens"),
         (
             lambda: stochastic_matrix(jax.random.key(0), rows=0, columns=2),
-            "rows, columns and sharpness are 0",
+            "rows is 0; expected at least 1",
         ),
         (lambda: stochastic_matrix(jax.random.key(0), rows=1, columns=2, sharpness=-1.0), "-1.0; expected"),
     ],

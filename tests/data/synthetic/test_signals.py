@@ -154,12 +154,12 @@ def test_mnist1d_cannot_be_told_apart_by_a_line():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sawtooth(jax.random.key(0), teeth=0), "teeth is 0; expected 1 to"),
+        (lambda: sawtooth(jax.random.key(0), teeth=0), "teeth is 0; expected at least 1"),
         (
             lambda: mnist1d_row(jax.random.key(0), final_seq_length=1),
             "final_seq_length is 1; expected at least 2",
         ),
-        (lambda: mnist1d(train=0), "expected at least 1 in each"),
+        (lambda: mnist1d(train=0), "train is 0; expected at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
