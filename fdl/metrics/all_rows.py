@@ -158,7 +158,7 @@ class _Quantile:
         check_same_shape(values=values, weight=weight)
         order = jnp.argsort(jnp.where(weight > 0, values, jnp.inf))
         reached = jnp.cumsum(weight[order])
-        # In float32 0.3 × 100 is more than 30, so that of 100 rows the 31st would be taken: a share is reached
+        # In float32 0.3 × 100 is more than 30, and of 100 rows the 31st would be taken: a share is reached
         # where so much of it is, less what rounding may add and less than any row has.
         share = self.q * reached[-1]
         slack = jnp.minimum(share * 2.0**-22, jnp.min(jnp.where(weight > 0, weight, jnp.inf)) / 2)

@@ -31,7 +31,7 @@ svg { --ink: #24292f; --faint: #d3d8de; }
 
 
 _MADE = {"date": "Reported", "command": "Reported by", "commit": "Reported at commit"}
-"""What the page says of its own making, by its name in `Result.meta`: the runs may have been trained earlier, by
+"""What the page says of its own making, by its name in `Result.meta`: runs may have been trained earlier, by
 other commands, at other commits where `experiment` means the same."""
 
 

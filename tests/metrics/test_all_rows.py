@@ -132,6 +132,6 @@ ONE, COLUMN, CLASSES = np.array([1, 0, 1]), np.array([[1], [0], [1]]), np.eye(3)
     ],
 )
 def test_a_column_is_not_spread_over_the_rows(metric):
-    """As a model of one output gives it, `[B, 1]`: spread to `[B, B]`, each was another number, in silence."""
+    """As a model of one output gives it, `[B, 1]`: spread to `[B, B]`, it was another number, in silence."""
     with pytest.raises(ValueError, match=r"shapes?\b.* \[3, 1\].*; expected"):
         metric()
