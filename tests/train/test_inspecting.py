@@ -82,6 +82,9 @@ def test_after_a_crash_the_same_files_come(tmp_path, step):
     late = {"member": 0, "step": 40, "name": "lr", "kind": "text", "suffix": "txt", "words": "", "size": 1}
     with lines.open("a") as file:  # as of a run that got further than its last checkpoint
         file.write(json.dumps({**late, "file": "lr/late.txt"}) + "\n")
+    for path in (lines, tmp_path / "crashed/inspections/lr/step-000000010.txt"):  # as kill -9 in a write does
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.1234.partial").write_text("half")
     fitted = fit(looking(Config()), KEY, directory=tmp_path / "crashed", saving=OFTEN)
     assert files(tmp_path / "crashed") == files(tmp_path / "whole") and len(fitted.inspections) == 16
     assert not list(tmp_path.rglob("*.partial"))
