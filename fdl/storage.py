@@ -93,8 +93,10 @@ def write_atomically(path: Folder, content: bytes | memoryview) -> None:
 
 
 def remove_partials(folder: Folder) -> None:
-    """Removes what processes that were killed while they wrote atomically left in a local folder, and in those
-    inside; nobody may be writing there."""
+    """Removes what processes that were killed as they wrote left in a local folder, and in those inside.
+
+    Nobody may be writing there.
+    """
     if not in_bucket(folder):
         for path in folder.rglob(".*.partial"):
             path.unlink(missing_ok=True)
