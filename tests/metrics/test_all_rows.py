@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
-from fdl import metrics
+from fdl import losses, metrics
 
 RNG = np.random.default_rng(0)
 SCORES = np.asarray(RNG.integers(0, 12, 101) / 8, np.float32)  # with ties
@@ -70,7 +70,7 @@ def test_what_cannot_be_judged_is_no_number(of, rows, weight):
 @pytest.mark.parametrize(("q", "rows"), [(0.3, 50), (0.54, 100), (0.6, 50), (7 / 360, 360), (7 / 13, 13)])
 def test_a_share_that_rows_reach_exactly_is_reached(q, rows):
     values = RNG.permutation(np.arange(1, rows + 1, dtype=np.float32))
-    found = float(metrics.quantile(q)(values, np.ones(rows, np.float32)))
+    found = float(metrics.quantile(q)(jnp.asarray(values), jnp.ones(rows)))
     assert found == round(q * rows) == np.quantile(values, q, method="inverted_cdf")
 
 
@@ -110,7 +110,7 @@ def test_rows_that_are_none_are_one_line(rows, weight):
         metrics.all_rows(metrics.largest_value, rows, weight)
 
 
-ONE, COLUMN, CLASSES = np.array([1, 0, 1]), np.array([[1], [0], [1]]), np.eye(3)
+ONE, COLUMN, CLASSES = jnp.array([1, 0, 1]), jnp.array([[1], [0], [1]]), jnp.eye(3)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,7 @@ ONE, COLUMN, CLASSES = np.array([1, 0, 1]), np.array([[1], [0], [1]]), np.eye(3)
         lambda: metrics.confusion(ONE, ONE, COLUMN, classes=2),
         lambda: metrics.mean(COLUMN, ONE),
         lambda: metrics.accuracy(CLASSES, COLUMN),
+        lambda: losses.cross_entropy(CLASSES, COLUMN),
         lambda: metrics.top_k_accuracy(CLASSES, COLUMN),
         lambda: metrics.calibration(CLASSES, ONE, COLUMN),
         lambda: metrics.calibration(CLASSES, COLUMN, ONE),
