@@ -59,7 +59,7 @@ def experiment(config: Config) -> fdl.Experiment:
         """Images as they are trained on, and what the first hidden units weigh them by, 0 as grey."""
         first = {name: jnp.asarray(array[:32]) for name, array in few.items()}
         seen = config.augment({**first, "x": first["x"] / 16}, key)["x"]
-        weights = state.params["Dense_0"]["kernel"].T.reshape(-1, *seen.shape[1:])[:32]
+        weights = state.params["Layer_0"]["Dense_0"]["kernel"].T.reshape(128, *seen.shape[1:])[:32]
         grey = 0.5 + 0.5 * weights / jnp.max(jnp.abs(weights))
         return {"images": inspection.Image(seen), "weights": inspection.Image(grey)}
 

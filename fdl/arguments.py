@@ -87,16 +87,16 @@ def checked(function: Any) -> Any:
             return function(*args, **kwargs)
         for name, value in given.items():
             if name in kinds:
-                check_argument(name, value, kinds[name])
+                check_value(name, value, kinds[name])
         return function(*args, **kwargs)
 
     return call
 
 
-def check_argument(name: str, value: Any, kind: Any) -> None:
+def check_value(name: str, value: Any, kind: Any) -> None:
     """Raises `ValueError` if a value is not of a kind, or is beyond one of its limits.
 
-    >>> check_argument("sigma", (0.1, -2.0), tuple[Positive[float], Positive[float]])
+    >>> check_value("sigma", (0.1, -2.0), tuple[Positive[float], Positive[float]])
     Traceback (most recent call last):
     ValueError: sigma is (0.1, -2.0); expected above 0
     """

@@ -1,6 +1,6 @@
 """Two results as one: their tables of runs, and what else is told of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,21 @@ def joined_names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]
     return found
 
 
+def joined_tables(
+    runs: pd.DataFrame,
+    ones: Mapping[str, pd.DataFrame],
+    others: Mapping[str, pd.DataFrame],
+    called: Mapping[str, str],
+    fields: Sequence[str],
+) -> dict[str, pd.DataFrame]:
+    """`joined_table` of each table by name; one that a result lacks has no rows there."""
+    pairs = {
+        name: (ones.get(name, table.iloc[:0]), others.get(name, table.iloc[:0]))
+        for name, table in {**others, **ones}.items()
+    }
+    return {name: joined_table(runs, *pair, called, fields) for name, pair in pairs.items()}
+
+
 def joined_table(
     runs: pd.DataFrame,
     one: pd.DataFrame,
@@ -64,27 +79,52 @@ def joined_table(
       ValueError: a run that both have, with other numbers in the other.
     """
     other = other.assign(arm=[called[arm] for arm in other["arm"]])
-    there = set(zip(runs["arm"], runs["seed"], strict=True))
-    again = np.array([run in there for run in zip(other["arm"], other["seed"], strict=True)], dtype=bool)
+    known = set(zip(runs["arm"], runs["seed"], strict=True))
+    again = np.array([run in known for run in zip(other["arm"], other["seed"], strict=True)], dtype=bool)
     measured = [name for name in one.columns if name not in fields]
     for (arm, seed), rows in other[again].groupby(["arm", "seed"], sort=False):
         mine = one[(one["arm"] == arm) & (one["seed"] == seed)]
         if not mine[measured].reset_index(drop=True).equals(rows[measured].reset_index(drop=True)):
             raise ValueError(f"both results have {arm} with seed {seed}, but other numbers; leave one out")
     rest = other[~again]
-    both = pd.concat([one, rest], ignore_index=True) if len(rest) else one
+    there = [table for table in (one, rest) if len(table)]  # one without rows may lack columns
+    both = pd.concat(there, ignore_index=True) if len(rest) else one
     return both.assign(**{name: column([*one[name], *rest[name]]) for name in fields})
 
 
-def joined_facts(one: Any, other: Any) -> Any:
-    """What a report tells of both: what is alike once, lists and names joined, times added."""
+def joined_meta(
+    one: Mapping[str, Any], other: Mapping[str, Any], arms: Collection[str], called: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a report tells of both results, `Result.meta`; configs of arms that have runs there.
+
+    Args:
+      one: of the first result.
+      other: of the second.
+      arms: the arms that the first has runs of.
+      called: as `joined_names` gives.
+    """
+    renamed = [_with_arms(program, called) for program in other.get("programs", ())]
+    joined = dict(_joined(one, {**other, "programs": renamed} if renamed else other))
+    if "configs" in joined:
+        kept = {arm: config for arm, config in one.get("configs", {}).items() if arm in arms}
+        new = {called[arm]: config for arm, config in other.get("configs", {}).items() if arm in called}
+        joined["configs"] = {**kept, **new}
+    return joined
+
+
+def _with_arms(program: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    return {**program, "arms": [called.get(arm, arm) for arm in program.get("arms", ())]}
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """What is alike once, lists and names joined, times added."""
     if one == other:
         return one
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return {
             **one,
             **other,
-            **{name: joined_facts(one[name], other[name]) for name in one if name in other},
+            **{name: _joined(one[name], other[name]) for name in one if name in other},
         }
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return [*one, *(item for item in other if item not in one)]

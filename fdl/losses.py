@@ -26,7 +26,7 @@ def cross_entropy(
       where a class that the target has is ruled out.
 
     Raises:
-      ValueError: a label smoothing that is a number, but none from 0 to 1.
+      ValueError: labels of another shape, or a label smoothing that is a number, but none from 0 to 1.
 
     Example:
       >>> logits = jnp.array([[0.0, 0.0], [9.0, -9.0]])
@@ -34,6 +34,11 @@ def cross_entropy(
       [0.693 0.   ]
     """
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if labels.shape not in (logits.shape, logits.shape[:-1]):  # [B, 1] would count as a distribution
+        raise ValueError(
+            f"labels have shape {list(labels.shape)}; expected {list(logits.shape[:-1])} or "
+            f"{list(logits.shape)}, as logits have {list(logits.shape)}"
+        )
     shifted = logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     if labels.ndim < logits.ndim:

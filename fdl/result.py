@@ -116,20 +116,18 @@ class Result:
         if not isinstance(other, Result):
             return NotImplemented
         joining.check_alike(self.fields, other.fields, "fields")
-        joining.check_alike(self.metrics, other.metrics, "metrics")
         tables, others = self._tables(), other._tables()
-        joining.check_alike(tuple(tables), tuple(others), "tables")
+        if len(self.frame) and len(other.frame):  # runs that all failed at once tell no metrics
+            joining.check_alike(self.metrics, other.metrics, "metrics")
+            joining.check_alike(tuple(tables), tuple(others), "tables")
         if self.selection or other.selection:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
         runs = self.runs()
         names = joining.joined_names(runs, other.runs(), self.fields)
         return dataclasses.replace(
             self,
-            meta=joining.joined_facts(self.meta, other.meta),
-            **{
-                name: joining.joined_table(runs, table, others[name], names, self.fields)
-                for name, table in tables.items()
-            },
+            meta=joining.joined_meta(self.meta, other.meta, set(runs["arm"]), names),
+            **joining.joined_tables(runs, tables, others, names, self.fields),
             inspections=joined_inspections(self.inspections, other.inspections, names),
         )
 

@@ -92,6 +92,16 @@ def write_atomically(path: Folder, content: bytes | memoryview) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove_partials(folder: Folder) -> None:
+    """Removes what processes that were killed as they wrote left in a local folder, and in those inside.
+
+    Nobody may be writing there.
+    """
+    if not in_bucket(folder):
+        for path in folder.rglob(".*.partial"):
+            path.unlink(missing_ok=True)
+
+
 def put(path: Folder, content: bytes) -> None:
     """Writes an object, whole or not at all.
 

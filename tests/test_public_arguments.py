@@ -29,7 +29,7 @@ from fdl.arguments import (
     Rising,
     Share,
     Whole,
-    check_argument,
+    check_value,
 )
 
 PLACES = (
@@ -134,7 +134,7 @@ def right(kind: Any) -> Any:
         candidates.append((right(typing.get_args(bare)[0]),))
     for candidate in candidates:
         try:
-            check_argument("it", candidate, kind)
+            check_value("it", candidate, kind)
         except ValueError:
             continue
         return candidate
@@ -197,4 +197,4 @@ def test_the_limits_of_the_test_are_those_of_the_library(kind):
     limit = typing.get_args(kind)[1]
     assert isinstance(limit, Limit)
     with pytest.raises(ValueError, match=f"it is .*; expected {limit.words}"):
-        check_argument("it", BEYOND[kind], kind)
+        check_value("it", BEYOND[kind], kind)

@@ -289,6 +289,53 @@ def test_results_join_and_count_a_run_once():
     assert len(parts.runs()) == 6 and len((parts + lost).runs()) == 6
 
 
+def told(result: Result, arms: Mapping[str, float], seconds: float = 1.0) -> Result:
+    """The result with the facts of a sweep of these arms, and a program for each."""
+    configs = {arm: {"x": x} for arm, x in arms.items()}
+    programs = [{"arms": [arm], "train_seconds": x} for arm, x in arms.items()]
+    return dataclasses.replace(
+        result, meta={"configs": configs, "programs": programs, "seconds": seconds, "versions": {"jax": "1"}}
+    )
+
+
+def test_what_is_told_of_joined_results_is_of_their_arms_by_their_names():
+    both = levels((0.25, 0.5, 1.0), (0.9, 0.7, 0.5))
+    first = told(both.where(x=[0.25, 0.5]), {"arm 0": 0.25, "arm 1": 0.5})
+    # The arms of the other: one that is "arm 1" here, one that has no runs and a name of another, a new one.
+    other = both.where(x=[0.5, 1.0])
+    frame = other.frame.replace({"arm": {"arm 1": "mine"}})
+    second = told(dataclasses.replace(other, frame=frame), {"mine": 0.5, "arm 0": 4.0, "arm 2": 1.0}, 2.0)
+    meta = (first + second).meta
+    assert meta["configs"] == {"arm 0": {"x": 0.25}, "arm 1": {"x": 0.5}, "arm 2": {"x": 1.0}}
+    shared, new = {"arms": ["arm 1"], "train_seconds": 0.5}, {"arms": ["arm 2"], "train_seconds": 1.0}
+    assert meta["programs"].count(shared) == 1 and meta["programs"][-1] == new
+    assert (meta["seconds"], meta["versions"]) == (3.0, {"jax": "1"})
+
+
+def test_runs_that_all_failed_at_once_join_others():
+    good, both = (
+        make([{"x": 1}], np.ones((1, 2))),
+        make([{"x": 1}, {"x": 2}], np.ones((2, 2)), failed=[(1, 0)]),
+    )
+    lost = both.where(x=2, seed=0)
+    lost = dataclasses.replace(lost, frame=lost.frame[["arm", "x", "seed", "step", "status"]])
+    assert not len(lost.frame) and lost.metrics == ()
+    logged = dataclasses.replace(good, log=good.frame.drop(columns=BY))
+    for one, other in ((logged, lost), (lost, logged)):
+        joined = one + other
+        assert len(joined.runs()) == 3 and joined.metrics == (METRIC, BY)
+        pd.testing.assert_frame_equal(joined.frame, good.frame)
+        pd.testing.assert_frame_equal(joined.failures, lost.failures.reset_index(drop=True))
+        assert joined.log is not None and logged.log is not None
+        pd.testing.assert_frame_equal(joined.log, logged.log)
+        assert dict(zip(joined.table()["arm"], joined.table()["failed"], strict=True)) == {
+            "arm 0": 0,
+            "arm 1": 1,
+        }
+    with pytest.raises(ValueError, match="both results have arm 1 with seed 0, but other numbers"):
+        _ = lost + make([{"x": 1}, {"x": 2}], np.ones((2, 1)))
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

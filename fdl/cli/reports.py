@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fdl.report.files import FILES
 from fdl.serialization import digest, to_json
 from fdl.storage import Folder, in_bucket, move
 from fdl.sweeps import Sweep
 from fdl.train.folder import read_sealed, write_sealed
 
-_FILES = ("report.html", "results.parquet", "failures.parquet", "figures", "trials.json")
+_FILES = (*FILES, "trials.json")
 
 
 def place(directory: Folder, space: Sweep, *, own: bool) -> Folder:

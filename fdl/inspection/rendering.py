@@ -125,13 +125,15 @@ def _audio(one: Audio) -> Rendered:
 
 
 def _figure(one: Figure) -> Rendered:
+    import matplotlib
     from matplotlib.figure import Figure as Drawn  # half a second
 
-    drawn = one.draw(one.data)
-    if not isinstance(drawn, Drawn):
-        raise ValueError(f"draw returns a {type(drawn).__name__}; expected a Figure of Matplotlib")
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    with matplotlib.rc_context():  # a style that `draw` chooses is not that of the report
+        drawn = one.draw(one.data)
+        if not isinstance(drawn, Drawn):
+            raise ValueError(f"draw returns a {type(drawn).__name__}; expected a Figure of Matplotlib")
+        drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     words = _said_in(drawn)
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close(drawn)  # which keeps all figures that it made

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from fdl.arguments import NotEmpty, Share, checked
+from fdl.metrics.shapes import check_same_shape
 
 Of = Callable[[Any, jax.Array], jax.Array]
 """`of(rows, weight) -> value`, a scalar of rows `[N, ...]` and their weights `[N]`."""
@@ -47,7 +48,7 @@ def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
       weight: of the rows, `[B]`; all 1 if not given.
 
     Raises:
-      ValueError: arrays without rows, or with different numbers of them.
+      ValueError: arrays without rows, or with different numbers of them, or a weight that is not `[B]`.
 
     Example:
       >>> scores = jnp.array([1.0, 5.0, 3.0])
@@ -56,13 +57,14 @@ def all_rows(of: Of, rows: Any, weight: jax.Array | None = None) -> AllRows:
     """
     rows = jax.tree.map(jnp.asarray, rows)
     shapes = [leaf.shape for leaf in jax.tree.leaves(rows)]
-    given = [*shapes, *([] if weight is None else [weight.shape])]
-    if not shapes or () in given or len({shape[0] for shape in given}) > 1:
+    given = [*shapes, *([] if weight is None else [jnp.shape(weight)])]
+    flat = weight is None or jnp.ndim(weight) == 1
+    if not shapes or () in given or len({shape[0] for shape in given}) > 1 or not flat:
         raise ValueError(
             f"rows and weight have shapes {', '.join(str(list(shape)) for shape in given) or 'none'}; "
-            "expected [B, ...] of each, with one B"
+            "expected [B, ...] of each, with one B, and of weight [B]"
         )
-    return AllRows(rows, jnp.ones(shapes[0][0]) if weight is None else weight, of)
+    return AllRows(rows, jnp.ones(shapes[0][0]) if weight is None else jnp.asarray(weight), of)
 
 
 @checked
@@ -86,10 +88,14 @@ def joined_rows(parts: NotEmpty[Sequence[AllRows]], *, axis: int = 0) -> AllRows
 def largest_value(values: jax.Array, weight: jax.Array) -> jax.Array:
     """The largest of `values` `[N]` that count; NaN where none does, or where one that does is NaN.
 
+    Raises:
+      ValueError: other shapes.
+
     Example:
       >>> float(fdl.metrics.largest_value(jnp.array([1.0, 2.0, 9.0]), jnp.array([1, 1, 0])))
       2.0
     """
+    check_same_shape(values=values, weight=weight)
     found = jnp.max(jnp.where(weight > 0, values, -jnp.inf))
     return jnp.where(jnp.any(weight > 0), found, jnp.nan)
 
@@ -107,12 +113,16 @@ def area_under_roc(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> jax.
     Returns:
       0 to 1; NaN where a class has no row, a label is neither 0 nor 1, or a score is not a number.
 
+    Raises:
+      ValueError: other shapes.
+
     Example:
       >>> scores, labels = jnp.array([0.1, 0.4, 0.35, 0.8]), jnp.array([0, 0, 1, 1])
       >>> float(fdl.metrics.area_under_roc((scores, labels), jnp.ones(4)))
       0.75
     """
     scores, labels = rows
+    check_same_shape(scores=scores, labels=labels, weight=weight)
     counts = weight > 0
     positive, negative = weight * (labels == 1), weight * (labels == 0)
     order = jnp.argsort(scores)
@@ -135,7 +145,7 @@ def quantile(q: Share[float]) -> Of:
     The same `q` gives the same function, so that what it is traced in is compiled once.
 
     Raises:
-      ValueError: a `q` that is not within 0 and 1.
+      ValueError: a `q` that is not within 0 and 1; and, of what it returns, other shapes.
 
     Example:
       >>> float(fdl.metrics.quantile(0.5)(jnp.array([5.0, 1.0, 3.0]), jnp.ones(3)))
@@ -149,8 +159,13 @@ class _Quantile:
     q: float = struct.field(pytree_node=False)
 
     def __call__(self, values: jax.Array, weight: jax.Array) -> jax.Array:
+        check_same_shape(values=values, weight=weight)
         order = jnp.argsort(jnp.where(weight > 0, values, jnp.inf))
         reached = jnp.cumsum(weight[order])
-        at = jnp.argmax((reached >= self.q * reached[-1]) & (weight[order] > 0))
+        # In float32 0.3 × 100 is more than 30, and of 100 rows the 31st would be taken: a share is reached
+        # where so much of it is, less what rounding may add and less than any row has.
+        share = self.q * reached[-1]
+        slack = jnp.minimum(share * 2.0**-22, jnp.min(jnp.where(weight > 0, weight, jnp.inf)) / 2)
+        at = jnp.argmax((reached >= share - slack) & (weight[order] > 0))
         wrong = jnp.any((weight > 0) & jnp.isnan(values)) | ~jnp.any(weight > 0)
         return jnp.where(wrong, jnp.nan, values[order][at])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from fdl.arguments import Count, checked
 from fdl.metrics.means import accuracy
+from fdl.metrics.shapes import check_same_shape
 
 
 class Calibration(NamedTuple):
@@ -49,7 +50,7 @@ def calibration(
       bins: K.
 
     Raises:
-      ValueError: fewer than one bin.
+      ValueError: fewer than one bin, or other shapes.
 
     Example:
       >>> probabilities = jnp.array([[0.75, 0.25], [0.75, 0.25]])
@@ -58,6 +59,7 @@ def calibration(
       0.25
     """
     confidence = jnp.max(probabilities, axis=-1)
+    check_same_shape(confidences=confidence, labels=labels, weight=weight)
     right = accuracy(probabilities, labels)
     inner = jnp.arange(1, bins) / bins
     place = jnp.searchsorted(inner, jnp.where(weight > 0, confidence, 0), side="left")

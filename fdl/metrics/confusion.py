@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.arguments import Count, checked
+from fdl.metrics.shapes import check_same_shape
 
 
 class Confusion(NamedTuple):
@@ -42,14 +43,15 @@ def confusion(
       classes: C.
 
     Raises:
-      ValueError: fewer than one class.
+      ValueError: fewer than one class, or other shapes.
 
     Example:
       >>> sums = fdl.metrics.confusion(jnp.array([0, 1, 1, 1]), jnp.array([0, 1, 1, 0]), classes=2)
       >>> sums.counts.tolist(), round(float(sums.value), 4)
       ([[1.0, 1.0], [0.0, 2.0]], 0.7333)
     """
-    weight = jnp.ones(labels.shape) if weight is None else weight
+    weight = jnp.ones(jnp.shape(labels)) if weight is None else weight
+    check_same_shape(predictions=predictions, labels=labels, weight=weight)
     known = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
     place = jnp.where(known & (weight > 0), labels * classes + predictions, 0)
     counts = jnp.zeros(classes**2).at[place].add(jnp.where(known & (weight > 0), weight, 0))

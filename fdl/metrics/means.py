@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.arguments import Count, checked
+from fdl.metrics.shapes import check_same_shape
 
 
 class Mean(NamedTuple):
@@ -30,6 +31,9 @@ def mean(values: jax.Array, weight: float | jax.Array | None = None) -> Mean:
     """The `Mean` of `values` `[...]` under `weight` of the same shape; what has weight zero does not count,
     even where its value is not finite. Without weights all count alike.
 
+    Raises:
+      ValueError: a weight of another shape.
+
     Example:
       >>> first = fdl.metrics.mean(jnp.array([1.0, 2.0]))
       >>> second = fdl.metrics.mean(jnp.array([6.0]))
@@ -38,6 +42,7 @@ def mean(values: jax.Array, weight: float | jax.Array | None = None) -> Mean:
     """
     if weight is None:
         return Mean(jnp.sum(values), jnp.float32(values.size))
+    check_same_shape(values=values, weight=weight)
     values = jnp.where(weight > 0, values, 0)
     return Mean(jnp.sum(values * weight), jnp.sum(weight))
 
@@ -49,10 +54,18 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Of labels that are distributions `[B, C]` the likeliest class counts. It is NaN where a label is not 0
     to C - 1.
 
+    Raises:
+      ValueError: labels of another shape.
+
     Example:
       >>> fdl.metrics.accuracy(jnp.array([[0.1, 0.9], [0.8, 0.2]]), jnp.array([1, 1])).tolist()
       [1.0, 0.0]
     """
+    if labels.shape not in (logits.shape, logits.shape[:-1]):
+        raise ValueError(
+            f"labels have shape {list(labels.shape)}; expected {list(logits.shape[:-1])} or "
+            f"{list(logits.shape)}, as logits have {list(logits.shape)}"
+        )
     if labels.ndim == logits.ndim:
         labels = jnp.argmax(labels, axis=-1)
     return _judged(jnp.argmax(logits, axis=-1) == labels, logits, labels)
@@ -73,6 +86,7 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, *, k: Count = 5) -> jax
       >>> fdl.metrics.top_k_accuracy(logits, jnp.array([1]), k=2).tolist()
       [1.0]
     """
+    check_same_shape(labels=labels, rows=jax.ShapeDtypeStruct(logits.shape[:-1], logits.dtype))
     labels = labels.astype(jnp.int32)
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
     lower = jnp.arange(logits.shape[-1]) < labels[:, None]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.arguments import Count, checked
+from fdl.metrics.shapes import check_same_shape
 
 
 class Overlap(NamedTuple):
@@ -48,12 +49,16 @@ def overlap(predictions: jax.Array, labels: jax.Array, weight: jax.Array, *, cla
     Returns:
       Its parts; all are NaN if a place that counts has a label that is not 0 to C - 1.
 
+    Raises:
+      ValueError: other shapes.
+
     Example:
       >>> predictions, labels = jnp.array([[0, 1, 1, 1]]), jnp.array([[0, 0, 1, 1]])
-      >>> sums = fdl.metrics.overlap(predictions, labels, jnp.ones(1), classes=2)
+      >>> sums = fdl.metrics.overlap(predictions, labels, jnp.ones((1, 4)), classes=2)
       >>> round(float(sums.value), 3)  # the mean of 1/2 and 2/3
       0.583
     """
+    check_same_shape(predictions=predictions, labels=labels, weight=weight)
     labels, numbers = labels.astype(jnp.int32), jnp.arange(classes)
     said, true = predictions[..., None] == numbers, labels[..., None] == numbers
     axes = tuple(range(predictions.ndim))

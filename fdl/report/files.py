@@ -14,6 +14,8 @@ from fdl.storage import Folder, in_bucket, write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FILES = ("report.html", "results.parquet", "failures.parquet", "log.parquet", "figures")
+"""What a report may be made of."""
 _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 """By the name of a Python type, the pandas one that has a place for None."""
 

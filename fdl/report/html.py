@@ -30,8 +30,9 @@ svg { --ink: #24292f; --faint: #d3d8de; }
 """
 
 
-_MADE = {"date": "Reported", "command": "Command", "commit": "Commit"}
-"""What the page says of its own making, by its name in `Result.meta`."""
+_MADE = {"date": "Reported", "command": "Reported by", "commit": "Reported at commit"}
+"""What the page says of its own making, by its name in `Result.meta`: runs may have been trained earlier, by
+other commands, at other commits where `experiment` means the same."""
 
 
 class _Picture(NamedTuple):

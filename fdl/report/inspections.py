@@ -1,6 +1,7 @@
 """What was shown of runs, as a page holds it: a slider over steps for each run and name."""
 
 import base64
+import codecs
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -100,7 +101,10 @@ def _panel(one: Inspection) -> Panel:
     except OSError as error:
         return Panel(one.step, "text", "", f"cannot be read: {message_of(error, most=200)}", one.words)
     if one.suffix not in _TYPES:
-        text = content[:TEXT_BYTES].decode(errors="replace")
+        start = codecs.getincrementaldecoder("utf-8")(
+            "replace"
+        )  # which leaves out a letter that is cut in two
+        text = start.decode(content[:TEXT_BYTES], final=len(content) <= TEXT_BYTES)
         more = f" (the first {TEXT_BYTES:,} of {len(content):,} bytes)" if len(content) > TEXT_BYTES else ""
         return Panel(one.step, "text", "", text, f"{one.words}{more}")
     source = f"data:{_TYPES[one.suffix]};base64,{base64.b64encode(content).decode()}"

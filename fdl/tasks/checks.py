@@ -40,7 +40,7 @@ def check_argument(name: str, value: Any, declared: Any) -> None:
         uncalled = isinstance(value, types.FunctionType | type)
         call = f"what it returns, by {value.__name__}(...): " if uncalled else ""
         raise ValueError(f"{name} is {came} ({type(value).__name__}); expected {call}{expected}")
-    arguments.check_argument(name, value, declared)
+    arguments.check_value(name, value, declared)
 
 
 def check_labels(model: nn.Module, splits: Splits) -> Splits:

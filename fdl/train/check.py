@@ -237,7 +237,8 @@ def _check_step(given: Any, state: Any) -> None:
 
 def _check_metrics(name: str, metrics: Any, *, means: bool) -> None:
     _expect(name, metrics, Mapping, "metrics by name, as {'loss': ...}")
-    wanted = "a fdl.metrics.Mean, as metrics.mean(values)" if means else "a scalar, or a fdl.metrics.Mean"
+    of_split = "a fdl.metrics.Mean, or another of fdl.metrics with a scalar value"
+    wanted = of_split if means else "a scalar, or a fdl.metrics.Mean"
     for metric, value in metrics.items():
         if not isinstance(metric, str) or not 1 <= len(metric) <= LONGEST or not metric.isprintable():
             raise ValueError(

@@ -103,12 +103,17 @@ def inspector(
       say: told of mistakes.
     """
     kept = stored_inspections(directory) if directory and is_first() else []
-    broken: set[str | None] = set()
+    # By member: what cannot be drawn of one, as of numbers that are none, may well be of another.
+    broken: set[tuple[int, str] | None] = set()
 
-    def mistaken(name: str | None, error: Exception) -> None:
-        broken.add(name)
-        what = f"inspect(...)[{name!r}]" if name else "inspect"
-        say(f"{what} is left out from now on: {named(error, most=300)}")
+    def mistaken(index: int, name: str, error: Exception) -> None:
+        broken.add((index, name))
+        of = f" of {chosen[index]}" if chosen[index] else ""
+        say(f"inspect(...)[{name!r}]{of} is left out from now on: {named(error, most=300)}")
+
+    def lost(error: Exception) -> None:
+        broken.add(None)
+        say(f"inspect is left out from now on: {named(error, most=300)}")
 
     def look(members: Member, carry: Carry) -> list[Any]:
         if inspect is None or None in broken:
@@ -118,18 +123,18 @@ def inspector(
         except Exception as error:
             if several():  # the others may be waiting for this one, and would then wait for ever
                 raise
-            mistaken(None, error)
+            lost(error)
             return []
 
     def drawn(index: int, step: int, shown: Mapping[str, Any]) -> list[tuple[Inspection, bytes]]:
         found = []
         for name, one in shown.items():
-            if name in broken:
+            if (index, name) in broken:
                 continue
             try:
                 kind, suffix, content, words = rendered(one)
             except Exception as error:
-                mistaken(name, error)
+                mistaken(index, name, error)
                 continue
             place = _place(directory, chosen[index], name, step, suffix) if directory else content
             found.append((Inspection(step, name, kind, suffix, words, len(content), place), content))
@@ -143,7 +148,7 @@ def inspector(
             try:
                 shown = jax.device_get(shown)
             except Exception as error:  # as for want of memory
-                mistaken(None, error)
+                lost(error)
                 continue
             for one, content in drawn(index, int(row.step[index]), shown):
                 if directory:

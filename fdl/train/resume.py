@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fdl.parallel.distributed import broadcast_from_first, is_first
-from fdl.storage import Folder, orbax_writes
+from fdl.storage import Folder, orbax_writes, remove_partials
 from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
 from fdl.train.inspecting import LINES
 from fdl.train.program import Program
@@ -27,7 +27,7 @@ def left_off(
     checkpoints: Checkpoints, abstract: Carry, directory: Folder, say: Callable[[str], None]
 ) -> tuple[Restored | None, Rows]:
     """The newest checkpoint whose rows are all there, or None; and those rows, to which the file is cut, as
-    is that of what was shown.
+    is that of what was shown. What a kill left half written is removed.
 
     Args:
       checkpoints: those of the folder.
@@ -39,6 +39,7 @@ def left_off(
       ValueError: there are checkpoints, but none can be used.
       OSError: something cannot be read.
     """
+    broadcast_from_first(lambda: remove_partials(directory))
     path = directory / ROWS
     reading = read(path) if is_first() else Reading([], [])
 

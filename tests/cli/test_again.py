@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from fdl.cli import main
+from fdl.report.files import FILES
 
 HELPER = '''"""Beside the experiment."""
 FACTOR = 1.0
@@ -33,7 +34,8 @@ class Config:
 
 
 def experiment(config):
-    return toy.experiment(toy.Config(steps=config.steps)._replace(lr=scaled(config)))
+    toys = toy.experiment(toy.Config(steps=config.steps)._replace(lr=scaled(config)))
+    return toys._replace(log_every=5)
 
 
 SWEEP = fdl.grid(Config(), lr=RATES, seeds=2)
@@ -107,13 +109,15 @@ def test_other_trials_never_replace_a_report(folder, capsys):
 @pytest.mark.medium
 def test_the_report_of_an_earlier_sweep_is_moved_not_replaced(folder, capsys):
     first, _ = fdl(capsys, "sweep")
-    old = Path(first["report"]).read_bytes()
+    old = {path.name: path.read_bytes() for path in Path(first["directory"]).glob("*.[hp]*")}
+    assert set(old) == {name for name in FILES if "." in name}
     (folder / "toys.py").write_text(EXPERIMENT.replace("0.05)\n", "0.05, 0.1)\n"))
     wider, said = fdl(capsys, "sweep")
     assert "4 of them are finished already" in said
     assert wider["report"] == first["report"] and len(wider["arms"]) == 3
-    (moved,) = Path(first["directory"]).glob("reports/*/report.html")
-    assert moved.read_bytes() == old
+    (moved,) = Path(first["directory"]).glob("reports/*/")
+    assert {path.name: path.read_bytes() for path in moved.glob("*.[hp]*")} == old
+    assert list(moved.glob("figures/*.svg"))
 
 
 @pytest.mark.parametrize(("words", "expected"), [

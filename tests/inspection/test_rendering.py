@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -96,6 +97,16 @@ def test_a_histogram_is_a_picture_with_its_numbers(values, words):
         tall = [float(h) for h in re.findall(r"v-([\d.]+)", parts["path"].get("d"))]
         assert max(tall) == 152.0 and sorted(tall)[0] == pytest.approx(152 / (2 if len(tall) > 1 else 1))
     assert one.words == parts["title"].text == words
+
+
+def test_a_style_that_is_chosen_to_draw_is_not_that_of_what_is_drawn_later():
+    def draw(data):
+        matplotlib.rcParams["figure.facecolor"] = matplotlib.rcParams["savefig.facecolor"] = "black"
+        return Figure(figsize=(1, 1))
+
+    before = dict(matplotlib.rcParams)
+    assert opened(rendered(inspection.Figure({}, draw)).content)[0, 0].tolist() == [0, 0, 0, 255]
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_a_figure_is_drawn_from_the_arrays():

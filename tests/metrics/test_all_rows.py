@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
-from fdl import metrics
+from fdl import losses, metrics
 
 RNG = np.random.default_rng(0)
 SCORES = np.asarray(RNG.integers(0, 12, 101) / 8, np.float32)  # with ties
@@ -67,6 +67,13 @@ def test_what_cannot_be_judged_is_no_number(of, rows, weight):
     assert np.isnan(of(rows, weight))
 
 
+@pytest.mark.parametrize(("q", "rows"), [(0.3, 50), (0.54, 100), (0.6, 50), (7 / 360, 360), (7 / 13, 13)])
+def test_a_share_that_rows_reach_exactly_is_reached(q, rows):
+    values = RNG.permutation(np.arange(1, rows + 1, dtype=np.float32))
+    found = float(metrics.quantile(q)(jnp.asarray(values), jnp.ones(rows)))
+    assert found == round(q * rows) == np.quantile(values, q, method="inverted_cdf")
+
+
 def test_the_same_quantile_is_the_same_function():
     assert metrics.quantile(0.5) == metrics.quantile(0.5) != metrics.quantile(0.25)
     with pytest.raises(ValueError, match=r"q is 1.5; expected from 0 to 1"):
@@ -92,8 +99,40 @@ def test_a_class_that_is_none_cannot_be_counted(said, true):
 
 
 @pytest.mark.parametrize(
-    ("rows", "weight"), [(1.0, None), ((), None), ((np.ones(3), np.ones(2)), None), (np.ones(3), np.ones(2))]
-)
+    ("rows", "weight"),
+    [
+        (1.0, None), ((), None), ((np.ones(3), np.ones(2)), None), (np.ones(3), np.ones(2)),
+        (np.ones(3), np.ones((3, 1))),
+    ],
+)  # fmt: skip
 def test_rows_that_are_none_are_one_line(rows, weight):
     with pytest.raises(ValueError, match=r"have shapes .*; expected \[B, \.\.\.\] of each, with one B"):
         metrics.all_rows(metrics.largest_value, rows, weight)
+
+
+ONE, COLUMN, CLASSES = jnp.array([1, 0, 1]), jnp.array([[1], [0], [1]]), jnp.eye(3)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda: metrics.largest_value(COLUMN, ONE),
+        lambda: metrics.quantile(0.5)(COLUMN, ONE),
+        lambda: metrics.area_under_roc((COLUMN, ONE), ONE),
+        lambda: metrics.area_under_roc((ONE, COLUMN), ONE),
+        lambda: metrics.confusion(COLUMN, ONE, classes=2),
+        lambda: metrics.confusion(ONE, ONE, COLUMN, classes=2),
+        lambda: metrics.mean(COLUMN, ONE),
+        lambda: metrics.accuracy(CLASSES, COLUMN),
+        lambda: losses.cross_entropy(CLASSES, COLUMN),
+        lambda: metrics.top_k_accuracy(CLASSES, COLUMN),
+        lambda: metrics.calibration(CLASSES, ONE, COLUMN),
+        lambda: metrics.calibration(CLASSES, COLUMN, ONE),
+        lambda: metrics.overlap(COLUMN, ONE, ONE, classes=2),
+        lambda: metrics.overlap(ONE, ONE, COLUMN, classes=2),
+    ],
+)
+def test_a_column_is_not_spread_over_the_rows(metric):
+    """As a model of one output gives it, `[B, 1]`: spread to `[B, B]`, it was another number, in silence."""
+    with pytest.raises(ValueError, match=r"shapes?\b.* \[3, 1\].*; expected"):
+        metric()

@@ -80,11 +80,11 @@ def test_the_page_says_when_how_and_from_what_it_was_made():
     text = Page(page).text
     for line in (
         "Reported: 2026-11-26 19:00 UTC",
-        "Command: fdl run 'a <b>.py'",
-        "Commit: 0a1b, with changes",
+        "Reported by: fdl run 'a <b>.py'",
+        "Reported at commit: 0a1b, with changes",
     ):
         assert line in text
-    assert "Command:" not in Page(example_page("single")).text
+    assert "Reported by:" not in Page(example_page("single")).text
 
 
 def test_the_pictures_alternative_texts_have_the_tables_numbers():

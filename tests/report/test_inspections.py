@@ -91,6 +91,8 @@ def test_the_page_keeps_to_its_room_and_says_what_is_left_out(monkeypatch):
 def test_a_long_text_is_cut_and_a_file_that_is_gone_is_said(tmp_path: Path):
     gone = shown(1, place=tmp_path / "gone.png")
     long = shown(2, "text", content=b"a" * 30_000)
-    first, second = sliders([gone, long])["samples"][0].panels
+    cut = shown(3, "text", content=("a" * 19_999 + "é").encode())  # whose last letter is of two bytes
+    first, second, third = sliders([gone, long, cut])["samples"][0].panels
+    assert third.text == "a" * 19_999
     assert (first.kind, first.text) == ("text", f"cannot be read: {tmp_path}/gone.png is not there any more")
     assert second.text == "a" * 20_000 and "the first 20,000 of 30,000 bytes" in second.words

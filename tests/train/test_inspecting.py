@@ -82,6 +82,9 @@ def test_after_a_crash_the_same_files_come(tmp_path, step):
     late = {"member": 0, "step": 40, "name": "lr", "kind": "text", "suffix": "txt", "words": "", "size": 1}
     with lines.open("a") as file:  # as of a run that got further than its last checkpoint
         file.write(json.dumps({**late, "file": "lr/late.txt"}) + "\n")
+    for path in (lines, tmp_path / "crashed/inspections/lr/step-000000010.txt"):  # as kill -9 in a write does
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.1234.partial").write_text("half")
     fitted = fit(looking(Config()), KEY, directory=tmp_path / "crashed", saving=OFTEN)
     assert files(tmp_path / "crashed") == files(tmp_path / "whole") and len(fitted.inspections) == 16
     assert not list(tmp_path.rglob("*.partial"))
@@ -162,6 +165,30 @@ def test_a_mistake_in_what_draws_is_said_once_and_ends_no_run(tmp_path):
     assert [(one.name, one.step) for one in fitted.inspections] == [("good", n) for n in (10, 20, 30, 40)]
     said = "inspect(...)['bad'] is left out from now on: ZeroDivisionError: mine and more"
     assert [line for line in lines if "mine" in line] == [said]
+
+
+def test_what_cannot_be_drawn_of_one_run_is_drawn_of_the_others():
+    """As limits of axes by weights that are infinite."""
+
+    def show(bits: Any) -> str:
+        weights = np.asarray(bits).view(np.float32)
+        if not (np.abs(weights) < 1e9).all():
+            raise OverflowError("too large for the axes")
+        return words(weights)
+
+    def build(config: Config) -> fdl.Experiment:
+        bits = lambda state: jax.lax.bitcast_convert_type(state["weights"], jnp.int32)  # noqa: E731
+        return experiment(config)._replace(
+            inspect=lambda state, key: {"weights": inspection.Text(bits(state), show)}
+        )
+
+    lines = []
+    space = fdl.grid(Config(link=jnp.tanh), lr=(1e20, 0.001), seeds=1)
+    result = fdl.sweep(build, space, progress=Progress(say=lines.append))
+    assert [(one.arm, one.step) for one in result.inspections] == [("lr=0.001", n) for n in (10, 20, 30, 40)]
+    said = "inspect(...)['weights'] of lr=1e+20 seed=0 is left out from now on: OverflowError: too large for"
+    (line,) = [line for line in lines if "left out" in line]
+    assert line.startswith(said)
 
 
 def test_a_directory_of_before_there_were_inspections_is_still_known():
