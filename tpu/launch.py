@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tpu import condition, gcloud, job, slices, worker
+from tpu import condition, gcloud, job, lifecycle, slices, worker
 from tpu.archive import listed, pack
 from tpu.checks import check_extras, checked_command
-from tpu.condition import ASKING, Condition, State
+from tpu.condition import State
 from tpu.flags import checked_budgets, parser
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
+from tpu.lifecycle import command_line, refusal, removal
 from tpu.rehearsal import rehearsal
-from tpu.supervisor import POLL, Actions, Budgets, Busy, Clock, watch
+from tpu.supervisor import Actions, Busy, Clock, watch
 from tpu.voice import write
 from tpu.worker import Code
 from tpu.world import World, each, real
@@ -28,8 +29,6 @@ FAILED, BAD_INPUT, STOPPED = 1, 2, 75
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("tpu", "gs")
 """The project's extras that every worker needs."""
-DELETING = 30
-"""How often a slice is looked at while it is being deleted."""
 
 
 def main(arguments: Sequence[str] | None = None, *, world: World | None = None, root: Path = ROOT) -> int:
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     except KeyboardInterrupt:
         code, message = STOPPED, "stopped; nothing was asked for"
         if place:
-            message = f"stopped; the slice, if there is one, still runs and costs; {_remove(place)}"
+            message = f"stopped; the slice, if there is one, still runs and costs; {removal(place)}"
     except ValueError as error:
         code, message = BAD_INPUT, f"error: {error}"
     except OSError as error:
@@ -77,10 +76,10 @@ def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], worl
         world = rehearsal(workers, exists=not asks, write=world.say)
     if request:
         if flags.command == "create":
-            return _create(world, place, request)
+            return lifecycle.create(world, place, request)
         return _supervise(flags, world, place, request, words, root)
     if flags.command == "delete":
-        return _delete(world, place)
+        return lifecycle.delete(world, place)
     return _on_slice(flags, world, place, words, root)
 
 
@@ -119,8 +118,8 @@ def _supervise(
 
         actions = Actions(
             partial(condition.describe, world, place),
-            lambda: _refusal(world, gcloud.create(place, request)),
-            lambda: _refusal(world, gcloud.delete(place)),
+            lambda: refusal(world, gcloud.create(place, request)),
+            lambda: refusal(world, gcloud.delete(place)),
             attempt,
         )
         try:
@@ -130,13 +129,13 @@ def _supervise(
         except Exception as error:  # a fault of the launcher's own leaves no slice behind either
             if flags.command == "up":
                 world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
-                _delete(world, place, request.accelerator)
+                lifecycle.delete(world, place, request.accelerator)
             elif isinstance(error, OSError):
-                raise OSError(f"{error}; the slice may still be there, and cost; {_remove(place)}") from None
+                raise OSError(f"{error}; the slice may still be there, and cost; {removal(place)}") from None
             raise
         if flags.command == "up":
-            return max(ended, _delete(world, place, request.accelerator))
-    world.say(f"the slice {place.name} is still there, and costs: {price}; {_remove(place)}")
+            return max(ended, lifecycle.delete(world, place, request.accelerator))
+    world.say(f"the slice {place.name} is still there, and costs: {price}; {removal(place)}")
     return ended
 
 
@@ -145,62 +144,6 @@ def _attempt(world: World, place: Place, command: Sequence[str], workers: int) -
         return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
 
     return job.attempt(world, place, workers, command=command, alive=alive)
-
-
-def _create(world: World, place: Place, request: Request) -> int:
-    """Asks once, as soon as there is no slice, and waits until it is ready."""
-    told, asked, silent, most = "", False, 0, Budgets().silences
-    world.say(f"{request.accelerator}: {slices.hourly(request.accelerator)}")
-    found = condition.describe(world, place)
-    while found.state is not State.READY:
-        if found.state in (State.REFUSED, State.DEAD):
-            raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {_remove(place)}")
-        told = _tell(world, found, told)
-        missing = found.state is State.ABSENT and asked
-        silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
-        if silent > most:
-            left = f"; it may yet come, and cost: {_remove(place)}" if asked else ""
-            raise OSError(
-                f"gave up after {most} looks in a row with no answer or no slice; the last: "
-                f"{found.text()}{left}"
-            )
-        if found.state is State.ABSENT and not asked:
-            refused, asked = _refusal(world, gcloud.create(place, request)), True
-            if refused:
-                raise OSError(f"refused: {refused}")
-        world.sleep(POLL)
-        found = condition.describe(world, place)
-    world.say(f"the slice {place.name} is ready: {found.workers} workers")
-    return 0
-
-
-def _delete(world: World, place: Place, accelerator: str = "") -> int:
-    """Deletes, and waits until nothing is left that would cost.
-
-    Raises:
-      OSError: it is still there, or may be: with what it costs and the command that deletes it.
-    """
-    told, seen, last = "", False, ""
-    for _ in range(DELETING):
-        found = condition.describe(world, place)
-        accelerator = found.accelerator or accelerator
-        if found.state is State.ABSENT:
-            there = f"the slice {place.name} is deleted"
-            world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
-            return 0
-        seen = seen or found.state is not State.UNKNOWN
-        if found.state is not State.LEAVING:
-            refused = _refusal(world, gcloud.delete(place))
-            if refused:
-                last = f"; the last refusal: {refused}"
-                world.say(f"deleting was refused: {refused}")
-        told = _tell(world, found, told)
-        world.sleep(POLL)
-    price = slices.hourly(accelerator)
-    raise OSError(
-        f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
-        f"{_remove(place)}"
-    )
 
 
 def _logs(world: World, place: Place, workers: int, only: int | None) -> int:
@@ -230,26 +173,12 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
         yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
 
 
-def _command(verb: str, place: Place) -> str:
-    project = f" --project {place.project}" if place.project else ""
-    return f"python3 -m tpu.launch {verb} {place.name} --zone {place.zone}{project}"
-
-
-def _remove(place: Place) -> str:
-    return f"delete it: {_command('delete', place)}"
-
-
 def _remedy(state: State, place: Place) -> str:
     if state is State.ABSENT:
-        return f"create it first: {_command('create', place)} --accelerator A"
+        return f"create it first: {command_line('create', place)} --accelerator A"
     if state in (State.REFUSED, State.DEAD):
         return "it stays so: delete it and create it again, or see watch, which does both"
     return "wait, or see watch, which does"
-
-
-def _refusal(world: World, words: Sequence[str]) -> str | None:
-    done = world.run(words, ASKING)
-    return None if done.code == 0 else done.reason()
 
 
 def _exit_code(world: World, outcome: Outcome | None) -> int:
@@ -257,13 +186,6 @@ def _exit_code(world: World, outcome: Outcome | None) -> int:
         return 0
     world.say(f"{outcome.ending.value}: {outcome.reason}")
     return BAD_INPUT if outcome.ending is Ending.BUSY else outcome.code
-
-
-def _tell(world: World, found: Condition, told: str) -> str:
-    text = f"the slice is {found.text()}"
-    if text != told:
-        world.say(text)
-    return text
 
 
 def _stop(number: int, frame: object) -> NoReturn:
