@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tpu import gcloud, slices
 from tpu.gcloud import Place
+from tpu.refusal import STATUSES
 from tpu.world import Output, World
 
 ASKING = 120.0
@@ -97,8 +98,9 @@ def _accelerator(queued: dict[str, Any], node: dict[str, Any] | None) -> str:
 
 
 def _complaint(queued: dict[str, Any]) -> list[str]:
-    message = queued["state"].get("failedData", {}).get("error", {}).get("message")
-    return [" ".join(message.split())] if message else []
+    error = queued["state"].get("failedData", {}).get("error", {})
+    words = [STATUSES.get(error.get("code"), ""), " ".join(error.get("message", "").split())]
+    return [word for word in words if word]
 
 
 def _expected(accelerator: str, otherwise: int) -> int:

@@ -29,13 +29,27 @@ class Request(NamedTuple):
     accelerator: str
     pricing: str = "on-demand"
     runtime: str | None = None
+    queue: int = 86400
+    """seconds that it may wait for capacity: Google Cloud refuses it then"""
 
 
-def checked_place(name: str, zone: str, project: str | None) -> Place:
-    """A place whose names Google Cloud can accept; raises `ValueError` for others."""
+def checked_places(name: str, zones: str, project: str | None) -> list[Place]:
+    """A place for each of the zones `A,B`; raises `ValueError` for names that Google Cloud cannot accept."""
+    places = [_checked_place(name, zone, project) for zone in zones.split(",")]
+    if len(set(places)) < len(places):
+        raise ValueError(f"--zone is {zones!r}; expected each zone once")
+    return places
+
+
+def _checked_place(name: str, zone: str, project: str | None) -> Place:
     patterns = (
         ("NAME", name, r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?", "small letters, digits and hyphens, as sweep-1"),
-        ("--zone", zone, r"[a-z]+-[a-z]+\d+-[a-z0-9]+", "a zone, as us-east5-b"),
+        (
+            "--zone",
+            zone,
+            r"[a-z]+-[a-z]+\d+-[a-z0-9]+",
+            "a zone, as us-east5-b, or several, as us-east5-b,us-central1-b",
+        ),
         ("--project", project, r"[a-z][a-z0-9.:-]*[a-z0-9]", "a project's id, as my-project-1"),
     )
     for flag, value, pattern, expected in patterns:
@@ -44,12 +58,12 @@ def checked_place(name: str, zone: str, project: str | None) -> Place:
     return Place(name, zone, project)
 
 
-def checked_request(accelerator: str, pricing: str, runtime: str | None) -> Request:
+def checked_request(request: Request) -> Request:
     """A request that can be granted; raises `ValueError` for others."""
-    hosts(accelerator)
-    if runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", runtime):
-        raise ValueError(f"--runtime-version is {runtime!r}; expected a name as v2-alpha-tpuv6e")
-    return Request(accelerator, pricing, runtime)
+    hosts(request.accelerator)
+    if request.runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", request.runtime):
+        raise ValueError(f"--runtime-version is {request.runtime!r}; expected a name as v2-alpha-tpuv6e")
+    return request
 
 
 def create(place: Place, request: Request) -> list[str]:
@@ -61,6 +75,7 @@ def create(place: Place, request: Request) -> list[str]:
         f"--accelerator-type={request.accelerator}",
         f"--runtime-version={runtime}",
         *([] if request.pricing == "on-demand" else [f"--{request.pricing}"]),
+        f"--valid-until-duration={request.queue}s",
         "--async", *_where(place), "--quiet",
     ]  # fmt: skip
 

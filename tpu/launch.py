@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tpu import condition, gcloud, job, lifecycle, slices, worker
+from tpu import gcloud, job, lifecycle, slices, worker
 from tpu.archive import listed, pack
 from tpu.checks import check_extras, checked_command
 from tpu.condition import State
-from tpu.flags import checked_budgets, parser
+from tpu.flags import budgets, parser, wanted
 from tpu.follow import Ending, Outcome, show, whole_lines
-from tpu.gcloud import Place, Request
-from tpu.lifecycle import command_line, refusal, removal
+from tpu.gcloud import Place
+from tpu.lifecycle import command_line, removal
 from tpu.rehearsal import rehearsal
-from tpu.supervisor import Actions, Busy, Clock, watch
+from tpu.upkeep import keep_up, run
 from tpu.voice import write
 from tpu.worker import Code
 from tpu.world import World, each, real
@@ -36,17 +36,17 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
     outside = world or real()
-    place = None
+    places = []
     try:
         flags = parser().parse_args(words[:cut])
-        place = gcloud.checked_place(flags.name, flags.zone, flags.project)
+        places = gcloud.checked_places(flags.name, flags.zone, flags.project)
         if world is None and not flags.dry_run and shutil.which("gcloud") is None:
             raise OSError("gcloud is not installed, or not on the PATH")
-        code, message = _execute(flags, place, words[cut + 1 :], outside, root), ""
+        code, message = _execute(flags, places, words[cut + 1 :], outside, root), ""
     except KeyboardInterrupt:
         code, message = STOPPED, "stopped; nothing was asked for"
-        if place:
-            message = f"stopped; the slice, if there is one, still runs and costs; {removal(place)}"
+        if places:
+            message = f"stopped; the slice, if there is one, still runs and costs; {removal(places)}"
     except ValueError as error:
         code, message = BAD_INPUT, f"error: {error}"
     except OSError as error:
@@ -58,12 +58,12 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     return code
 
 
-def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], world: World, root: Path) -> int:
+def _execute(
+    flags: argparse.Namespace, places: Sequence[Place], words: Sequence[str], world: World, root: Path
+) -> int:
     asks, runs = flags.command in ("create", "watch", "up"), flags.command in ("run", "watch", "up")
     copies = flags.command in ("setup", "watch", "up")
-    request = (
-        gcloud.checked_request(flags.accelerator, flags.pricing, flags.runtime_version) if asks else None
-    )
+    request = wanted(flags) if asks else None
     if words and not runs:
         raise ValueError(f"{flags.command} takes no fdl command; got {words[0]!r} after --")
     files = frozenset(listed(root)) if runs or copies else frozenset()
@@ -73,77 +73,45 @@ def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], worl
         words = checked_command(words, root, files)
     if flags.dry_run:
         workers = slices.hosts(request.accelerator) if request else 1
-        world = rehearsal(workers, exists=not asks, write=world.say)
+        world = rehearsal(workers, zone="" if asks else places[0].zone, write=world.say)
     if request:
         if flags.command == "create":
-            return lifecycle.create(world, place, request)
-        return _supervise(flags, world, place, request, words, root)
+            return lifecycle.create(world, places, request)
+        borne = budgets(flags)
+        with _packed(flags, root) as code:
+            return keep_up(
+                world,
+                places,
+                request,
+                command=words,
+                code=code,
+                budgets=borne,
+                deletes=flags.command == "up",
+            )
     if flags.command == "delete":
-        return lifecycle.delete(world, place)
-    return _on_slice(flags, world, place, words, root)
+        return lifecycle.delete(world, places, patient=False)
+    return _on_slice(flags, world, places, words, root)
 
 
-def _on_slice(flags: argparse.Namespace, world: World, place: Place, words: Sequence[str], root: Path) -> int:
+def _on_slice(
+    flags: argparse.Namespace, world: World, places: Sequence[Place], words: Sequence[str], root: Path
+) -> int:
     """What is done on the workers of a slice that is there: setup, run, stop, logs."""
-    ready = condition.describe(world, place)
+    place, ready = lifecycle.find(world, places)
+    lifecycle.check(ready, place)
     if ready.state is not State.READY:
-        raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, place)}")
+        raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, places)}")
     if flags.command == "setup":
         with _packed(flags, root) as code:
             return _exit_code(world, job.install(world, place, ready.workers, code=code))
     if flags.command == "run":
-        return _exit_code(world, _attempt(world, place, words, ready.workers))
+        return _exit_code(world, run(world, place, words, ready.workers))
     if flags.command == "stop":
         replies = each(world, partial(worker.stop, world, place), range(ready.workers))
         for index, reply in enumerate(replies):
             world.say(f"[{index}] {'stopped' if reply.code == 0 else f'failed: {reply.reason}'}")
         return FAILED if any(reply.code != 0 for reply in replies) else 0
     return _logs(world, place, ready.workers, flags.worker)
-
-
-def _supervise(
-    flags: argparse.Namespace,
-    world: World,
-    place: Place,
-    request: Request,
-    command: Sequence[str],
-    root: Path,
-) -> int:
-    budgets, price = checked_budgets(flags), slices.hourly(request.accelerator)
-    world.say(f"{request.accelerator}: {price}")
-    with _packed(flags, root) as code:
-
-        def attempt(workers: int) -> Outcome:
-            return job.install(world, place, workers, code=code) or _attempt(world, place, command, workers)
-
-        actions = Actions(
-            partial(condition.describe, world, place),
-            lambda: refusal(world, gcloud.create(place, request)),
-            lambda: refusal(world, gcloud.delete(place)),
-            attempt,
-        )
-        try:
-            ended = watch(actions, budgets, Clock(world.now, world.sleep), say=world.say)
-        except Busy:
-            raise
-        except Exception as error:  # a fault of the launcher's own leaves no slice behind either
-            if flags.command == "up":
-                world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
-                lifecycle.delete(world, place, request.accelerator)
-            elif isinstance(error, OSError):
-                raise OSError(f"{error}; the slice may still be there, and cost; {removal(place)}") from None
-            raise
-        if flags.command == "up":
-            return max(ended, lifecycle.delete(world, place, request.accelerator))
-    world.say(f"the slice {place.name} is still there, and costs: {price}; {removal(place)}")
-    return ended
-
-
-def _attempt(world: World, place: Place, command: Sequence[str], workers: int) -> Outcome:
-    def alive() -> bool:
-        return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
-
-    return job.attempt(world, place, workers, command=command, alive=alive)
 
 
 def _logs(world: World, place: Place, workers: int, only: int | None) -> int:
@@ -173,9 +141,9 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
         yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
 
 
-def _remedy(state: State, place: Place) -> str:
+def _remedy(state: State, places: Sequence[Place]) -> str:
     if state is State.ABSENT:
-        return f"create it first: {command_line('create', place)} --accelerator A"
+        return f"create it first: {command_line('create', places)} --accelerator A"
     if state in (State.REFUSED, State.DEAD):
         return "it stays so: delete it and create it again, or see watch, which does both"
     return "wait, or see watch, which does"

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from tpu import condition, gcloud, slices
+from tpu import condition, gcloud, refusal, slices
 from tpu.condition import ASKING, Condition, State
 from tpu.gcloud import Place, Request
+from tpu.refusal import Kind
 from tpu.supervisor import POLL, Budgets
 from tpu.world import World
 
@@ -12,50 +13,156 @@ DELETING = 30
 """How often a slice is looked at while it is being deleted."""
 
 
-def create(world: World, place: Place, request: Request) -> int:
-    """Asks once, as soon as there is no slice, and waits until it is ready."""
-    told, asked, silent, most = "", False, 0, Budgets().silences
+def find(world: World, places: Sequence[Place]) -> tuple[Place, Condition]:
+    """In which of its zones a slice is, and its condition; the first zone where it is in none.
+
+    Where it is not known whether it is in one, that one.
+
+    Raises:
+      ValueError: it is in several, or Google Cloud knows no such zone.
+      OSError: Google Cloud refuses to say.
+    """
+    looks = [(place, condition.describe(world, place)) for place in places]
+    there = [place for place, found in looks if found.state not in (State.ABSENT, State.UNKNOWN)]
+    if len(there) > 1:
+        zones = " and in ".join(place.zone for place in there)
+        raise ValueError(
+            f"there is a slice {places[0].name} in {zones}; {removal(there[:1])}, or give one --zone"
+        )
+    for wanted in (
+        lambda state: state not in (State.ABSENT, State.UNKNOWN),
+        lambda state: state is State.UNKNOWN,
+    ):
+        for place, found in looks:
+            if wanted(found.state):
+                return place, found
+    return looks[0]
+
+
+def start(world: World, places: Sequence[Place]) -> Place:
+    """Where to begin: in the zone that has the slice, or the first.
+
+    Raises:
+      ValueError, OSError: as `find`; or it stays unknown whether a zone has one.
+    """
+    if len(places) == 1:
+        return places[0]
+    place, found = find(world, places)
+    for _ in range(Budgets().silences):
+        if found.state is not State.UNKNOWN:
+            return place
+        check(found, place)
+        world.sleep(POLL)
+        place, found = find(world, places)
+    raise OSError(f"whether there is a slice {place.name} in {place.zone} is {found.text()}")
+
+
+def check(found: Condition, place: Place) -> None:
+    """Raises where Google Cloud does not say how a slice is, and asking again cannot help."""
+    error = refusal.final(found.reason) if found.state is State.UNKNOWN else None
+    if error:
+        raise type(error)(f"no answer about {place.zone}: {error}")
+
+
+def create(world: World, places: Sequence[Place], request: Request) -> int:
+    """Asks once in each zone in turn, as soon as it has no slice, until one is ready.
+
+    Raises:
+      ValueError, OSError: it was refused, in the last zone or for good; or there is a dead slice.
+    """
     world.say(f"{request.accelerator}: {slices.hourly(request.accelerator)}")
+    first = places.index(start(world, places))
+    refused: str | None = ""
+    for place in (*places[first:], *places[:first]):
+        refused = _create(world, place, request)
+        if not refused:
+            return 0
+        world.say(f"refused in {place.zone}: {refused}")
+    raise OSError(f"refused: {refused}")
+
+
+def _create(world: World, place: Place, request: Request) -> str | None:
+    """None once it is ready; why it was refused where another zone may do."""
+    told, asked, silent, most, began = "", False, 0, Budgets().silences, world.now()
     found = condition.describe(world, place)
     while found.state is not State.READY:
-        if found.state in (State.REFUSED, State.DEAD):
-            raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {removal(place)}")
+        if not asked:
+            check(found, place)
+        if found.state is State.DEAD or (found.state is State.REFUSED and not asked):
+            raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {removal([place])}")
         told = tell(world, found, told)
         missing = found.state is State.ABSENT and asked
         silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
         if silent > most:
-            left = f"; it may yet come, and cost: {removal(place)}" if asked else ""
+            left = f"; it may yet come, and cost: {removal([place])}" if asked else ""
             raise OSError(
                 f"gave up after {most} looks in a row with no answer or no slice; the last: "
                 f"{found.text()}{left}"
             )
+        refused = None
         if found.state is State.ABSENT and not asked:
-            refused, asked = refusal(world, gcloud.create(place, request)), True
-            if refused:
-                raise OSError(f"refused: {refused}")
+            refused, asked, began = refused_by(world, gcloud.create(place, request)), True, world.now()
+        elif found.state is State.REFUSED:
+            refused = found.reason
+        elif found.state is State.WAITING and asked and world.now() - began > request.queue:
+            refused = f"no capacity within {request.queue} s"
+        if refused:
+            return _leave(world, place, refused)
         world.sleep(POLL)
         found = condition.describe(world, place)
     world.say(f"the slice {place.name} is ready: {found.workers} workers")
-    return 0
+    return None
 
 
-def delete(world: World, place: Place, accelerator: str = "") -> int:
-    """Deletes, and waits until nothing is left that would cost.
+def _leave(world: World, place: Place, refused: str) -> str:
+    """Leaves nothing of a request that was refused; raises where no zone would do."""
+    if condition.describe(world, place).state is not State.ABSENT:
+        delete(world, [place])
+    error = refusal.final(refused)
+    if error:
+        raise error
+    if refusal.kind(refused) is Kind.OTHER:
+        raise OSError(f"refused: {refused}")
+    return refused
+
+
+def delete(world: World, places: Sequence[Place], accelerator: str = "", *, patient: bool = True) -> int:
+    """Deletes in all zones, and waits until nothing is left that would cost.
+
+    Args:
+      world: the effects.
+      places: a slice, in its zones.
+      accelerator: what it is, where Google Cloud does not say.
+      patient: whether to ask again also where Google Cloud refuses to say how the slice is.
 
     Raises:
       OSError: it is still there, or may be: with what it costs and the command that deletes it.
     """
+    left = []
+    for place in places:
+        try:
+            _delete(world, place, accelerator, patient=patient)
+        except (OSError, ValueError) as error:  # the others are to be deleted all the same
+            left.append(str(error))
+    if left:
+        raise OSError("; ".join(left))
+    return 0
+
+
+def _delete(world: World, place: Place, accelerator: str, *, patient: bool) -> None:
     told, seen, last = "", False, ""
     for _ in range(DELETING):
         found = condition.describe(world, place)
         accelerator = found.accelerator or accelerator
+        if not (patient or seen):
+            check(found, place)
         if found.state is State.ABSENT:
             there = f"the slice {place.name} is deleted"
             world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
-            return 0
+            return
         seen = seen or found.state is not State.UNKNOWN
         if found.state is not State.LEAVING:
-            refused = refusal(world, gcloud.delete(place))
+            refused = refused_by(world, gcloud.delete(place))
             if refused:
                 last = f"; the last refusal: {refused}"
                 world.say(f"deleting was refused: {refused}")
@@ -64,22 +171,23 @@ def delete(world: World, place: Place, accelerator: str = "") -> int:
     price = slices.hourly(accelerator)
     raise OSError(
         f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
-        f"{removal(place)}"
+        f"{removal([place])}"
     )
 
 
-def command_line(verb: str, place: Place) -> str:
+def command_line(verb: str, places: Sequence[Place]) -> str:
     """A command line of the launcher, for people."""
-    project = f" --project {place.project}" if place.project else ""
-    return f"python3 -m tpu.launch {verb} {place.name} --zone {place.zone}{project}"
+    project = f" --project {places[0].project}" if places[0].project else ""
+    zones = ",".join(place.zone for place in places)
+    return f"python3 -m tpu.launch {verb} {places[0].name} --zone {zones}{project}"
 
 
-def removal(place: Place) -> str:
+def removal(places: Sequence[Place]) -> str:
     """How to delete a slice, for people."""
-    return f"delete it: {command_line('delete', place)}"
+    return f"delete it: {command_line('delete', places)}"
 
 
-def refusal(world: World, words: Sequence[str]) -> str | None:
+def refused_by(world: World, words: Sequence[str]) -> str | None:
     """Why Google Cloud did not do it, None where it did."""
     done = world.run(words, ASKING)
     return None if done.code == 0 else done.reason()

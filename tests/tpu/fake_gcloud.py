@@ -30,7 +30,15 @@ def main(folder: Path, words: Sequence[str]) -> int:
     for word in ("tpus", "kind", "verb"):
         parser.add_argument(word)
     parser.add_argument("names", nargs="+")
-    for flag in ("--zone", "--format", "--node-id", "--accelerator-type", "--runtime-version", "--command"):
+    for flag in (
+        "--zone",
+        "--format",
+        "--node-id",
+        "--accelerator-type",
+        "--runtime-version",
+        "--command",
+        "--valid-until-duration",
+    ):
         parser.add_argument(flag)
     parser.add_argument("--worker", type=int)
     for flag in ("--ssh-flag", "--scp-flag"):

@@ -51,6 +51,8 @@ def test_condition(request_, vms, state):
 def test_why_a_request_failed():
     failed = {"state": {"state": "FAILED", "failedData": {"error": {"message": "no\n capacity"}}}}
     assert condition(failed, None).reason == "FAILED: no capacity"
+    failed["state"]["failedData"]["error"]["code"] = 8
+    assert condition(failed, None).reason == "FAILED: RESOURCE_EXHAUSTED: no capacity"
 
 
 def test_half_a_slice_is_named():

@@ -31,14 +31,14 @@ NASTY = [
         (Request("v6e-8", "reserved"), "v2-alpha-tpuv6e", ["--reserved"]),
         (Request("v5p-32"), "v2-alpha-tpuv5", []),
         (Request("v4-8"), "tpu-ubuntu2204-base", []),
-        (Request("v4-8", "on-demand", "my-image"), "my-image", []),
+        (Request("v4-8", "on-demand", "my-image", 1800), "my-image", []),
     ],
 )
 def test_create(request_, image, pricing):
     assert gcloud.create(PLACE, request_) == [
         "gcloud", "compute", "tpus", "queued-resources", "create", "sweep-1", "--node-id=sweep-1",
-        f"--accelerator-type={request_.accelerator}", f"--runtime-version={image}", *pricing, "--async",
-        *WHERE, "--quiet",
+        f"--accelerator-type={request_.accelerator}", f"--runtime-version={image}", *pricing,
+        f"--valid-until-duration={request_.queue}s", "--async", *WHERE, "--quiet",
     ]  # fmt: skip
 
 
@@ -86,11 +86,14 @@ def test_the_users_words_come_out_of_a_shell_as_they_went_in(tmp_path):
         ("-a", "us-east5-b", None, "NAME"),
         ("a\n", "us-east5-b", None, "NAME"),
         ("a", "us-east5", None, "--zone"),
+        ("a", "us-east5-b,", None, "--zone"),
+        ("a", "us-east5-b,us-east5-b", None, "--zone"),
         ("a", "us-east5-b --project=x", None, "--zone"),
         ("a", "us-east5-b", "My Project", "--project"),
     ],
 )
 def test_names_that_google_cloud_refuses(name, zone, project, flag):
     with pytest.raises(ValueError, match=f"^{flag} is .*; expected"):
-        gcloud.checked_place(name, zone, project)
-    assert gcloud.checked_place("a", "us-central1-ai1a", "example.com:p-1").zone == "us-central1-ai1a"
+        gcloud.checked_places(name, zone, project)
+    places = gcloud.checked_places("a", "us-central1-ai1a,us-east5-b", "example.com:p-1")
+    assert [place.zone for place in places] == ["us-central1-ai1a", "us-east5-b"]

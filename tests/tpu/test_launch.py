@@ -190,7 +190,7 @@ def test_create_while_the_old_slice_is_being_deleted(root):
 
 
 def test_create_that_is_refused_once_the_old_slice_is_gone(root, capsys):
-    world, done, _ = scripted([LEAVING, ABSENT], create=Output(1, b"", "ERROR: no quota"))
+    world, done, _ = scripted([LEAVING, ABSENT, ABSENT], create=Output(1, b"", "ERROR: no quota"))
     assert launch.main(CREATE, world=world, root=root) == 1
     assert done == ["create"] and capsys.readouterr().err == "error: refused: ERROR: no quota\n"
 

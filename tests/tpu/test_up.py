@@ -93,7 +93,7 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     assert results == undisturbed(tmp_path, flags)
     assert not fake_cloud.processes(folder)
     text = "\n".join(said)
-    assert "Quota limit" in text and "(1 of 20 refusals); next in 30 s" in text
+    assert "Quota limit" in text and "(1 of 20 quota refusals); next in 30 s" in text
     assert "the command crashed: worker 1 ended with exit code 1" in text
     assert "[1] worker 1 fails" in said  # its stderr, with the worker's number
     assert "SUSPENDED (1 of 100 preemptions)" in text
