@@ -17,6 +17,7 @@ COMMANDS = {
     "logs": "print what the workers have printed",
     "stop": "end the command on every worker; it saves first",
     "delete": "delete the slice",
+    "costs": "list what there is in these zones, since when, and what it costs",
 }
 BUDGETS = {
     "preemptions": "slices that may be lost",
@@ -25,6 +26,8 @@ BUDGETS = {
     "capacity_refusals": "requests in a row that may find no capacity",
     "refusals": "requests in a row that may be refused otherwise, unless for good",
 }
+LIFETIME = "12h"
+"""Of a slice, from its start."""
 QUEUE, QUEUE_OF_SEVERAL = "24h", "30m"
 """How long a request may wait for capacity: in the only zone, and in one of several."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -53,7 +56,8 @@ def parser() -> Parser:
             one.usage = (
                 f"python -m tpu.launch {name} NAME --zone ZONE [...] -- run|sweep FILE --workdir gs://..."
             )
-        one.add_argument("name", metavar="NAME", help="the slice's name")
+        if name != "costs":
+            one.add_argument("name", metavar="NAME", help="the slice's name")
         one.add_argument("--zone", required=True, help="as us-east5-b; several, tried in turn: A,B")
         one.add_argument("--project", help="the project's id (default: gcloud's own)")
         one.add_argument("--dry-run", action="store_true", help="print every gcloud command, do none")
@@ -85,7 +89,11 @@ def budgets(flags: argparse.Namespace) -> Budgets:
 def wanted(flags: argparse.Namespace) -> Request:
     """The request of `create`, `watch` and `up`; raises `ValueError` for what cannot be granted."""
     queue = seconds("--queue", flags.queue or (QUEUE_OF_SEVERAL if "," in flags.zone else QUEUE))
-    return checked_request(Request(flags.accelerator, flags.pricing, flags.runtime_version, queue))
+    lifetime = seconds("--lifetime", flags.lifetime)
+    if lifetime < 600:
+        raise ValueError(f"--lifetime is {flags.lifetime!r}; expected 10m or more: setting up takes minutes")
+    kind, image = flags.accelerator, flags.runtime_version
+    return checked_request(Request(kind, flags.pricing, image, queue, lifetime))
 
 
 def seconds(flag: str, text: str) -> int:
@@ -105,6 +113,15 @@ def _add_request(one: argparse.ArgumentParser) -> None:
         metavar="T",
         help=f"how long a request may wait for capacity, as 90m (default: {QUEUE}; "
         f"in each of several zones {QUEUE_OF_SEVERAL})",
+    )
+    one.add_argument(
+        "--lifetime",
+        metavar="T",
+        default=LIFETIME,
+        help="the slice deletes itself so long after its start, whatever runs there (%(default)s)",
+    )
+    one.add_argument(
+        "--keep", action="store_true", help="leave the slice to its lifetime, whatever ends the launcher"
     )
     pricing = one.add_mutually_exclusive_group()
     pricing.add_argument(

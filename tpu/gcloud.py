@@ -4,6 +4,7 @@ except the command of `ssh`, which is quoted."""
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tpu.slices import RUNTIMES, hosts
@@ -12,7 +13,8 @@ TPUS = ("gcloud", "compute", "tpus")
 SSH_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "BatchMode=yes")
 """A worker that is gone is noticed within a minute, and nothing ever waits for a password."""
 
-PRICINGS = ("on-demand", "spot", "reserved")
+SCRIPT = Path(__file__).with_name("run.sh")
+"""What runs on the workers, and what starts with them."""
 
 
 class Place(NamedTuple):
@@ -31,6 +33,8 @@ class Request(NamedTuple):
     runtime: str | None = None
     queue: int = 86400
     """seconds that it may wait for capacity: Google Cloud refuses it then"""
+    lifetime: int = 43200
+    """seconds after which the slice deletes itself"""
 
 
 def checked_places(name: str, zones: str, project: str | None) -> list[Place]:
@@ -69,6 +73,9 @@ def checked_request(request: Request) -> Request:
 def create(place: Place, request: Request) -> list[str]:
     """Queues a request for a slice. Its node has the same name."""
     runtime = request.runtime or RUNTIMES[request.accelerator.partition("-")[0]]
+    about = {"fdl-name": place.name, "fdl-zone": place.zone, "fdl-lifetime": request.lifetime}
+    if place.project:
+        about["fdl-project"] = place.project
     return [
         *TPUS, "queued-resources", "create", place.name,
         f"--node-id={place.name}",
@@ -76,6 +83,9 @@ def create(place: Place, request: Request) -> list[str]:
         f"--runtime-version={runtime}",
         *([] if request.pricing == "on-demand" else [f"--{request.pricing}"]),
         f"--valid-until-duration={request.queue}s",
+        # The slice's VMs end it by themselves: this API ends only requests that wait.
+        f"--metadata={','.join(f'{key}={value}' for key, value in about.items())}",
+        f"--metadata-from-file={'^|^' if ',' in str(SCRIPT) else ''}startup-script={SCRIPT}",
         "--async", *_where(place), "--quiet",
     ]  # fmt: skip
 
@@ -88,6 +98,16 @@ def describe_queued(place: Place) -> list[str]:
 def describe_node(place: Place) -> list[str]:
     """The state of the VMs, as JSON."""
     return [*TPUS, "tpu-vm", "describe", place.name, *_where(place), "--format=json"]
+
+
+def list_queued(zone: str, project: str | None) -> list[str]:
+    """All requests of a zone, as JSON."""
+    return [*TPUS, "queued-resources", "list", *_where(Place("", zone, project)), "--format=json"]
+
+
+def list_nodes(zone: str, project: str | None) -> list[str]:
+    """All slices of a zone, whoever made them, as JSON."""
+    return [*TPUS, "tpu-vm", "list", *_where(Place("", zone, project)), "--format=json"]
 
 
 def delete(place: Place) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tpu import worker
 from tpu.follow import EVERY, Ending, Outcome, follow
 from tpu.gcloud import Place
-from tpu.worker import Code, Poll, Reply
+from tpu.worker import Code, Job, Poll, Reply
 from tpu.world import World, each
 
 REACHING, AGAIN = 10, 3
@@ -30,7 +30,13 @@ def install(world: World, place: Place, workers: int, *, code: Code) -> Outcome 
 
 
 def attempt(
-    world: World, place: Place, workers: int, *, command: Sequence[str], alive: Callable[[], bool]
+    world: World,
+    place: Place,
+    workers: int,
+    *,
+    command: Sequence[str],
+    deletes: bool | None,
+    alive: Callable[[], bool],
 ) -> Outcome:
     """Runs a command on all workers and follows it to its end.
 
@@ -42,6 +48,7 @@ def attempt(
       place: the slice.
       workers: how many workers it has.
       command: the words to run, the same on every worker.
+      deletes: whether the workers delete their slice once it has ended for good; None leaves that as it is.
       alive: whether Google Cloud still counts the slice as ready; asked when a worker does not answer.
     """
 
@@ -59,25 +66,27 @@ def attempt(
     if any(not job.startswith(f"{key}-") for job in running):
         return Outcome(Ending.BUSY, "another command runs there; see the launcher's logs and stop")
     if len(running) == workers and len(set(running)) == 1:
-        job, offsets = running[0], [max(0, one.size - SEEN) for one in seen]
-        world.say(f"{job} runs already: joined")
+        job, offsets = Job(running[0], command, bool(deletes)), [max(0, one.size - SEEN) for one in seen]
+        world.say(f"{job.name} runs already: joined")
+        if deletes is not None:
+            _start(world, place, workers, job)
     else:
         if running:
             stop_all()
-        job, offsets = f"{key}-{world.token()}", [0] * workers
-        trouble = _start(world, place, workers, job, command)
+        job, offsets = Job(f"{key}-{world.token()}", command, bool(deletes)), [0] * workers
+        trouble = _start(world, place, workers, job)
         if trouble:
             stop_all()
             return trouble
-    outcome = follow(world, look, job=job, offsets=offsets, alive=alive)
+    outcome = follow(world, look, job=job.name, offsets=offsets, alive=alive)
     if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS):
         stop_all()
     return outcome
 
 
-def _start(world: World, place: Place, workers: int, job: str, command: Sequence[str]) -> Outcome | None:
+def _start(world: World, place: Place, workers: int, job: Job) -> Outcome | None:
     def one(index: int) -> Reply:
-        return _insist(world, lambda: worker.start(world, place, index, job=job, command=command), AGAIN)
+        return _insist(world, lambda: worker.start(world, place, index, job=job), AGAIN)
 
     return _trouble(each(world, one, range(workers)))
 

@@ -15,9 +15,11 @@ from tpu import gcloud, job, lifecycle, slices, worker
 from tpu.archive import listed, pack
 from tpu.checks import check_extras, checked_command
 from tpu.condition import State
+from tpu.costs import costs
+from tpu.ending import STOPPED, Wish, guarded
 from tpu.flags import budgets, parser, wanted
 from tpu.follow import Ending, Outcome, show, whole_lines
-from tpu.gcloud import Place
+from tpu.gcloud import Place, Request
 from tpu.lifecycle import command_line, removal
 from tpu.rehearsal import rehearsal
 from tpu.upkeep import keep_up, run
@@ -25,7 +27,7 @@ from tpu.voice import write
 from tpu.worker import Code
 from tpu.world import World, each, real
 
-FAILED, BAD_INPUT, STOPPED = 1, 2, 75
+FAILED, BAD_INPUT = 1, 2
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("tpu", "gs")
 """The project's extras that every worker needs."""
@@ -39,13 +41,13 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     places = []
     try:
         flags = parser().parse_args(words[:cut])
-        places = gcloud.checked_places(flags.name, flags.zone, flags.project)
+        places = gcloud.checked_places(getattr(flags, "name", "any"), flags.zone, flags.project)
         if world is None and not flags.dry_run and shutil.which("gcloud") is None:
             raise OSError("gcloud is not installed, or not on the PATH")
         code, message = _execute(flags, places, words[cut + 1 :], outside, root), ""
     except KeyboardInterrupt:
         code, message = STOPPED, "stopped; nothing was asked for"
-        if places:
+        if places and words[0] != "costs":
             message = f"stopped; the slice, if there is one, still runs and costs; {removal(places)}"
     except ValueError as error:
         code, message = BAD_INPUT, f"error: {error}"
@@ -76,8 +78,8 @@ def _execute(
         world = rehearsal(workers, zone="" if asks else places[0].zone, write=world.say)
     if request:
         if flags.command == "create":
-            return lifecycle.create(world, places, request)
-        borne = budgets(flags)
+            return _create(flags, world, places, request)
+        borne, wish = budgets(flags), Wish(flags.keep, asks=flags.command == "watch")
         with _packed(flags, root) as code:
             return keep_up(
                 world,
@@ -86,11 +88,26 @@ def _execute(
                 command=words,
                 code=code,
                 budgets=borne,
-                deletes=flags.command == "up",
+                wish=wish,
             )
+    if flags.command == "costs":
+        return costs(world, [place.zone for place in places], flags.project)
     if flags.command == "delete":
         return lifecycle.delete(world, places, patient=False)
     return _on_slice(flags, world, places, words, root)
+
+
+def _create(flags: argparse.Namespace, world: World, places: Sequence[Place], request: Request) -> int:
+    asked = set[Place]()
+    return guarded(
+        world,
+        places,
+        request,
+        Wish(flags.keep, asks=True),
+        work=lambda: lifecycle.create(world, places, request, asked),
+        ours=lambda: bool(asked),
+        made_to_last=True,
+    )
 
 
 def _on_slice(
@@ -157,13 +174,20 @@ def _exit_code(world: World, outcome: Outcome | None) -> int:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
+    """As Ctrl-C does. A terminal that closes says so twice, which must not stop what the first has begun."""
     del number, frame
+    for again in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
-    # A closed terminal and a plain kill say, as Ctrl-C does, what is left.
+def listen() -> None:
+    """SIGTERM and SIGHUP, unless they are ignored as under nohup, do what Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(ending) is not signal.SIG_IGN:
             signal.signal(ending, _stop)
+
+
+if __name__ == "__main__":
+    listen()
     sys.exit(main())

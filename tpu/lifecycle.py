@@ -9,8 +9,14 @@ from tpu.refusal import Kind
 from tpu.supervisor import POLL, Budgets
 from tpu.world import World
 
+SETTLING = 15.0
+"""Seconds after which a request that was not answered has come through or never will."""
 DELETING = 30
 """How often a slice is looked at while it is being deleted."""
+
+
+class Undeleted(OSError):
+    """A slice could not be deleted, or it is not known whether it was."""
 
 
 def find(world: World, places: Sequence[Place]) -> tuple[Place, Condition]:
@@ -64,8 +70,14 @@ def check(found: Condition, place: Place) -> None:
         raise type(error)(f"no answer about {place.zone}: {error}")
 
 
-def create(world: World, places: Sequence[Place], request: Request) -> int:
+def create(world: World, places: Sequence[Place], request: Request, asked: set[Place]) -> int:
     """Asks once in each zone in turn, as soon as it has no slice, until one is ready.
+
+    Args:
+      world: the effects.
+      places: a slice, in its zones.
+      request: what to ask for.
+      asked: takes the zone where there may be a slice that was asked for here.
 
     Raises:
       ValueError, OSError: it was refused, in the last zone or for good; or there is a dead slice.
@@ -74,50 +86,55 @@ def create(world: World, places: Sequence[Place], request: Request) -> int:
     first = places.index(start(world, places))
     refused: str | None = ""
     for place in (*places[first:], *places[:first]):
-        refused = _create(world, place, request)
+        refused = _create(world, place, request, asked)
         if not refused:
             return 0
         world.say(f"refused in {place.zone}: {refused}")
     raise OSError(f"refused: {refused}")
 
 
-def _create(world: World, place: Place, request: Request) -> str | None:
+def _create(world: World, place: Place, request: Request, asked: set[Place]) -> str | None:
     """None once it is ready; why it was refused where another zone may do."""
-    told, asked, silent, most, began = "", False, 0, Budgets().silences, world.now()
+    told, silent, most, began = "", 0, Budgets().silences, world.now()
     found = condition.describe(world, place)
     while found.state is not State.READY:
-        if not asked:
+        if place not in asked:
             check(found, place)
-        if found.state is State.DEAD or (found.state is State.REFUSED and not asked):
+        if found.state is State.DEAD or (found.state is State.REFUSED and place not in asked):
             raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {removal([place])}")
         told = tell(world, found, told)
-        missing = found.state is State.ABSENT and asked
+        missing = found.state is State.ABSENT and place in asked
         silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
         if silent > most:
-            left = f"; it may yet come, and cost: {removal([place])}" if asked else ""
             raise OSError(
-                f"gave up after {most} looks in a row with no answer or no slice; the last: "
-                f"{found.text()}{left}"
+                f"gave up after {most} looks in a row with no answer or no slice; the last: {found.text()}"
             )
         refused = None
-        if found.state is State.ABSENT and not asked:
-            refused, asked, began = refused_by(world, gcloud.create(place, request)), True, world.now()
+        if found.state is State.ABSENT and place not in asked:
+            asked.add(place)
+            refused, began = refused_by(world, gcloud.create(place, request)), world.now()
         elif found.state is State.REFUSED:
             refused = found.reason
-        elif found.state is State.WAITING and asked and world.now() - began > request.queue:
+        elif found.state is State.WAITING and place in asked and world.now() - began > request.queue:
             refused = f"no capacity within {request.queue} s"
         if refused:
-            return _leave(world, place, refused)
+            _leave(world, place)
+            asked.discard(place)
+            return _judged(refused)
         world.sleep(POLL)
         found = condition.describe(world, place)
     world.say(f"the slice {place.name} is ready: {found.workers} workers")
     return None
 
 
-def _leave(world: World, place: Place, refused: str) -> str:
-    """Leaves nothing of a request that was refused; raises where no zone would do."""
+def _leave(world: World, place: Place) -> None:
+    """Leaves nothing of a request that was refused: it may be that only the answer was lost."""
     if condition.describe(world, place).state is not State.ABSENT:
         delete(world, [place])
+
+
+def _judged(refused: str) -> str:
+    """The refusal, where another zone may do; raises where none would."""
     error = refusal.final(refused)
     if error:
         raise error
@@ -126,7 +143,9 @@ def _leave(world: World, place: Place, refused: str) -> str:
     return refused
 
 
-def delete(world: World, places: Sequence[Place], accelerator: str = "", *, patient: bool = True) -> int:
+def delete(
+    world: World, places: Sequence[Place], accelerator: str = "", *, patient: bool = True, sure: bool = True
+) -> int:
     """Deletes in all zones, and waits until nothing is left that would cost.
 
     Args:
@@ -134,28 +153,33 @@ def delete(world: World, places: Sequence[Place], accelerator: str = "", *, pati
       places: a slice, in its zones.
       accelerator: what it is, where Google Cloud does not say.
       patient: whether to ask again also where Google Cloud refuses to say how the slice is.
+      sure: whether all requests for it have been answered: one that is on its way may yet come through.
 
     Raises:
-      OSError: it is still there, or may be: with what it costs and the command that deletes it.
+      Undeleted: it is still there, or may be: with what it costs and the command that deletes it.
     """
     left = []
     for place in places:
         try:
-            _delete(world, place, accelerator, patient=patient)
+            _delete(world, place, accelerator, patient=patient, sure=sure)
         except (OSError, ValueError) as error:  # the others are to be deleted all the same
             left.append(str(error))
     if left:
-        raise OSError("; ".join(left))
+        raise Undeleted("; ".join(left))
     return 0
 
 
-def _delete(world: World, place: Place, accelerator: str, *, patient: bool) -> None:
+def _delete(world: World, place: Place, accelerator: str, *, patient: bool, sure: bool) -> None:
     told, seen, last = "", False, ""
     for _ in range(DELETING):
         found = condition.describe(world, place)
         accelerator = found.accelerator or accelerator
         if not (patient or seen):
             check(found, place)
+        if found.state is State.ABSENT and not (sure or seen):
+            sure = True
+            world.sleep(SETTLING)
+            continue
         if found.state is State.ABSENT:
             there = f"the slice {place.name} is deleted"
             world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
@@ -169,7 +193,7 @@ def _delete(world: World, place: Place, accelerator: str, *, patient: bool) -> N
         told = tell(world, found, told)
         world.sleep(POLL)
     price = slices.hourly(accelerator)
-    raise OSError(
+    raise Undeleted(
         f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
         f"{removal([place])}"
     )

@@ -25,13 +25,15 @@ def rehearsal(workers: int, *, zone: str, write: Callable[[str], None]) -> World
             there = "" if where == there else there
         elif words[3:5] == ["queued-resources", "describe"]:
             return '{"state": {"state": "ACTIVE"}}' if where == there else ""
+        elif words[4] == "list":
+            return "[]"
         elif words[3:5] == ["tpu-vm", "describe"]:
             return f'{{"state": "READY", "networkEndpoints": [{", ".join(["{}"] * workers)}]}}'
         for word in words:
             if word.startswith("--command="):
                 command = shlex.split(word.partition("=")[2])
                 if "start" in command[:3]:
-                    job = command[3]
+                    job = command[4] if command[3] == "--delete" else command[3]
                 if "poll" in command[:3]:
                     return f"fdl-tpu {job or '-'} {'ended 0' if job else 'absent -'} 0 0\nfdl-tpu exit 0\n"
         return "fdl-tpu exit 0\n"

@@ -1,15 +1,19 @@
 """`watch` and `up`: a slice is kept until its command has finished, in the zones that may have it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tpu import condition, gcloud, job, lifecycle, slices
 from tpu.condition import Condition, State
+from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
 from tpu.gcloud import Place, Request
-from tpu.lifecycle import refused_by, removal
-from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
+from tpu.lifecycle import refused_by
+from tpu.supervisor import Actions, Budgets, Clock, watch
 from tpu.worker import Code
 from tpu.world import World
+
+NEARLY = 600.0
+"""Seconds before the end of its lifetime (at most a tenth of it) in which its loss counts as that end."""
 
 
 def keep_up(
@@ -20,7 +24,7 @@ def keep_up(
     command: Sequence[str],
     code: Code,
     budgets: Budgets,
-    deletes: bool,
+    wish: Wish,
 ) -> int:
     """Makes a slice as often as that is needed to run a command on it; returns the command's exit code.
 
@@ -31,72 +35,81 @@ def keep_up(
       command: the words to run, the same on every worker.
       code: what goes to the workers.
       budgets: the troubles that are borne.
-      deletes: whether to delete the slice at the end, whatever the end is.
+      wish: what is to become of the slice at the end.
 
     Raises:
-      ValueError, OSError: as `supervisor.watch` and `lifecycle.start`.
+      ValueError, OSError: as `supervisor.watch`, `lifecycle.start` and `lifecycle.delete`.
     """
-    price, others = slices.hourly(request.accelerator), ", ".join(place.zone for place in places)
-    world.say(f"{request.accelerator} in {others}: {price}")
-    at = places.index(lifecycle.start(world, places))
-    left: set[Place] = set()
-    seen = False
+    zones, hours = ", ".join(place.zone for place in places), f"{request.lifetime / 3600:g} h"
+    world.say(f"{request.accelerator} in {zones}: {slices.hourly(request.accelerator)}")
+    world.say(f"each slice deletes itself {hours} after its start (--lifetime), whatever runs there")
+    ours = set[Place]()
 
-    def describe() -> Condition:
-        nonlocal seen
-        found = condition.describe(world, places[at])
-        seen = seen or found.state not in (State.ABSENT, State.UNKNOWN)
-        return found
-
-    def create() -> str | None:
-        nonlocal seen
-        seen = True  # even where the answer is a refusal: it may be that only the answer was lost
-        return refused_by(world, gcloud.create(places[at], request))
-
-    def move() -> None:
-        nonlocal at
-        left.add(places[at])
-        at = (at + 1) % len(places)
-        world.say(f"going to {places[at].zone}")
-
-    def attempt(workers: int) -> Outcome:
+    def attempt(place: Place, workers: int) -> Outcome:
         # A request that seemed to be refused may have come through since.
-        for other in left - {places[at]}:
+        for other in ours - {place}:
             if condition.describe(world, other).state not in (State.ABSENT, State.LEAVING, State.UNKNOWN):
                 world.say(f"deleting the slice in {other.zone}, which came late")
                 refused_by(world, gcloud.delete(other))
-        trouble = job.install(world, places[at], workers, code=code)
-        return trouble or run(world, places[at], command, workers)
+        trouble = job.install(world, place, workers, code=code)
+        return trouble or run(world, place, command, workers, deletes=not wish.keep)
 
-    actions = Actions(
-        describe,
-        create,
-        lambda: refused_by(world, gcloud.delete(places[at])),
-        attempt,
-        move,
-    )
-    clock = Clock(world.now, world.sleep)
-    try:
-        ended = watch(actions, budgets, clock, say=world.say, zones=len(places), patience=request.queue)
-    except Busy:
-        raise
-    except Exception as error:  # a fault of the launcher's own leaves no slice behind either
-        if deletes and seen:
-            world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
-            lifecycle.delete(world, places, request.accelerator)
-        elif seen and isinstance(error, OSError):
-            raise OSError(f"{error}; the slice may still be there, and cost; {removal(places)}") from None
-        raise
-    if deletes:
-        return max(ended, lifecycle.delete(world, places, request.accelerator))
-    world.say(f"the slice {places[at].name} is still there, and costs: {price}; {removal(places)}")
-    return ended
+    def work() -> int:
+        actions = _actions(world, places, request, ours, attempt)
+        clock, patience = Clock(world.now, world.sleep), request.queue
+        return watch(actions, budgets, clock, say=world.say, zones=len(places), patience=patience)
+
+    return guarded(world, places, request, wish, work=work, ours=lambda: bool(ours))
 
 
-def run(world: World, place: Place, command: Sequence[str], workers: int) -> Outcome:
-    """Runs a command on all workers of a slice that is set up, or joins it."""
+def _actions(
+    world: World,
+    places: Sequence[Place],
+    request: Request,
+    ours: set[Place],
+    attempt: Callable[[Place, int], Outcome],
+) -> Actions:
+    """What can be done to the slice, in the zone whose turn it is; `ours` takes those where it may be."""
+    at = places.index(lifecycle.start(world, places))
+    since: float | None = None
+
+    def describe() -> Condition:
+        nonlocal since
+        found = condition.describe(world, places[at])
+        if found.state not in (State.ABSENT, State.UNKNOWN):
+            ours.add(places[at])
+        if found.state is State.READY:
+            since = world.now() if since is None else since
+        elif found.state is not State.UNKNOWN:
+            lived, since = 0.0 if since is None else world.now() - since, None
+            if lived >= request.lifetime - min(NEARLY, request.lifetime / 10):
+                raise OSError(
+                    f"the slice's lifetime of {request.lifetime / 3600:g} h is over before the command is: "
+                    "the same command goes on from its last checkpoint; a longer --lifetime lets it finish"
+                )
+        return found
+
+    def create() -> str | None:
+        ours.add(places[at])  # even where it is refused: it may be that only the answer is lost
+        return refused_by(world, gcloud.create(places[at], request))
+
+    def delete() -> str | None:
+        return refused_by(world, gcloud.delete(places[at]))
+
+    def move() -> None:
+        nonlocal at
+        at = (at + 1) % len(places)
+        world.say(f"going to {places[at].zone}")
+
+    return Actions(describe, create, delete, lambda workers: attempt(places[at], workers), move)
+
+
+def run(
+    world: World, place: Place, command: Sequence[str], workers: int, *, deletes: bool | None = None
+) -> Outcome:
+    """Runs a command on all workers of a slice that is set up, or joins it; see `job.attempt`."""
 
     def alive() -> bool:
         return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
 
-    return job.attempt(world, place, workers, command=command, alive=alive)
+    return job.attempt(world, place, workers, command=command, deletes=deletes, alive=alive)

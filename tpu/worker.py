@@ -70,9 +70,19 @@ def install(world: World, place: Place, worker: int, *, code: Code) -> Reply:
     return _ask(world, place, worker, ["setup", code.digest, *code.extras], SETTING_UP)
 
 
-def start(world: World, place: Place, worker: int, *, job: str, command: Sequence[str]) -> Reply:
-    """Starts a command, detached; does nothing where this job was started before."""
-    return _ask(world, place, worker, ["start", job, *command], STARTING)
+class Job(NamedTuple):
+    """A command, started once."""
+
+    name: str
+    command: Sequence[str]
+    deletes: bool = False
+    """the workers delete their slice once it has ended for good, also when the launcher is gone by then"""
+
+
+def start(world: World, place: Place, worker: int, *, job: Job) -> Reply:
+    """Starts a command, detached. Where it was started before, that says anew what comes after it."""
+    flags = ["--delete"] if job.deletes else []
+    return _ask(world, place, worker, ["start", *flags, job.name, *job.command], STARTING)
 
 
 def stop(world: World, place: Place, worker: int) -> Reply:

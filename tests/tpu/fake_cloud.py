@@ -21,9 +21,21 @@ BEING_MADE = ("WAITING_FOR_RESOURCES", "PROVISIONING")
 
 
 def make(folder: Path, **state: Any) -> None:
-    """An empty project. `refuse`: requests that are refused; `preempt`: slices that are taken away."""
+    """An empty project.
+
+    `refuse`: requests that are refused; `preempt`: slices that are taken away;
+    `deny`: whether workers may not delete.
+    """
     (folder / "bucket").mkdir(parents=True)
-    begin = {"generation": 0, "queued": None, "looks": 0, "refuse": 0, "preempt": 0, "done": []}
+    begin = {
+        "generation": 0,
+        "queued": None,
+        "looks": 0,
+        "refuse": 0,
+        "preempt": 0,
+        "deny": False,
+        "done": [],
+    }
     (folder / "state.json").write_text(json.dumps({**begin, **state}))
 
 
@@ -106,6 +118,7 @@ def ssh(folder: Path, worker: int, command: str) -> int:
         "BUCKET": str(folder / "bucket"),
         "TPU_WORKER_ID": str(worker),
         "FDL_LIBTPU_LOCKFILE": str(place / "libtpu_lockfile"),
+        "FDL_METADATA": "http://127.0.0.1:9",  # nobody is there
     }
     if "JAX_COORDINATOR_PORT" in os.environ:
         environment["JAX_COORDINATOR_PORT"] = os.environ["JAX_COORDINATOR_PORT"]

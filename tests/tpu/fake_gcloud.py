@@ -38,6 +38,8 @@ def main(folder: Path, words: Sequence[str]) -> int:
         "--runtime-version",
         "--command",
         "--valid-until-duration",
+        "--metadata",
+        "--metadata-from-file",
     ):
         parser.add_argument(flag)
     parser.add_argument("--worker", type=int)

@@ -8,12 +8,28 @@ from typing import Any
 
 from tests.tpu import fake_cloud
 
+TOKEN = "ya29.a-token_of.this"
+METADATA = {
+    "instance/attributes/fdl-name": "sweep-1",
+    "instance/attributes/fdl-zone": "us-east5-b",
+    "instance/attributes/fdl-lifetime": "2",
+    "instance/attributes/tpu-env": "ZONE: 'us-east5-b'\nCONSUMER_PROJECT_ID: 'fake'\n",
+    "instance/service-accounts/default/token": f'{{"access_token":"{TOKEN}","expires_in":3000}}',
+}
+"""What the metadata server of a worker knows."""
+
 
 def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
     """Serves on a free port until it is shut down; also gives the requests for slices, which grow."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.startswith("/metadata/"):
+                known = self.headers["Metadata-Flavor"] == "Google" and METADATA.get(self.path[10:])
+                self._send(200, known) if known else self._send(404, "")
+                return
+            if self._refuses():
+                return
             status, body = _get(folder, self.path.partition("?")[0])
             self._send(status, {**body, **keys} if "networkEndpoints" in body else body)
 
@@ -31,14 +47,24 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
             self._send(200, _operation(done=True))
 
         def do_DELETE(self) -> None:
+            if self._refuses() or not self.path.endswith("force=true"):
+                return
             fake_cloud.delete(folder)
             self._send(200, _operation(done=False))
 
         def log_message(self, format: str, *args: Any) -> None:
             del format, args
 
-        def _send(self, status: int, body: dict[str, Any]) -> None:
-            text = json.dumps(body).encode()
+        def _refuses(self) -> bool:
+            """Whether who asks may not: a worker, by its token."""
+            with fake_cloud.opened(folder) as state:
+                denied = self.headers["Authorization"] not in (None, f"Bearer {TOKEN}") or state["deny"]
+            if denied:
+                self._send(403, _error(403, "no"))
+            return denied
+
+        def _send(self, status: int, body: dict[str, Any] | str) -> None:
+            text = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
@@ -78,5 +104,5 @@ def _operation(*, done: bool) -> dict[str, Any]:
 
 
 def _error(code: int, message: str) -> dict[str, Any]:
-    status = {404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}[code]
+    status = {403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}[code]
     return {"error": {"code": code, "message": message, "status": status}}

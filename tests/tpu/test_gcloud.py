@@ -31,14 +31,16 @@ NASTY = [
         (Request("v6e-8", "reserved"), "v2-alpha-tpuv6e", ["--reserved"]),
         (Request("v5p-32"), "v2-alpha-tpuv5", []),
         (Request("v4-8"), "tpu-ubuntu2204-base", []),
-        (Request("v4-8", "on-demand", "my-image", 1800), "my-image", []),
+        (Request("v4-8", "on-demand", "my-image", 1800, 7200), "my-image", []),
     ],
 )
 def test_create(request_, image, pricing):
     assert gcloud.create(PLACE, request_) == [
         "gcloud", "compute", "tpus", "queued-resources", "create", "sweep-1", "--node-id=sweep-1",
         f"--accelerator-type={request_.accelerator}", f"--runtime-version={image}", *pricing,
-        f"--valid-until-duration={request_.queue}s", "--async", *WHERE, "--quiet",
+        f"--valid-until-duration={request_.queue}s",
+        f"--metadata=fdl-name=sweep-1,fdl-zone=us-east5-b,fdl-lifetime={request_.lifetime},fdl-project=my-project",
+        f"--metadata-from-file=startup-script={gcloud.SCRIPT}", "--async", *WHERE, "--quiet",
     ]  # fmt: skip
 
 

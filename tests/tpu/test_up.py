@@ -152,5 +152,13 @@ def test_the_same_with_the_real_gcloud(tmp_path, repository, monkeypatch):
     assert "spot" in asked and "guaranteed" not in asked
     node = asked["tpu"]["nodeSpec"][0]
     assert node["nodeId"] == "sweep-1"
+    assert asked["queueingPolicy"] == {"validUntilDuration": "86400s"}
+    script = (launch.ROOT / "tpu/run.sh").read_text()
+    assert node["node"]["metadata"] == {
+        "fdl-name": "sweep-1",
+        "fdl-zone": "us-east5-b",
+        "fdl-lifetime": "43200",
+        "startup-script": script,
+    }
     assert node["node"]["acceleratorType"] == "v4-16"
     assert node["node"]["runtimeVersion"] == "tpu-ubuntu2204-base"
