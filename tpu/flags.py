@@ -71,6 +71,14 @@ def parser() -> Parser:
                 metavar="E",
                 help="an extra of the project, besides tpu and gs",
             )
+        if runs:
+            one.add_argument(
+                "--env",
+                action="append",
+                default=[],
+                metavar="NAME[=VALUE]",
+                help="a variable of the command; without =VALUE its value here, which is never shown",
+            )
         if name in ("watch", "up"):
             _add_budgets(one)
         if name == "logs":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tpu import worker
 from tpu.follow import EVERY, Ending, Outcome, follow
@@ -36,6 +37,7 @@ def attempt(
     *,
     command: Sequence[str],
     deletes: bool | None,
+    environment: Path | None,
     alive: Callable[[], bool],
 ) -> Outcome:
     """Runs a command on all workers and follows it to its end.
@@ -49,6 +51,7 @@ def attempt(
       workers: how many workers it has.
       command: the words to run, the same on every worker.
       deletes: whether the workers delete their slice once it has ended for good; None leaves that as it is.
+      environment: a file with the variables that it gets where it is started; see `worker.Job`.
       alive: whether Google Cloud still counts the slice as ready; asked when a worker does not answer.
     """
 
@@ -73,7 +76,8 @@ def attempt(
     else:
         if running:
             stop_all()
-        job, offsets = Job(f"{key}-{world.token()}", command, bool(deletes)), [0] * workers
+        name, offsets = f"{key}-{world.token()}", [0] * workers
+        job = Job(name, command, bool(deletes), environment)
         trouble = _start(world, place, workers, job)
         if trouble:
             stop_all()

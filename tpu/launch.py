@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from tpu.checks import check_extras, checked_command
 from tpu.condition import State
 from tpu.costs import costs
 from tpu.ending import STOPPED, Wish, guarded
+from tpu.environment import carried, checked_environment
 from tpu.flags import budgets, parser, wanted
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
@@ -73,6 +75,7 @@ def _execute(
         check_extras((*EXTRAS, *flags.extra), root, files)
     if runs:
         words = checked_command(words, root, files)
+    variables = checked_environment(flags.env, os.environ) if runs else {}
     if flags.dry_run:
         workers = slices.hosts(request.accelerator) if request else 1
         world = rehearsal(workers, zone="" if asks else places[0].zone, write=world.say)
@@ -80,12 +83,13 @@ def _execute(
         if flags.command == "create":
             return _create(flags, world, places, request)
         borne, wish = budgets(flags), Wish(flags.keep, asks=flags.command == "watch")
-        with _packed(flags, root) as code:
+        with _packed(flags, root) as code, carried(variables) as environment:
             return keep_up(
                 world,
                 places,
                 request,
                 command=words,
+                environment=environment,
                 code=code,
                 budgets=borne,
                 wish=wish,
@@ -122,7 +126,8 @@ def _on_slice(
         with _packed(flags, root) as code:
             return _exit_code(world, job.install(world, place, ready.workers, code=code))
     if flags.command == "run":
-        return _exit_code(world, run(world, place, words, ready.workers))
+        with carried(checked_environment(flags.env, os.environ)) as environment:
+            return _exit_code(world, run(world, place, words, ready.workers, environment=environment))
     if flags.command == "stop":
         replies = each(world, partial(worker.stop, world, place), range(ready.workers))
         for index, reply in enumerate(replies):

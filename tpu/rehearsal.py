@@ -33,7 +33,7 @@ def rehearsal(workers: int, *, zone: str, write: Callable[[str], None]) -> World
             if word.startswith("--command="):
                 command = shlex.split(word.partition("=")[2])
                 if "start" in command[:3]:
-                    job = command[4] if command[3] == "--delete" else command[3]
+                    job = next(word for word in command[3:] if not word.startswith("--"))
                 if "poll" in command[:3]:
                     return f"fdl-tpu {job or '-'} {'ended 0' if job else 'absent -'} 0 0\nfdl-tpu exit 0\n"
         return "fdl-tpu exit 0\n"

@@ -2,8 +2,9 @@
 # What runs on each worker of a slice. Every command can be said twice: ssh drops, and gcloud says it again.
 #
 #   run.sh setup DIGEST [EXTRA...]   the code that was copied, uv, Python, the project with its extras
-#   run.sh start [--delete] JOB COMMAND...
-#                                    once, detached, under a lock; --delete: the slice goes once that has ended
+#   run.sh start [--delete] [--env] JOB COMMAND...
+#                                    once, detached, under a lock; --delete: the slice goes once that has ended;
+#                                    --env: with the variables that were copied
 #   run.sh poll OFFSET               a line "fdl-tpu JOB STATE CODE SIZE LENGTH", then LENGTH bytes of the log
 #   run.sh stop                      SIGTERM, so that it can save; then SIGKILL for what is left
 #   run.sh                           as the VM's startup script: deletes the slice when its lifetime is over
@@ -165,11 +166,15 @@ setup() {
 }
 
 start() {
-    local after=keep job folder code
-    if [ "$1" = --delete ]; then
-        after=delete
+    local after=keep variables='' job folder code
+    while [[ $1 = --* ]]; do
+        case $1 in
+            --delete) after=delete ;;
+            --env) variables=yes ;;
+            *) fail "start has no flag $1" 2 ;;
+        esac
         shift
-    fi
+    done
     job=$1
     folder=$root/jobs/$1
     if busy && [ "$(cat "$root/current")" = "$job" ]; then
@@ -183,7 +188,12 @@ start() {
     fi
     [ ! -e "$folder" ] || return 0 # it ran and ended before ssh could say so
     [ -e "$root/ready" ] || fail "this worker is not set up; give the launcher's setup first"
+    if [ -n "$variables" ] && [ ! -e "$HOME/fdl-env" ]; then fail "the environment did not arrive"; fi
     mkdir -p "$folder"
+    if [ -n "$variables" ]; then
+        chmod 600 "$HOME/fdl-env"
+        mv "$HOME/fdl-env" "$folder/env"
+    fi
     : >"$folder/log"
     echo "$after" >"$folder/after"
     echo "$job" >"$root/current"
@@ -201,11 +211,18 @@ start() {
 }
 
 work() {
-    local job=$root/jobs/$1 child code=0
+    local job=$root/jobs/$1 child code=0 pair
     shift
     cd "$root/code"
-    # Google's default firewall blocks the port that newer versions of JAX take by themselves.
-    env "$mark" PYTHONUNBUFFERED=1 JAX_COORDINATOR_PORT="${JAX_COORDINATOR_PORT:-8476}" "$@" 9>&- &
+    (
+        if [ -e "$job/env" ]; then # on no command line, which every user can read; nor any longer on the disk
+            while IFS= read -r -d '' pair; do export "${pair?}"; done <"$job/env"
+            rm -f "$job/env"
+        fi
+        # Google's default firewall blocks the port that newer versions of JAX take by themselves.
+        export "${mark?}" PYTHONUNBUFFERED=1 JAX_COORDINATOR_PORT="${JAX_COORDINATOR_PORT:-8476}"
+        exec "$@"
+    ) 9>&- &
     child=$!
     echo "$child" >"$job/pid"
     wait "$child" || code=$?

@@ -1,6 +1,7 @@
 """`watch` and `up`: a slice is kept until its command has finished, in the zones that may have it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tpu import condition, gcloud, job, lifecycle, slices
 from tpu.condition import Condition, State
@@ -22,6 +23,7 @@ def keep_up(
     request: Request,
     *,
     command: Sequence[str],
+    environment: Path | None,
     code: Code,
     budgets: Budgets,
     wish: Wish,
@@ -33,6 +35,7 @@ def keep_up(
       places: the slice, in each zone where it may be made; they are tried in turn.
       request: what to ask for.
       command: the words to run, the same on every worker.
+      environment: a file with the command's variables; see `worker.Job`.
       code: what goes to the workers.
       budgets: the troubles that are borne.
       wish: what is to become of the slice at the end.
@@ -52,7 +55,7 @@ def keep_up(
                 world.say(f"deleting the slice in {other.zone}, which came late")
                 refused_by(world, gcloud.delete(other))
         trouble = job.install(world, place, workers, code=code)
-        return trouble or run(world, place, command, workers, deletes=not wish.keep)
+        return trouble or run(world, place, command, workers, environment=environment, deletes=not wish.keep)
 
     def work() -> int:
         actions = _actions(world, places, request, ours, attempt)
@@ -105,11 +108,19 @@ def _actions(
 
 
 def run(
-    world: World, place: Place, command: Sequence[str], workers: int, *, deletes: bool | None = None
+    world: World,
+    place: Place,
+    command: Sequence[str],
+    workers: int,
+    *,
+    environment: Path | None,
+    deletes: bool | None = None,
 ) -> Outcome:
     """Runs a command on all workers of a slice that is set up, or joins it; see `job.attempt`."""
 
     def alive() -> bool:
         return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
 
-    return job.attempt(world, place, workers, command=command, deletes=deletes, alive=alive)
+    return job.attempt(
+        world, place, workers, command=command, environment=environment, deletes=deletes, alive=alive
+    )

@@ -9,7 +9,7 @@ from tpu import gcloud
 from tpu.gcloud import Place
 from tpu.world import World
 
-SCRIPT, CODE = "fdl-run.sh", "fdl-code.tar.gz"
+SCRIPT, CODE, ENVIRONMENT = "fdl-run.sh", "fdl-code.tar.gz", "fdl-env"
 """Their names in a worker's home directory."""
 REACHING, COPYING, SETTING_UP, STARTING, POLLING, STOPPING = 60.0, 600.0, 3600.0, 120.0, 60.0, 180.0
 """Seconds after which an answer does not come any more."""
@@ -77,11 +77,18 @@ class Job(NamedTuple):
     command: Sequence[str]
     deletes: bool = False
     """the workers delete their slice once it has ended for good, also when the launcher is gone by then"""
+    environment: Path | None = None
+    """a file with its variables, `NAME=VALUE` and a zero byte each"""
 
 
 def start(world: World, place: Place, worker: int, *, job: Job) -> Reply:
     """Starts a command, detached. Where it was started before, that says anew what comes after it."""
     flags = ["--delete"] if job.deletes else []
+    if job.environment:
+        flags.append("--env")
+        done = world.run(gcloud.scp(place, worker, files=[str(job.environment)], to=ENVIRONMENT), COPYING)
+        if done.code != 0:
+            return Reply(None, done.reason())
     return _ask(world, place, worker, ["start", *flags, job.name, *job.command], STARTING)
 
 

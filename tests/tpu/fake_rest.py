@@ -47,7 +47,7 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
             self._send(200, _operation(done=True))
 
         def do_DELETE(self) -> None:
-            if self._refuses() or not self.path.endswith("force=true"):
+            if self._refuses() or "force=true" not in self.path.lower():
                 return
             fake_cloud.delete(folder)
             self._send(200, _operation(done=False))

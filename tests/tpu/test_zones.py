@@ -55,7 +55,7 @@ class Cloud:
         if command:
             assert zone in self.slices
         if " start " in command:
-            self.job = next(word for word in shlex.split(command)[3:] if word != "--delete")
+            self.job = next(word for word in shlex.split(command)[3:] if word[:2] != "--")
             for late in self.late:
                 self.slices[late] = "ACTIVE"
         if " poll " in command:
