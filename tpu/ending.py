@@ -66,7 +66,7 @@ def guarded(
 
 
 def _end(world: World, places: Sequence[Place], request: Request, wish: Wish, *, sure: bool) -> None:
-    name, price = places[0].name, slices.hourly(request.accelerator)
+    name, price = places[0].name, slices.hourly(request.accelerator, request.slices)
     keep = wish.keep
     if wish.asks and not keep:
         keep = world.ask(f"delete the slice {name} ({price})? [Y/n]") in ("n", "no")
@@ -78,4 +78,4 @@ def _end(world: World, places: Sequence[Place], request: Request, wish: Wish, *,
         )
         return
     world.say(f"deleting the slice {name}")
-    lifecycle.delete(world, places, request.accelerator, sure=sure)
+    lifecycle.delete(world, places, request, sure=sure)

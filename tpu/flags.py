@@ -101,7 +101,7 @@ def wanted(flags: argparse.Namespace) -> Request:
     if lifetime < 600:
         raise ValueError(f"--lifetime is {flags.lifetime!r}; expected 10m or more: setting up takes minutes")
     kind, image = flags.accelerator, flags.runtime_version
-    return checked_request(Request(kind, flags.pricing, image, queue, lifetime))
+    return checked_request(Request(kind, flags.pricing, image, queue, lifetime, flags.slices))
 
 
 def seconds(flag: str, text: str) -> int:
@@ -116,6 +116,13 @@ def _add_request(one: argparse.ArgumentParser) -> None:
         "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(RUNTIMES)}"
     )
     one.add_argument("--runtime-version", metavar="V", help="the VM's image (default: the generation's)")
+    one.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many slices of this kind, joined by the data centre's network (%(default)s)",
+    )
     one.add_argument(
         "--queue",
         metavar="T",

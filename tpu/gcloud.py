@@ -18,11 +18,14 @@ SCRIPT = Path(__file__).with_name("run.sh")
 
 
 class Place(NamedTuple):
-    """Which slice: its name, and where it is."""
+    """Which slice, or slices that were asked for together: the name, and where they are."""
 
     name: str
     zone: str
     project: str | None = None
+    slices: int = 1
+    hosts: int = 1
+    """workers of each of several slices; they are numbered through, as JAX numbers its processes"""
 
 
 class Request(NamedTuple):
@@ -35,6 +38,11 @@ class Request(NamedTuple):
     """seconds that it may wait for capacity: Google Cloud refuses it then"""
     lifetime: int = 43200
     """seconds after which the slice deletes itself"""
+    slices: int = 1
+
+    def text(self) -> str:
+        """For people."""
+        return self.accelerator if self.slices == 1 else f"{self.slices} slices of {self.accelerator}"
 
 
 def checked_places(name: str, zones: str, project: str | None) -> list[Place]:
@@ -67,18 +75,24 @@ def checked_request(request: Request) -> Request:
     hosts(request.accelerator)
     if request.runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", request.runtime):
         raise ValueError(f"--runtime-version is {request.runtime!r}; expected a name as v2-alpha-tpuv6e")
+    if request.slices < 1:
+        raise ValueError(f"--slices is {request.slices}; expected 1 or more")
     return request
 
 
 def create(place: Place, request: Request) -> list[str]:
-    """Queues a request for a slice. Its node has the same name."""
+    """Queues a request for a slice, whose node has its name; or for several, called NAME-0, NAME-1, ..."""
     runtime = request.runtime or RUNTIMES[request.accelerator.partition("-")[0]]
     about = {"fdl-name": place.name, "fdl-zone": place.zone, "fdl-lifetime": request.lifetime}
     if place.project:
         about["fdl-project"] = place.project
     return [
         *TPUS, "queued-resources", "create", place.name,
-        f"--node-id={place.name}",
+        *(
+            [f"--node-id={place.name}"]
+            if request.slices == 1
+            else [f"--node-count={request.slices}", f"--node-prefix={place.name}"]
+        ),
         f"--accelerator-type={request.accelerator}",
         f"--runtime-version={runtime}",
         *([] if request.pricing == "on-demand" else [f"--{request.pricing}"]),
@@ -95,9 +109,9 @@ def describe_queued(place: Place) -> list[str]:
     return [*TPUS, "queued-resources", "describe", place.name, *_where(place), "--format=json"]
 
 
-def describe_node(place: Place) -> list[str]:
-    """The state of the VMs, as JSON."""
-    return [*TPUS, "tpu-vm", "describe", place.name, *_where(place), "--format=json"]
+def describe_node(place: Place, number: int = 0) -> list[str]:
+    """The state of a slice's VMs, as JSON."""
+    return [*TPUS, "tpu-vm", "describe", _node(place, number), *_where(place), "--format=json"]
 
 
 def list_queued(zone: str, project: str | None) -> list[str]:
@@ -120,17 +134,23 @@ def delete(place: Place) -> list[str]:
 def scp(place: Place, worker: int, *, files: Sequence[str], to: str = "") -> list[str]:
     """Copies local files to `to` in a worker's home directory."""
     options = [f"--scp-flag=-o{option}" for option in SSH_OPTIONS]
-    target = f"{place.name}:{to}"
-    return [*TPUS, "tpu-vm", "scp", *files, target, f"--worker={worker}", *options, *_where(place), "--quiet"]
+    number, inside = divmod(worker, place.hosts) if place.slices > 1 else (0, worker)
+    target = f"{_node(place, number)}:{to}"
+    return [*TPUS, "tpu-vm", "scp", *files, target, f"--worker={inside}", *options, *_where(place), "--quiet"]
 
 
 def ssh(place: Place, worker: int, *, words: Sequence[str]) -> list[str]:
     """Runs a command on one worker. Its words arrive as they are, whatever is in them."""
     options = [f"--ssh-flag=-o{option}" for option in SSH_OPTIONS]
+    number, inside = divmod(worker, place.hosts) if place.slices > 1 else (0, worker)
     return [
-        *TPUS, "tpu-vm", "ssh", place.name, f"--worker={worker}", f"--command={shlex.join(words)}",
+        *TPUS, "tpu-vm", "ssh", _node(place, number), f"--worker={inside}", f"--command={shlex.join(words)}",
         *options, *_where(place), "--quiet",
     ]  # fmt: skip
+
+
+def _node(place: Place, number: int) -> str:
+    return place.name if place.slices == 1 else f"{place.name}-{number}"
 
 
 def _where(place: Place) -> list[str]:

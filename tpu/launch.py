@@ -15,7 +15,7 @@ from typing import NoReturn
 from tpu import gcloud, job, lifecycle, slices, worker
 from tpu.archive import listed, pack
 from tpu.checks import check_extras, checked_command
-from tpu.condition import State
+from tpu.condition import State, located
 from tpu.costs import costs
 from tpu.ending import STOPPED, Wish, guarded
 from tpu.environment import carried, checked_environment
@@ -77,8 +77,9 @@ def _execute(
         words = checked_command(words, root, files)
     variables = checked_environment(flags.env, os.environ) if runs else {}
     if flags.dry_run:
-        workers = slices.hosts(request.accelerator) if request else 1
-        world = rehearsal(workers, zone="" if asks else places[0].zone, write=world.say)
+        workers, count = (slices.hosts(request.accelerator), request.slices) if request else (1, 1)
+        zone = "" if asks else places[0].zone
+        world = rehearsal(workers, slices=count, zone=zone, write=world.say)
     if request:
         if flags.command == "create":
             return _create(flags, world, places, request)
@@ -122,6 +123,7 @@ def _on_slice(
     lifecycle.check(ready, place)
     if ready.state is not State.READY:
         raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, places)}")
+    place = located(place, ready)
     if flags.command == "setup":
         with _packed(flags, root) as code:
             return _exit_code(world, job.install(world, place, ready.workers, code=code))

@@ -82,7 +82,7 @@ def create(world: World, places: Sequence[Place], request: Request, asked: set[P
     Raises:
       ValueError, OSError: it was refused, in the last zone or for good; or there is a dead slice.
     """
-    world.say(f"{request.accelerator}: {slices.hourly(request.accelerator)}")
+    world.say(f"{request.text()}: {slices.hourly(request.accelerator, request.slices)}")
     first = places.index(start(world, places))
     refused: str | None = ""
     for place in (*places[first:], *places[:first]):
@@ -144,14 +144,19 @@ def _judged(refused: str) -> str:
 
 
 def delete(
-    world: World, places: Sequence[Place], accelerator: str = "", *, patient: bool = True, sure: bool = True
+    world: World,
+    places: Sequence[Place],
+    request: Request | None = None,
+    *,
+    patient: bool = True,
+    sure: bool = True,
 ) -> int:
     """Deletes in all zones, and waits until nothing is left that would cost.
 
     Args:
       world: the effects.
       places: a slice, in its zones.
-      accelerator: what it is, where Google Cloud does not say.
+      request: by which it was asked for, if that was now.
       patient: whether to ask again also where Google Cloud refuses to say how the slice is.
       sure: whether all requests for it have been answered: one that is on its way may yet come through.
 
@@ -161,7 +166,7 @@ def delete(
     left = []
     for place in places:
         try:
-            _delete(world, place, accelerator, patient=patient, sure=sure)
+            _delete(world, place, request, patient=patient, sure=sure)
         except (OSError, ValueError) as error:  # the others are to be deleted all the same
             left.append(str(error))
     if left:
@@ -169,11 +174,12 @@ def delete(
     return 0
 
 
-def _delete(world: World, place: Place, accelerator: str, *, patient: bool, sure: bool) -> None:
+def _delete(world: World, place: Place, request: Request | None, *, patient: bool, sure: bool) -> None:
+    price = slices.hourly(request.accelerator, request.slices) if request else ""
     told, seen, last = "", False, ""
     for _ in range(DELETING):
         found = condition.describe(world, place)
-        accelerator = found.accelerator or accelerator
+        price = slices.hourly(found.accelerator, found.slices) or price
         if not (patient or seen):
             check(found, place)
         if found.state is State.ABSENT and not (sure or seen):
@@ -192,7 +198,6 @@ def _delete(world: World, place: Place, accelerator: str, *, patient: bool, sure
                 world.say(f"deleting was refused: {refused}")
         told = tell(world, found, told)
         world.sleep(POLL)
-    price = slices.hourly(accelerator)
     raise Undeleted(
         f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
         f"{removal([place])}"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from tpu.world import Output, World
 
 
-def rehearsal(workers: int, *, zone: str, write: Callable[[str], None]) -> World:
+def rehearsal(workers: int, *, slices: int, zone: str, write: Callable[[str], None]) -> World:
     """A world that prints every command, quoted for a shell, and does none.
 
     Args:
-      workers: how many workers its slice has.
+      workers: how many workers each of its slices has.
+      slices: how many slices there are.
       zone: where the slice is already; empty where it is to be made.
       write: takes the commands.
     """
@@ -24,7 +25,8 @@ def rehearsal(workers: int, *, zone: str, write: Callable[[str], None]) -> World
         elif "delete" in words:
             there = "" if where == there else there
         elif words[3:5] == ["queued-resources", "describe"]:
-            return '{"state": {"state": "ACTIVE"}}' if where == there else ""
+            spec = f'{{"nodeSpec": [{{"multisliceParams": {{"nodeCount": {slices}}}}}]}}'
+            return f'{{"state": {{"state": "ACTIVE"}}, "tpu": {spec}}}' if where == there else ""
         elif words[4] == "list":
             return "[]"
         elif words[3:5] == ["tpu-vm", "describe"]:

@@ -79,16 +79,16 @@ def price(accelerator: str) -> float | None:
     return None if each is None else each * chips(accelerator)
 
 
-def hourly(accelerator: str) -> str:
-    """What a slice costs, for people; empty for a kind that this file does not know."""
+def hourly(accelerator: str, count: int = 1) -> str:
+    """What one or several slices cost, for people; empty for a kind that this file does not know."""
     try:
         hosts(accelerator)
     except ValueError:
         return ""
-    dollars = price(accelerator)
+    dollars, amount = price(accelerator), f"{count * chips(accelerator)} chips"
     if dollars is None:
-        return f"{chips(accelerator)} chips, at the price that cloud.google.com/tpu/pricing says"
+        return f"{amount}, at the price that cloud.google.com/tpu/pricing says"
     return (
-        f"{chips(accelerator)} chips, ${dollars:,.2f} an hour at the list price of 2025 "
+        f"{amount}, ${count * dollars:,.2f} an hour at the list price of 2025 "
         "(on demand, US; see cloud.google.com/tpu/pricing for yours)"
     )

@@ -9,7 +9,7 @@ from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
 from tpu.gcloud import Place, Request
 from tpu.lifecycle import refused_by
-from tpu.supervisor import Actions, Budgets, Clock, watch
+from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
 from tpu.worker import Code
 from tpu.world import World
 
@@ -44,18 +44,24 @@ def keep_up(
       ValueError, OSError: as `supervisor.watch`, `lifecycle.start` and `lifecycle.delete`.
     """
     zones, hours = ", ".join(place.zone for place in places), f"{request.lifetime / 3600:g} h"
-    world.say(f"{request.accelerator} in {zones}: {slices.hourly(request.accelerator)}")
+    world.say(f"{request.text()} in {zones}: {slices.hourly(request.accelerator, request.slices)}")
     world.say(f"each slice deletes itself {hours} after its start (--lifetime), whatever runs there")
     ours = set[Place]()
 
-    def attempt(place: Place, workers: int) -> Outcome:
+    def attempt(place: Place, ready: Condition) -> Outcome:
+        if ready.slices != request.slices:
+            had = f"{place.name} has another number of slices ({ready.slices}) than was asked for"
+            raise Busy(f"{had} ({request.slices}): delete it, or take another name")
         # A request that seemed to be refused may have come through since.
         for other in ours - {place}:
             if condition.describe(world, other).state not in (State.ABSENT, State.LEAVING, State.UNKNOWN):
                 world.say(f"deleting the slice in {other.zone}, which came late")
                 refused_by(world, gcloud.delete(other))
-        trouble = job.install(world, place, workers, code=code)
-        return trouble or run(world, place, command, workers, environment=environment, deletes=not wish.keep)
+        place = condition.located(place, ready)
+        trouble = job.install(world, place, ready.workers, code=code)
+        return trouble or run(
+            world, place, command, ready.workers, environment=environment, deletes=not wish.keep
+        )
 
     def work() -> int:
         actions = _actions(world, places, request, ours, attempt)
@@ -70,14 +76,15 @@ def _actions(
     places: Sequence[Place],
     request: Request,
     ours: set[Place],
-    attempt: Callable[[Place, int], Outcome],
+    attempt: Callable[[Place, Condition], Outcome],
 ) -> Actions:
     """What can be done to the slice, in the zone whose turn it is; `ours` takes those where it may be."""
     at = places.index(lifecycle.start(world, places))
     since: float | None = None
+    found = Condition(State.UNKNOWN)
 
     def describe() -> Condition:
-        nonlocal since
+        nonlocal since, found
         found = condition.describe(world, places[at])
         if found.state not in (State.ABSENT, State.UNKNOWN):
             ours.add(places[at])
@@ -104,7 +111,7 @@ def _actions(
         at = (at + 1) % len(places)
         world.say(f"going to {places[at].zone}")
 
-    return Actions(describe, create, delete, lambda workers: attempt(places[at], workers), move)
+    return Actions(describe, create, delete, lambda workers: attempt(places[at], found), move)
 
 
 def run(

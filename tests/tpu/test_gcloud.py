@@ -44,6 +44,24 @@ def test_create(request_, image, pricing):
     ]  # fmt: skip
 
 
+def test_several_slices():
+    created = gcloud.create(PLACE, Request("v6e-16", slices=3))
+    assert created[6:8] == ["--node-count=3", "--node-prefix=sweep-1"] and "--node-id=sweep-1" not in created
+    place = PLACE._replace(slices=3, hosts=4)
+    assert gcloud.describe_node(place, 2)[5] == "sweep-1-2"
+    assert gcloud.describe_queued(place)[5] == gcloud.delete(place)[5] == "sweep-1"
+    for worker, node, inside in (
+        (0, "sweep-1-0", 0),
+        (3, "sweep-1-0", 3),
+        (4, "sweep-1-1", 0),
+        (11, "sweep-1-2", 3),
+    ):
+        assert gcloud.ssh(place, worker, words=["true"])[5:7] == [node, f"--worker={inside}"]
+        assert gcloud.scp(place, worker, files=["a"], to="b")[6:8] == [f"{node}:b", f"--worker={inside}"]
+    with pytest.raises(ValueError, match="--slices is 0; expected 1 or more"):
+        gcloud.checked_request(Request("v6e-16", slices=0))
+
+
 def test_describe_and_delete():
     tpus = ["gcloud", "compute", "tpus"]
     assert gcloud.describe_queued(PLACE) == [

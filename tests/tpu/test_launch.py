@@ -147,6 +147,19 @@ def test_dry_run_prints_every_command_and_does_none(root):
     assert start[3] == "--delete" and start[5:] == ["uv", "run", "--no-sync", "fdl", *SWEEP[1:]]
 
 
+def test_dry_run_of_several_slices_reaches_every_worker_of_each(root):
+    said: list[str] = []
+    words = ["up", *WHERE, "--accelerator", "v5litepod-16", "--slices", "2", "--dry-run", *SWEEP]
+    assert launch.main(words, world=real()._replace(say=said.append), root=root) == 0
+    commands = [shlex.split(line) for line in said]
+    starts = [tuple(one[5:7]) for one in commands if any(" start " in word for word in one)]
+    assert starts == [
+        (f"sweep-1-{number}", f"--worker={worker}") for number in range(2) for worker in range(4)
+    ]
+    jobs = {shlex.split(word)[4] for one in commands for word in one if " start " in word}
+    assert len(jobs) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "verbs"),
     [

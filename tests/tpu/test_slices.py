@@ -59,4 +59,6 @@ def test_accelerators_that_do_not_exist(accelerator, complaint):
 )
 def test_the_price_of_an_hour(accelerator, price):
     assert slices.hourly(accelerator).startswith(price)
+    if price.startswith("16 chips, $"):
+        assert slices.hourly(accelerator, 2).startswith("32 chips, $86.40 an hour")
     assert bool(slices.hourly(accelerator)) == bool(price)

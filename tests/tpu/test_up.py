@@ -96,7 +96,7 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     assert "Quota limit" in text and "(1 of 20 quota refusals); next in 30 s" in text
     assert "the command crashed: worker 1 ended with exit code 1" in text
     assert "[1] worker 1 fails" in said  # its stderr, with the worker's number
-    assert "SUSPENDED (1 of 100 preemptions)" in text
+    assert "(1 of 100 preemptions)" in text and ("SUSPENDED" in text or "slice 1: PREEMPTED" in text)
     assert "the slice sweep-1 is deleted" in said
     starts = [line for line in said if "from step" in line]
     # The second start may be taken away before it is looked at.
@@ -106,10 +106,15 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
 
 
 @pytest.mark.medium
-def test_from_an_empty_project_to_results(cloud, repository, tmp_path):
+@pytest.mark.parametrize("slices", [1, 2])
+def test_from_an_empty_project_to_results(slices, cloud, repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
     said: list[str] = []
-    assert launch.main([*UP, *SWEEP], world=hasty(said), root=repository) == 0, said
+    flags = ["--slices", "2", "--env", "HF_TOKEN"] if slices > 1 else []
+    words = [*UP[:5], "v4-8" if slices > 1 else "v4-16", *UP[6:], *flags, *SWEEP]
+    assert launch.main(words, world=hasty(said), root=repository) == 0, said
     check(cloud, tmp_path, said, [])
+    assert ("slice 1: PREEMPTED" in "\n".join(said)) == (slices > 1)
 
 
 @pytest.mark.slow
