@@ -82,7 +82,7 @@ def create(world: World, places: Sequence[Place], request: Request, asked: set[P
     Raises:
       ValueError, OSError: it was refused, in the last zone or for good; or there is a dead slice.
     """
-    world.say(f"{request.text()}: {slices.hourly(request.accelerator, request.slices)}")
+    say_terms(world, places, request)
     first = places.index(start(world, places))
     refused: str | None = ""
     for place in (*places[first:], *places[:first]):
@@ -91,6 +91,17 @@ def create(world: World, places: Sequence[Place], request: Request, asked: set[P
             return 0
         world.say(f"refused in {place.zone}: {refused}")
     raise OSError(f"refused: {refused}")
+
+
+def say_terms(world: World, places: Sequence[Place], request: Request) -> None:
+    """Says what is asked for, where, what it costs and when it ends."""
+    zones, price = (
+        ", ".join(place.zone for place in places),
+        slices.hourly(request.accelerator, request.slices),
+    )
+    world.say(f"{request.text()} in {zones}: {price}")
+    hours = f"{request.lifetime / 3600:g} h"
+    world.say(f"it deletes itself {hours} after its start (--lifetime), whatever runs there")
 
 
 def _create(world: World, place: Place, request: Request, asked: set[Place]) -> str | None:

@@ -37,23 +37,25 @@ PATTERNS = (
     (
         Kind.CAPACITY,
         r"no (more )?capacity|insufficient (\w+ )?capacity|out of capacity|stockout|pool_exhausted|"
-        r"(not have|not) enough resources|\bRESOURCE_EXHAUSTED\b|HTTPError 429",
+        r"not (have )?enough resources|\b(?-i:RESOURCE_EXHAUSTED)\b|HTTPError 429",
     ),
     (
         Kind.ACCESS,
-        r"\b(PERMISSION_DENIED|UNAUTHENTICATED)\b|HTTPError 40[13]\b|not have permission|active account|"
+        r"\b(?-i:PERMISSION_DENIED|UNAUTHENTICATED)\b|HTTPError 40[13]\b|not have permission|"
+        r"active account selected|"
         r"auth tokens|reauthenticat|billing|SERVICE_DISABLED|has not been used in project|"
         r"property \[(core/)?project\]",
     ),
     (
         Kind.INPUT,
-        r"\b(INVALID_ARGUMENT|NOT_FOUND|OUT_OF_RANGE|UNIMPLEMENTED)\b|HTTPError 40[04]\b|\] not found|"
+        r"\b(?-i:INVALID_ARGUMENT|NOT_FOUND|OUT_OF_RANGE|UNIMPLEMENTED)\b|HTTPError 40[04]\b|\] not found|"
         r"unrecognized arguments|argument \S+: |(invalid|unknown) value for|invalid choice|"
         r"missing required argument|failed to parse",
     ),
 )
 """From the first that is found. Google's messages come with or without the status's name: quota and capacity
-are told by their words first, as some come as PERMISSION_DENIED or with no name at all."""
+are told by their words first, as some come as PERMISSION_DENIED or with no name at all. Names are in capitals
+only: gcloud ends many a message with a word on how it is, or is not, authenticated."""
 STATUSES = {
     3: "INVALID_ARGUMENT",
     5: "NOT_FOUND",

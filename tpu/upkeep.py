@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tpu import condition, gcloud, job, lifecycle, slices
+from tpu import condition, gcloud, job, lifecycle
 from tpu.condition import Condition, State
 from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
@@ -43,9 +43,7 @@ def keep_up(
     Raises:
       ValueError, OSError: as `supervisor.watch`, `lifecycle.start` and `lifecycle.delete`.
     """
-    zones, hours = ", ".join(place.zone for place in places), f"{request.lifetime / 3600:g} h"
-    world.say(f"{request.text()} in {zones}: {slices.hourly(request.accelerator, request.slices)}")
-    world.say(f"each slice deletes itself {hours} after its start (--lifetime), whatever runs there")
+    lifecycle.say_terms(world, places, request)
     ours = set[Place]()
 
     def attempt(place: Place, ready: Condition) -> Outcome:

@@ -51,7 +51,12 @@ def answer(question: str) -> str | None:
         if not (os.isatty(here) and sys.stderr.isatty() and os.tcgetpgrp(here) == os.getpgrp()):
             return None
         write(f"{question} (yes in {PATIENCE} s)", error=True)
-        return sys.stdin.readline().strip().lower() if select.select([here], [], [], PATIENCE)[0] else None
+        for _ in range(
+            2 * PATIENCE
+        ):  # in small steps: a signal that comes just before a wait does not end it
+            if select.select([here], [], [], 0.5)[0]:
+                return sys.stdin.readline().strip().lower()
+        return None
     except (OSError, ValueError, AttributeError, KeyboardInterrupt):  # it was closed, or hung up; or enough
         return None
 

@@ -24,7 +24,8 @@ def make(folder: Path, **state: Any) -> None:
     """An empty project.
 
     `refuse`: requests that are refused; `preempt`: slices that are taken away;
-    `deny`: whether workers may not delete. Of several slices only the last is taken away.
+    `deny`: whether workers may not delete; `status`: of all answers.
+    Of several slices only the last is taken away.
     """
     (folder / "bucket").mkdir(parents=True)
     begin = {
@@ -36,6 +37,7 @@ def make(folder: Path, **state: Any) -> None:
         "deny": False,
         "done": [],
         "slices": 1,
+        "status": None,
     }
     (folder / "state.json").write_text(json.dumps({**begin, **state}))
 

@@ -35,6 +35,8 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self._refuses():
+                return
             if self.path.partition("?")[0].endswith("/queuedResources"):
                 created.append(json.loads(body))
                 error = fake_cloud.create(folder)
@@ -56,12 +58,14 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
             del format, args
 
         def _refuses(self) -> bool:
-            """Whether who asks may not: a worker, by its token."""
+            """Whether who asks may not: a worker, by its token; or nobody may."""
             with fake_cloud.opened(folder) as state:
                 denied = self.headers["Authorization"] not in (None, f"Bearer {TOKEN}") or state["deny"]
-            if denied:
-                self._send(403, _error(403, "no"))
-            return denied
+                status = state["status"] or ((403, "no") if denied else None)
+            if status:
+                code, message = status
+                self._send(code, _error(code, message))
+            return status is not None
 
         def _send(self, status: int, body: dict[str, Any] | str) -> None:
             text = (body if isinstance(body, str) else json.dumps(body)).encode()
@@ -85,6 +89,13 @@ def _get(folder: Path, path: str) -> tuple[int, dict[str, Any]]:
     if path.startswith("/compute/"):
         return 200, {"kind": "compute#project", "name": "fake", "commonInstanceMetadata": {}}
     queued, node = fake_cloud.look(folder)
+    if path.endswith("/queuedResources"):
+        return 200, {
+            "queuedResources": [{"name": f"{name}/sweep-1", "state": {"state": queued}}] * bool(queued)
+        }
+    if path.endswith("/nodes"):
+        about = {"name": f"{name}/sweep-1", "acceleratorType": "v4-16", "state": node, "apiVersion": "V2"}
+        return 200, {"nodes": [{**about, "createTime": "2026-11-27T10:00:00.5Z"}] * bool(node)}
     if "/queuedResources/" in path and queued:
         return 200, {"name": name, "state": {"state": queued}}
     if "/nodes/" in path and node:
@@ -104,5 +115,7 @@ def _operation(*, done: bool) -> dict[str, Any]:
 
 
 def _error(code: int, message: str) -> dict[str, Any]:
-    status = {403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}[code]
+    status = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}[
+        code
+    ]
     return {"error": {"code": code, "message": message, "status": status}}

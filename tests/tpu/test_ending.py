@@ -1,7 +1,10 @@
 """Nothing is left behind, wherever and however the launcher ends."""
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -169,6 +172,30 @@ def test_a_slice_whose_lifetime_is_over_is_not_made_again(root, capsys):
     assert launch.main(words, world=world._replace(run=run), root=root) == 1
     assert [verb for verb, _ in cloud.done] == ["create"]
     assert "lifetime of 2 h is over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "answer"), [(b"n\n", "n"), (b" No\n", "no"), (b"\n", ""), (b"\x03", None)])
+def test_a_person_at_a_terminal_answers(typed, answer):
+    show = "from tpu.voice import answer; print('<', repr(answer('delete?')), '>')"
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [sys.executable, "-c", show])
+    shown = b""
+    while b"(yes in 60 s)" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, typed)
+    while b">" not in shown:
+        shown += os.read(terminal, 1000)
+    os.waitpid(process, 0)
+    os.close(terminal)
+    assert f"< {answer!r} >".encode() in shown
+
+
+def test_nobody_is_asked_without_a_terminal():
+    show = "from tpu.voice import answer; print(answer('delete?'))"
+    for given in (subprocess.DEVNULL, subprocess.PIPE):
+        done = subprocess.run([sys.executable, "-c", show], stdin=given, capture_output=True, check=True)
+        assert (done.stdout, done.stderr) == (b"None\n", b"")
 
 
 @pytest.mark.parametrize("text", ["12", "0h", "-1h", "1.5h", "h", "", "9m", "12h "])

@@ -26,6 +26,14 @@ CREATE = "ERROR: (gcloud.compute.tpus.queued-resources.create) "
         ("ERROR: (gcloud.x) argument --zone: Must be specified.", Kind.INPUT),
         ("ERROR: (gcloud.x) Invalid value for [--node-count]: it must be greater than 1", Kind.INPUT),
         (CREATE + "HTTPError 400: no such thing", Kind.INPUT),
+        (
+            CREATE + "NOT_FOUND: no. This command is unauthenticated because the [x] property is True",
+            Kind.INPUT,
+        ),
+        (
+            CREATE + "ABORTED: no. This command is authenticated as me@x which is the active account",
+            Kind.OTHER,
+        ),
         (CREATE + "PERMISSION_DENIED: Permission 'tpu.nodes.create' denied on 'projects/x'", Kind.ACCESS),
         (CREATE + "PERMISSION_DENIED: Cloud TPU API has not been used in project 1 before", Kind.ACCESS),
         ("ERROR: (gcloud.x) PERMISSION_DENIED: no permission for the quota project p", Kind.ACCESS),
