@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tpu import worker
+from tpu import refusal, worker
 from tpu.follow import EVERY, Ending, Outcome, follow
 from tpu.gcloud import Place
+from tpu.refusal import Kind
 from tpu.worker import Code, Job, Poll, Reply
 from tpu.world import World, each
 
@@ -22,7 +23,7 @@ def install(world: World, place: Place, workers: int, *, code: Code) -> Outcome 
     # Worker 0 alone at first: gcloud may have to make the ssh key, which only one can do.
     reply = _insist(world, lambda: worker.reach(world, place, 0), REACHING)
     if reply.code != 0:
-        return Outcome(Ending.LOST, f"worker 0 cannot be reached: {reply.reason}")
+        return _trouble([reply])
 
     def one(index: int) -> Reply:
         return _insist(world, lambda: worker.install(world, place, index, code=code), AGAIN)
@@ -98,7 +99,7 @@ def _start(world: World, place: Place, workers: int, job: Job) -> Outcome | None
 def _insist(world: World, ask: Callable[[], Reply], tries: int) -> Reply:
     reply = ask()
     for _ in range(tries - 1):
-        if reply.code is not None:
+        if reply.code is not None or _denied(reply):
             break
         world.say(f"a worker does not answer ({reply.reason}); trying again")
         world.sleep(EVERY)
@@ -106,8 +107,16 @@ def _insist(world: World, ask: Callable[[], Reply], tries: int) -> Reply:
     return reply
 
 
+def _denied(reply: Reply) -> bool:
+    """Whether a worker is there but refuses this account: another slice would be paid for in vain."""
+    return reply.code is None and refusal.kind(reply.reason) is Kind.ACCESS
+
+
 def _trouble(replies: Sequence[Reply]) -> Outcome | None:
     for index, reply in enumerate(replies):
+        if _denied(reply):
+            remedy = "it must be allowed to log in to the VMs, see ssh in tpu/README.md"
+            return Outcome(Ending.HOPELESS, f"worker {index} refuses this account: {reply.reason}; {remedy}")
         if reply.code is None:
             return Outcome(Ending.LOST, f"worker {index} does not answer: {reply.reason}")
         if reply.code == worker.BUSY:

@@ -174,6 +174,26 @@ def test_a_slice_whose_lifetime_is_over_is_not_made_again(root, capsys):
     assert "lifetime of 2 h is over" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("reason", "slices"),
+    [
+        ("ERROR: (gcloud.compute.tpus.tpu-vm.ssh) PERMISSION_DENIED: Required 'compute.projects.get'", 1),
+        ("me@x: Permission denied (publickey).", 2),  # a key that is not there yet
+        ("ERROR: (gcloud.compute.tpus.tpu-vm.ssh) NOT_FOUND: Resource not found", 2),  # the slice is gone
+    ],
+)
+def test_slices_are_not_made_for_an_account_that_no_worker_lets_in(reason, slices, root, capsys):
+    cloud = Cloud()
+
+    def run(words, limit):
+        return Output(1, b"", reason) if words[4] == "ssh" else cloud.run(words, limit)
+
+    words = [*UP[:6], "--preemptions", "1", *SWEEP]
+    assert launch.main(words, world=cloud.world()._replace(run=run), root=root) == 1
+    assert [verb for verb, _ in cloud.done].count("create") == slices and cloud.slices == {}
+    assert any(reason in line for line in cloud.said)
+
+
 @pytest.mark.parametrize(("typed", "answer"), [(b"n\n", "n"), (b" No\n", "no"), (b"\n", ""), (b"\x03", None)])
 def test_a_person_at_a_terminal_answers(typed, answer):
     show = "from tpu.voice import answer; print('<', repr(answer('delete?')), '>')"

@@ -2,10 +2,8 @@
 
 import ast
 import shlex
-import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 import tomllib
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tpu import archive, launch
+from tpu import launch
 from tpu.world import Output, World, each, execute, real
 
 WHERE = ["sweep-1", "--zone", "us-east5-b"]
@@ -269,37 +267,6 @@ def test_ctrl_c_leaves_the_slice_and_says_so(root, capsys):
 
     assert launch.main(["delete", *WHERE], world=real()._replace(run=run), root=root) == 75
     assert "still runs and costs" in capsys.readouterr().err
-
-
-def test_the_same_code_is_the_same_archive(root, tmp_path):
-    (root / ".gitignore").write_text("out/\n")
-    (root / "out").mkdir()
-    (root / "out/big.bin").write_bytes(bytes(10))
-    (root / "link").symlink_to("experiments/one.py")
-    (root / "ä b;c.sh").write_text("#!/bin/sh\n")
-    (root / "ä b;c.sh").chmod(0o700)
-    first, second = root / "out/1.tar.gz", root / "out/2.tar.gz"
-    digest = archive.pack(root, first)
-    (root / "experiments/one.py").touch()
-    assert archive.pack(root, second) == digest
-    assert first.read_bytes() == second.read_bytes()
-    with tarfile.open(first) as tar:
-        assert tar.getnames() == [".gitignore", "experiments/one.py", "link", "pyproject.toml", "ä b;c.sh"]
-        assert [info.mode for info in tar if info.isfile()] == [0o644, 0o644, 0o644, 0o755]
-        assert tar.getmember("link").linkname == "experiments/one.py"
-    (root / "experiments/one.py").write_text("print(2)\n")
-    assert archive.pack(root, second) != digest
-
-
-def test_code_that_cannot_be_packed(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "LARGEST", 1000)
-    (root / "weights.bin").write_bytes(bytes(2000))
-    with pytest.raises(ValueError, match=r"of which weights\.bin .*\.gitignore"):
-        archive.pack(root, root / "a")
-    shutil.rmtree(root / ".git")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
-    with pytest.raises(ValueError, match="is not a git repository"):
-        archive.pack(root, root / "a")
 
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children():
