@@ -52,7 +52,7 @@ def attempt(
       workers: how many workers it has.
       command: the words to run, the same on every worker.
       deletes: whether the workers delete their slice once it has ended for good; None leaves that as it is.
-      environment: a file with the variables that it gets where it is started; see `worker.Job`.
+      environment: a file with its variables, where it is started; see `worker.Job`.
       alive: whether Google Cloud still counts the slice as ready; asked when a worker does not answer.
     """
 
@@ -62,27 +62,26 @@ def attempt(
     def stop_all() -> None:
         each(world, lambda index: worker.stop(world, place, index), range(workers))
 
-    key = hashlib.sha256(json.dumps(list(command)).encode()).hexdigest()[:12]
     seen = [one for one in each(world, lambda index: look(index, 0), range(workers)) if one]
     if len(seen) < workers:
         return Outcome(Ending.LOST, f"{workers - len(seen)} of {workers} workers do not answer")
-    running = [one.job for one in seen if one.state == "running"]
-    if any(not job.startswith(f"{key}-") for job in running):
+    key = hashlib.sha256(json.dumps(list(command)).encode()).hexdigest()[:12]
+    running = {one.job for one in seen if one.state == "running"}
+    if any(not name.startswith(f"{key}-") for name in running):
         return Outcome(Ending.BUSY, "another command runs there; see the launcher's logs and stop")
-    if len(running) == workers and len(set(running)) == 1:
-        job, offsets = Job(running[0], command, bool(deletes)), [max(0, one.size - SEEN) for one in seen]
+    joined = len(running) == 1 and all(one.state == "running" for one in seen)
+    if joined:
+        job, offsets = Job(running.pop(), command, bool(deletes)), [max(0, one.size - SEEN) for one in seen]
         world.say(f"{job.name} runs already: joined")
-        if deletes is not None:
-            _start(world, place, workers, job)
     else:
         if running:
             stop_all()
-        name, offsets = f"{key}-{world.token()}", [0] * workers
-        job = Job(name, command, bool(deletes), environment)
-        trouble = _start(world, place, workers, job)
-        if trouble:
-            stop_all()
-            return trouble
+        job, offsets = Job(f"{key}-{world.token()}", command, bool(deletes), environment), [0] * workers
+    # Where it is joined, this only says anew what comes after it.
+    trouble = None if joined and deletes is None else _start(world, place, workers, job)
+    if trouble and not joined:
+        stop_all()
+        return trouble
     outcome = follow(world, look, job=job.name, offsets=offsets, alive=alive)
     if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS):
         stop_all()

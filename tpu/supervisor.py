@@ -131,24 +131,14 @@ def watch(
     memory, told = Memory(), ""
     while True:
         condition = actions.describe()
-        text = f"the slice is {condition.text()}"
-        if text != told:
-            say(text)
-        told = text
+        if condition.text() != told:
+            say(f"the slice is {condition.text()}")
+        told = condition.text()
         memory, step = decide(memory, condition, clock.now(), budgets=budgets, zones=zones, patience=patience)
         if step.do is Do.MOVE:
             actions.move()
             told = ""
-        if step.do is Do.CREATE:
-            say("asking for a slice")
-            refused = actions.create()
-            if refused:
-                memory, step = _refuse(memory, f"refused: {refused}", Do.WAIT, budgets)
-        if step.do is Do.DELETE:
-            say("deleting the slice")
-            refused = actions.delete()
-            if refused:
-                say(f"deleting was refused: {refused}")
+        memory, step = _ask(actions, memory, step, budgets, say)
         if step.do is Do.ATTEMPT:
             began = clock.now()
             outcome = actions.attempt(condition.workers)
@@ -164,6 +154,23 @@ def watch(
             say(step.reason)
         if step.wait:
             clock.sleep(step.wait)
+
+
+def _ask(
+    actions: Actions, memory: Memory, step: Step, budgets: Budgets, say: Callable[[str], None]
+) -> tuple[Memory, Step]:
+    """Asks Google Cloud for what is to be made or deleted; what is known then, and the step that is left."""
+    if step.do is Do.CREATE:
+        say("asking for a slice")
+        refused = actions.create()
+        if refused:
+            return _refuse(memory, f"refused: {refused}", Do.WAIT, budgets)
+    if step.do is Do.DELETE:
+        say("deleting the slice")
+        refused = actions.delete()
+        if refused:
+            say(f"deleting was refused: {refused}")
+    return memory, step
 
 
 def decide(
