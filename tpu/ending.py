@@ -30,6 +30,7 @@ def guarded(
     *,
     work: Callable[[], int],
     ours: Callable[[], bool],
+    kept: Callable[[], None] = lambda: None,
     made_to_last: bool = False,
 ) -> int:
     """Does the work, then ends the slice; returns the work's exit code, 75 where that was stopped.
@@ -41,6 +42,7 @@ def guarded(
       wish: what is to become of the slice.
       work: what is to be done.
       ours: whether there may be a slice that this work has asked for, or runs on.
+      kept: is done where a person keeps the slice after work that went well.
       made_to_last: the slice is to outlive work that went well.
 
     Raises:
@@ -48,8 +50,8 @@ def guarded(
     """
     try:
         code = work()
-        if not made_to_last:
-            _end(world, places, request, wish, sure=True)
+        if not made_to_last and not _end(world, places, request, wish, sure=True) and not wish.keep:
+            kept()
         return code
     except (Busy, Undeleted):  # it runs another command; all has been tried
         raise
@@ -65,7 +67,8 @@ def guarded(
         raise
 
 
-def _end(world: World, places: Sequence[Place], request: Request, wish: Wish, *, sure: bool) -> None:
+def _end(world: World, places: Sequence[Place], request: Request, wish: Wish, *, sure: bool) -> bool:
+    """Whether it deleted the slice."""
     name, price = places[0].name, slices.hourly(request.accelerator, request.slices)
     keep = wish.keep
     if wish.asks and not keep:
@@ -73,9 +76,10 @@ def _end(world: World, places: Sequence[Place], request: Request, wish: Wish, *,
     if keep:
         hours = f"{request.lifetime / 3600:g} h"
         world.say(
-            f"the slice {name} is kept, and costs: {price}; it deletes itself {hours} after its start; "
-            f"{removal(places)}"
+            f"the slice {name} is kept, and costs: {price}; it deletes itself {hours} after its start, or "
+            f"soon after a command that is left to run; {removal(places)}"
         )
-        return
+        return False
     world.say(f"deleting the slice {name}")
     lifecycle.delete(world, places, request, sure=sure)
+    return True

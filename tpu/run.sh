@@ -6,6 +6,7 @@
 #                                    once, detached, under a lock; --delete: the slice goes once that has ended;
 #                                    --env: with the variables that were copied
 #   run.sh poll OFFSET               a line "fdl-tpu JOB STATE CODE SIZE LENGTH", then LENGTH bytes of the log
+#   run.sh keep                      the slice is not deleted after the command
 #   run.sh stop                      SIGTERM, so that it can save; then SIGKILL for what is left
 #   run.sh                           as the VM's startup script: deletes the slice when its lifetime is over
 #
@@ -140,7 +141,9 @@ depart() {
         sleep $((left < pause ? left : pause))
         left=$((left - pause))
     done
-    if [ "$(cat "$root/current")" = "$job" ]; then delete_slice "the command has ended"; fi
+    if [ "$(cat "$root/current" "$root/jobs/$job/after")" = "$job"$'\ndelete' ]; then
+        delete_slice "the command has ended"
+    fi
 }
 
 setup() {
@@ -254,6 +257,10 @@ poll() {
     fi
 }
 
+keep() {
+    [ ! -e "$root/current" ] || echo keep >"$root/jobs/$(cat "$root/current")/after"
+}
+
 stop() {
     local pid
     [ -e "$root/current" ] || return 0
@@ -276,6 +283,7 @@ main() {
         start) start "${@:2}" ;;
         work) work "${@:2}" ;;
         poll) poll "${@:2}" ;;
+        keep) keep ;;
         stop) stop ;;
         depart) depart "${@:2}" ;;
         lifetime) lifetime ;;

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tpu import condition, gcloud, job, lifecycle
+from tpu import condition, gcloud, job, lifecycle, worker
 from tpu.condition import Condition, State
 from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
@@ -11,7 +11,7 @@ from tpu.gcloud import Place, Request
 from tpu.lifecycle import refused_by
 from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
 from tpu.worker import Code
-from tpu.world import World
+from tpu.world import World, each
 
 NEARLY = 600.0
 """Seconds before the end of its lifetime (at most a tenth of it) in which its loss counts as that end."""
@@ -66,7 +66,17 @@ def keep_up(
         clock, patience = Clock(world.now, world.sleep), request.queue
         return watch(actions, budgets, clock, say=world.say, zones=len(places), patience=patience)
 
-    return guarded(world, places, request, wish, work=work, ours=lambda: bool(ours))
+    return guarded(
+        world, places, request, wish, work=work, ours=lambda: bool(ours), kept=lambda: _keep(world, places)
+    )
+
+
+def _keep(world: World, places: Sequence[Place]) -> None:
+    """Has the workers keep the slice after its command."""
+    place, ready = lifecycle.find(world, places)
+    if ready.state is State.READY:
+        place = condition.located(place, ready)
+        each(world, lambda index: worker.keep(world, place, index), range(ready.workers))
 
 
 def _actions(

@@ -97,6 +97,11 @@ def stop(world: World, place: Place, worker: int) -> Reply:
     return _ask(world, place, worker, ["stop"], STOPPING)
 
 
+def keep(world: World, place: Place, worker: int) -> Reply:
+    """Takes back that the slice is deleted after its command."""
+    return _ask(world, place, worker, ["keep"], REACHING)
+
+
 def poll(world: World, place: Place, worker: int, *, offset: int) -> Poll | None:
     """A look at a worker and at its log from byte `offset`; None where it does not answer."""
     done = world.run(gcloud.ssh(place, worker, words=["bash", SCRIPT, "poll", str(offset)]), POLLING)

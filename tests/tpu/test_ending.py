@@ -140,8 +140,14 @@ def test_what_is_kept_is_kept_by_somebodys_word(words, answer, kept, root):
         asked.append(question)
         return answer
 
-    assert launch.main(words, world=cloud.world()._replace(ask=ask), root=root) == 0
+    def run(one, limit):
+        told.extend(word for word in one if word == "--command=bash fdl-run.sh keep")
+        return cloud.run(one, limit)
+
+    told: list[str] = []
+    assert launch.main(words, world=cloud.world()._replace(ask=ask, run=run), root=root) == 0
     assert (list(cloud.slices) == [A]) == kept
+    assert len(told) == (answer == "n" and words is WATCH)  # the worker would delete it otherwise
     assert len(asked) == (words is WATCH)
     last = cloud.said[-1]
     assert (

@@ -65,8 +65,11 @@ def test_what_may_go_on_keeps_its_slice(vm):
     ):
         vm.command("start", *flags, job, "bash", "-c", script)
         vm.wait("ended")
-    vm.command("start", "--delete", "k-1", "sleep", "3")
-    assert vm.command("start", "k-1", "sleep", "3").returncode == 0  # who joins it says anew: keep
+    vm.command("start", "--delete", "j-5", "true")
+    assert vm.command("keep").returncode == 0  # somebody says so after it has ended
+    time.sleep(1.5)
+    vm.command("start", "--delete", "k-1", "sleep", "2")
+    assert vm.command("start", "k-1", "sleep", "2").returncode == 0  # who joins it says anew: keep
     vm.wait("ended")
     assert history(vm, seconds=2.5) == []
 
