@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tpu import refusal, worker
 from tpu.follow import EVERY, Ending, Outcome, follow
 from tpu.gcloud import Place
 from tpu.refusal import Kind
-from tpu.worker import Code, Job, Poll, Reply
+from tpu.worker import Code, Poll, Reply, Task
 from tpu.world import World, each
 
 REACHING, AGAIN = 10, 3
@@ -31,16 +30,7 @@ def install(world: World, place: Place, workers: int, *, code: Code) -> Outcome 
     return _trouble(each(world, one, range(workers)))
 
 
-def attempt(
-    world: World,
-    place: Place,
-    workers: int,
-    *,
-    command: Sequence[str],
-    deletes: bool | None,
-    environment: Path | None,
-    alive: Callable[[], bool],
-) -> Outcome:
+def attempt(world: World, place: Place, workers: int, *, task: Task, alive: Callable[[], bool]) -> Outcome:
     """Runs a command on all workers and follows it to its end.
 
     Where the same command runs on all of them, it is joined. Where it runs on some, it is ended and started
@@ -50,9 +40,7 @@ def attempt(
       world: the effects.
       place: the slice.
       workers: how many workers it has.
-      command: the words to run, the same on every worker.
-      deletes: whether the workers delete their slice once it has ended for good; None leaves that as it is.
-      environment: a file with its variables, where it is started; see `worker.Job`.
+      task: what is to be done.
       alive: whether Google Cloud still counts the slice as ready; asked when a worker does not answer.
     """
 
@@ -65,32 +53,33 @@ def attempt(
     seen = [one for one in each(world, lambda index: look(index, 0), range(workers)) if one]
     if len(seen) < workers:
         return Outcome(Ending.LOST, f"{workers - len(seen)} of {workers} workers do not answer")
-    key = hashlib.sha256(json.dumps(list(command)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps(list(task.command)).encode()).hexdigest()[:12]
     running = {one.job for one in seen if one.state == "running"}
     if any(not name.startswith(f"{key}-") for name in running):
         return Outcome(Ending.BUSY, "another command runs there; see the launcher's logs and stop")
     joined = len(running) == 1 and all(one.state == "running" for one in seen)
     if joined:
-        job, offsets = Job(running.pop(), command, bool(deletes)), [max(0, one.size - SEEN) for one in seen]
-        world.say(f"{job.name} runs already: joined")
+        job, offsets = running.pop(), [max(0, one.size - SEEN) for one in seen]
+        task = task._replace(environment=None)
+        world.say(f"{job} runs already: joined")
     else:
         if running:
             stop_all()
-        job, offsets = Job(f"{key}-{world.token()}", command, bool(deletes), environment), [0] * workers
+        job, offsets = f"{key}-{world.token()}", [0] * workers
     # Where it is joined, this only says anew what comes after it.
-    trouble = None if joined and deletes is None else _start(world, place, workers, job)
+    trouble = None if joined and task.deletes is None else _start(world, place, workers, job, task)
     if trouble and not joined:
         stop_all()
         return trouble
-    outcome = follow(world, look, job=job.name, offsets=offsets, alive=alive)
+    outcome = follow(world, look, job=job, offsets=offsets, alive=alive)
     if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS):
         stop_all()
     return outcome
 
 
-def _start(world: World, place: Place, workers: int, job: Job) -> Outcome | None:
+def _start(world: World, place: Place, workers: int, job: str, task: Task) -> Outcome | None:
     def one(index: int) -> Reply:
-        return _insist(world, lambda: worker.start(world, place, index, job=job), AGAIN)
+        return _insist(world, lambda: worker.start(world, place, index, job=job, task=task), AGAIN)
 
     return _trouble(each(world, one, range(workers)))
 

@@ -26,7 +26,7 @@ from tpu.lifecycle import command_line, removal
 from tpu.rehearsal import rehearsal
 from tpu.upkeep import keep_up, run
 from tpu.voice import write
-from tpu.worker import Code
+from tpu.worker import Code, Task
 from tpu.world import World, each, real
 
 FAILED, BAD_INPUT = 1, 2
@@ -89,8 +89,7 @@ def _execute(
                 world,
                 places,
                 request,
-                command=words,
-                environment=environment,
+                task=Task(words, environment),
                 code=code,
                 budgets=borne,
                 wish=wish,
@@ -129,7 +128,7 @@ def _on_slice(
             return _exit_code(world, job.install(world, place, ready.workers, code=code))
     if flags.command == "run":
         with carried(checked_environment(flags.env, os.environ)) as environment:
-            return _exit_code(world, run(world, place, words, ready.workers, environment=environment))
+            return _exit_code(world, run(world, place, Task(words, environment), ready.workers))
     if flags.command == "stop":
         replies = each(world, partial(worker.stop, world, place), range(ready.workers))
         for index, reply in enumerate(replies):

@@ -18,7 +18,7 @@ script=$(realpath "$0")
 root=$HOME/fdl-tpu
 mark=FDL_TPU_ROOT=$root # in the environment of every process that a job starts
 longest=262144          # bytes of log in one poll
-grace=${FDL_GRACE:-900} # seconds that the other workers have to end too, as in follow.py
+grace=${FDL_GRACE:-1200} # seconds that the other workers have to end too: the launcher, if it lives, acts at 900
 pause=${FDL_PAUSE:-15}  # seconds between two looks at the clock
 metadata=${FDL_METADATA:-http://metadata.google.internal/computeMetadata/v1}
 api=${FDL_TPU_API:-https://tpu.googleapis.com/v2}

@@ -1,7 +1,6 @@
 """`watch` and `up`: a slice is kept until its command has finished, in the zones that may have it."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tpu import condition, gcloud, job, lifecycle, worker
 from tpu.condition import Condition, State
@@ -10,7 +9,7 @@ from tpu.follow import Outcome
 from tpu.gcloud import Place, Request
 from tpu.lifecycle import refused_by
 from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
-from tpu.worker import Code
+from tpu.worker import Code, Task
 from tpu.world import World, each
 
 NEARLY = 600.0
@@ -22,8 +21,7 @@ def keep_up(
     places: Sequence[Place],
     request: Request,
     *,
-    command: Sequence[str],
-    environment: Path | None,
+    task: Task,
     code: Code,
     budgets: Budgets,
     wish: Wish,
@@ -34,8 +32,7 @@ def keep_up(
       world: the effects.
       places: the slice, in each zone where it may be made; they are tried in turn.
       request: what to ask for.
-      command: the words to run, the same on every worker.
-      environment: a file with the command's variables; see `worker.Job`.
+      task: the command to run.
       code: what goes to the workers.
       budgets: the troubles that are borne.
       wish: what is to become of the slice at the end.
@@ -57,9 +54,7 @@ def keep_up(
                 refused_by(world, gcloud.delete(other))
         place = condition.located(place, ready)
         trouble = job.install(world, place, ready.workers, code=code)
-        return trouble or run(
-            world, place, command, ready.workers, environment=environment, deletes=not wish.keep
-        )
+        return trouble or run(world, place, task._replace(deletes=not wish.keep), ready.workers)
 
     def work() -> int:
         actions = _actions(world, places, request, ours, attempt)
@@ -122,20 +117,10 @@ def _actions(
     return Actions(describe, create, delete, lambda workers: attempt(places[at], found), move)
 
 
-def run(
-    world: World,
-    place: Place,
-    command: Sequence[str],
-    workers: int,
-    *,
-    environment: Path | None,
-    deletes: bool | None = None,
-) -> Outcome:
+def run(world: World, place: Place, task: Task, workers: int) -> Outcome:
     """Runs a command on all workers of a slice that is set up, or joins it; see `job.attempt`."""
 
     def alive() -> bool:
         return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
 
-    return job.attempt(
-        world, place, workers, command=command, environment=environment, deletes=deletes, alive=alive
-    )
+    return job.attempt(world, place, workers, task=task, alive=alive)

@@ -70,26 +70,27 @@ def install(world: World, place: Place, worker: int, *, code: Code) -> Reply:
     return _ask(world, place, worker, ["setup", code.digest, *code.extras], SETTING_UP)
 
 
-class Job(NamedTuple):
-    """A command, started once."""
+class Task(NamedTuple):
+    """A command, and what belongs to it."""
 
-    name: str
     command: Sequence[str]
-    deletes: bool = False
-    """the workers delete their slice once it has ended for good, also when the launcher is gone by then"""
+    """its words, the same on every worker"""
     environment: Path | None = None
-    """a file with its variables, `NAME=VALUE` and a zero byte each"""
+    """a file with its variables, `NAME=VALUE` and a zero byte each; where it is joined it keeps its own"""
+    deletes: bool | None = None
+    """the workers delete their slice once it has ended for good, also when the launcher is gone by then;
+    None: they do not, or, where it is joined, what was said before holds"""
 
 
-def start(world: World, place: Place, worker: int, *, job: Job) -> Reply:
+def start(world: World, place: Place, worker: int, *, job: str, task: Task) -> Reply:
     """Starts a command, detached. Where it was started before, that says anew what comes after it."""
-    flags = ["--delete"] if job.deletes else []
-    if job.environment:
+    flags = ["--delete"] if task.deletes else []
+    if task.environment:
         flags.append("--env")
-        done = world.run(gcloud.scp(place, worker, files=[str(job.environment)], to=ENVIRONMENT), COPYING)
+        done = world.run(gcloud.scp(place, worker, files=[str(task.environment)], to=ENVIRONMENT), COPYING)
         if done.code != 0:
             return Reply(None, done.reason())
-    return _ask(world, place, worker, ["start", *flags, job.name, *job.command], STARTING)
+    return _ask(world, place, worker, ["start", *flags, job, *task.command], STARTING)
 
 
 def stop(world: World, place: Place, worker: int) -> Reply:
