@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from tpu import refusal, worker
 from tpu.follow import EVERY, Ending, Outcome, follow
@@ -19,15 +20,17 @@ SEEN = 65536
 
 def install(world: World, place: Place, workers: int, *, code: Code) -> Outcome | None:
     """Copies the code and sets every worker up; None where all is well."""
-    # Worker 0 alone at first: gcloud may have to make the ssh key, which only one can do.
-    reply = _insist(world, lambda: worker.reach(world, place, 0), REACHING)
-    if reply.code != 0:
-        return _trouble([reply])
+    # One worker alone at first: gcloud may have to make the ssh key, which only one can do, and it gives the
+    # key to each slice by itself.
+    for first in range(0, workers, workers // place.slices):
+        reply = _insist(world, partial(worker.reach, world, place, first), REACHING)
+        if reply.code != 0:
+            return _trouble({first: reply})
 
     def one(index: int) -> Reply:
         return _insist(world, lambda: worker.install(world, place, index, code=code), AGAIN)
 
-    return _trouble(each(world, one, range(workers)))
+    return _trouble(dict(enumerate(each(world, one, range(workers)))))
 
 
 def attempt(world: World, place: Place, workers: int, *, task: Task, alive: Callable[[], bool]) -> Outcome:
@@ -81,7 +84,7 @@ def _start(world: World, place: Place, workers: int, job: str, task: Task) -> Ou
     def one(index: int) -> Reply:
         return _insist(world, lambda: worker.start(world, place, index, job=job, task=task), AGAIN)
 
-    return _trouble(each(world, one, range(workers)))
+    return _trouble(dict(enumerate(each(world, one, range(workers)))))
 
 
 def _insist(world: World, ask: Callable[[], Reply], tries: int) -> Reply:
@@ -100,8 +103,8 @@ def _denied(reply: Reply) -> bool:
     return reply.code is None and refusal.kind(reply.reason) is Kind.ACCESS
 
 
-def _trouble(replies: Sequence[Reply]) -> Outcome | None:
-    for index, reply in enumerate(replies):
+def _trouble(replies: Mapping[int, Reply]) -> Outcome | None:
+    for index, reply in replies.items():
         if _denied(reply):
             remedy = "it must be allowed to log in to the VMs, see ssh in tpu/README.md"
             return Outcome(Ending.HOPELESS, f"worker {index} refuses this account: {reply.reason}; {remedy}")
@@ -109,7 +112,7 @@ def _trouble(replies: Sequence[Reply]) -> Outcome | None:
             return Outcome(Ending.LOST, f"worker {index} does not answer: {reply.reason}")
         if reply.code == worker.BUSY:
             return Outcome(Ending.BUSY, f"worker {index}: {reply.reason}")
-    for index, reply in enumerate(replies):
+    for index, reply in replies.items():
         if reply.code:
             return Outcome(Ending.CRASHED, f"worker {index}: {reply.reason}")
     return None

@@ -154,6 +154,8 @@ def test_dry_run_of_several_slices_reaches_every_worker_of_each(root):
     assert starts == [
         (f"sweep-1-{number}", f"--worker={worker}") for number in range(2) for worker in range(4)
     ]
+    reached = [one[5] for one in commands if "--command=true" in one]
+    assert reached == ["sweep-1-0", "sweep-1-1"]  # each has to get the ssh key first
     jobs = {shlex.split(word)[4] for one in commands for word in one if " start " in word}
     assert len(jobs) == 1
 
