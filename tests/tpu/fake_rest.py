@@ -1,5 +1,6 @@
 """What Google's TPU and Compute Engine APIs are for the real gcloud in the tests, on a fake cloud."""
 
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,7 +74,8 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text)
+            with contextlib.suppress(BrokenPipeError):  # a worker that asked for its own end is gone
+                self.wfile.write(text)
 
     keys: dict[str, Any] = {}
     created: list[dict[str, Any]] = []

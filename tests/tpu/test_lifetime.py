@@ -55,7 +55,7 @@ def test_a_command_that_is_over_for_good_takes_its_slice_along(vm, code):
     assert "queuedResources/sweep-1?force=true" in curls and fake_rest.TOKEN not in curls
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_what_may_go_on_keeps_its_slice(vm):
     for job, flags, script in (
         ("j-1", ["--delete"], "exit 1"),
@@ -74,7 +74,7 @@ def test_what_may_go_on_keeps_its_slice(vm):
     assert history(vm, seconds=2.5) == []
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_a_worker_that_may_not_delete_says_so_before_the_command_and_goes_on_trying(vm):
     with fake_cloud.opened(vm.home) as state:
         state["deny"] = True
