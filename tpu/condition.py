@@ -1,11 +1,13 @@
 """The condition of a slice, from what Google Cloud says of its request and of its VMs."""
 
 import json
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 from tpu import gcloud, slices
 from tpu.gcloud import Place
+from tpu.refusal import STATUSES
 from tpu.world import Output, World
 
 ASKING = 120.0
@@ -33,6 +35,7 @@ class Condition(NamedTuple):
     reason: str = ""
     accelerator: str = ""
     """as v6e-16; empty where Google does not say"""
+    slices: int = 1
 
     def text(self) -> str:
         """For people."""
@@ -52,14 +55,28 @@ NODE_MAKING = ("CREATING", "STARTING", "RESTARTING", "REIMAGING", "REPAIRING")
 """States of VMs that may yet become READY."""
 
 
-def condition(queued: dict[str, Any], node: dict[str, Any] | None) -> Condition:
-    """The condition of a slice whose request is `queued` and whose VMs are `node`, None where there are none.
+def condition(queued: dict[str, Any], nodes: Sequence[dict[str, Any] | None]) -> Condition:
+    """The condition of slices whose request is `queued` and whose VMs are `nodes`, None where there are none.
 
-    A slice is ready only with all its workers: half a slice would hang.
+    They are ready only with all their workers: half of them would hang. One that is lost counts for all.
     """
     name = queued.get("state", {}).get("state", "STATE_UNSPECIFIED")
     if name != "ACTIVE":
         return Condition(QUEUED.get(name, State.DEAD), reason=": ".join([name, *_complaint(queued)]))
+    found = [_of_node(node) for node in nodes]
+    worst = min(found, key=lambda one: (State.DEAD, State.MAKING, State.READY).index(one.state))
+    if worst.state is State.READY:
+        return worst._replace(workers=sum(one.workers for one in found), slices=len(found))
+    where = f"slice {found.index(worst)}: " if len(found) > 1 else ""
+    return worst._replace(reason=f"{where}{worst.reason}", slices=len(found))
+
+
+def located(place: Place, ready: Condition) -> Place:
+    """The place of slices that are ready, with how many they are and how many workers each has."""
+    return place._replace(slices=ready.slices, hosts=ready.workers // ready.slices)
+
+
+def _of_node(node: dict[str, Any] | None) -> Condition:
     if node is None:
         return Condition(State.MAKING, reason="ACTIVE, but without VMs")
     inside = node.get("state", "STATE_UNSPECIFIED")
@@ -81,24 +98,28 @@ def describe(world: World, place: Place) -> Condition:
         return Condition(State.ABSENT)
     if queued.code != 0:
         return Condition(State.UNKNOWN, reason=queued.reason())
-    node = world.run(gcloud.describe_node(place), ASKING)
-    if node.code != 0 and not _not_found(node):
-        return Condition(State.UNKNOWN, reason=node.reason())
     try:
-        request, inside = json.loads(queued.out), json.loads(node.out) if node.code == 0 else None
-        return condition(request, inside)._replace(accelerator=_accelerator(request, inside))
+        request = json.loads(queued.out)
+        spec = (request.get("tpu", {}).get("nodeSpec") or [{}])[0]
+        count = int(spec.get("multisliceParams", {}).get("nodeCount", 1))
+        nodes = []
+        for number in range(count):
+            node = world.run(gcloud.describe_node(place._replace(slices=count), number), ASKING)
+            if node.code != 0 and not _not_found(node):
+                return Condition(State.UNKNOWN, reason=node.reason())
+            nodes.append(json.loads(node.out) if node.code == 0 else None)
+        about = nodes[0] or spec.get("node", {})
+        return condition(request, nodes)._replace(
+            accelerator=str(about.get("acceleratorType", "")), slices=count
+        )
     except (ValueError, TypeError, AttributeError, LookupError):
         return Condition(State.UNKNOWN, reason="gcloud's answer cannot be understood")
 
 
-def _accelerator(queued: dict[str, Any], node: dict[str, Any] | None) -> str:
-    asked = queued.get("tpu", {}).get("nodeSpec") or [{}]
-    return str((node or asked[0].get("node", {})).get("acceleratorType", ""))
-
-
 def _complaint(queued: dict[str, Any]) -> list[str]:
-    message = queued["state"].get("failedData", {}).get("error", {}).get("message")
-    return [" ".join(message.split())] if message else []
+    error = queued["state"].get("failedData", {}).get("error", {})
+    words = [STATUSES.get(error.get("code"), ""), " ".join(error.get("message", "").split())]
+    return [word for word in words if word]
 
 
 def _expected(accelerator: str, otherwise: int) -> int:

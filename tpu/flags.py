@@ -1,8 +1,10 @@
 """The launcher's flags."""
 
 import argparse
+import re
 from typing import NoReturn
 
+from tpu.gcloud import Request, checked_request
 from tpu.slices import RUNTIMES
 from tpu.supervisor import Budgets
 
@@ -15,12 +17,20 @@ COMMANDS = {
     "logs": "print what the workers have printed",
     "stop": "end the command on every worker; it saves first",
     "delete": "delete the slice",
+    "costs": "list what there is in these zones, since when, and what it costs",
 }
 BUDGETS = {
     "preemptions": "slices that may be lost",
     "crashes": "attempts in a row that may fail",
-    "refusals": "requests in a row that may be refused",
+    "quota_refusals": "requests in a row that may be refused for want of quota",
+    "capacity_refusals": "requests in a row that may find no capacity",
+    "refusals": "requests in a row that may be refused otherwise, unless for good",
 }
+LIFETIME = "12h"
+"""Of a slice, from its start."""
+QUEUE, QUEUE_OF_SEVERAL = "24h", "30m"
+"""How long a request may wait for capacity: in the only zone, and in one of several."""
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,8 +56,9 @@ def parser() -> Parser:
             one.usage = (
                 f"python -m tpu.launch {name} NAME --zone ZONE [...] -- run|sweep FILE --workdir gs://..."
             )
-        one.add_argument("name", metavar="NAME", help="the slice's name")
-        one.add_argument("--zone", required=True, help="as us-east5-b")
+        if name != "costs":
+            one.add_argument("name", metavar="NAME", help="the slice's name")
+        one.add_argument("--zone", required=True, help="as us-east5-b; several, tried in turn: A,B")
         one.add_argument("--project", help="the project's id (default: gcloud's own)")
         one.add_argument("--dry-run", action="store_true", help="print every gcloud command, do none")
         if name in ("create", "watch", "up"):
@@ -60,6 +71,14 @@ def parser() -> Parser:
                 metavar="E",
                 help="an extra of the project, besides tpu and gs",
             )
+        if runs:
+            one.add_argument(
+                "--env",
+                action="append",
+                default=[],
+                metavar="NAME[=VALUE]",
+                help="a variable of the command; without =VALUE its value here, which is never shown",
+            )
         if name in ("watch", "up"):
             _add_budgets(one)
         if name == "logs":
@@ -67,12 +86,29 @@ def parser() -> Parser:
     return whole
 
 
-def checked_budgets(flags: argparse.Namespace) -> Budgets:
+def budgets(flags: argparse.Namespace) -> Budgets:
     """The budgets of `watch` and `up`; raises `ValueError` for negative ones."""
     for kind in BUDGETS:
         if getattr(flags, kind) < 0:
-            raise ValueError(f"--{kind} is {getattr(flags, kind)}; expected 0 or more")
+            raise ValueError(f"--{kind.replace('_', '-')} is {getattr(flags, kind)}; expected 0 or more")
     return Budgets(**{kind: getattr(flags, kind) for kind in BUDGETS})
+
+
+def wanted(flags: argparse.Namespace) -> Request:
+    """The request of `create`, `watch` and `up`; raises `ValueError` for what cannot be granted."""
+    queue = seconds("--queue", flags.queue or (QUEUE_OF_SEVERAL if "," in flags.zone else QUEUE))
+    lifetime = seconds("--lifetime", flags.lifetime)
+    if lifetime < 600:
+        raise ValueError(f"--lifetime is {flags.lifetime!r}; expected 10m or more: setting up takes minutes")
+    kind, image = flags.accelerator, flags.runtime_version
+    return checked_request(Request(kind, flags.pricing, image, queue, lifetime, flags.slices))
+
+
+def seconds(flag: str, text: str) -> int:
+    """The seconds of a duration, as 5400 of `1h30m`; raises `ValueError` for others."""
+    if not re.fullmatch(r"([1-9][0-9]{0,5}[dhms])+", text):
+        raise ValueError(f"{flag} is {text!r}; expected a duration, as 12h, 90m or 1d12h")
+    return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"([0-9]+)([dhms])", text))
 
 
 def _add_request(one: argparse.ArgumentParser) -> None:
@@ -80,6 +116,28 @@ def _add_request(one: argparse.ArgumentParser) -> None:
         "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(RUNTIMES)}"
     )
     one.add_argument("--runtime-version", metavar="V", help="the VM's image (default: the generation's)")
+    one.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many slices of this kind, joined by the data centre's network (%(default)s)",
+    )
+    one.add_argument(
+        "--queue",
+        metavar="T",
+        help=f"how long a request may wait for capacity, as 90m (default: {QUEUE}; "
+        f"in each of several zones {QUEUE_OF_SEVERAL})",
+    )
+    one.add_argument(
+        "--lifetime",
+        metavar="T",
+        default=LIFETIME,
+        help="the slice deletes itself so long after its start, whatever runs there (%(default)s)",
+    )
+    one.add_argument(
+        "--keep", action="store_true", help="leave the slice to its lifetime, whatever ends the launcher"
+    )
     pricing = one.add_mutually_exclusive_group()
     pricing.add_argument(
         "--spot", dest="pricing", action="store_const", const="spot", help="cheap, preemptible"
@@ -94,5 +152,9 @@ def _add_budgets(one: argparse.ArgumentParser) -> None:
     most = Budgets()
     for kind, text in BUDGETS.items():
         one.add_argument(
-            f"--{kind}", type=int, default=getattr(most, kind), metavar="N", help=f"{text} (%(default)s)"
+            f"--{kind.replace('_', '-')}",
+            type=int,
+            default=getattr(most, kind),
+            metavar="N",
+            help=f"{text} (%(default)s)",
         )

@@ -4,6 +4,7 @@ except the command of `ssh`, which is quoted."""
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tpu.slices import RUNTIMES, hosts
@@ -12,15 +13,19 @@ TPUS = ("gcloud", "compute", "tpus")
 SSH_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "BatchMode=yes")
 """A worker that is gone is noticed within a minute, and nothing ever waits for a password."""
 
-PRICINGS = ("on-demand", "spot", "reserved")
+SCRIPT = Path(__file__).with_name("run.sh")
+"""What runs on the workers, and what starts with them."""
 
 
 class Place(NamedTuple):
-    """Which slice: its name, and where it is."""
+    """Which slice, or slices that were asked for together: the name, and where they are."""
 
     name: str
     zone: str
     project: str | None = None
+    slices: int = 1
+    hosts: int = 1
+    """workers of each of several slices; they are numbered through, as JAX numbers its processes"""
 
 
 class Request(NamedTuple):
@@ -29,13 +34,34 @@ class Request(NamedTuple):
     accelerator: str
     pricing: str = "on-demand"
     runtime: str | None = None
+    queue: int = 86400
+    """seconds that it may wait for capacity: Google Cloud refuses it then"""
+    lifetime: int = 43200
+    """seconds after which the slice deletes itself"""
+    slices: int = 1
+
+    def text(self) -> str:
+        """For people."""
+        return self.accelerator if self.slices == 1 else f"{self.slices} slices of {self.accelerator}"
 
 
-def checked_place(name: str, zone: str, project: str | None) -> Place:
-    """A place whose names Google Cloud can accept; raises `ValueError` for others."""
+def checked_places(name: str, zones: str, project: str | None) -> list[Place]:
+    """A place for each of the zones `A,B`; raises `ValueError` for names that Google Cloud cannot accept."""
+    places = [_checked_place(name, zone, project) for zone in zones.split(",")]
+    if len(set(places)) < len(places):
+        raise ValueError(f"--zone is {zones!r}; expected each zone once")
+    return places
+
+
+def _checked_place(name: str, zone: str, project: str | None) -> Place:
     patterns = (
         ("NAME", name, r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?", "small letters, digits and hyphens, as sweep-1"),
-        ("--zone", zone, r"[a-z]+-[a-z]+\d+-[a-z0-9]+", "a zone, as us-east5-b"),
+        (
+            "--zone",
+            zone,
+            r"[a-z]+-[a-z]+\d+-[a-z0-9]+",
+            "a zone, as us-east5-b, or several, as us-east5-b,us-central1-b",
+        ),
         ("--project", project, r"[a-z][a-z0-9.:-]*[a-z0-9]", "a project's id, as my-project-1"),
     )
     for flag, value, pattern, expected in patterns:
@@ -44,23 +70,36 @@ def checked_place(name: str, zone: str, project: str | None) -> Place:
     return Place(name, zone, project)
 
 
-def checked_request(accelerator: str, pricing: str, runtime: str | None) -> Request:
+def checked_request(request: Request) -> Request:
     """A request that can be granted; raises `ValueError` for others."""
-    hosts(accelerator)
-    if runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", runtime):
-        raise ValueError(f"--runtime-version is {runtime!r}; expected a name as v2-alpha-tpuv6e")
-    return Request(accelerator, pricing, runtime)
+    hosts(request.accelerator)
+    if request.runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", request.runtime):
+        raise ValueError(f"--runtime-version is {request.runtime!r}; expected a name as v2-alpha-tpuv6e")
+    if request.slices < 1:
+        raise ValueError(f"--slices is {request.slices}; expected 1 or more")
+    return request
 
 
 def create(place: Place, request: Request) -> list[str]:
-    """Queues a request for a slice. Its node has the same name."""
+    """Queues a request for a slice, whose node has its name; or for several, called NAME-0, NAME-1, ..."""
     runtime = request.runtime or RUNTIMES[request.accelerator.partition("-")[0]]
+    about = {"fdl-name": place.name, "fdl-zone": place.zone, "fdl-lifetime": request.lifetime}
+    if place.project:
+        about["fdl-project"] = place.project
     return [
         *TPUS, "queued-resources", "create", place.name,
-        f"--node-id={place.name}",
+        *(
+            [f"--node-id={place.name}"]
+            if request.slices == 1
+            else [f"--node-count={request.slices}", f"--node-prefix={place.name}"]
+        ),
         f"--accelerator-type={request.accelerator}",
         f"--runtime-version={runtime}",
         *([] if request.pricing == "on-demand" else [f"--{request.pricing}"]),
+        f"--valid-until-duration={request.queue}s",
+        # The slice's VMs end it by themselves: this API ends only requests that wait.
+        f"--metadata={','.join(f'{key}={value}' for key, value in about.items())}",
+        f"--metadata-from-file={'^|^' if ',' in str(SCRIPT) else ''}startup-script={SCRIPT}",
         "--async", *_where(place), "--quiet",
     ]  # fmt: skip
 
@@ -70,9 +109,19 @@ def describe_queued(place: Place) -> list[str]:
     return [*TPUS, "queued-resources", "describe", place.name, *_where(place), "--format=json"]
 
 
-def describe_node(place: Place) -> list[str]:
-    """The state of the VMs, as JSON."""
-    return [*TPUS, "tpu-vm", "describe", place.name, *_where(place), "--format=json"]
+def describe_node(place: Place, number: int = 0) -> list[str]:
+    """The state of a slice's VMs, as JSON."""
+    return [*TPUS, "tpu-vm", "describe", _node(place, number), *_where(place), "--format=json"]
+
+
+def list_queued(zone: str, project: str | None) -> list[str]:
+    """All requests of a zone, as JSON."""
+    return [*TPUS, "queued-resources", "list", *_where(Place("", zone, project)), "--format=json"]
+
+
+def list_nodes(zone: str, project: str | None) -> list[str]:
+    """All slices of a zone, whoever made them, as JSON."""
+    return [*TPUS, "tpu-vm", "list", *_where(Place("", zone, project)), "--format=json"]
 
 
 def delete(place: Place) -> list[str]:
@@ -85,17 +134,23 @@ def delete(place: Place) -> list[str]:
 def scp(place: Place, worker: int, *, files: Sequence[str], to: str = "") -> list[str]:
     """Copies local files to `to` in a worker's home directory."""
     options = [f"--scp-flag=-o{option}" for option in SSH_OPTIONS]
-    target = f"{place.name}:{to}"
-    return [*TPUS, "tpu-vm", "scp", *files, target, f"--worker={worker}", *options, *_where(place), "--quiet"]
+    number, inside = divmod(worker, place.hosts) if place.slices > 1 else (0, worker)
+    target = f"{_node(place, number)}:{to}"
+    return [*TPUS, "tpu-vm", "scp", *files, target, f"--worker={inside}", *options, *_where(place), "--quiet"]
 
 
 def ssh(place: Place, worker: int, *, words: Sequence[str]) -> list[str]:
     """Runs a command on one worker. Its words arrive as they are, whatever is in them."""
     options = [f"--ssh-flag=-o{option}" for option in SSH_OPTIONS]
+    number, inside = divmod(worker, place.hosts) if place.slices > 1 else (0, worker)
     return [
-        *TPUS, "tpu-vm", "ssh", place.name, f"--worker={worker}", f"--command={shlex.join(words)}",
+        *TPUS, "tpu-vm", "ssh", _node(place, number), f"--worker={inside}", f"--command={shlex.join(words)}",
         *options, *_where(place), "--quiet",
     ]  # fmt: skip
+
+
+def _node(place: Place, number: int) -> str:
+    return place.name if place.slices == 1 else f"{place.name}-{number}"
 
 
 def _where(place: Place) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -11,25 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tpu import condition, gcloud, job, slices, worker
+from tpu import gcloud, job, lifecycle, slices, worker
 from tpu.archive import listed, pack
 from tpu.checks import check_extras, checked_command
-from tpu.condition import ASKING, Condition, State
-from tpu.flags import checked_budgets, parser
+from tpu.condition import State, located
+from tpu.costs import costs
+from tpu.ending import STOPPED, Wish, guarded
+from tpu.environment import carried, checked_environment
+from tpu.flags import budgets, parser, wanted
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
+from tpu.lifecycle import command_line, removal
 from tpu.rehearsal import rehearsal
-from tpu.supervisor import POLL, Actions, Budgets, Busy, Clock, watch
+from tpu.upkeep import keep_up, run
 from tpu.voice import write
-from tpu.worker import Code
+from tpu.worker import Code, Task
 from tpu.world import World, each, real
 
-FAILED, BAD_INPUT, STOPPED = 1, 2, 75
+FAILED, BAD_INPUT = 1, 2
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("tpu", "gs")
 """The project's extras that every worker needs."""
-DELETING = 30
-"""How often a slice is looked at while it is being deleted."""
 
 
 def main(arguments: Sequence[str] | None = None, *, world: World | None = None, root: Path = ROOT) -> int:
@@ -37,17 +40,17 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
     outside = world or real()
-    place = None
+    places = []
     try:
         flags = parser().parse_args(words[:cut])
-        place = gcloud.checked_place(flags.name, flags.zone, flags.project)
+        places = gcloud.checked_places(getattr(flags, "name", "any"), flags.zone, flags.project)
         if world is None and not flags.dry_run and shutil.which("gcloud") is None:
             raise OSError("gcloud is not installed, or not on the PATH")
-        code, message = _execute(flags, place, words[cut + 1 :], outside, root), ""
+        code, message = _execute(flags, places, words[cut + 1 :], outside, root), ""
     except KeyboardInterrupt:
         code, message = STOPPED, "stopped; nothing was asked for"
-        if place:
-            message = f"stopped; the slice, if there is one, still runs and costs; {_remove(place)}"
+        if places and words[0] != "costs":
+            message = f"stopped; the slice, if there is one, still runs and costs; {removal(places)}"
     except ValueError as error:
         code, message = BAD_INPUT, f"error: {error}"
     except OSError as error:
@@ -59,12 +62,12 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     return code
 
 
-def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], world: World, root: Path) -> int:
+def _execute(
+    flags: argparse.Namespace, places: Sequence[Place], words: Sequence[str], world: World, root: Path
+) -> int:
     asks, runs = flags.command in ("create", "watch", "up"), flags.command in ("run", "watch", "up")
     copies = flags.command in ("setup", "watch", "up")
-    request = (
-        gcloud.checked_request(flags.accelerator, flags.pricing, flags.runtime_version) if asks else None
-    )
+    request = wanted(flags) if asks else None
     if words and not runs:
         raise ValueError(f"{flags.command} takes no fdl command; got {words[0]!r} after --")
     files = frozenset(listed(root)) if runs or copies else frozenset()
@@ -72,135 +75,66 @@ def _execute(flags: argparse.Namespace, place: Place, words: Sequence[str], worl
         check_extras((*EXTRAS, *flags.extra), root, files)
     if runs:
         words = checked_command(words, root, files)
+    variables = checked_environment(flags.env, os.environ) if runs else {}
     if flags.dry_run:
-        workers = slices.hosts(request.accelerator) if request else 1
-        world = rehearsal(workers, exists=not asks, write=world.say)
+        workers, count = (slices.hosts(request.accelerator), request.slices) if request else (1, 1)
+        zone = "" if asks else places[0].zone
+        world = rehearsal(workers, slices=count, zone=zone, write=world.say)
     if request:
         if flags.command == "create":
-            return _create(world, place, request)
-        return _supervise(flags, world, place, request, words, root)
+            return _create(flags, world, places, request)
+        borne, wish = budgets(flags), Wish(flags.keep, asks=flags.command == "watch")
+        with _packed(flags, root) as code, carried(variables) as environment:
+            return keep_up(
+                world,
+                places,
+                request,
+                task=Task(words, environment),
+                code=code,
+                budgets=borne,
+                wish=wish,
+            )
+    if flags.command == "costs":
+        return costs(world, [place.zone for place in places], flags.project)
     if flags.command == "delete":
-        return _delete(world, place)
-    return _on_slice(flags, world, place, words, root)
+        return lifecycle.delete(world, places, patient=False)
+    return _on_slice(flags, world, places, words, root)
 
 
-def _on_slice(flags: argparse.Namespace, world: World, place: Place, words: Sequence[str], root: Path) -> int:
+def _create(flags: argparse.Namespace, world: World, places: Sequence[Place], request: Request) -> int:
+    asked = set[Place]()
+    return guarded(
+        world,
+        places,
+        request,
+        Wish(flags.keep, asks=True),
+        work=lambda: lifecycle.create(world, places, request, asked),
+        ours=lambda: bool(asked),
+        made_to_last=True,
+    )
+
+
+def _on_slice(
+    flags: argparse.Namespace, world: World, places: Sequence[Place], words: Sequence[str], root: Path
+) -> int:
     """What is done on the workers of a slice that is there: setup, run, stop, logs."""
-    ready = condition.describe(world, place)
+    place, ready = lifecycle.find(world, places)
+    lifecycle.check(ready, place)
     if ready.state is not State.READY:
-        raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, place)}")
+        raise OSError(f"the slice {place.name} is {ready.text()}; {_remedy(ready.state, places)}")
+    place = located(place, ready)
     if flags.command == "setup":
         with _packed(flags, root) as code:
             return _exit_code(world, job.install(world, place, ready.workers, code=code))
     if flags.command == "run":
-        return _exit_code(world, _attempt(world, place, words, ready.workers))
+        with carried(checked_environment(flags.env, os.environ)) as environment:
+            return _exit_code(world, run(world, place, Task(words, environment), ready.workers))
     if flags.command == "stop":
         replies = each(world, partial(worker.stop, world, place), range(ready.workers))
         for index, reply in enumerate(replies):
             world.say(f"[{index}] {'stopped' if reply.code == 0 else f'failed: {reply.reason}'}")
         return FAILED if any(reply.code != 0 for reply in replies) else 0
     return _logs(world, place, ready.workers, flags.worker)
-
-
-def _supervise(
-    flags: argparse.Namespace,
-    world: World,
-    place: Place,
-    request: Request,
-    command: Sequence[str],
-    root: Path,
-) -> int:
-    budgets, price = checked_budgets(flags), slices.hourly(request.accelerator)
-    world.say(f"{request.accelerator}: {price}")
-    with _packed(flags, root) as code:
-
-        def attempt(workers: int) -> Outcome:
-            return job.install(world, place, workers, code=code) or _attempt(world, place, command, workers)
-
-        actions = Actions(
-            partial(condition.describe, world, place),
-            lambda: _refusal(world, gcloud.create(place, request)),
-            lambda: _refusal(world, gcloud.delete(place)),
-            attempt,
-        )
-        try:
-            ended = watch(actions, budgets, Clock(world.now, world.sleep), say=world.say)
-        except Busy:
-            raise
-        except Exception as error:  # a fault of the launcher's own leaves no slice behind either
-            if flags.command == "up":
-                world.say(f"{error}; deleting the slice")  # now, as deleting may fail too
-                _delete(world, place, request.accelerator)
-            elif isinstance(error, OSError):
-                raise OSError(f"{error}; the slice may still be there, and cost; {_remove(place)}") from None
-            raise
-        if flags.command == "up":
-            return max(ended, _delete(world, place, request.accelerator))
-    world.say(f"the slice {place.name} is still there, and costs: {price}; {_remove(place)}")
-    return ended
-
-
-def _attempt(world: World, place: Place, command: Sequence[str], workers: int) -> Outcome:
-    def alive() -> bool:
-        return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
-
-    return job.attempt(world, place, workers, command=command, alive=alive)
-
-
-def _create(world: World, place: Place, request: Request) -> int:
-    """Asks once, as soon as there is no slice, and waits until it is ready."""
-    told, asked, silent, most = "", False, 0, Budgets().silences
-    world.say(f"{request.accelerator}: {slices.hourly(request.accelerator)}")
-    found = condition.describe(world, place)
-    while found.state is not State.READY:
-        if found.state in (State.REFUSED, State.DEAD):
-            raise OSError(f"the slice {place.name} is {found.text()}: delete it first; {_remove(place)}")
-        told = _tell(world, found, told)
-        missing = found.state is State.ABSENT and asked
-        silent = silent + 1 if missing or found.state is State.UNKNOWN else 0
-        if silent > most:
-            left = f"; it may yet come, and cost: {_remove(place)}" if asked else ""
-            raise OSError(
-                f"gave up after {most} looks in a row with no answer or no slice; the last: "
-                f"{found.text()}{left}"
-            )
-        if found.state is State.ABSENT and not asked:
-            refused, asked = _refusal(world, gcloud.create(place, request)), True
-            if refused:
-                raise OSError(f"refused: {refused}")
-        world.sleep(POLL)
-        found = condition.describe(world, place)
-    world.say(f"the slice {place.name} is ready: {found.workers} workers")
-    return 0
-
-
-def _delete(world: World, place: Place, accelerator: str = "") -> int:
-    """Deletes, and waits until nothing is left that would cost.
-
-    Raises:
-      OSError: it is still there, or may be: with what it costs and the command that deletes it.
-    """
-    told, seen, last = "", False, ""
-    for _ in range(DELETING):
-        found = condition.describe(world, place)
-        accelerator = found.accelerator or accelerator
-        if found.state is State.ABSENT:
-            there = f"the slice {place.name} is deleted"
-            world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
-            return 0
-        seen = seen or found.state is not State.UNKNOWN
-        if found.state is not State.LEAVING:
-            refused = _refusal(world, gcloud.delete(place))
-            if refused:
-                last = f"; the last refusal: {refused}"
-                world.say(f"deleting was refused: {refused}")
-        told = _tell(world, found, told)
-        world.sleep(POLL)
-    price = slices.hourly(accelerator)
-    raise OSError(
-        f"the slice {place.name} could not be deleted, and costs{f': {price}' if price else ''}{last}; "
-        f"{_remove(place)}"
-    )
 
 
 def _logs(world: World, place: Place, workers: int, only: int | None) -> int:
@@ -230,26 +164,12 @@ def _packed(flags: argparse.Namespace, root: Path) -> Iterator[Code]:
         yield Code(Path(__file__).with_name("run.sh"), archive, digest, (*EXTRAS, *flags.extra))
 
 
-def _command(verb: str, place: Place) -> str:
-    project = f" --project {place.project}" if place.project else ""
-    return f"python3 -m tpu.launch {verb} {place.name} --zone {place.zone}{project}"
-
-
-def _remove(place: Place) -> str:
-    return f"delete it: {_command('delete', place)}"
-
-
-def _remedy(state: State, place: Place) -> str:
+def _remedy(state: State, places: Sequence[Place]) -> str:
     if state is State.ABSENT:
-        return f"create it first: {_command('create', place)} --accelerator A"
+        return f"create it first: {command_line('create', places)} --accelerator A"
     if state in (State.REFUSED, State.DEAD):
         return "it stays so: delete it and create it again, or see watch, which does both"
     return "wait, or see watch, which does"
-
-
-def _refusal(world: World, words: Sequence[str]) -> str | None:
-    done = world.run(words, ASKING)
-    return None if done.code == 0 else done.reason()
 
 
 def _exit_code(world: World, outcome: Outcome | None) -> int:
@@ -259,21 +179,21 @@ def _exit_code(world: World, outcome: Outcome | None) -> int:
     return BAD_INPUT if outcome.ending is Ending.BUSY else outcome.code
 
 
-def _tell(world: World, found: Condition, told: str) -> str:
-    text = f"the slice is {found.text()}"
-    if text != told:
-        world.say(text)
-    return text
-
-
 def _stop(number: int, frame: object) -> NoReturn:
+    """As Ctrl-C does. A terminal that closes says so twice, which must not stop what the first has begun."""
     del number, frame
+    for again in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
-    # A closed terminal and a plain kill say, as Ctrl-C does, what is left.
+def listen() -> None:
+    """SIGTERM and SIGHUP, unless they are ignored as under nohup, do what Ctrl-C does."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(ending) is not signal.SIG_IGN:
             signal.signal(ending, _stop)
+
+
+if __name__ == "__main__":
+    listen()
     sys.exit(main())

@@ -6,29 +6,36 @@ from collections.abc import Callable, Sequence
 from tpu.world import Output, World
 
 
-def rehearsal(workers: int, *, exists: bool, write: Callable[[str], None]) -> World:
+def rehearsal(workers: int, *, slices: int, zone: str, write: Callable[[str], None]) -> World:
     """A world that prints every command, quoted for a shell, and does none.
 
     Args:
-      workers: how many workers its slice has.
-      exists: whether the slice is there already.
+      workers: how many workers each of its slices has.
+      slices: how many slices there are.
+      zone: where the slice is already; empty where it is to be made.
       write: takes the commands.
     """
-    there, job, seconds = exists, "", 0.0
+    there, job, seconds = zone, "", 0.0
 
     def answer(words: Sequence[str]) -> str:
         nonlocal there, job
-        if "create" in words or "delete" in words:
-            there = "create" in words
+        where = next(word.partition("=")[2] for word in words if word.startswith("--zone="))
+        if "create" in words:
+            there = where
+        elif "delete" in words:
+            there = "" if where == there else there
         elif words[3:5] == ["queued-resources", "describe"]:
-            return '{"state": {"state": "ACTIVE"}}' if there else ""
+            spec = f'{{"nodeSpec": [{{"multisliceParams": {{"nodeCount": {slices}}}}}]}}'
+            return f'{{"state": {{"state": "ACTIVE"}}, "tpu": {spec}}}' if where == there else ""
+        elif words[4] == "list":
+            return "[]"
         elif words[3:5] == ["tpu-vm", "describe"]:
             return f'{{"state": "READY", "networkEndpoints": [{", ".join(["{}"] * workers)}]}}'
         for word in words:
             if word.startswith("--command="):
                 command = shlex.split(word.partition("=")[2])
                 if "start" in command[:3]:
-                    job = command[3]
+                    job = next(word for word in command[3:] if not word.startswith("--"))
                 if "poll" in command[:3]:
                     return f"fdl-tpu {job or '-'} {'ended 0' if job else 'absent -'} 0 0\nfdl-tpu exit 0\n"
         return "fdl-tpu exit 0\n"

@@ -69,17 +69,26 @@ def chips(accelerator: str) -> int:
     return int(count) if generation in COUNTS_CHIPS else int(count) // 2
 
 
-def hourly(accelerator: str) -> str:
-    """What a slice costs, for people; empty for a kind that this file does not know."""
+def price(accelerator: str) -> float | None:
+    """What a slice costs an hour, on demand, in dollars; None where this file does not know."""
+    each = LIST_PRICES.get(accelerator.partition("-")[0])
+    try:
+        hosts(accelerator)
+    except ValueError:
+        return None
+    return None if each is None else each * chips(accelerator)
+
+
+def hourly(accelerator: str, count: int = 1) -> str:
+    """What one or several slices cost, for people; empty for a kind that this file does not know."""
     try:
         hosts(accelerator)
     except ValueError:
         return ""
-    each = LIST_PRICES.get(accelerator.partition("-")[0])
-    if each is None:
-        return f"{chips(accelerator)} chips, at the price that cloud.google.com/tpu/pricing says"
-    price = each * chips(accelerator)
+    dollars, amount = price(accelerator), f"{count * chips(accelerator)} chips"
+    if dollars is None:
+        return f"{amount}, at the price that cloud.google.com/tpu/pricing says"
     return (
-        f"{chips(accelerator)} chips, ${price:,.2f} an hour at the list price of 2025 "
+        f"{amount}, ${count * dollars:,.2f} an hour at the list price of 2025 "
         "(on demand, US; see cloud.google.com/tpu/pricing for yours)"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
+from tpu import refusal
 from tpu.condition import Condition, State
 from tpu.follow import Ending, Outcome
 
@@ -31,8 +32,12 @@ class Budgets(NamedTuple):
     """slices that were taken away or died, in all"""
     crashes: int = 3
     """attempts in a row that failed soon, on a slice that is well"""
+    quota_refusals: int = 20
+    """requests in a row that Google Cloud refused for want of quota"""
+    capacity_refusals: int = 100
+    """requests in a row that it refused for want of capacity, or left waiting too long"""
     refusals: int = 20
-    """requests in a row that Google Cloud refused, for want of quota, permission or capacity"""
+    """requests in a row that it refused for a reason that may pass"""
     silences: int = 20
     """questions in a row that gcloud could not answer"""
 
@@ -47,6 +52,8 @@ class Actions(NamedTuple):
     """the reason where that is refused"""
     attempt: Callable[[int], Outcome]
     """sets up so many workers and runs the command on them"""
+    move: Callable[[], None] = lambda: None
+    """goes to the next zone: all other actions are about the slice there from then on"""
 
 
 class Clock(NamedTuple):
@@ -59,7 +66,7 @@ class Clock(NamedTuple):
 class Memory(NamedTuple):
     """What the supervisor knows."""
 
-    spent: Budgets = Budgets(0, 0, 0, 0)
+    spent: Budgets = Budgets(0, 0, 0, 0, 0, 0)
     streak: int = 0
     """troubles since the last healthy attempt"""
     doomed: bool = False
@@ -69,6 +76,11 @@ class Memory(NamedTuple):
     """how the last attempt failed, while it is not yet known whether the slice failed with it"""
     charged: bool = False
     """the last trouble was charged as a crash, though the slice's death may turn out to be the cause"""
+    answered: bool = False
+    """gcloud has been able to say what there is"""
+    waiting_since: float | None = None
+    refused: bool = False
+    """the last request in this zone was: the next zone's turn comes as soon as this one has no slice"""
 
 
 class Do(Enum):
@@ -78,6 +90,7 @@ class Do(Enum):
     CREATE = "create"
     DELETE = "delete"
     ATTEMPT = "attempt"
+    MOVE = "move"
     GIVE_UP = "give up"
 
 
@@ -87,33 +100,45 @@ class Step(NamedTuple):
     do: Do
     wait: float = 0.0
     reason: str = ""
+    error: OSError | ValueError | None = None
+    """what to give up with"""
 
 
-def watch(actions: Actions, budgets: Budgets, clock: Clock, *, say: Callable[[str], None]) -> int:
+def watch(
+    actions: Actions,
+    budgets: Budgets,
+    clock: Clock,
+    *,
+    say: Callable[[str], None],
+    zones: int = 1,
+    patience: float = float("inf"),
+) -> int:
     """Supervises until the command has finished; returns its exit code.
+
+    Args:
+      actions: what can be done to the slice.
+      budgets: the troubles that are borne.
+      clock: the time.
+      say: prints a line.
+      zones: in how many the slice may be made.
+      patience: seconds that a request may wait for capacity.
 
     Raises:
       Busy: the slice runs another command.
-      OSError: a budget is spent; the message says which, and the last reason.
+      OSError: a budget is spent, or Google Cloud refuses for want of a permission; the message says why.
+      ValueError: Google Cloud knows no such zone, type or image.
     """
     memory, told = Memory(), ""
     while True:
         condition = actions.describe()
-        text = f"the slice is {condition.text()}"
-        if text != told:
-            say(text)
-        told = text
-        memory, step = decide(memory, condition, clock.now(), budgets=budgets)
-        if step.do is Do.CREATE:
-            say("asking for a slice")
-            refused = actions.create()
-            if refused:
-                memory, step = charge(memory, "refusals", f"refused: {refused}", Do.WAIT, budgets=budgets)
-        if step.do is Do.DELETE:
-            say("deleting the slice")
-            refused = actions.delete()
-            if refused:
-                say(f"deleting was refused: {refused}")
+        if condition.text() != told:
+            say(f"the slice is {condition.text()}")
+        told = condition.text()
+        memory, step = decide(memory, condition, clock.now(), budgets=budgets, zones=zones, patience=patience)
+        if step.do is Do.MOVE:
+            actions.move()
+            told = ""
+        memory, step = _ask(actions, memory, step, budgets, say)
         if step.do is Do.ATTEMPT:
             began = clock.now()
             outcome = actions.attempt(condition.workers)
@@ -124,14 +149,33 @@ def watch(actions: Actions, budgets: Budgets, clock: Clock, *, say: Callable[[st
                 raise Busy(outcome.reason)
             memory = failed(memory, outcome, clock.now() - began)
         if step.do is Do.GIVE_UP:
-            raise OSError(step.reason)
+            raise step.error or OSError(step.reason)
         if step.reason:
             say(step.reason)
         if step.wait:
             clock.sleep(step.wait)
 
 
-def decide(memory: Memory, condition: Condition, now: float, *, budgets: Budgets) -> tuple[Memory, Step]:
+def _ask(
+    actions: Actions, memory: Memory, step: Step, budgets: Budgets, say: Callable[[str], None]
+) -> tuple[Memory, Step]:
+    """Asks Google Cloud for what is to be made or deleted; what is known then, and the step that is left."""
+    if step.do is Do.CREATE:
+        say("asking for a slice")
+        refused = actions.create()
+        if refused:
+            return _refuse(memory, f"refused: {refused}", Do.WAIT, budgets)
+    if step.do is Do.DELETE:
+        say("deleting the slice")
+        refused = actions.delete()
+        if refused:
+            say(f"deleting was refused: {refused}")
+    return memory, step
+
+
+def decide(
+    memory: Memory, condition: Condition, now: float, *, budgets: Budgets, zones: int, patience: float
+) -> tuple[Memory, Step]:
     """What is known now, and the next step.
 
     Args:
@@ -139,23 +183,34 @@ def decide(memory: Memory, condition: Condition, now: float, *, budgets: Budgets
       condition: what Google Cloud says.
       now: the time.
       budgets: the troubles that are borne.
+      zones: in how many the slice may be made.
+      patience: seconds that a request may wait for capacity.
     """
     state, reason = condition.state, condition.reason
     if state is State.UNKNOWN:
+        # Once it did answer, a lost permission may be a login that has run out while a slice works well.
+        error = None if memory.answered else refusal.final(f"no answer: {reason}")
+        if error:
+            return memory, Step(Do.GIVE_UP, error=error)
         return charge(memory, "silences", f"no answer: {reason}", Do.WAIT, budgets=budgets)
-    memory = memory._replace(spent=memory.spent._replace(silences=0))
+    memory = memory._replace(spent=memory.spent._replace(silences=0), answered=True)
     if state is not State.MAKING:
         memory = memory._replace(making_since=None)
+    if state is not State.WAITING:
+        memory = memory._replace(waiting_since=None)
     if state is State.ABSENT:
-        gone = memory.failed and not memory.doomed
-        memory = memory._replace(doomed=False, failed=None, charged=False)
-        if gone:
-            return charge(memory, "preemptions", "the slice is gone", Do.WAIT, budgets=budgets)
-        return memory, Step(Do.CREATE, POLL)
-    if state in (State.WAITING, State.LEAVING):
+        return _absent(memory, budgets, zones)
+    if state is State.LEAVING:
         return memory, Step(Do.WAIT, POLL)
     if memory.doomed:
         return memory, Step(Do.DELETE, POLL)
+    memory = memory._replace(refused=False)
+    if state is State.WAITING:
+        since = now if memory.waiting_since is None else memory.waiting_since
+        memory = memory._replace(waiting_since=since)
+        if now - since <= patience:
+            return memory, Step(Do.WAIT, POLL)
+        return _refuse(memory, f"no capacity within {patience:.0f} s", Do.DELETE, budgets)
     if state is State.MAKING:
         since = now if memory.making_since is None else memory.making_since
         memory = memory._replace(making_since=since)
@@ -163,7 +218,7 @@ def decide(memory: Memory, condition: Condition, now: float, *, budgets: Budgets
             return memory, Step(Do.WAIT, POLL)
         return _doom(memory, "preemptions", f"half-made for {HALF_MADE:.0f} s", budgets)
     if state is State.REFUSED:
-        return _doom(memory, "refusals", reason, budgets)
+        return _refuse(memory, reason, Do.DELETE, budgets)
     if state is State.DEAD:
         return _doom(memory, "preemptions", reason, budgets)
     return _ready(memory, budgets)
@@ -183,14 +238,37 @@ def charge(memory: Memory, kind: str, reason: str, do: Do, *, budgets: Budgets) 
     memory = memory._replace(
         spent=memory.spent._replace(**{kind: count}), streak=memory.streak + 1, charged=kind == "crashes"
     )
+    name = kind.replace("_", " ")
     if count > allowed:
-        return memory, Step(Do.GIVE_UP, 0.0, f"gave up after {allowed} {kind}; the last: {reason}")
+        return memory, Step(Do.GIVE_UP, 0.0, f"gave up after {allowed} {name}; the last: {reason}")
     wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(memory.streak - 1, 10))
-    return memory, Step(do, wait, f"{reason} ({count} of {allowed} {kind}); next in {wait:.0f} s")
+    return memory, Step(do, wait, f"{reason} ({count} of {allowed} {name}); next in {wait:.0f} s")
+
+
+def _absent(memory: Memory, budgets: Budgets, zones: int) -> tuple[Memory, Step]:
+    gone = memory.failed and not memory.doomed
+    memory = memory._replace(doomed=False, failed=None, charged=False)
+    if gone:
+        return charge(memory, "preemptions", "the slice is gone", Do.WAIT, budgets=budgets)
+    if memory.refused and zones > 1:
+        return memory._replace(refused=False), Step(Do.MOVE)
+    return memory, Step(Do.CREATE, POLL)
+
+
+def _refuse(memory: Memory, reason: str, do: Do, budgets: Budgets) -> tuple[Memory, Step]:
+    """A refusal: what was refused is to go; what asking again cannot mend ends at once."""
+    error = refusal.final(reason)
+    if error:
+        return memory, Step(Do.GIVE_UP, error=error)
+    memory, kind = memory._replace(refused=True), refusal.kind(reason).value
+    if do is Do.DELETE:
+        return _doom(memory, kind, reason, budgets)
+    return charge(memory, kind, reason, do, budgets=budgets)
 
 
 def _ready(memory: Memory, budgets: Budgets) -> tuple[Memory, Step]:
-    memory = memory._replace(spent=memory.spent._replace(refusals=0))
+    spent = memory.spent._replace(quota_refusals=0, capacity_refusals=0, refusals=0)
+    memory = memory._replace(spent=spent)
     before, memory = memory.failed, memory._replace(failed=None)
     if before is None:
         return memory, Step(Do.ATTEMPT)

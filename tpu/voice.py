@@ -1,11 +1,15 @@
 """Lines for people. Nothing that costs money waits for them to be read, or fails because nobody can."""
 
+import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable
 from typing import TextIO
 
+PATIENCE = 60
+"""Seconds to answer a question."""
 LONGEST = 100_000
 """Lines that wait for a reader who has stopped reading; what is said beyond them is left out, and counted."""
 
@@ -37,6 +41,24 @@ def voice() -> tuple[Callable[[str], None], Callable[[], None]]:
 
     threading.Thread(target=speak, daemon=True).start()
     return say, waiting.join
+
+
+def answer(question: str) -> str | None:
+    """What a person at the terminal answers, in small letters; None where nobody is there, or answers."""
+    try:
+        here = sys.stdin.fileno()
+        # A background process that read from the terminal would be halted.
+        if not (os.isatty(here) and sys.stderr.isatty() and os.tcgetpgrp(here) == os.getpgrp()):
+            return None
+        write(f"{question} (yes in {PATIENCE} s)", error=True)
+        for _ in range(
+            2 * PATIENCE
+        ):  # in small steps: a signal that comes just before a wait does not end it
+            if select.select([here], [], [], 0.5)[0]:
+                return sys.stdin.readline().strip().lower()
+        return None
+    except (OSError, ValueError, AttributeError, KeyboardInterrupt):  # it was closed, or hung up; or enough
+        return None
 
 
 def write(line: str, *, error: bool = False) -> None:

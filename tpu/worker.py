@@ -9,7 +9,7 @@ from tpu import gcloud
 from tpu.gcloud import Place
 from tpu.world import World
 
-SCRIPT, CODE = "fdl-run.sh", "fdl-code.tar.gz"
+SCRIPT, CODE, ENVIRONMENT = "fdl-run.sh", "fdl-code.tar.gz", "fdl-env"
 """Their names in a worker's home directory."""
 REACHING, COPYING, SETTING_UP, STARTING, POLLING, STOPPING = 60.0, 600.0, 3600.0, 120.0, 60.0, 180.0
 """Seconds after which an answer does not come any more."""
@@ -70,14 +70,37 @@ def install(world: World, place: Place, worker: int, *, code: Code) -> Reply:
     return _ask(world, place, worker, ["setup", code.digest, *code.extras], SETTING_UP)
 
 
-def start(world: World, place: Place, worker: int, *, job: str, command: Sequence[str]) -> Reply:
-    """Starts a command, detached; does nothing where this job was started before."""
-    return _ask(world, place, worker, ["start", job, *command], STARTING)
+class Task(NamedTuple):
+    """A command, and what belongs to it."""
+
+    command: Sequence[str]
+    """its words, the same on every worker"""
+    environment: Path | None = None
+    """a file with its variables, `NAME=VALUE` and a zero byte each; where it is joined it keeps its own"""
+    deletes: bool | None = None
+    """the workers delete their slice once it has ended for good, also when the launcher is gone by then;
+    None: they do not, or, where it is joined, what was said before holds"""
+
+
+def start(world: World, place: Place, worker: int, *, job: str, task: Task) -> Reply:
+    """Starts a command, detached. Where it was started before, that says anew what comes after it."""
+    flags = ["--delete"] if task.deletes else []
+    if task.environment:
+        flags.append("--env")
+        done = world.run(gcloud.scp(place, worker, files=[str(task.environment)], to=ENVIRONMENT), COPYING)
+        if done.code != 0:
+            return Reply(None, done.reason())
+    return _ask(world, place, worker, ["start", *flags, job, *task.command], STARTING)
 
 
 def stop(world: World, place: Place, worker: int) -> Reply:
     """Ends what runs: it may save first."""
     return _ask(world, place, worker, ["stop"], STOPPING)
+
+
+def keep(world: World, place: Place, worker: int) -> Reply:
+    """Takes back that the slice is deleted after its command."""
+    return _ask(world, place, worker, ["keep"], REACHING)
 
 
 def poll(world: World, place: Place, worker: int, *, offset: int) -> Poll | None:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from tpu.voice import voice
+from tpu.voice import answer, voice
 
 T = TypeVar("T")
 
@@ -49,6 +49,12 @@ class World(NamedTuple):
     """waits until all lines are printed, or cannot be"""
     stop: Callable[[], None] = lambda: None
     """ends what runs, and lets nothing begin"""
+    resume: Callable[[], None] = lambda: None
+    """lets things begin again"""
+    ask: Callable[[str], str | None] = lambda question: None
+    """the answer of a person at the terminal, in small letters; None where there is none"""
+    date: Callable[[], float] = time.time
+    """seconds since 1970"""
 
 
 def real() -> World:
@@ -60,7 +66,9 @@ def real() -> World:
 
     say, heard = voice()
     run, token = partial(execute, stopped), lambda: secrets.token_hex(4)
-    return World(run, time.monotonic, wait, token, say, heard=heard, stop=stopped.set)
+    return World(
+        run, time.monotonic, wait, token, say, heard=heard, stop=stopped.set, resume=stopped.clear, ask=answer
+    )
 
 
 def execute(stopped: threading.Event, words: Sequence[str], seconds: float) -> Output:
@@ -99,4 +107,5 @@ def each(world: World, function: Callable[[int], T], workers: Iterable[int]) -> 
             return list(pool.map(function, workers))
         except KeyboardInterrupt:
             world.stop()
+            pool.shutdown(cancel_futures=True)
             raise

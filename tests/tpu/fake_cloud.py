@@ -21,9 +21,24 @@ BEING_MADE = ("WAITING_FOR_RESOURCES", "PROVISIONING")
 
 
 def make(folder: Path, **state: Any) -> None:
-    """An empty project. `refuse`: requests that are refused; `preempt`: slices that are taken away."""
+    """An empty project.
+
+    `refuse`: requests that are refused; `preempt`: slices that are taken away;
+    `deny`: whether workers may not delete; `status`: of all answers.
+    Of several slices only the last is taken away.
+    """
     (folder / "bucket").mkdir(parents=True)
-    begin = {"generation": 0, "queued": None, "looks": 0, "refuse": 0, "preempt": 0, "done": []}
+    begin = {
+        "generation": 0,
+        "queued": None,
+        "looks": 0,
+        "refuse": 0,
+        "preempt": 0,
+        "deny": False,
+        "done": [],
+        "slices": 1,
+        "status": None,
+    }
     (folder / "state.json").write_text(json.dumps({**begin, **state}))
 
 
@@ -38,9 +53,14 @@ def opened(folder: Path) -> Iterator[dict[str, Any]]:
         state = json.loads((folder / "state.json").read_text())
         waiting = len(list((folder / "bucket").glob("*/waits*"))) == WORKERS
         if state["queued"] == "ACTIVE" and state["preempt"] and waiting:
-            state.update(queued="SUSPENDED", preempt=state["preempt"] - 1)
+            state["preempt"] -= 1
             state["done"].append("preempted")
-            _wipe(folder)
+            if state["slices"] == 1:
+                state["queued"] = "SUSPENDED"
+                _wipe(folder)
+            else:
+                state["queued"] = "HALF"
+                _kill(processes(folder, f"HOME={home(folder, state['generation'], WORKERS - 1)}"))
         yield state
         (folder / "state.json").write_text(json.dumps(state))
 
@@ -51,8 +71,8 @@ def history(folder: Path) -> list[str]:
         return state["done"]
 
 
-def create(folder: Path) -> str | None:
-    """Asks for a slice; the error, if any."""
+def create(folder: Path, slices: int = 1) -> str | None:
+    """Asks for slices, of which each has as many workers; the error, if any."""
     with opened(folder) as state:
         if state["queued"]:
             return "ALREADY_EXISTS: Resource already exists"
@@ -60,13 +80,13 @@ def create(folder: Path) -> str | None:
             state["refuse"] -= 1
             state["done"].append("refused")
             return "RESOURCE_EXHAUSTED: Quota limit 'TPUV4sPerProjectPerZone' has been exceeded."
-        state.update(queued="QUEUED", looks=0, generation=state["generation"] + 1)
+        state.update(queued="QUEUED", looks=0, generation=state["generation"] + 1, slices=slices)
         state["done"].append("created")
         return None
 
 
-def look(folder: Path) -> tuple[str | None, str | None]:
-    """The states of the request and of its VMs."""
+def look(folder: Path, number: int = 0) -> tuple[str | None, str | None]:
+    """The states of the request and of the VMs of one of its slices."""
     with opened(folder) as state:
         if state["queued"] == "QUEUED":
             if state["looks"] < len(BEING_MADE):
@@ -75,6 +95,8 @@ def look(folder: Path) -> tuple[str | None, str | None]:
             state["queued"] = "ACTIVE"
             for worker in range(WORKERS):
                 home(folder, state["generation"], worker).mkdir(parents=True)
+        if state["queued"] == "HALF":
+            return "ACTIVE", "PREEMPTED" if number == state["slices"] - 1 else "READY"
         node = {"ACTIVE": "READY", "SUSPENDED": "PREEMPTED"}.get(state["queued"])
         return state["queued"], node
 
@@ -96,7 +118,7 @@ def home(folder: Path, generation: int, worker: int) -> Path:
 def ssh(folder: Path, worker: int, command: str) -> int:
     """Runs a command on a worker, with this process's output; 255 where there is none."""
     with opened(folder) as state:
-        if state["queued"] != "ACTIVE":
+        if state["queued"] != "ACTIVE" and not (state["queued"] == "HALF" and worker < WORKERS - 1):
             return 255
         place = home(folder, state["generation"], worker)
     environment = {
@@ -106,6 +128,7 @@ def ssh(folder: Path, worker: int, command: str) -> int:
         "BUCKET": str(folder / "bucket"),
         "TPU_WORKER_ID": str(worker),
         "FDL_LIBTPU_LOCKFILE": str(place / "libtpu_lockfile"),
+        "FDL_METADATA": "http://127.0.0.1:9",  # nobody is there
     }
     if "JAX_COORDINATOR_PORT" in os.environ:
         environment["JAX_COORDINATOR_PORT"] = os.environ["JAX_COORDINATOR_PORT"]
@@ -121,9 +144,9 @@ def scp(folder: Path, worker: int, file: str, to: str) -> int:
     return 0
 
 
-def processes(folder: Path) -> list[int]:
-    """What runs on the VMs."""
-    mark, found = f"FAKE_CLOUD={folder}".encode(), []
+def processes(folder: Path, variable: str = "") -> list[int]:
+    """What runs on the VMs, or on one of them: with this variable in its environment."""
+    mark, found = (variable or f"FAKE_CLOUD={folder}").encode(), []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if mark in path.read_bytes().split(b"\0"):
@@ -131,8 +154,12 @@ def processes(folder: Path) -> list[int]:
     return found
 
 
-def _wipe(folder: Path) -> None:
-    for process in processes(folder):
+def _kill(found: list[int]) -> None:
+    for process in found:
         with contextlib.suppress(OSError):
             os.kill(process, signal.SIGKILL)
+
+
+def _wipe(folder: Path) -> None:
+    _kill(processes(folder))
     shutil.rmtree(folder / "vm", ignore_errors=True)

@@ -43,18 +43,33 @@ def node(name: str, workers: int = 4, accelerator: str = "v5litepod-16") -> dict
     ],
 )
 def test_condition(request_, vms, state):
-    found = condition(queued(request_), vms)
+    found = condition(queued(request_), [vms])
     assert found.state is state
     assert found.workers == (len(vms["networkEndpoints"]) if state is State.READY else 0)
 
 
 def test_why_a_request_failed():
     failed = {"state": {"state": "FAILED", "failedData": {"error": {"message": "no\n capacity"}}}}
-    assert condition(failed, None).reason == "FAILED: no capacity"
+    assert condition(failed, [None]).reason == "FAILED: no capacity"
+    failed["state"]["failedData"]["error"]["code"] = 8
+    assert condition(failed, [None]).reason == "FAILED: RESOURCE_EXHAUSTED: no capacity"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "state", "workers", "reason"),
+    [
+        ([node("READY"), node("READY")], State.READY, 8, "READY"),
+        ([node("READY"), node("READY", 3)], State.MAKING, 0, "slice 1: READY, but with 3 of 4 workers"),
+        ([None, node("READY")], State.MAKING, 0, "slice 0: ACTIVE, but without VMs"),
+        ([node("CREATING"), node("PREEMPTED")], State.DEAD, 0, "slice 1: PREEMPTED"),
+    ],
+)
+def test_several_slices_are_ready_together_and_lost_together(nodes, state, workers, reason):
+    assert condition(queued("ACTIVE"), nodes) == Condition(state, workers, reason, slices=2)
 
 
 def test_half_a_slice_is_named():
-    assert condition(queued("ACTIVE"), node("READY", 3)).reason == "READY, but with 3 of 4 workers"
+    assert condition(queued("ACTIVE"), [node("READY", 3)]).reason == "READY, but with 3 of 4 workers"
 
 
 MISSING = Output(1, b"", "ERROR: (gcloud.x.describe) NOT_FOUND: Resource not found\n")

@@ -55,7 +55,7 @@ def gcloud(done: list[str], *, deleting: Output | None = None) -> Callable[[Sequ
             return Output(0, b'{"state": "READY", "acceleratorType": "v6e-1", "networkEndpoints": [{}]}', "")
         command = next((word for word in words if word.startswith("--command=")), "")
         if " start " in command:
-            job = command.split(" start ")[1].split()[0]
+            job = next(word for word in command.split(" start ")[1].split() if word[:2] != "--")
         if " poll " in command:
             log = "p \u2014 ok\n".encode()
             state = f"fdl-tpu {job} ended 0 {len(log)} {len(log)}\n" if job else "fdl-tpu - absent - 0 0\n"

@@ -29,7 +29,9 @@ def test_workers_of_a_slice(accelerator, workers):
         ("v4-8; rm", "expected GENERATION-N"),
         ("v6e-016", "expected GENERATION-N"),
         ("v6e-١٦", "expected GENERATION-N"),
+        ("v6e-24", "there is no 'v6e-24'"),
         ("v6e-48", "there is no 'v6e-48'"),
+        ("v6e-512", "there is no 'v6e-512'"),
         ("v5litepod-512", "there is no"),
         ("v2-16", "one of 8, 32, 128, 256, 512$"),
         ("v3-4096", "there is no"),
@@ -57,4 +59,6 @@ def test_accelerators_that_do_not_exist(accelerator, complaint):
 )
 def test_the_price_of_an_hour(accelerator, price):
     assert slices.hourly(accelerator).startswith(price)
+    if price.startswith("16 chips, $"):
+        assert slices.hourly(accelerator, 2).startswith("32 chips, $86.40 an hour")
     assert bool(slices.hourly(accelerator)) == bool(price)

@@ -40,6 +40,8 @@ def play(
     *,
     refusals: Sequence[str | None] = (),
     budgets: Budgets | None = None,
+    zones: int = 1,
+    patience: float = 86400.0,
 ) -> Played:
     """Plays a script to its end; an answer that the script does not have fails the test."""
     seconds = 0.0
@@ -53,6 +55,9 @@ def play(
 
     def delete() -> None:
         done.append(("delete", seconds))
+
+    def move() -> None:
+        done.append(("move", seconds))
 
     def attempt(workers: int) -> Outcome:
         nonlocal seconds
@@ -70,8 +75,8 @@ def play(
         seconds += duration
 
     clock = Clock(lambda: seconds, sleep)
-    actions = Actions(lambda: next(conditions), create, delete, attempt)
-    code = watch(actions, budgets or Budgets(), clock, say=said.append)
+    actions = Actions(lambda: next(conditions), create, delete, attempt, move)
+    code = watch(actions, budgets or Budgets(), clock, say=said.append, zones=zones, patience=patience)
     assert next(conditions, None) is None and next(outcomes, None) is None
     return Played(code, done, said)
 
@@ -113,6 +118,74 @@ def test_quota_refused():
     assert [when for _, when in played.done] == [0.0, 30.0, 90.0, 150.0]  # the back-off doubles
     with pytest.raises(OSError, match="gave up after 2 refusals; the last: refused: quota"):
         play([ABSENT] * 3, refusals=["quota"] * 3, budgets=Budgets(refusals=2))
+
+
+@pytest.mark.parametrize(
+    ("reason", "name"),
+    [
+        (
+            "ERROR: (gcloud.x) RESOURCE_EXHAUSTED: Quota limit 'TPUV6E' has been exceeded. Limit: 0",
+            "quota_refusals",
+        ),
+        ('FAILED: There is no more capacity in the zone "us-east5-b"', "capacity_refusals"),
+        ("ERROR: (gcloud.x) ABORTED: try again", "refusals"),
+    ],
+)
+def test_quota_and_capacity_have_budgets_of_their_own(reason, name):
+    others = dict.fromkeys(("quota_refusals", "capacity_refusals", "refusals"), 0) | {name: 2}
+    for script in ([ABSENT] * 3, [ABSENT, Condition(State.REFUSED, reason=reason)] * 3):
+        refusals = [reason] * 3 if script[1] == ABSENT else []
+        with pytest.raises(OSError, match=f"gave up after 2 {name.replace('_', ' ')}; the last: "):
+            play(script, refusals=refusals, budgets=Budgets(**others))
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("ERROR: (gcloud.x) INVALID_ARGUMENT: Accelerator type v6e-24 is unknown", ValueError),
+        ("ERROR: (gcloud.x) NOT_FOUND: Location us-east9-z is not found", ValueError),
+        ("ERROR: (gcloud.x) PERMISSION_DENIED: Permission 'tpu.nodes.create' denied", OSError),
+    ],
+)
+def test_a_refusal_that_is_final_ends_at_once(reason, error):
+    for script, refusals in (
+        ([Condition(State.UNKNOWN, reason=reason)], []),
+        ([ABSENT], [reason]),
+        ([ABSENT, WAITING, Condition(State.REFUSED, reason=reason)], []),
+    ):
+        with pytest.raises(error, match="asking again cannot help") as raised:
+            play(script, refusals=refusals)
+        assert str(raised.value).count("\n") == 0
+
+
+def test_a_login_that_runs_out_while_the_slice_works_ends_nothing():
+    lapsed = Condition(State.UNKNOWN, reason="ERROR: (gcloud.x) UNAUTHENTICATED: no")
+    assert play([READY, lapsed, lapsed, READY, READY], [CRASHED, FINISHED]).names() == ["attempt", "attempt"]
+
+
+def test_the_next_zone_has_its_turn_once_this_one_has_no_slice():
+    no_capacity = Condition(State.REFUSED, reason="no more capacity")
+    played = play(
+        [ABSENT, ABSENT, ABSENT, no_capacity, LEAVING, ABSENT, ABSENT, READY, DEAD, ABSENT, READY],
+        [LOST, FINISHED], refusals=["no more capacity"], zones=2,
+    )  # fmt: skip
+    assert played.names() == [
+        "create", "move", "create", "delete", "move", "create", "attempt", "delete", "create", "attempt"
+    ]  # fmt: skip
+
+
+def test_a_request_that_seemed_to_be_refused_but_came_through_is_waited_for():
+    assert play([ABSENT, WAITING, READY], [FINISHED], refusals=["no answer in time"], zones=2).names() == [
+        "create", "attempt"
+    ]  # fmt: skip
+
+
+def test_a_request_that_waits_too_long_goes_before_the_next_zone_has_its_turn():
+    played = play(
+        [ABSENT, *[WAITING] * 3, WAITING, LEAVING, ABSENT, ABSENT, READY], [FINISHED], zones=2, patience=60.0
+    )
+    assert played.names() == ["create", "delete", "delete", "move", "create", "attempt"]
+    assert any("no capacity within 60 s (1 of 100 capacity refusals)" in line for line in played.said)
 
 
 def test_refusals_in_a_row_are_counted_from_anew_once_granted():

@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.tpu import fake_cloud, fake_rest, stubs
-from tpu import launch
+from tpu import gcloud, launch, lifecycle, refusal
+from tpu.gcloud import Place, Request
+from tpu.refusal import Kind
 from tpu.world import World, execute
 
 UP = ["up", "sweep-1", "--zone", "us-east5-b", "--accelerator", "v4-16", "--spot"]
@@ -93,10 +96,10 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     assert results == undisturbed(tmp_path, flags)
     assert not fake_cloud.processes(folder)
     text = "\n".join(said)
-    assert "Quota limit" in text and "(1 of 20 refusals); next in 30 s" in text
+    assert "Quota limit" in text and "(1 of 20 quota refusals); next in 30 s" in text
     assert "the command crashed: worker 1 ended with exit code 1" in text
     assert "[1] worker 1 fails" in said  # its stderr, with the worker's number
-    assert "SUSPENDED (1 of 100 preemptions)" in text
+    assert "(1 of 100 preemptions)" in text and ("SUSPENDED" in text or "slice 1: PREEMPTED" in text)
     assert "the slice sweep-1 is deleted" in said
     starts = [line for line in said if "from step" in line]
     # The second start may be taken away before it is looked at.
@@ -106,15 +109,24 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
 
 
 @pytest.mark.medium
-def test_from_an_empty_project_to_results(cloud, repository, tmp_path):
+@pytest.mark.parametrize("slices", [1, 2])
+def test_from_an_empty_project_to_results(slices, cloud, repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
     said: list[str] = []
-    assert launch.main([*UP, *SWEEP], world=hasty(said), root=repository) == 0, said
+    flags = ["--slices", "2", "--env", "HF_TOKEN"] if slices > 1 else []
+    words = [*UP[:5], "v4-8" if slices > 1 else "v4-16", *UP[6:], *flags, *SWEEP]
+    assert launch.main(words, world=hasty(said), root=repository) == 0, said
     check(cloud, tmp_path, said, [])
+    assert ("slice 1: PREEMPTED" in "\n".join(said)) == (slices > 1)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
-def test_the_same_with_the_real_gcloud(tmp_path, repository, monkeypatch):
+@pytest.fixture
+def real_gcloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """A fake cloud like the other behind the real gcloud, and the requests for slices."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed")
     folder = tmp_path / "cloud"
     fake_cloud.make(folder, refuse=1, preempt=1)
     programs = stubs.write(folder, real_gcloud=True)
@@ -133,24 +145,64 @@ def test_the_same_with_the_real_gcloud(tmp_path, repository, monkeypatch):
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{here}/compute/v1/",
     }.items():
         monkeypatch.setenv(name, value)
+    yield folder, created
+    server.shutdown()
+    fake_cloud.delete(folder)
+
+
+@pytest.mark.slow
+def test_the_same_with_the_real_gcloud(real_gcloud, repository, tmp_path, monkeypatch):
+    folder, created = real_gcloud
     with socket.socket() as free:
         free.bind(("localhost", 0))
         monkeypatch.setenv("JAX_COORDINATOR_PORT", str(free.getsockname()[1]))
     said: list[str] = []
-    try:
-        assert (
-            launch.main(
-                [*UP, *SWEEP[:-2], "--jax", *SWEEP[-2:]], world=hasty(said, pause=1.0), root=repository
-            )
-            == 0
-        ), said
-        check(folder, tmp_path, said, ["--jax"])
-    finally:
-        server.shutdown()
-        fake_cloud.delete(folder)
+    words = [*UP, *SWEEP[:-2], "--jax", *SWEEP[-2:]]
+    assert launch.main(words, world=hasty(said, pause=1.0), root=repository) == 0, said
+    check(folder, tmp_path, said, ["--jax"])
     asked = created[-1]
     assert "spot" in asked and "guaranteed" not in asked
+    assert asked["queueingPolicy"] == {"validUntilDuration": "86400s"}
     node = asked["tpu"]["nodeSpec"][0]
     assert node["nodeId"] == "sweep-1"
     assert node["node"]["acceleratorType"] == "v4-16"
     assert node["node"]["runtimeVersion"] == "tpu-ubuntu2204-base"
+    assert node["node"]["metadata"] == {
+        "fdl-name": "sweep-1",
+        "fdl-zone": "us-east5-b",
+        "fdl-lifetime": "43200",
+        "startup-script": (launch.ROOT / "tpu/run.sh").read_text(),
+    }
+
+
+@pytest.mark.slow
+def test_what_the_real_gcloud_makes_of_the_rest(real_gcloud, tmp_path, monkeypatch):
+    folder, created = real_gcloud
+    said: list[str] = []
+    world = hasty(said)
+    place = Place("sweep-1", "us-east5-b")
+    for status, kind in (
+        ((400, "Accelerator type v6e-24 is not known"), Kind.INPUT),
+        ((403, "Permission 'tpu.queuedResources.create' denied"), Kind.ACCESS),
+        ((404, "Runtime version not found"), Kind.INPUT),
+        ((429, "There is no more capacity in the zone"), Kind.CAPACITY),
+        (None, Kind.QUOTA),
+    ):
+        with fake_cloud.opened(folder) as state:
+            state["status"] = status
+        refused = lifecycle.refused_by(world, gcloud.create(place, Request("v6e-16")))
+        assert refused and refusal.kind(refused) is kind, refused
+    # In a folder whose name has a comma, which gcloud takes for the beginning of another file.
+    script = tmp_path / "a,b" / "run.sh"
+    script.parent.mkdir()
+    script.write_text("true\n")
+    monkeypatch.setattr(gcloud, "SCRIPT", script)
+    assert lifecycle.refused_by(world, gcloud.create(place, Request("v6e-16", slices=2))) is None
+    spec = created[-1]["tpu"]["nodeSpec"][0]
+    assert spec["multisliceParams"] == {"nodeCount": 2, "nodeIdPrefix": "sweep-1"} and "nodeId" not in spec
+    assert spec["node"]["metadata"]["startup-script"] == "true\n"
+    while fake_cloud.look(folder)[0] != "ACTIVE":
+        pass
+    assert launch.main(["costs", "--zone", "us-east5-b"], world=world) == 0
+    assert "sweep-1 in us-east5-b: v4-16, READY, for " in said[0] and "$25.76 an hour" in said[0]
+    assert len(said) == 2
