@@ -46,8 +46,9 @@ def test_a_public_name_is_defined_once():
     found = defaultdict(list)
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
-            named = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-            if named and not any(ast.unparse(mark) == "overload" for mark in node.decorator_list):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if not any(ast.unparse(mark) == "overload" for mark in node.decorator_list):
                 found[node.name].append(str(path.relative_to(ROOT)))
     twice = {name: paths for name, paths in found.items() if len(paths) > 1}
     assert len(found) > 500
