@@ -41,7 +41,7 @@ COMMANDS = {
                 "the same, by compiling for TPUs that are not there",
             ),
         ),
-        "fdl.cli.commands:plan",
+        "fdl.cli.plan_command:execute",
         "PlanOptions",
     ),
     "report": Command(

@@ -51,7 +51,7 @@ def state_specs(learner: Learner, plan: Plan) -> Any:
     """How a learner's state is split: a `PartitionSpec` for each of its arrays.
 
     Raises:
-      ValueError: the axes of its parameters have no names, and `tensor` goes by them.
+      ValueError: the axes of its parameters have no names, and `tensor` goes by them; or it divides none.
     """
     key = jax.random.key(0)
     state = jax.eval_shape(learner.init, key)
@@ -69,6 +69,14 @@ def state_specs(learner: Learner, plan: Plan) -> Any:
             "tensor; take data or fsdp"
         )
     specs = [spec_of(leaf.shape, names, plan) for leaf, names in zip(leaves, named, strict=True)]
+    if not any("tensor" in spec for spec in specs):
+        sizes = (zip(names, leaf.shape, strict=False) for leaf, names in zip(leaves, named, strict=True))
+        pairs = dict.fromkeys(pair for one in sizes for pair in one)
+        found = ", ".join(f"{name} of {size}" for name, size in pairs if name in TENSOR)
+        raise ValueError(
+            f"tensor={plan.tensor} splits no parameter of {SMALLEST:,} elements or more: it divides none of "
+            f"the axes that it may split ({found}); take a divisor of one, or data or fsdp"
+        )
     return jax.tree.unflatten(structure, specs)
 
 

@@ -24,12 +24,16 @@ def test_a_command_without_a_file_says_every_flag_with_its_meaning(name, capsys)
     assert ("--grid.FIELD" in shown) == (name != "run")
 
 
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in OF_A_FILE), ["list", "--help"]])
-def test_help_imports_nothing_heavy(words):
+HELPFUL = [["--help"], *([name, "--help"] for name in OF_A_FILE), ["list", "--help"]]
+MISTAKEN = [["plan", "x.py", "--topology", "v6e:4x5"], ["plan", "x.py", "--topology=v9:2x2"]]
+
+
+@pytest.mark.parametrize(("words", "code"), [*((one, 0) for one in HELPFUL), *((one, 2) for one in MISTAKEN)])
+def test_help_and_a_mistaken_slice_import_nothing_heavy(words, code):
     program = f"""
 import sys
 from fdl.cli import main
-assert main({words!r}) == 0
+assert main({words!r}) == {code}
 heavy = {{"jax", "pandas", "numpy", "tyro", "rich", "matplotlib", "scipy"}} & set(sys.modules)
 assert not heavy, heavy
 """
