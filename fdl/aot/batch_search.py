@@ -1,6 +1,7 @@
 """`fdl plan FILE --topology --fit`: the largest batch, and the cheapest mesh, that fit."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from fdl.aot.chips import parse_slice
 from fdl.aot.estimate import Estimate
+from fdl.aot.roofline import Roofline
 from fdl.aot.target import Target
 from fdl.aot.worker import Request, compiled, request_of
 from fdl.configs import traced_fields, values
@@ -50,9 +52,9 @@ class Setting(NamedTuple):
       config: with that batch.
       rows: of it on one device.
       held: bytes that one device must set aside.
-      row_seconds: the least time of a row of a batch, by the roofline.
-      mfu: the upper bound of the model FLOPs utilisation.
-      limit: what the least time comes from.
+      row_seconds: the expected time of a row of a batch; the least where nothing is known of the chip.
+      mfu: the model FLOPs utilisation at that time.
+      limit: what that time comes from.
     """
 
     plan: Plan
@@ -175,18 +177,35 @@ def _largest(base: Request, changed: dict[str, Any], say: Say) -> Setting | None
     def with_rows(rows: int) -> Any:
         return dataclasses.replace(config, batch_size=rows * shares)
 
-    def attempt(rows: int) -> Try:
-        one = Try(rows, compiled(base._replace(config=with_rows(rows))))
-        say(f"  {words}: {rows} rows a device: {_verdict(one, rows * shares * plan.members)}")
+    def attempt(rows: int, *, quick: bool = base.quick) -> Try:
+        one = Try(rows, compiled(base._replace(config=with_rows(rows), quick=quick)))
+        little = ", little optimised" if quick else ""
+        say(f"  {words}: {rows} rows a device{little}: {_verdict(one, rows * shares * plan.members)}")
         return one
 
     first = 2 ** max(0, math.floor(math.log2(max(config.batch_size / shares, 1))))
     best = largest(attempt, chip.memory_free, first)
+    if best and base.quick:  # what is ranked is the program that will run
+        best = _halved(functools.partial(attempt, quick=False), best.rows)
     if best is None or not isinstance(best.found, Estimate):
         return None
-    roof = best.found.roofline
+    roof = _time_of(best.found)
     seconds = roof.seconds / (best.rows * shares * plan.members)
     return Setting(plan, with_rows(best.rows), best.rows, best.found.held, seconds, roof.mfu, roof.limit)
+
+
+def _halved(attempt: Callable[[int], Try], rows: int) -> Try | None:
+    """The first that fits of so many rows, half as many, and so on."""
+    while rows:
+        if (one := attempt(rows)).fits:
+            return one
+        rows //= 2
+    return None
+
+
+def _time_of(found: Estimate) -> Roofline:
+    """What is expected; the least where nothing is known of the chip."""
+    return found.expected or found.roofline
 
 
 def _verdict(one: Try, rows: int) -> str:
@@ -194,10 +213,11 @@ def _verdict(one: Try, rows: int) -> str:
         return f"cannot be compiled: {one.found}"
     if one.found.refusal:
         return f"does not fit: {memory(one.found.held)} of {memory(one.found.refusal.available)}"
-    roof = one.found.roofline
+    roof = _time_of(one.found)
+    least, most = ("about", "") if one.found.expected else ("at least", "at most ")
     return (
-        f"fits, {memory(one.found.held)}; at least {duration(roof.seconds / rows)} a row ({roof.limit}), "
-        f"MFU at most {roof.mfu:.0%}"
+        f"fits, {memory(one.found.held)}; {least} {duration(roof.seconds / rows)} a row ({roof.limit}), "
+        f"MFU {most}{roof.mfu:.0%}"
     )
 
 
@@ -213,7 +233,7 @@ def _conclusion(settings: Sequence[Setting], cheapest: Setting | None, target: T
         flags += " --remat" if remat else " --no-remat"
     return (
         f"  largest batch of the settings tried: {most.rows} rows a device ({_mesh_words(most.plan)})\n"
-        f"  cheapest, by the least time of a row: {flags}{_money(cheapest, target)}"
+        f"  cheapest, by the {_kind(target)} time of a row: {flags}{_money(cheapest, target)}"
     )
 
 
@@ -221,7 +241,12 @@ def _money(setting: Setting, target: Target) -> str:
     if target.price is None:
         return ""
     hours = setting.row_seconds / 3600 * target.chips
-    return f"; at least {1e6 * hours * target.price:,.3g} for a million rows"
+    return f"; {_kind(target)} {1e6 * hours * target.price:,.3g} for a million rows"
+
+
+def _kind(target: Target) -> str:
+    """What a setting's time is."""
+    return "least" if target.part.chip.achieved is None else "expected"
 
 
 def _mesh_words(plan: Plan) -> str:

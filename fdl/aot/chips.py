@@ -9,6 +9,10 @@ less. What those pages do not state comes from elsewhere and is less certain:
 - links of v4: Jouppi et al. 2023, TPU v4: An Optically Reconfigurable Supercomputer (six of 50 GB/s).
 - data-centre network of v4: Austin et al. 2025, How to Scale Your Model, part 2.
 
+`achieved` is that of the smallest dense model of MaxText's tables, on one slice: 22B on 64 chips of v4,
+16B on 256 of v5e, 32B on 64 of v5p (its READMEs in MaxText/configs, 2025), Llama 3.1 8B on 256 of v6e (its
+page "Optimized models tiering", version 0.2.2, 2026). Of the others none was found.
+
 `memory_free` is what the compiler itself grants a program, as libtpu 0.0.42 says when it refuses one
 that is too large; on v2 and v3 that is one core's half of the chip, on tpu7x too.
 """
@@ -35,6 +39,7 @@ class Chip(NamedTuple):
       memory_free: bytes of HBM that the compiler grants a program on one device.
       axes: how many sizes a slice's shape has.
       pod: chips in the largest slice.
+      achieved: the share of the peak that a well-tuned training reached, 0 to 1; None where none is known.
     """
 
     name: str
@@ -47,16 +52,17 @@ class Chip(NamedTuple):
     memory_free: float
     axes: int
     pod: int
+    achieved: float | None
 
 
 CHIPS = (
-    Chip("v2", 46e12, 16 * GIB, 700e9, 248e9, None, 2, 7.48 * GIB, 2, 512),
-    Chip("v3", 123e12, 32 * GIB, 900e9, 328e9, None, 2, 15.48 * GIB, 2, 1024),
-    Chip("v4", 275e12, 32 * GIB, 1200e9, 300e9, 6.25e9, 1, 30.75 * GIB, 3, 4096),
-    Chip("v5e", 197e12, 16 * GIB, 819e9, 200e9, 3.125e9, 1, 15.75 * GIB, 2, 256),
-    Chip("v5p", 459e12, 96 * GIB, 2765e9, 600e9, 6.25e9, 1, 95.74 * GIB, 3, 8960),
-    Chip("v6e", 918e12, 32 * GIB, 1638e9, 400e9, 12.5e9, 1, 31.25 * GIB, 2, 256),
-    Chip("tpu7x", 2307e12, 192 * GIB, 7380e9, 600e9, 12.5e9, 2, 94.75 * GIB, 3, 9216),
+    Chip("v2", 46e12, 16 * GIB, 700e9, 248e9, None, 2, 7.48 * GIB, 2, 512, None),
+    Chip("v3", 123e12, 32 * GIB, 900e9, 328e9, None, 2, 15.48 * GIB, 2, 1024, None),
+    Chip("v4", 275e12, 32 * GIB, 1200e9, 300e9, 6.25e9, 1, 30.75 * GIB, 3, 4096, 0.567),
+    Chip("v5e", 197e12, 16 * GIB, 819e9, 200e9, 3.125e9, 1, 15.75 * GIB, 2, 256, 0.611),
+    Chip("v5p", 459e12, 96 * GIB, 2765e9, 600e9, 6.25e9, 1, 95.74 * GIB, 3, 8960, 0.715),
+    Chip("v6e", 918e12, 32 * GIB, 1638e9, 400e9, 12.5e9, 1, 31.25 * GIB, 2, 256, 0.455),
+    Chip("tpu7x", 2307e12, 192 * GIB, 7380e9, 600e9, 12.5e9, 2, 94.75 * GIB, 3, 9216, None),
 )
 """Every generation that the compiler knows and Google Cloud offers or offered."""
 HOST = (2, 2, 1)

@@ -117,7 +117,7 @@ def _called(
 def _at(instruction: Instruction, block: str, devices: int) -> Collectives:
     """The collective that an instruction is, if it is one."""
     line, operation = instruction.rest, instruction.operation
-    arrays = [_bytes_of(*array) for array in _ARRAY.findall(instruction.types)]
+    arrays = [bytes_of(*array) for array in _ARRAY.findall(instruction.types)]
     between = _BETWEEN_SLICES.search(line) if operation == "send" else None
     kind, size = operation.removesuffix("-start"), sum(arrays)
     if between:
@@ -180,7 +180,8 @@ def _slices(line: str) -> int:
     return len(target[1].split(",")) if target else 2
 
 
-def _bytes_of(dtype: str, shape: str) -> int:
+def bytes_of(dtype: str, shape: str) -> int:
+    """Bytes of an array as a program's text has it: `bytes_of("bf16", "8,128")`."""
     bits = 8 if dtype == "pred" else int((re.findall(r"\d+", dtype) or ["0"])[0])
     return math.ceil(math.prod(int(n) for n in shape.split(",") if n) * bits / 8)
 

@@ -63,11 +63,15 @@ def plan_for(
         return batch_search.search_all(path, groups, plans, target, console, as_json=as_json)
     outlooks = []
     for number, (group, plan) in enumerate(zip(groups, plans, strict=True), 1):
-        outlook = _outlook(path, group, plan, target)
+        with console.status(f"compiling program {number} of {len(groups)}"):
+            outlook = _outlook(path, group, plan, target)
         console.print("\n".join([f"program {number}: {lines(outlook)[0]}", *lines(outlook)[1:]]), **PLAIN)
         outlooks.append(outlook)
-    hours = sum(outlook.chip_hours for outlook in outlooks if outlook.fits)
-    _total(outlooks, hours, target, console)
+    hours = sum(outlook.hours(outlook.seconds) for outlook in outlooks if outlook.fits)
+    likely = [(outlook, outlook.expected_seconds) for outlook in outlooks if outlook.fits]
+    known = [outlook.hours(seconds) for outlook, seconds in likely if seconds is not None]
+    expected = sum(known) if likely and len(known) == len(likely) else None
+    _total(outlooks, hours, expected, target, console)
     if as_json:
         whole = {
             "name": file.name,
@@ -76,6 +80,10 @@ def plan_for(
             "chip_hours": hours,
         }
         whole["money"] = None if target.price is None else hours * target.price
+        whole["expected_chip_hours"] = expected
+        whole["expected_money"] = None
+        if target.price is not None and expected is not None:
+            whole["expected_money"] = expected * target.price
         whole["programs"] = [data_of(outlook, target.price) for outlook in outlooks]
         print(json.dumps(whole))
     return 0 if all(outlook.fits for outlook in outlooks) else MISFIT
@@ -145,16 +153,21 @@ def _outlook(path: Path, group: Group, plan: Plan, target: Target) -> ProgramRep
         plan = plan._replace(members=plan.population * max(1, min(each - 1, fewer)))
     arms = list(dict.fromkeys(trial.arm for trial in group.trials))
     return ProgramReport(
-        arms, len(group.trials), group.experiment.steps, plan, target.part, target.slices, found
+        arms, len(group.trials), group.experiment.steps, plan, target.part, target.slices, target.quick, found
     )
 
 
-def _total(outlooks: Sequence[ProgramReport], hours: float, target: Target, console: Console) -> None:
+def _total(
+    outlooks: Sequence[ProgramReport], hours: float, expected: float | None, target: Target, console: Console
+) -> None:
     trials = runs(sum(one.trials for one in outlooks if one.fits))
-    money = f", costing {hours * target.price:,.3g} at {target.price:g} each" if target.price else ""
+    money = lambda hours: f", costing {hours * target.price:,.3g}" if target.price else ""  # noqa: E731
+    each = f" at {target.price:g} each" if target.price else ""
     lost = ", ".join(str(number) for number, one in enumerate(outlooks, 1) if not one.fits)
+    likely = f"expected {expected:.3g} chip-hours{money(expected)}; " if expected is not None else ""
     console.print(
-        f"{trials}: at least {hours:.3g} chip-hours{money}{f', without program {lost}' if lost else ''}. "
+        f"{trials}: {likely}at least {hours:.3g} chip-hours{money(hours)}{each}"
+        f"{f', without program {lost}' if lost else ''}. "
         "A lower bound, by the roofline of the training steps alone; evaluations and compiling come on top.",
         **PLAIN,
     )

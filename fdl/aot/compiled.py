@@ -4,6 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from fdl.aot.collectives import Collectives, collectives_of
+from fdl.aot.hbm import hbm_bytes
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -40,10 +41,12 @@ class Report(NamedTuple):
     Attributes:
       memory: on one device.
       collectives: what the devices send one another.
+      moved: bytes that one device moves from and to its memory, see `hbm_bytes`.
     """
 
     memory: Memory
     collectives: Collectives
+    moved: int
 
 
 class Refusal(NamedTuple):
@@ -61,7 +64,8 @@ class Refusal(NamedTuple):
 
 def report_of(compiled: Any) -> Report:
     """The report of a compiled program, `jax.jit(f).lower(...).compile()`."""
-    return Report(memory_of(compiled), collectives_of(compiled.as_text()))
+    text = compiled.as_text()
+    return Report(memory_of(compiled), collectives_of(text), hbm_bytes(text))
 
 
 def memory_of(compiled: Any) -> Memory:

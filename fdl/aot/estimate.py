@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from fdl.aot.chips import Chip
 from fdl.aot.collectives import Collective, Collectives
 from fdl.aot.compiled import Memory, Refusal, memory_of, refusal_of, report_of
+from fdl.aot.expected import expected
 from fdl.aot.flops import Cost, count
 from fdl.aot.roofline import Roofline, roofline
 from fdl.aot.traffic import bytes_moved
@@ -30,6 +31,10 @@ class Estimate(NamedTuple):
       collectives: of one step, or none where it is refused.
       cost: of one step of all members on all devices.
       roofline: of one step of all members; without the collectives where it is refused.
+      moved: bytes that one device moves from and to its memory in a step of the compiled program; 0 where
+        it is refused.
+      expected: of the same step, see `fdl.aot.expected`; None where it is refused, or nothing is known of
+        the chip.
       compile_seconds: what compiling took.
     """
 
@@ -39,6 +44,8 @@ class Estimate(NamedTuple):
     collectives: Collectives
     cost: Cost
     roofline: Roofline
+    moved: int
+    expected: Roofline | None
     compile_seconds: float
 
     @property
@@ -53,7 +60,8 @@ def estimate(build: Build, members: Member, arrays: Any, plan: Plan, mesh: Mesh,
     """Compiles a population's training and evaluation for devices that need not be there.
 
     The roofline counts of memory only what a step must read and write of its state and batch; small
-    states may stay on the chip from step to step, and are bounded by something else then.
+    states may stay on the chip from step to step, and are bounded by something else then. What is expected
+    counts what the compiled program moves, activations and logits among it.
 
     Args:
       build: the experiment as a function of the config.
@@ -71,24 +79,25 @@ def estimate(build: Build, members: Member, arrays: Any, plan: Plan, mesh: Mesh,
     parts = parts_of(build, members, arrays, plan, absent=mesh)
     cost, moved = _step_of(build, parts)
     lowered, _ = lower_program(parts)
-    memory, evaluation, refusal, collectives = None, None, None, Collectives()
+    memory, evaluation, refusal, collectives, by_program = None, None, None, Collectives(), 0
     try:
         report = report_of(lowered["advance"]().compiled)
         memory, collectives = report.memory, _of_a_step(report.collectives, plan, cost)
+        by_program = report.moved
         if "evaluate" in lowered:
             evaluation = memory_of(lowered["evaluate"]().compiled)
     except jax.errors.JaxRuntimeError as error:
         refusal = refusal_of(error)
         if refusal is None:
             raise
-    bound = roofline(
-        chip,
-        flops=cost.matrix / plan.devices * chip.devices,
-        memory=moved * chip.devices,
-        links=collectives.sent(between_slices=False),
-        network=collectives.sent(between_slices=True) * chip.devices,
-    )
-    return Estimate(memory, evaluation, refusal, collectives, cost, bound, time.perf_counter() - began)
+    flops, network = cost.matrix / plan.devices * chip.devices, collectives.sent(between_slices=True)
+    sent = {"links": collectives.sent(between_slices=False), "network": network * chip.devices}
+    bound = roofline(chip, flops=flops, memory=moved * chip.devices, **sent)
+    likely = None
+    if not refusal:
+        likely = expected(chip, flops=flops, moved=by_program * chip.devices, **sent)
+    seconds = time.perf_counter() - began
+    return Estimate(memory, evaluation, refusal, collectives, cost, bound, by_program, likely, seconds)
 
 
 def _step_of(build: Build, parts: Parts) -> tuple[Cost, int]:
@@ -154,5 +163,7 @@ def from_data(data: dict[str, Any]) -> Estimate:
         collectives=Collectives(each, collectives["uncounted"]),
         cost=Cost(**{**cost, "uncounted": tuple(cost["uncounted"])}),
         roofline=Roofline(**data["roofline"]),
+        moved=data["moved"],
+        expected=read(Roofline, data["expected"]),
         compile_seconds=data["compile_seconds"],
     )

@@ -20,6 +20,7 @@ class ProgramReport(NamedTuple):
       plan: how they run.
       part: the slice.
       slices: how many of them.
+      quick: whether the compiler optimised little.
       found: what the compiler made of it; or why it cannot be compiled.
     """
 
@@ -29,6 +30,7 @@ class ProgramReport(NamedTuple):
     plan: Plan
     part: Slice
     slices: int
+    quick: bool
     found: Estimate | str
 
     @property
@@ -39,13 +41,22 @@ class ProgramReport(NamedTuple):
     @property
     def seconds(self) -> float:
         """The least that training takes, all runs, by the roofline."""
-        rounds = -(-self.trials // self.plan.members)
-        return self.found.roofline.seconds * self.steps * rounds if isinstance(self.found, Estimate) else 0.0
+        return self.found.roofline.seconds * self._turns if isinstance(self.found, Estimate) else 0.0
 
     @property
-    def chip_hours(self) -> float:
-        """The same in hours of chips."""
-        return self.seconds / 3600 * self.part.chips * self.slices
+    def expected_seconds(self) -> float | None:
+        """What training should take, all runs; None where nothing is known of the chip, or it cannot run."""
+        known = isinstance(self.found, Estimate) and self.found.expected
+        return known.seconds * self._turns if known else None
+
+    @property
+    def _turns(self) -> int:
+        """Steps one after another."""
+        return self.steps * -(-self.trials // self.plan.members)
+
+    def hours(self, seconds: float) -> float:
+        """A time in hours of chips."""
+        return seconds / 3600 * self.part.chips * self.slices
 
 
 def lines(outlook: ProgramReport) -> list[str]:
@@ -62,7 +73,7 @@ def lines(outlook: ProgramReport) -> list[str]:
         f"  {one.plan}",
         *(some if idle >= each else []),
         *([_spanned(one)] if one.slices > 1 else []),
-        *_memory(found, one.part),
+        *_memory(found, one),
         *_collectives(found),
         *_speed(one, found),
     ]
@@ -74,15 +85,16 @@ def _spanned(one: ProgramReport) -> str:
     return f"  {one.slices} slices, spanned by {axes}"
 
 
-def _memory(found: Estimate, part: Slice) -> list[str]:
-    where = "a chip" if part.chip.devices == 1 else "a core"
+def _memory(found: Estimate, one: ProgramReport) -> list[str]:
+    part, where = one.part, "a chip" if one.part.chip.devices == 1 else "a core"
+    little = " (of a program that is little optimised: --quick)" if one.quick else ""
     if found.refusal:
         what = "the evaluation" if found.memory else "the training"
         return [
             f"  DOES NOT FIT: {what} needs at least {memory(found.refusal.needed)} {where}, "
-            f"of {memory(min(found.refusal.available, part.chip.memory_free))}"
+            f"of {memory(min(found.refusal.available, part.chip.memory_free))}{little}"
         ]
-    result = [f"  fits: {memory(found.held)} of {memory(part.chip.memory_free)} {where}"]
+    result = [f"  fits: {memory(found.held)} of {memory(part.chip.memory_free)} {where}{little}"]
     for name, part_of in (("training", found.memory), ("evaluation", found.evaluation)):
         if part_of:
             result.append(
@@ -112,8 +124,27 @@ def _speed(outlook: ProgramReport, found: Estimate) -> list[str]:
         f"  {number(found.cost.matrix)}FLOP of matrix products a step, {number(found.cost.other)}FLOP else"
         f"{missed}",
         f"  a step takes at least {duration(roof.seconds)} ({times}): MFU at most {roof.mfu:.0%}",
-        f"  training takes at least {duration(outlook.seconds)}, {outlook.chip_hours:.3g} chip-hours",
+        *_expected(outlook, found),
+        f"  training takes at least {_training(outlook, outlook.seconds)}",
     ]
+
+
+def _expected(outlook: ProgramReport, found: Estimate) -> list[str]:
+    """What should come of it, and what that assumes."""
+    likely, chip, seconds = found.expected, outlook.part.chip, outlook.expected_seconds
+    if likely is None or seconds is None:
+        return []
+    moved = memory(found.moved * chip.devices)
+    return [
+        f"  a step should take {duration(likely.seconds)} ({likely.limit}, MFU {likely.mfu:.0%}), training "
+        f"{_training(outlook, seconds)}: if products reach {chip.achieved:.0%} of the peak, as in a large "
+        f"model's training on {chip.name}, and the {moved} that the compiled program moves on a chip, and "
+        "what is sent, take the whole bandwidth"
+    ]
+
+
+def _training(outlook: ProgramReport, seconds: float) -> str:
+    return f"{duration(seconds)}, {outlook.hours(seconds):.3g} chip-hours"
 
 
 def data_of(outlook: ProgramReport, price: float | None) -> dict[str, Any]:
@@ -128,6 +159,7 @@ def data_of(outlook: ProgramReport, price: float | None) -> dict[str, Any]:
     }
     if isinstance(found, str):
         return {**base, "problem": found}
+    seconds = one.expected_seconds
     return {
         **base,
         **to_data(found),
@@ -135,9 +167,13 @@ def data_of(outlook: ProgramReport, price: float | None) -> dict[str, Any]:
         "available": one.part.chip.memory_free,
         "step_seconds": found.roofline.seconds,
         "limit": found.roofline.limit,
+        "quick": one.quick,
         "seconds": one.seconds,
-        "chip_hours": one.chip_hours,
-        "money": None if price is None else price * one.chip_hours,
+        "chip_hours": one.hours(one.seconds),
+        "money": None if price is None else price * one.hours(one.seconds),
+        "expected_seconds": seconds,
+        "expected_chip_hours": None if seconds is None else one.hours(seconds),
+        "expected_money": None if seconds is None or price is None else price * one.hours(seconds),
     }
 
 

@@ -140,7 +140,7 @@ class PlanOptions(MeshOptions):
     fit: Switch = False
     """search the largest batch, and the cheapest mesh and remat, that fit"""
     quick: Switch = False
-    """compile several times as fast, with little optimisation; memory is a tenth off or so"""
+    """compile several times as fast, with little optimisation: memory is that of such a program"""
 
     def target(self) -> Target:
         """What `--topology` and the flags beside it ask for.

@@ -60,6 +60,8 @@ def test_a_foresight_of_this_machine():
     # Of a step of each of 4 members: predictions, and the gradient of the weights.
     assert found.cost.matrix == 4 * 2 * 2 * toy.BATCH * toy.WIDTH
     assert found.roofline.compute == found.cost.matrix / 197e12
+    assert found.expected and found.expected.compute == pytest.approx(found.cost.matrix / 197e12 / 0.611)
+    assert found.expected.memory == found.moved / 819e9 >= found.roofline.memory > 0
     assert from_data(json.loads(json.dumps(to_data(found)))) == found
 
 
@@ -100,6 +102,9 @@ def test_a_step_of_gpt2_needs_as_much_of_a_chip_among_256_as_among_4():
     assert many["memory"]["temporaries"] < 1.1 * few["memory"]["temporaries"]
     # Each chip has the same rows, and the FLOPs are counted with their layers' trips.
     assert many["cost"]["matrix"] == 64 * few["cost"]["matrix"]
+    # The logits of a chip alone, float32, are written and read again.
+    assert few["moved"] > 2 * 4 * 8 * 1024 * 50257
+    assert few["expected"]["memory"] > 2 * few["roofline"]["memory"]
     parameters, tokens = 124e6, 4 * 8 * 1024
     assert few["cost"]["matrix"] > 8 * parameters * tokens  # with remat a fourth pass
 
