@@ -101,9 +101,8 @@ def _panel(one: Inspection) -> Panel:
     except OSError as error:
         return Panel(one.step, "text", "", f"cannot be read: {message_of(error, most=200)}", one.words)
     if one.suffix not in _TYPES:
-        start = codecs.getincrementaldecoder("utf-8")(
-            "replace"
-        )  # which leaves out a letter that is cut in two
+        # A letter that is cut in two is left out.
+        start = codecs.getincrementaldecoder("utf-8")("replace")
         text = start.decode(content[:TEXT_BYTES], final=len(content) <= TEXT_BYTES)
         more = f" (the first {TEXT_BYTES:,} of {len(content):,} bytes)" if len(content) > TEXT_BYTES else ""
         return Panel(one.step, "text", "", text, f"{one.words}{more}")
