@@ -30,8 +30,13 @@ svg { --ink: #24292f; --faint: #d3d8de; }
 """
 
 
-_MADE = {"date": "Reported", "command": "Reported by", "commit": "Reported at commit"}
-"""What the page says of its own making, by its name in `Result.meta`: runs may have been trained earlier, by
+_MADE = {
+    "trained": "Trained",
+    "date": "Reported",
+    "command": "Reported by",
+    "commit": "Reported at commit",
+}
+"""What the page says of its making, by its name in `Result.meta`: runs may have been trained earlier, by
 other commands, at other commits where `experiment` means the same."""
 
 

@@ -1,7 +1,11 @@
-"""Who trained a run: the library versions and the device of each part of its steps."""
+"""Who trained a run: the library versions, the device, the day and the command of each part of its steps."""
 
+import datetime
 import platform
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fdl.serialization import differences
@@ -10,14 +14,20 @@ from fdl.train.runtime import machine
 
 Part = dict[str, Any]
 """Consecutive steps that one installation trained, JSON-able: `from` and `to` (updates done before and after
-them), `versions` by package, and `device`."""
+them), `versions` by package, `device`, the `day` (UTC) and the `command`."""
 _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
 def here() -> dict[str, Any]:
-    """The versions of what decides a run's numbers, and the device, of this process."""
+    """The versions of what decides a run's numbers, the device, today and the command, of this process."""
     versions = {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
-    return {"versions": versions, "device": machine()}
+    program, *words = sys.argv or [""]
+    return {
+        "versions": versions,
+        "device": machine(),
+        "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "command": shlex.join([Path(program).name, *words]),
+    }
 
 
 def extended(parts: Sequence[Part], start: int, end: int, now: dict[str, Any]) -> list[Part]:
@@ -25,7 +35,7 @@ def extended(parts: Sequence[Part], start: int, end: int, now: dict[str, Any]) -
     parts = list(parts)
     if end <= start:
         return parts
-    if parts and {name: parts[-1][name] for name in now} == now:
+    if parts and {name: parts[-1].get(name) for name in now} == now:
         return [*parts[:-1], {**parts[-1], "to": end}]
     return [*parts, {"from": start, "to": end, **now}]
 
@@ -36,7 +46,8 @@ def changed(parts: Sequence[Part], now: dict[str, Any]) -> list[str]:
 
 
 def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
-    """What a report says of runs: `versions` by package, and `device`; where they differ, of which steps.
+    """What a report says of runs: `versions` by package, `device`, and `trained`, the day and the command;
+    where they differ, of which steps.
 
     Args:
       units: of runs that were trained together how many they are, and their parts.
@@ -46,7 +57,15 @@ def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
     versions = {
         name: _of_steps(units, lambda part, n=name: part["versions"].get(n, "absent")) for name in names
     }
-    return {"versions": versions, "device": _of_steps(units, lambda part: part["device"])}
+    return {
+        "versions": versions,
+        "device": _of_steps(units, lambda part: part["device"]),
+        "trained": _of_steps(units, _when),
+    }
+
+
+def _when(part: Part) -> str:
+    return f"{part['day']}, by {part['command']}" if "day" in part else "unknown"  # by an earlier fdl
 
 
 def _of_steps(units: list[tuple[int, Sequence[Part]]], value: Any) -> str:

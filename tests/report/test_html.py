@@ -76,9 +76,11 @@ def test_the_page_can_be_read_without_seeing_it(name: str):
 
 def test_the_page_says_when_how_and_from_what_it_was_made():
     made = {"date": "2026-11-26 19:00 UTC", "command": "fdl run 'a <b>.py'", "commit": "0a1b, with changes"}
+    made["trained"] = "2026-11-25, by fdl sweep 'a <b>.py'"
     page = html.render(dataclasses.replace(single(), meta=made), None, [])
     text = Page(page).text
     for line in (
+        "Trained: 2026-11-25, by fdl sweep 'a <b>.py'",
         "Reported: 2026-11-26 19:00 UTC",
         "Reported by: fdl run 'a <b>.py'",
         "Reported at commit: 0a1b, with changes",

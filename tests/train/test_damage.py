@@ -167,7 +167,7 @@ def test_a_run_by_an_fdl_that_is_not_installed_says_so(monkeypatch):
 
 def test_who_trained_which_steps_is_known_and_a_change_is_said(here, monkeypatch):
     now = history.here()
-    newer = {**now, "versions": {**now["versions"], "jaxlib": "9.9"}}
+    newer = {**now, "versions": {**now["versions"], "jaxlib": "9.9"}, "day": "2099-12-31", "command": "late"}
     monkeypatch.setattr(history, "here", lambda: newer)
     lines: list[str] = []
     fit(experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(lines.append))
@@ -188,6 +188,13 @@ def test_who_trained_which_steps_is_known_and_a_change_is_said(here, monkeypatch
         f"{was} (steps 1 to 28 of 3 runs; steps 1 to 40 of 1 run), 9.9 (steps 29 to 40 of 3 runs)"
     )
     assert told["versions"]["jax"] == now["versions"]["jax"] and told["device"] == now["device"]
+    first = f"{now['day']}, by {now['command']}"
+    assert told["trained"] == (
+        f"{first} (steps 1 to 28 of 3 runs; steps 1 to 40 of 1 run), "
+        "2099-12-31, by late (steps 29 to 40 of 3 runs)"
+    )
+    earlier = [{name: part[name] for name in ("from", "to", "versions", "device")} for part in other]
+    assert history.told([(1, earlier)])["trained"] == "unknown"
 
 
 DAMAGE = ["", "\0" * 9, "{", "null", "[1]", "{}", '"text"', "\xff", '{"lr": 1}', '{"lr": 1, "digest": "0"}']
