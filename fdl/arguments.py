@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
+import flax.linen as nn
 import jax
 import numpy as np
 import numpy.typing
@@ -155,6 +156,8 @@ def _kinds(value: Sequence[Any], origin: Any, parts: Sequence[Any]) -> Sequence[
 def _expected_class(value: Any, kind: Any) -> str | None:
     if not isinstance(kind, type) or kind in (Any, inspect.Parameter.empty) or _is_unchecked(kind):
         return None
+    if issubclass(kind, nn.Module) and isinstance(value, nn.Module):
+        return None  # one that is wrapped, as for mixed precision, stands for what it wraps
     fields = getattr(kind, "_fields", None)
     if fields is None:
         return None if isinstance(value, kind) else f"a {kind.__name__} of {kind.__module__.split('.')[0]}"

@@ -43,7 +43,7 @@ class EncoderDecoder(nn.Module):
     width: Count
     encoder: Transformer
     decoder: Transformer
-    padding: NotNegative[int] | None = None
+    padding: int | None = None
     embedding_scale: float = 1.0
     logit_scale: float = 1.0
     initializer: Initializer = functools.partial(nn.initializers.normal, 0.02)
@@ -93,7 +93,7 @@ def original_transformer(
     layers: NotNegative[int] = 6,
     heads: Count = 8,
     hidden: Count = 2048,
-    padding: NotNegative[int] | None = 0,
+    padding: int | None = 0,
     dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> EncoderDecoder:
@@ -147,7 +147,7 @@ def t5(
     heads: Count = 8,
     head_width: Count = 64,
     hidden: Count = 2048,
-    padding: NotNegative[int] | None = 0,
+    padding: int | None = 0,
     dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> EncoderDecoder:

@@ -51,7 +51,7 @@ class TextEncoder(nn.Module):
     width: Count
     transformer: Transformer
     segments: NotNegative[int] = 0
-    padding: NotNegative[int] | None = None
+    padding: int | None = None
     initializer: Initializer = _normal
     places: NotNegative[int] = 0
 
@@ -203,7 +203,7 @@ def bert(
     heads: Count = 12,
     hidden: Count | None = None,
     segments: NotNegative[int] = 2,
-    padding: NotNegative[int] | None = 0,
+    padding: int | None = 0,
     dropout: Share[float | jax.Array] = 0.0,
     **options: Any,
 ) -> TextEncoder:

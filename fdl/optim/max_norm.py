@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fdl.arguments import Positive, checked
+from fdl.arguments import NotNegative, checked
 from fdl.optim.paths import map_kernels
 
 
 @checked
-def max_norm(limit: Positive[float | jax.Array]) -> optax.GradientTransformation:
+def max_norm(limit: NotNegative[float | jax.Array]) -> optax.GradientTransformation:
     """Shortens, after the update, the weight vectors that are longer than `limit`.
 
     Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting,

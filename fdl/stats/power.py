@@ -8,19 +8,17 @@ the number with which they have about the power of `fdl.stats.interval`, for nor
 import bisect
 import functools
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from fdl.arguments import Count, InnerShare, Limit, Positive, checked
+from fdl.arguments import Count, InnerShare, Positive, checked
 
 POWER = 0.8  # the field's usual target (Cohen 1988)
 _DRAWS = 2_000  # simulated sweeps: the power is known within 2 points
 MOST = 1_000_000  # pairs: no one trains more
 _FAR = 35.0  # noncentralities beyond this are certain, and SciPy's tail loses precision
-Pairs = Annotated[int, Limit(lambda pairs: pairs >= 2, "at least 2")]
 
 
 def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) -> float:
@@ -29,11 +27,9 @@ def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) 
     return float(scipy.stats.nct.sf(wider * scipy.stats.t.isf(alpha, n - 1), n - 1, shift))
 
 
-@checked
-def two_sided_power(
-    effect: float, n: Pairs, *, alpha: InnerShare[float] = 0.05, wider: Positive[float] = 1.0
-) -> float:
-    """The chance that a two-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`.
+def two_sided_power(effect: float, n: int, *, alpha: float = 0.05, wider: float = 1.0) -> float:
+    """The chance that a two-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`, which is
+    infinite where differences have no spread.
 
     Example:
       >>> from fdl import stats

@@ -116,8 +116,8 @@ def test_a_small_student_becomes_more_like_its_teacher_than_without_it():
     ("make", "message"),
     [
         (lambda: task(steps=0), "steps is 0"),
-        (lambda: task(temperature=0.0), "temperature is 0.0; expected a number above 0"),
-        (lambda: task(share=1.5), "share is 1.5; expected 0 to 1"),
+        (lambda: task(temperature=0.0), "temperature is 0.0; expected above 0"),
+        (lambda: task(share=1.5), "share is 1.5; expected from 0 to 1"),
         (lambda: task(model=MLP((), 9)), "train labels go from 0 to 9; expected 0 to 8"),
         (lambda: task(model=MLP((), 12)), r"teacher's outputs .* \[1, 10\], the student's \[1, 12\]"),
     ],

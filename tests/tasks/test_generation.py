@@ -200,7 +200,7 @@ def test_what_cannot_be_is_told():
     reader, key = reader_of("gpt2", cached), jax.random.key(0)
     with pytest.raises(ValueError, match="7 places and positions for only 6"):
         generate(reader, PROMPT, key, length=6, choose=greedy)
-    with pytest.raises(ValueError, match="the prompt has 2 tokens, to add 0"):
+    with pytest.raises(ValueError, match="length is 0; expected at least 1"):
         generate(reader, PROMPT, key, length=0, choose=greedy)
     with pytest.raises(ValueError, match="the prompt has 0 tokens"):
         beam_search(reader, PROMPT[0, :0], length=1, beams=1)

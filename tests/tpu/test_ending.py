@@ -46,7 +46,7 @@ def happen(how: BaseException | int) -> None:
 
 
 @pytest.fixture
-def listening() -> Iterator[None]:
+def listening(heeded: None) -> Iterator[None]:
     """As the launcher is when it is a program; afterwards as before."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     launch.listen()
@@ -201,7 +201,7 @@ def test_slices_are_not_made_for_an_account_that_no_worker_lets_in(reason, slice
 
 
 @pytest.mark.parametrize(("typed", "answer"), [(b"n\n", "n"), (b" No\n", "no"), (b"\n", ""), (b"\x03", None)])
-def test_a_person_at_a_terminal_answers(typed, answer):
+def test_a_person_at_a_terminal_answers(typed, answer, heeded):
     show = "from tpu.voice import answer; print('<', repr(answer('delete?')), '>')"
     process, terminal = pty.fork()
     if not process:
