@@ -25,7 +25,7 @@ def learner(width: int) -> Learner:
 
 
 def split(width: int, **sizes: int) -> set[PartitionSpec]:
-    found = state_specs(learner(width), Plan(1, "map", "calls", **sizes))
+    found = state_specs(learner(width), Plan(1, "map", "calls")._replace(**sizes))
     return set(jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec)))
 
 
