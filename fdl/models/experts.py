@@ -56,10 +56,10 @@ class Experts(nn.Module):
         """`x` `[B, T, E]` to the same shape.
 
         Raises:
-          ValueError: a number of chosen experts that is not from 1 to X.
+          ValueError: more chosen experts than X.
         """
-        if not 1 <= self.chosen <= self.experts:
-            raise ValueError(f"each token has {self.chosen} of {self.experts} experts; expected 1 to all")
+        if self.chosen > self.experts:
+            raise ValueError(f"each token has {self.chosen} of {self.experts} experts; expected at most all")
         kernel = with_axes(self.initializer(), "embed", None)
         router = nn.Dense(self.experts, use_bias=False, kernel_init=kernel, name="router")
         logits = router(x)

@@ -109,7 +109,7 @@ def generate(
     Raises:
       ValueError: a length or a prompt without tokens.
     """
-    _check(prompt, length)
+    _check(prompt)
     read = reader(prompt.shape[1] + length - 1)
     keys = jax.vmap(lambda i: jax.random.fold_in(rng.stream(key, "generate"), i))(jnp.arange(length))
 
@@ -164,7 +164,7 @@ def beam_search(
     Raises:
       ValueError: a count below 1.
     """
-    _check(prompt, length)
+    _check(prompt)
     read = reader(len(prompt) + length - 1)
     logits, memory = read({}, prompt[None])
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (beams, *leaf.shape)), memory)
@@ -221,8 +221,6 @@ def _logits(model: Any, variables: Any, source: jax.Array | None) -> Callable[..
     return read
 
 
-def _check(prompt: jax.Array, length: int) -> None:
-    if length < 1 or prompt.shape[-1] < 1:
-        raise ValueError(
-            f"the prompt has {prompt.shape[-1]} tokens, to add {length}; expected at least 1 each"
-        )
+def _check(prompt: jax.Array) -> None:
+    if prompt.shape[-1] < 1:
+        raise ValueError("the prompt has 0 tokens; expected at least 1")

@@ -121,7 +121,7 @@ def test_it_takes_the_place_of_a_feed_forward_net(options):
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
-    [(0, "chosen is 0; expected at least 1"), (5, "each token has 5 of 4 experts; expected 1 to all")],
+    [(0, "chosen is 0; expected at least 1"), (5, "each token has 5 of 4 experts; expected at most all")],
 )
 def test_a_wrong_number_of_choices_is_told(chosen, message):
     with pytest.raises(ValueError, match=message):
