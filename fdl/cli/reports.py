@@ -8,7 +8,6 @@ runs themselves are shared.
 import datetime
 import itertools
 import shlex
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fdl.serialization import digest, to_json
 from fdl.storage import Folder, in_bucket, move
 from fdl.sweeps import Sweep
 from fdl.train.folder import read_sealed, write_sealed
+from fdl.train.history import commit_of
 
 _FILES = (*FILES, "trials.json")
 
@@ -60,27 +60,9 @@ def made(words: Sequence[str]) -> dict[str, str]:
     """
     told = {"date": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
     told["command"] = shlex.join(["fdl", *words])
-    if commit := _commit(Path(words[1])):
+    if commit := commit_of(Path(words[1])):
         told["commit"] = commit
     return told
-
-
-def _commit(file: Path) -> str:
-    """The commit that a file belongs to, and whether anything beside it is not committed; empty where
-    there is no repository or no git."""
-
-    def git(*asked: str) -> str:
-        command = ["git", "-C", str(file.resolve().parent), *asked]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-        known = git("ls-files", "--", file.resolve().name)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return ""
-    notes = [*(["with changes that are not committed"] if changed else [])]
-    notes += [] if known else [f"{file.name} is not in it"]
-    return ", ".join([commit, *notes])
 
 
 def _told(space: Sweep) -> dict[str, Any]:

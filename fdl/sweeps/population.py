@@ -68,6 +68,7 @@ def train(
     progress: Progress,
     profiler: Profiler,
     inspected: Collection[Run] = (),
+    here: Mapping[str, Any] | None = None,
 ) -> Iterator[Trained]:
     """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
 
@@ -78,6 +79,7 @@ def train(
       progress: told of the progress, in steps of all the group's members together.
       profiler: traces some steps of the first unit that is trained.
       inspected: the runs to look at.
+      here: who trains, as `fdl.train.history.here` tells it.
     """
     programs: dict[Plan, Program] = {}
     if group.folder:
@@ -115,7 +117,7 @@ def train(
             if plan not in programs:
                 programs[plan] = compile_for(work_of(group, unit.trials), plan)
             looked_at = {i: _name(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
-            finished = _train_unit(group, unit, programs[plan], looked_at, saving, own, profiler)
+            finished = _train_unit(group, unit, programs[plan], looked_at, saving, own, profiler, here)
         yield finished
 
 
@@ -127,6 +129,7 @@ def _train_unit(
     saving: Saving,
     progress: Progress,
     profiler: Profiler,
+    here: Mapping[str, Any] | None,
 ) -> Trained:
     work = work_of(group, unit.trials)
     directory = folder_of(group, unit) if group.folder else None
@@ -140,6 +143,7 @@ def _train_unit(
         progress=progress,
         profiler=profiler,
         inspected=inspected,
+        here=here,
     )
     cost = {
         "members": len(unit.trials),

@@ -18,6 +18,7 @@ from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
 from fdl.text import counted, some_of
+from fdl.train import history
 from fdl.train.autotune import autotune
 from fdl.train.check import check_place
 from fdl.train.folder import check_same, held, identity_in
@@ -125,14 +126,20 @@ def sweep(
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         trained: list[Trained] = []
-        before, inspected = 0, first_runs(space, arms=inspect)
+        before, inspected, here = 0, first_runs(space, arms=inspect), history.here(experiment)
         for number, group in enumerate(groups, 1):
             if left:
                 progress.say(f"program {number} of {len(groups)}:")
             own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
             with named_fields(group):
                 trained += train(
-                    group, overrides, saving=saving, progress=own, profiler=profiler, inspected=inspected
+                    group,
+                    overrides,
+                    saving=saving,
+                    progress=own,
+                    profiler=profiler,
+                    inspected=inspected,
+                    here=here,
                 )
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)

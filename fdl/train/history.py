@@ -1,10 +1,12 @@
-"""Who trained a run: the library versions, the device, the day and the command of each part of its steps."""
+"""Who trained a run: versions, device, day, command and commit of each part of its steps."""
 
 import datetime
+import inspect
 import platform
 import shlex
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,54 @@ from fdl.train.runtime import machine
 
 Part = dict[str, Any]
 """Consecutive steps that one installation trained, JSON-able: `from` and `to` (updates done before and after
-them), `versions` by package, `device`, the `day` (UTC) and the `command`."""
+them), `versions` by package, `device`, the `day` (UTC), the `command` and, where it is known, the `commit`."""
 _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
-def here() -> dict[str, Any]:
-    """The versions of what decides a run's numbers, the device, today and the command, of this process."""
+def here(experiment: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """The versions of what decides a run's numbers, the device, today and the command, of this process.
+
+    Args:
+      experiment: the commit of the repository that holds its file is told too, where there is one.
+    """
     versions = {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
     program, *words = sys.argv or [""]
+    commit = commit_of(_file_of(experiment))
     return {
         "versions": versions,
         "device": machine(),
         "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "command": shlex.join([Path(program).name, *words]),
+        **({"commit": commit} if commit else {}),
     }
+
+
+def _file_of(function: Callable[..., Any] | None) -> Path | None:
+    try:
+        name = function and inspect.getsourcefile(inspect.unwrap(function))
+    except (TypeError, ValueError):  # an object that is called, or one that wraps itself
+        name = None
+    return Path(name) if name else None
+
+
+def commit_of(file: Path | None) -> str:
+    """The commit that a file belongs to, and whether anything beside it is not committed; empty where
+    there is no repository or no git."""
+    if file is None:
+        return ""
+
+    def git(*asked: str) -> str:
+        command = ["git", "-C", str(file.resolve().parent), *asked]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        known = git("ls-files", "--", file.resolve().name)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ""
+    notes = [*(["with changes that are not committed"] if changed else [])]
+    notes += [] if known else [f"{file.name} is not in it"]
+    return ", ".join([commit, *notes])
 
 
 def extended(parts: Sequence[Part], start: int, end: int, now: dict[str, Any]) -> list[Part]:
@@ -46,8 +82,8 @@ def changed(parts: Sequence[Part], now: dict[str, Any]) -> list[str]:
 
 
 def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
-    """What a report says of runs: `versions` by package, `device`, and `trained`, the day and the command;
-    where they differ, of which steps.
+    """What a report says of runs: `versions` by package, `device`, and `trained`, the day, the command and
+    the commit; where they differ, of which steps.
 
     Args:
       units: of runs that were trained together how many they are, and their parts.
@@ -65,7 +101,10 @@ def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
 
 
 def _when(part: Part) -> str:
-    return f"{part['day']}, by {part['command']}" if "day" in part else "unknown"  # by an earlier fdl
+    if "day" not in part:
+        return "unknown"  # by an earlier fdl
+    at = f", at commit {part['commit']}" if "commit" in part else ""
+    return f"{part['day']}, by {part['command']}{at}"
 
 
 def _of_steps(units: list[tuple[int, Sequence[Part]]], value: Any) -> str:

@@ -69,6 +69,7 @@ def execute(
     progress: Progress = Progress(),  # noqa: B008
     profiler: Profiler = Profiler(),  # noqa: B008
     inspected: Mapping[int, str] | None = None,
+    here: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Trains a population to the end of its schedule, from where its directory left off.
 
@@ -82,6 +83,7 @@ def execute(
       progress: told of the progress.
       profiler: traces some of the steps; whoever made it ends it.
       inspected: the members to look at, by number, each with the folder of its files.
+      here: who trains, as `history.here` tells it.
 
     Raises:
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
@@ -89,13 +91,14 @@ def execute(
     """
     real = np.asarray(members.live)
     members = program.place(members)
+    told = dict(here or history.here())
     if directory is None:
-        loop = _Loop(program, members, real, names, None, None, saving, progress, profiler)
+        loop = _Loop(program, members, real, names, None, None, saving, progress, profiler, told)
         loop.begin(Restored(0, program.init(members), {}), [], inspected or {})
         return loop.run(schedule, asked=never)
     checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
     try:
-        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler)
+        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler, told)
         found, rows = left_off(checkpoints, program.abstract, directory, progress.say)
         loop.begin(found or Restored(0, program.init(members), {}), rows, inspected or {})
         with caught() as asked:
@@ -118,22 +121,18 @@ class _Loop:
         saving: Saving,
         progress: Progress,
         profiler: Profiler,
+        here: dict[str, Any],
     ) -> None:
         self.program, self.members, self.real, self.names = program, members, real, names
-        self.directory, self.checkpoints, self.saving, self.progress = (
-            directory,
-            checkpoints,
-            saving,
-            progress,
-        )
-        self.profiler = profiler
+        self.directory, self.checkpoints, self.saving = directory, checkpoints, saving
+        self.progress, self.profiler, self.here = progress, profiler, here
 
     def begin(self, found: Restored, rows: list[dict[str, Any]], inspected: Mapping[int, str]) -> None:
         """Sets where the loop starts."""
         done = found.step
         self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
         self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
-        self.parts, self.here = found.about.get("parts", []), history.here()
+        self.parts = found.about.get("parts", [])
         if other := history.changed(self.parts, self.here):
             self.progress.say(
                 f"from step {done:,} on with other versions ({'; '.join(other)}): it may round otherwise"

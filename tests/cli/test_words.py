@@ -9,13 +9,21 @@ import pytest
 
 from fdl.cli import commands, main, reports
 from fdl.cli.list_command import listing
+from fdl.experiment_file import load
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Forecast
+from fdl.train import history
 
 EXPERIMENT = '''"""Does [/b] or [bold red]x[/] matter? [link=a]"""
 
 import fdl
-from tests.toy import Config, experiment
+from tests import toy
+from tests.toy import Config
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    return toy.experiment(config)
+
 
 SWEEP = fdl.grid(Config(), lr=(0.01, 0.02), seeds=2)
 '''
@@ -71,12 +79,13 @@ def test_a_list_that_nobody_reads(file):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_a_report_is_told_its_command_and_commit(file):
+def test_a_report_and_who_trained_are_told_their_command_and_commit(file):
     def git(*words: str) -> str:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(file.parent), *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     assert "commit" not in reports.made(["run", str(file)])
+    assert "commit" not in history.here()
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "-m", "empty")
     made = reports.made(["run", str(file), "--name", "a b"])
@@ -84,6 +93,9 @@ def test_a_report_is_told_its_command_and_commit(file):
     assert made["commit"] == f"{git('rev-parse', 'HEAD')}, markup.py is not in it"
     git("add", "markup.py")
     git("commit", "--quiet", "-m", "all")
-    assert reports.made(["run", str(file)])["commit"] == git("rev-parse", "HEAD")
-    file.write_text("")
+    commit = git("rev-parse", "HEAD")
+    assert reports.made(["run", str(file)])["commit"] == commit
+    part = {"from": 0, "to": 1, **history.here(load(file).experiment)}
+    assert history.told([(1, [part])])["trained"].endswith(f", at commit {commit}")
+    file.write_text("\n")
     assert reports.made(["run", str(file)])["commit"].endswith(", with changes that are not committed")
