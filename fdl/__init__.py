@@ -3,7 +3,7 @@
 Write one         Experiment, Learner, Source, Stopper, Best; config, static, traced
 Check one         check
 Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
-Judge them        Result; compare, compare_rates, all_of; Comparison, Verdict
+Judge them        load, Result; compare, compare_rates, all_of; Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
 fdl.models        Flax modules: what is trained
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from fdl.sweeps import ablate as ablate
     from fdl.sweeps import choice as choice
     from fdl.sweeps import grid as grid
+    from fdl.sweeps import load as load
     from fdl.sweeps import log_uniform as log_uniform
     from fdl.sweeps import sample as sample
     from fdl.sweeps import sweep as sweep
@@ -92,6 +93,7 @@ _HOME = {
     "ablate": "fdl.sweeps",
     "choice": "fdl.sweeps",
     "grid": "fdl.sweeps",
+    "load": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",
     "sample": "fdl.sweeps",
     "sweep": "fdl.sweeps",

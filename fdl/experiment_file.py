@@ -44,7 +44,7 @@ class ExperimentFile(NamedTuple):
     claim: Callable[[Result], Verdict] | None
 
 
-def load(path: Path) -> ExperimentFile:
+def load_file(path: Path) -> ExperimentFile:
     """Imports an experiment's file.
 
     Raises:

@@ -106,6 +106,21 @@ def _decode(value: Any, name: str) -> Any:
     return value
 
 
+def cell_of(value: Any) -> Any:
+    """A value of a config that `to_json` wrote, as a table holds it: as `fdl.cells.cell` of the value itself,
+    without importing what it names."""
+    if isinstance(value, list):
+        return str(tuple(map(cell_of, value)))
+    if not isinstance(value, Mapping):
+        return value
+    if "enum" in value:
+        return value["name"]
+    if "dataclass" in value:
+        given = ", ".join(f"{name}={cell_of(one)}" for name, one in value["fields"].items())
+        return f"{value['dataclass'].rpartition('.')[2]}({given})"
+    return value["function"].rpartition(".")[2]
+
+
 def digest(data: Any) -> str:
     """16 hexadecimal digits that stand for JSON-able data; the same on every Python."""
     return _hashed(_canonical(data))

@@ -17,7 +17,7 @@ import pytest
 import fdl
 from fdl import tasks
 from fdl.cli import COMMANDS, main
-from fdl.experiment_file import load
+from fdl.experiment_file import load_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -186,7 +186,7 @@ def test_every_function_in_a_block_takes_the_options_that_it_gets(page):
 def test_the_experiment_in_the_readme_keeps_the_contract(tmp_path):
     block = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
     (tmp_path / "whole.py").write_text(block.text)
-    file = load(tmp_path / "whole.py")
+    file = load_file(tmp_path / "whole.py")
     assert fdl.check(file.experiment(file.config()))
     assert file.sweep is not None and file.claim is not None
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150

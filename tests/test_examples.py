@@ -33,6 +33,7 @@ FILES = (
     "fdl.configs",
     "fdl.public",
     "fdl.sweeps.distributions",
+    "fdl.sweeps.loading",
     "fdl.sweeps.run",
     "fdl.sweeps.space",
     "fdl.text",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdl.experiment_file import load
+from fdl.experiment_file import load_file
 from fdl.serialization import essence
 from fdl.train.folder import check_same
 from fdl.train.identity import of_program, of_structure
@@ -85,7 +85,7 @@ def identities(path, case, number, sign, dtype):
     top, field, value = CASES[case]
     filled = (text.format(n=number, sign=sign, dtype=dtype) for text in (top, field, value))
     path.write_text(FILE.format(**dict(zip(("top", "field", "value"), filled, strict=True))))
-    file = load(path)
+    file = load_file(path)
     program = of_program(file.experiment, file.config)
     return program, of_structure(file.experiment, file.config(), seen=program["seen"])
 

@@ -17,7 +17,7 @@ from fdl.aot.chips import parse_slice
 from fdl.aot.estimate import Estimate, estimate, from_data, to_data
 from fdl.aot.target import Target
 from fdl.aot.topology import absent_mesh, load_compiler
-from fdl.experiment_file import load
+from fdl.experiment_file import load_file
 from fdl.parallel.plan import Plan, plan_from
 from fdl.serialization import from_json, to_json
 from fdl.text import innermost, named
@@ -78,7 +78,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         jax.config.update("jax_enable_compilation_cache", False)  # it cannot read what it writes for TPUs
         if asked["quick"]:
             jax.config.update("jax_optimization_level", "O0")
-        file = load(Path(asked["file"]))
+        file = load_file(Path(asked["file"]))
         config, plan = from_json(file.config, asked["config"]), plan_from(asked["plan"])
         keys = jax.vmap(jax.random.key)(jnp.arange(plan.members))
         members = stack_members([config] * plan.members, keys, pad_to=plan.members)

@@ -19,7 +19,7 @@ from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOpti
 from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
 from fdl.configs import replaced
-from fdl.experiment_file import ExperimentFile, judged, load
+from fdl.experiment_file import ExperimentFile, judged, load_file
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
 from fdl.result import Result
@@ -44,7 +44,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command in ("run", "sweep") and distributed.join(seat(words)):
         abort.watch()
     prepare()
-    file = load(Path(words[0]))
+    file = load_file(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
     if command != "plan" and (best := options.result()):
         file = file._replace(experiment=Chosen(file.experiment, best))

@@ -4,6 +4,7 @@ from fdl.public import public as _public
 from fdl.sweeps.distributions import choice as choice
 from fdl.sweeps.distributions import log_uniform as log_uniform
 from fdl.sweeps.distributions import uniform as uniform
+from fdl.sweeps.loading import load as load
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of

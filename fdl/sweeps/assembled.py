@@ -1,7 +1,8 @@
 """The tidy result of trials, from what each unit of them came to."""
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,6 +16,24 @@ from fdl.train.history import told
 from fdl.train.step_log import is_of_log
 
 
+class Told(NamedTuple):
+    """A run as a result tells it.
+
+    Attributes:
+      arm: the arm's name.
+      fields: its config's values by field, as `fdl.cells.cell` holds them.
+      seed: its seed.
+      place: the number of the unit that trained it.
+      index: which of the unit's members it is.
+    """
+
+    arm: str
+    fields: Mapping[str, Any]
+    seed: int
+    place: int
+    index: int
+
+
 def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
     """The tidy result of a sweep's trials, those that were trained in its order."""
     units = {
@@ -22,6 +41,25 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
         for place, unit in enumerate(trained)
         for index, t in enumerate(unit.unit.trials)
     }
+    configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
+    runs = [
+        Told(t.arm, {k: cell(v) for k, v in values(t.config).items()}, t.seed, *units[t.config, t.seed])
+        for t in space.trials
+        if (t.config, t.seed) in units
+    ]
+    result = tabulated(runs, trained, tuple(values(space.trials[0].config)))
+    more = {"configs": configs} | ({} if seconds is None else {"seconds": seconds})
+    return dataclasses.replace(result, meta={**result.meta, **more})
+
+
+def tabulated(runs: Sequence[Told], trained: Sequence[Trained], fields: Sequence[str]) -> Result:
+    """The tidy result of runs, in their order.
+
+    Args:
+      runs: what to tell.
+      trained: the units that trained them; of those still running, members have the status `"running"`.
+      fields: the names of the config's fields.
+    """
     # By the unit's place and the member.
     measured: dict[tuple[int, int], list[dict[str, Any]]] = {}
     looks: dict[tuple[int, int], list[Inspection]] = {}
@@ -31,33 +69,30 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
         for member, one in unit.inspections:
             looks.setdefault((place, member), []).append(one)
     rows, log, failures, inspections = [], [], [], []
-    for trial in space.trials:
-        if (trial.config, trial.seed) not in units:
-            continue
-        place, index = units[trial.config, trial.seed]
-        shown = {name: cell(value) for name, value in values(trial.config).items()}
-        run = {"arm": trial.arm, **shown, "seed": trial.seed}
+    for arm, shown, seed, place, index in runs:
+        run = {"arm": arm, **shown, "seed": seed}
         end = trained[place].ends[index]
         if end["status"] == "failed":
             failures.append({**run, "step": end["step"], "metric": end["metric"]})
-        inspections += [one._replace(arm=trial.arm, seed=trial.seed) for one in looks.get((place, index), ())]
+        inspections += [one._replace(arm=arm, seed=seed) for one in looks.get((place, index), ())]
         for row in measured.get((place, index), ()):
             metrics = {name: value for name, value in row.items() if "/" in name or name == "best"}
             row_of_run = {**run, "step": row["step"], **metrics, "status": end["status"]}
             (log if is_of_log(row) else rows).append(row_of_run)
-    fields = tuple(values(space.trials[0].config))
     columns = ["arm", *fields, "seed", "step"]
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
     lost = _table(failures, fields, columns=[*columns, "metric"])
+    logged = _table(log, fields, columns=None) if log else None
+    return Result(frame, tuple(fields), lost, _meta(trained), log=logged, inspections=tuple(inspections))
+
+
+def _meta(trained: Sequence[Trained]) -> dict[str, Any]:
+    """What a report tells of the units."""
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
-    configs = {t.arm: {k: cell(v) for k, v in values(t.config).items()} for t in space.trials}
-    history = told((len(unit.unit.trials), unit.parts) for unit in trained)
-    meta = {"programs": programs, **history, "configs": configs}
+    meta = {"programs": programs, **told((len(unit.unit.trials), unit.parts) for unit in trained)}
     if best := {u.cost["best"] for u in trained if "best" in u.cost}:
         meta["best"] = ", ".join(sorted(best))
-    meta |= {} if seconds is None else {"seconds": seconds}
-    logged = _table(log, fields, columns=None) if log else None
-    return Result(frame, fields, lost, meta, log=logged, inspections=tuple(inspections))
+    return meta
 
 
 def _table(rows: list[dict[str, Any]], fields: Sequence[str], *, columns: list[str] | None) -> pd.DataFrame:

@@ -28,8 +28,8 @@ from fdl.train.resume import ROWS
 from fdl.train.rows_file import lacking, read
 from fdl.train.run import Build
 
-_LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"
-
+LOST = "it says which runs its folder holds: move that folder away and repeat, and they are trained again"
+"""What to do about a damaged `unit.json`."""
 
 Run = tuple[Any, int]
 """A config and a seed."""
@@ -104,7 +104,7 @@ def stored_units(group: Group) -> list[Unit]:
     cls, units = type(group.trials[0].config), []
     for name in broadcast_from_first(lambda: sorted(path.parent.name for path in folder.glob("*/unit.json"))):
         data = broadcast_from_first(
-            lambda name=name: read_sealed(folder / name / "unit.json", of=name, fix=_LOST)
+            lambda name=name: read_sealed(folder / name / "unit.json", of=name, fix=LOST)
         )
         same = wanted & {member["fingerprint"] for member in data["members"]}
         if same or named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
@@ -124,7 +124,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
     if not group.folder:
         return None
     folder = folder_of(group, unit)
-    done, fault = broadcast_from_first(lambda: _done(folder))
+    done, fault = broadcast_from_first(lambda: done_of(folder))
     if fault:
         raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
     if done is None:
@@ -133,7 +133,7 @@ def read_unit(group: Group, unit: Unit) -> Trained | None:
     return Trained(unit, read(folder / ROWS).rows, done["ends"], done["cost"], done["parts"], shown)
 
 
-def _done(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
+def done_of(folder: Folder) -> tuple[dict[str, Any] | None, str | None]:
     """A finished unit's `done.json`, and what is wrong with it or with the rows that it stands for."""
     try:
         done = read_sealed(folder / "done.json", of=folder.name, fix="with it how its runs ended")

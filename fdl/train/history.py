@@ -16,7 +16,7 @@ from fdl.train.runtime import machine
 
 Part = dict[str, Any]
 """Consecutive steps that one installation trained, JSON-able: `from` and `to` (updates done before and after
-them), `versions` by package, `device`, the `day` (UTC), the `command` and, where it is known, the `commit`."""
+them), `versions` by package, `device`, the `day` (UTC), the `command` and, where known, the `commit`."""
 _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 

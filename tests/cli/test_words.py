@@ -9,7 +9,7 @@ import pytest
 
 from fdl.cli import commands, main, reports
 from fdl.cli.list_command import listing
-from fdl.experiment_file import load
+from fdl.experiment_file import load_file
 from fdl.parallel.plan import Plan
 from fdl.sweeps import Forecast
 from fdl.train import history
@@ -95,7 +95,7 @@ def test_a_report_and_who_trained_are_told_their_command_and_commit(file):
     git("commit", "--quiet", "-m", "all")
     commit = git("rev-parse", "HEAD")
     assert reports.made(["run", str(file)])["commit"] == commit
-    part = {"from": 0, "to": 1, **history.here(load(file).experiment)}
+    part = {"from": 0, "to": 1, **history.here(load_file(file).experiment)}
     assert history.told([(1, [part])])["trained"].endswith(f", at commit {commit}")
     file.write_text("\n")
     assert reports.made(["run", str(file)])["commit"].endswith(", with changes that are not committed")

@@ -5,13 +5,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from fdl.experiment_file import load
+from fdl.experiment_file import load_file
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_augmentation_shows_what_its_first_hidden_units_weigh_the_pixels_by():
-    file = load(ROOT / "experiments/augmentation.py")
+    file = load_file(ROOT / "experiments/augmentation.py")
     experiment = file.experiment(file.config())
     assert experiment.inspect
     state = experiment.learner.init(jax.random.key(0))

@@ -1,0 +1,174 @@
+"""What directories hold, as a result: from their files alone, without the experiment's code."""
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fdl.cells import Identity, identities, text
+from fdl.parallel.plan import plan_from
+from fdl.result import Result
+from fdl.serialization import cell_of, differences, essence
+from fdl.storage import Folder, folder
+from fdl.sweeps.assembled import Told, tabulated
+from fdl.sweeps.space import Trial
+from fdl.sweeps.units import LOST, Trained, Unit, done_of
+from fdl.train.folder import identity_in, read_sealed
+from fdl.train.inspecting import stored_inspections
+from fdl.train.resume import ROWS
+from fdl.train.rows_file import read
+
+_Config = tuple[Identity, ...]
+_PROGRAM = ("code", "values", "settings", "best")
+"""What of an identity says what an experiment computes; see `fdl.train.identity.of_program`."""
+_SHOWN = 4
+"""So many differences are listed."""
+
+
+def load(directory: Folder | str, *more: Folder | str) -> Result:
+    """The result that work directories hold, also of a sweep that is still running: every run that has been
+    evaluated, whichever command trained it.
+
+    Runs are sorted by their fields' values. An arm is called as it was when it was trained; where one name
+    stands for several configs, with the fields in which they differ.
+
+    Args:
+      directory: of a run or a sweep, as `runs/first/0123456789abcdef`; local or in a bucket.
+      more: others, whose results are joined as by `+`.
+
+    Raises:
+      ValueError: it is no work directory, nothing is measured there yet, or a file is damaged; or directories
+        that cannot be compared: of experiments that evaluate on other data, or that mean something else and
+        have runs of the same config.
+      OSError: a file cannot be read.
+
+    Example:
+      >>> import tempfile
+      >>> import fdl, numpy as np
+      >>> from fdl import data, tasks
+      >>> @fdl.config
+      ... class Config:
+      ...     rate: float = 1.0
+      ...
+      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
+      >>> splits = data.Splits(rows, rows, rows)
+      >>> def experiment(config):
+      ...     return tasks.perceptron(splits, steps=4, rate=config.rate)
+      ...
+      >>> directory = tempfile.mkdtemp()
+      >>> result = fdl.sweep(experiment, fdl.grid(Config(), rate=(0.1, 1.0), seeds=2), workdir=directory)
+      >>> fdl.load(directory).frame.equals(result.frame)
+      True
+    """
+    first, *others = [_opened(folder(place)) for place in (directory, *more)]
+    for other in others:
+        _check_comparable(first, other)
+    return functools.reduce(operator.add, (one.result for one in (first, *others)))
+
+
+class _Opened(NamedTuple):
+    """A work directory.
+
+    Attributes:
+      directory: where it is.
+      identity: what its runs mean, beside their configs.
+      evaluated: on which data they are evaluated, a description each.
+      configs: those of its runs.
+      result: what they measured.
+    """
+
+    directory: Folder
+    identity: dict[str, Any]
+    evaluated: list[dict[str, Any]]
+    configs: set[_Config]
+    result: Result
+
+
+def _opened(directory: Folder) -> _Opened:
+    identity = identity_in(directory)
+    paths = sorted((directory / "units").glob("*/unit.json")) if identity else []
+    if identity is None or not paths:
+        raise ValueError(
+            f"{directory} holds no runs; expected a work directory, which `fdl run` and `fdl sweep` name"
+        )
+    told = [read_sealed(path, of=path.parent.name, fix=LOST) or {} for path in paths]
+    trained = [_unit(path.parent, one) for path, one in zip(paths, told, strict=True)]
+    if not any(unit.rows for unit in trained):
+        raise ValueError(f"{directory} holds no evaluation yet; look again once one is done")
+    configs = [[_shown(member["config"]) for member in one["members"]] for one in told]
+    runs = [
+        Told(member["arm"], configs[place][index], member["seed"], place, index)
+        for place, one in enumerate(told)
+        for index, member in enumerate(one["members"])
+    ]
+    names = _names(runs)
+    runs = [run._replace(arm=names[_config(run)]) for run in sorted(runs, key=_order)]
+    result = tabulated(runs, trained, tuple(runs[0].fields))
+    meta = {"name": directory.name, "configs": {run.arm: dict(run.fields) for run in runs}}
+    evaluated: list[dict[str, Any]] = []
+    for one in told:
+        data = {split: rows for split, rows in one["structure"]["data"].items() if split != "train"}
+        evaluated += [data] if data not in evaluated else []
+    result = dataclasses.replace(result, meta={**meta, **result.meta})
+    return _Opened(directory, identity, evaluated, set(names), result)
+
+
+def _unit(path: Folder, told: Mapping[str, Any]) -> Trained:
+    """A unit, finished or not."""
+    trials = [Trial(member["arm"], None, member["seed"]) for member in told["members"]]
+    unit = Unit(trials, plan_from(told["plan"]), told["reason"])
+    done, fault = done_of(path)
+    if fault:
+        raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
+    rows, shown = read(path / ROWS).rows, stored_inspections(path)
+    if done is None:
+        return Trained(unit, rows, [{"status": "running"}] * len(trials), {"members": len(trials)}, [], shown)
+    return Trained(unit, rows, done["ends"], done["cost"], done["parts"], shown)
+
+
+def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: cell_of(value) for name, value in config.items()}
+
+
+def _config(run: Told) -> _Config:
+    return tuple(identities(run.fields.values()))
+
+
+def _order(run: Told) -> Any:
+    """By the fields' values, numbers by size and before all else, then by seed."""
+    numbers = [value if isinstance(value, int | float) else None for value in run.fields.values()]
+    return [
+        (number is None, number or 0, str(value))
+        for number, value in zip(numbers, run.fields.values(), strict=True)
+    ], run.seed
+
+
+def _names(runs: Sequence[Told]) -> dict[_Config, str]:
+    """What the arm of each config is called: two commands may have given one name to two configs, or two
+    names to one."""
+    called: dict[_Config, str] = {}
+    fields: dict[str, dict[_Config, Mapping[str, Any]]] = {}
+    for run in sorted(runs, key=lambda run: run.arm):
+        name = called.setdefault(_config(run), run.arm)
+        fields.setdefault(name, {})[_config(run)] = run.fields
+    names = {}
+    for name, alike in fields.items():
+        differing = [i for i, values in enumerate(zip(*alike, strict=True)) if len(set(values)) > 1]
+        for config, values in alike.items():
+            words = [f"{list(values)[i]}={text(config[i][1])}" for i in differing]
+            names[config] = f"{name} ({', '.join(words)})" if words else name
+    return names
+
+
+def _check_comparable(one: _Opened, other: _Opened) -> None:
+    """Raises `ValueError` where the runs of two directories are no answer to one question."""
+    mine, yours = ({k: v for k, v in each.identity.items() if k in _PROGRAM} for each in (one, other))
+    if essence(mine) == essence(yours):
+        return
+    what = "; ".join(differences(mine, yours)[:_SHOWN])
+    where = f"{one.directory} and {other.directory} hold other experiments ({what})"
+    if one.configs & other.configs:
+        raise ValueError(f"{where} with runs of the same config; load them one by one")
+    if any(data not in other.evaluated for data in one.evaluated):
+        raise ValueError(f"{where}, evaluated on other data; load them one by one")
