@@ -8,10 +8,10 @@ from fdl import tree
 
 SECONDS = 0.25
 """How long a call should run."""
-_FRESH = 50e6
+_FRESH = 25e6
 """Bytes a second. On CPUs a call gets its temporary arrays from the system anew, page by page: for a state of
-51 MB, which XLA copies twice within a step, 33 ms were seen. With a second more for every 50 MB of state that
-is about 3 % of a call."""
+51 MB, which XLA copies twice within a step, 33 ms were seen. With two seconds more for every 50 MB of state
+that is about 1.5 % of a call."""
 _LONGEST = 4.0
 """Seconds that a call may run all the same: whoever stops a run waits for it, and for one that is queued."""
 
