@@ -9,7 +9,7 @@ from fdl.train.call_length import SECONDS, call_seconds, wanted_steps
 def test_a_large_state_on_a_cpu_makes_calls_longer_up_to_a_limit():
     small, large, huge = (call_seconds({"buffer": jnp.zeros(size)}) for size in (10, 12_500_000, 10**8))
     assert small == pytest.approx(SECONDS, rel=1e-3)
-    assert large == pytest.approx(SECONDS + 1, rel=1e-3)
+    assert large == pytest.approx(SECONDS + 2, rel=1e-3)
     assert huge == 4
 
 
