@@ -24,14 +24,14 @@ class Told(NamedTuple):
       fields: its config's values by field, as `fdl.cells.cell` holds them.
       seed: its seed.
       place: the number of the unit that trained it.
-      index: which of the unit's members it is.
+      member: which of the unit's members it is.
     """
 
     arm: str
     fields: Mapping[str, Any]
     seed: int
     place: int
-    index: int
+    member: int
 
 
 def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
