@@ -25,6 +25,7 @@ LAYERS = (
     ("stats", "sweeps"),
     ("report", "experiment_file"),
     ("aot",),
+    ("doctor",),
     ("cli",),
     ("__main__",),
 )

@@ -75,6 +75,20 @@ OTHER_NAMES = {
     "v7": "tpu7x",
     "v5": "v5p",
 }
+KINDS = {
+    "TPU v2": "v2",
+    "TPU v3": "v3",
+    "TPU v4": "v4",
+    "TPU v5 lite": "v5e",
+    "TPU v5e": "v5e",
+    "TPU v5": "v5p",
+    "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e",
+    "TPU v6e": "v6e",
+    "TPU7": "tpu7x",
+    "TPU7x": "tpu7x",
+}
+"""How JAX calls a device of each generation, by `jax/_src/tpu_info.py`."""
 CORES = ("v2", "v3", "v4", "v5p", "tpu7x")
 """Where the number in an accelerator type, as `v4-32`, is of cores, two a chip; else it is of chips."""
 
@@ -97,6 +111,11 @@ class Slice(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.chip.name}:{'x'.join(map(str, self.shape))}"
+
+
+def chip_of(kind: str) -> Chip | None:
+    """The generation of a device, by what JAX calls its kind; None for what is no TPU that is known here."""
+    return next((chip for chip in CHIPS if chip.name == KINDS.get(kind)), None)
 
 
 def parse_slice(text: str) -> Slice:

@@ -50,6 +50,15 @@ COMMANDS = {
     "list": Command(
         (("[FOLDER]", "the experiments in a folder and their questions"),), "fdl.cli.list_command:listing"
     ),
+    "doctor": Command(
+        (
+            (
+                "[--workdir gs://...] [--topology v5e:4x4]",
+                "is this machine, or every worker of a slice, fit to train?",
+            ),
+        ),
+        "fdl.cli.doctor_command:execute",
+    ),
     "data": Command(
         (("list | get NAME | show NAME", "data sets: which there are, their files, a look at them"),),
         "fdl.cli.data:execute",

@@ -14,11 +14,13 @@ from rich.text import Text
 from fdl import formats, report
 from fdl.aot import command as aot
 from fdl.cli import reports
+from fdl.cli.doctor_command import check_machine
 from fdl.cli.flags import parse, seat
 from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions
 from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
 from fdl.configs import replaced
+from fdl.doctor.examination import on_slice
 from fdl.experiment_file import ExperimentFile, judged, load_file
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
@@ -100,6 +102,8 @@ def _train(
     console: Console,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
+    if not options.no_doctor and on_slice():
+        check_machine(options.workdir, console)
     console.print(file.question, style="bold", **PLAIN)
     console.print(str(directory), **PLAIN)
     with shown(console) as progress:

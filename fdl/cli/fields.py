@@ -42,7 +42,8 @@ def flag_of(path: str, cls: Any, taken: Iterable[str]) -> str:
     first, hints = path.partition(".")[0], typing.get_type_hints(cls)
     negated = first.startswith("no_") and hints.get(first.removeprefix("no_")) is bool
     word = _word(first, hints)
-    prefix = "config." if negated or word in {one.replace("_", "-") for one in (*TAKEN, *taken)} else ""
+    names = {one.replace("_", "-") for one in (*TAKEN, *taken)}
+    prefix = "config." if negated or {word, f"no-{word}"} & names else ""
     return prefix + grid_flag_of(path, cls)
 
 

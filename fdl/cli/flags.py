@@ -63,6 +63,16 @@ def parse(
     return parsed.options, changed, columns_in(words, parsed.grid, config, read) if sweeps else {}
 
 
+def parse_options(command: str, options: type, words: Sequence[str]) -> Any:
+    """Reads the flags of a command that takes no experiment's file.
+
+    Raises:
+      ValueError: a flag that does not exist, or a value that does not fit; one line.
+    """
+    _check_once(words)
+    return _parse(options, words, prog=command)
+
+
 def option_names() -> set[str]:
     """The names of the options of all commands."""
     return {field.name for options in OPTIONS.values() for field in dataclasses.fields(options)}

@@ -93,6 +93,8 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """steps between checkpoints, instead of seconds"""
     keep: int = 2
     """how many of the last checkpoints to keep"""
+    no_doctor: Switch = False
+    """on TPUs, and on several processes with GPUs, do not begin with `fdl doctor`"""
     profile: Switch = False
     """write a trace of steps 10 to 20 to WORKDIR/profile by JAX's profiler, and say how to open it"""
 

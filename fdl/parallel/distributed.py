@@ -133,6 +133,11 @@ def process_id() -> int:
     return distributed.global_state.process_id
 
 
+def coordinator() -> str:
+    """Where process 0 listens, as `10.0.0.2:8476`; of several processes alone."""
+    return distributed.global_state.coordinator_address or ""
+
+
 def broadcast_from_first(make: Callable[[], Any]) -> Any:
     """What process 0 makes of it, on every process; JSON-able data. All processes must ask.
 
@@ -152,6 +157,17 @@ def broadcast_from_first(make: Callable[[], Any]) -> Any:
         if is_first():
             client().key_value_delete("fdl/broadcast_from_first/")
     return json.loads(text)
+
+
+def from_all(mine: Any) -> list[Any]:
+    """What every process brings, in the order of their numbers, on every process; JSON-able data. All must ask."""
+    if not several():
+        return [json.loads(json.dumps(mine))]
+    key = f"fdl/from_all/{next(_NUMBERS)}"
+    client().key_value_set(f"{key}/{process_id()}", json.dumps(mine))
+    return broadcast_from_first(
+        lambda: [json.loads(waited_for(f"{key}/{number}")) for number in range(processes())]
+    )
 
 
 def heard(asked: bool) -> list[int]:

@@ -20,17 +20,21 @@ them), `versions` by package, `device`, the `day` (UTC), the `command` and, wher
 _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
+def versions() -> dict[str, str]:
+    """Of what decides a run's numbers, by package."""
+    return {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
+
+
 def here(experiment: Callable[..., Any] | None = None) -> dict[str, Any]:
     """The versions of what decides a run's numbers, the device, today and the command, of this process.
 
     Args:
       experiment: the commit of the repository that holds its file is told too, where there is one.
     """
-    versions = {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
     program, *words = sys.argv or [""]
     commit = commit_of(_file_of(experiment))
     return {
-        "versions": versions,
+        "versions": versions(),
         "device": machine(),
         "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "command": shlex.join([Path(program).name, *words]),
@@ -90,11 +94,10 @@ def told(units: Iterable[tuple[int, Sequence[Part]]]) -> dict[str, Any]:
     """
     units = list(units)
     names = dict.fromkeys(name for _, parts in units for part in parts for name in part["versions"])
-    versions = {
-        name: _of_steps(units, lambda part, n=name: part["versions"].get(n, "absent")) for name in names
-    }
     return {
-        "versions": versions,
+        "versions": {
+            name: _of_steps(units, lambda part, n=name: part["versions"].get(n, "absent")) for name in names
+        },
         "device": _of_steps(units, lambda part: part["device"]),
         "trained": _of_steps(units, _when),
     }

@@ -178,8 +178,13 @@ def device_memory() -> int:
     stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return host_memory() // len(devices)
+
+
+def host_memory() -> int:
+    """Bytes of the host's memory that are free now; half of all of it where the system does not say."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024 // len(devices)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 // len(devices)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
