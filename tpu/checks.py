@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-COMMANDS = ("run", "sweep", "plan", "report", "list", "data")
+COMMANDS = ("run", "sweep", "plan", "report", "list", "doctor", "data")
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "plan", "report")
 """Those whose first word is an experiment's file."""

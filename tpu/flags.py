@@ -21,6 +21,7 @@ COMMANDS = {
 }
 BUDGETS = {
     "preemptions": "slices that may be lost",
+    "unfit_slices": "slices that fdl doctor may find unfit",
     "crashes": "attempts in a row that may fail",
     "quota_refusals": "requests in a row that may be refused for want of quota",
     "capacity_refusals": "requests in a row that may find no capacity",

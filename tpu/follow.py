@@ -21,6 +21,10 @@ INTERRUPTED = (75, 128 + 15)
 """Exit codes of a program that SIGTERM ended: 75 where fdl saved first."""
 
 
+UNFIT = b"fdl doctor: unfit: "
+"""What fdl prints before what is wrong with a slice that another slice would mend, and ends with exit code 1."""
+
+
 class Ending(Enum):
     """How an attempt ended."""
 
@@ -29,6 +33,7 @@ class Ending(Enum):
     CRASHED = "crashed"
     INTERRUPTED = "was interrupted"
     LOST = "lost a worker"
+    UNFIT = "found the slice unfit"
     BUSY = "is busy"
 
 
@@ -59,7 +64,7 @@ def follow(
     """
     position, misses = list(offsets), [0] * len(offsets)
     codes: dict[int, int | None] = {}
-    first_end = 0.0
+    first_end, unfit = 0.0, ""
     while len(codes) < len(offsets):
         waiting = [index for index in range(len(offsets)) if index not in codes]
         behind = False
@@ -71,6 +76,7 @@ def follow(
                 continue
             lines = whole_lines(seen, position[index]) if seen.job == job else b""
             show(world, index, lines)
+            unfit = unfit or unfit_in(lines)
             position[index] += len(lines)
             rest = seen.job == job and position[index] < seen.size
             behind |= rest and len(lines) > 0
@@ -83,10 +89,10 @@ def follow(
             return Outcome(Ending.LOST, f"worker {misses.index(max(misses))} does not answer")
         grace = GRACE_FAILED if any(codes.values()) or None in codes.values() else GRACE_DONE
         if codes and len(codes) < len(offsets) and world.now() - first_end > grace:
-            return verdict({index: codes.get(index) for index in range(len(offsets))})
+            return verdict({index: codes.get(index) for index in range(len(offsets))}, unfit)
         if len(codes) < len(offsets) and not behind:
             world.sleep(EVERY)
-    return verdict(codes)
+    return verdict(codes, unfit)
 
 
 def whole_lines(seen: Poll, offset: int) -> bytes:
@@ -103,13 +109,22 @@ def show(world: World, index: int, lines: bytes) -> None:
         world.say(f"[{index}] {line}")
 
 
-def verdict(codes: dict[int, int | None]) -> Outcome:
-    """How an attempt ended, from the exit codes of its workers; None where one has none."""
+def unfit_in(lines: bytes) -> str:
+    """What a part of a log says to be wrong with the slice; nothing where it says nothing."""
+    found = next((line for line in lines.splitlines() if UNFIT in line), b"")
+    return found.partition(UNFIT)[2].decode(errors="replace")
+
+
+def verdict(codes: dict[int, int | None], unfit: str = "") -> Outcome:
+    """How an attempt ended, from the exit codes of its workers, None where one has none, and from what they
+    said to be wrong with the slice."""
     for index, code in codes.items():
         if code in HOPELESS:
             return Outcome(
                 Ending.HOPELESS, f"worker {index} ended with exit code {code}, {HOPELESS[code]}", code
             )
+    if unfit and any(code not in (0, *INTERRUPTED) for code in codes.values()):
+        return Outcome(Ending.UNFIT, unfit)
     for index, code in codes.items():
         if code not in (0, None, *INTERRUPTED):
             return Outcome(Ending.CRASHED, f"worker {index} ended with exit code {code}")

@@ -75,7 +75,7 @@ def attempt(world: World, place: Place, workers: int, *, task: Task, alive: Call
         stop_all()
         return trouble
     outcome = follow(world, look, job=job, offsets=offsets, alive=alive)
-    if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS):
+    if outcome.ending in (Ending.CRASHED, Ending.INTERRUPTED, Ending.HOPELESS, Ending.UNFIT):
         stop_all()
     return outcome
 

@@ -30,6 +30,8 @@ class Budgets(NamedTuple):
 
     preemptions: int = 100
     """slices that were taken away or died, in all"""
+    unfit_slices: int = 5
+    """slices that fdl doctor found unfit, in all"""
     crashes: int = 3
     """attempts in a row that failed soon, on a slice that is well"""
     quota_refusals: int = 20
@@ -66,7 +68,7 @@ class Clock(NamedTuple):
 class Memory(NamedTuple):
     """What the supervisor knows."""
 
-    spent: Budgets = Budgets(0, 0, 0, 0, 0, 0)
+    spent: Budgets = Budgets(0, 0, 0, 0, 0, 0, 0)
     streak: int = 0
     """troubles since the last healthy attempt"""
     doomed: bool = False
@@ -274,6 +276,8 @@ def _ready(memory: Memory, budgets: Budgets) -> tuple[Memory, Step]:
         return memory, Step(Do.ATTEMPT)
     if before.ending is Ending.LOST:
         return _doom(memory, "preemptions", before.reason, budgets)
+    if before.ending is Ending.UNFIT:  # the same zone may give the same chips again: the next one's turn
+        return _doom(memory._replace(refused=True), "unfit_slices", before.reason, budgets)
     kind = "crashes" if before.ending is Ending.CRASHED else "preemptions"
     return charge(memory, kind, before.reason, Do.WAIT, budgets=budgets)
 

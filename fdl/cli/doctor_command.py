@@ -54,7 +54,7 @@ class DoctorOptions(HostOptions):
 def execute(words: Sequence[str]) -> int:
     """Runs the command on the words after its name; returns the exit code."""
     options = parse_options("fdl doctor", DoctorOptions, words)
-    asked, began = options.asked(), time.monotonic()
+    asked = options.asked()
     if options.workdir is not None and not options.workdir.strip():
         raise ValueError(f"--workdir is {options.workdir!r}; expected a folder, or leave it out")
     if distributed.join(seat(words)):
@@ -63,9 +63,7 @@ def execute(words: Sequence[str]) -> int:
         make_room_for(None, "shard_map")  # all devices of this process sum together
     prepare()
     console = Console(stderr=options.json, quiet=not distributed.is_first())
-    facts = examine(options.workdir)
-    found = findings(facts, asked)
-    tell(facts, found, console, seconds=time.monotonic() - began)
+    facts, found = examined(options.workdir, asked, console)
     if options.json and distributed.is_first():
         print(json.dumps({"findings": [one._asdict() for one in found], **facts.json()}))
     return FOUND if found else 0
@@ -81,21 +79,27 @@ def check_machine(place: str | None, console: Console) -> None:
     Raises:
       OSError: something is wrong; it has been said.
     """
-    began = time.monotonic()
-    facts = examine(place)
-    found = findings(facts)
-    tell(facts, found, console, seconds=time.monotonic() - began)
+    _, found = examined(place, None, console)
     if found:
         raise OSError(f"nothing was trained: {counted(len(found), 'finding')} above; --no-doctor trains all the same")
 
 
-def tell(facts: Facts, found: Sequence[Finding], console: Console, *, seconds: float) -> None:
+def examined(place: str | None, asked: Asked | None, console: Console) -> tuple[Facts, list[Finding]]:
+    """What was measured and what is wrong, the same on all workers; process 0 has said it when they go on."""
+    began = time.monotonic()
+    facts = examine(place)
+    found = findings(facts, asked)
+    distributed.broadcast_from_first(lambda: _tell(facts, found, console, time.monotonic() - began))
+    return facts, found
+
+
+def _tell(facts: Facts, found: Sequence[Finding], console: Console, seconds: float) -> None:
     """Shows what was measured, and on stderr each finding in a line."""
     table = Table("fdl doctor", f"{seconds:.0f} s")
     for what, came in summary(facts):
         table.add_row(what, Text(came))
     console.print(table)
-    for one in found if distributed.is_first() else ():
+    for one in found:
         print(f"{UNFIT if one.hardware else 'error: '}{one}", file=sys.stderr, flush=True)
     if not found:
         console.print("nothing is wrong", **PLAIN)

@@ -29,6 +29,7 @@ from fdl.cli import commands, main
 from fdl.parallel import distributed
 from fdl.parallel.plan import Plan
 from fdl.train import Progress, autotune
+from tests.doctor.planted import plant
 
 DEADLINE = 100.0
 MOST_BYTES = 5000
@@ -43,6 +44,7 @@ class Scenario:
     steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), "full" (as on a full disk, its files may
     not grow any more), or "alone" (its input is bad from the start). `surroundings` stands for the flags:
     "slurm", or "ray", whose workers begin `jax.distributed` and then call the training function in a thread.
+    `planted` is what is wrong with the machine of the `victim`, see `tests.doctor.planted`.
     """
 
     words: list[str]
@@ -56,6 +58,7 @@ class Scenario:
     report: bool = False
     surroundings: str = ""
     reads: str = ""
+    planted: str = ""
 
 
 @dataclasses.dataclass
@@ -155,6 +158,8 @@ def prepare(scenario: Scenario, number: int) -> None:
         autotune.candidates = lambda *_, **__: [plan]
     if not scenario.report:
         report.write = lambda *_, **__: None
+    if scenario.planted:
+        plant(scenario.planted, mine=number == scenario.victim)
     if scenario.reads:
         os.environ["READS"] = f"{scenario.reads}.{number}"
     if not scenario.harm:  # a busy machine may hold its breath

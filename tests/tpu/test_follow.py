@@ -119,6 +119,31 @@ def test_verdict(codes, ending, code):
     assert (outcome.ending, outcome.code) == (ending, code)
 
 
+UNFIT = b"error: x\nfdl doctor: unfit: device 5 of worker 1 (t1) is slow\nerror: y\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "expected"),
+    [
+        (1, UNFIT, Outcome(Ending.UNFIT, "device 5 of worker 1 (t1) is slow")),
+        (1, b"process 3 ended: fdl doctor: unfit: late\n", Outcome(Ending.UNFIT, "late")),
+        (1, b"fdl doctor: fit\n", Outcome(Ending.CRASHED, "worker 0 ended with exit code 1")),
+        (0, UNFIT, Outcome(Ending.FINISHED, code=0)),
+        (2, UNFIT, Outcome(Ending.HOPELESS, "worker 0 ended with exit code 2, bad input", 2)),
+        (75, UNFIT, Outcome(Ending.INTERRUPTED, "worker 0 was interrupted, exit code 75")),
+    ],
+)
+def test_a_slice_that_the_command_found_unfit(code, log, expected):
+    assert play([ended(code, len(log), log)])[0] == expected
+
+
+def test_the_words_are_those_of_the_command():
+    from fdl.doctor import examination
+    from tpu import follow
+
+    assert follow.UNFIT == examination.UNFIT.encode()
+
+
 FRAME = b"fdl-tpu k-t running - 9 3\nab\nfdl-tpu exit 0\n"
 
 

@@ -207,6 +207,20 @@ def test_crash_loop():
         play([READY] * 8, [CRASHED] * 4)
 
 
+UNFIT = Outcome(Ending.UNFIT, "device 5 of worker 1 (t1) is slow")
+
+
+def test_a_slice_that_is_unfit_is_made_again_and_in_the_next_zone_if_there_is_one():
+    once = [READY, READY, LEAVING, ABSENT]
+    played = play([*once, READY], [UNFIT, FINISHED])
+    assert played.names() == ["attempt", "delete", "create", "attempt"]
+    assert any("(t1) is slow (1 of 5 unfit slices)" in line for line in played.said)
+    played = play([*once, ABSENT, READY], [UNFIT, FINISHED], zones=2)
+    assert played.names() == ["attempt", "delete", "move", "create", "attempt"]
+    with pytest.raises(OSError, match="gave up after 1 unfit slices; the last: device 5 of worker 1"):
+        play([*once, READY, READY], [UNFIT] * 2, budgets=Budgets(unfit_slices=1, crashes=0, preemptions=0))
+
+
 def test_a_crash_after_a_long_time_is_no_loop():
     rare = (CRASHED, 3600.0)
     played = play([READY] * 13, [*[rare] * 6, FINISHED])
