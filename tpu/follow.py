@@ -22,7 +22,7 @@ INTERRUPTED = (75, 128 + 15)
 
 
 UNFIT = b"fdl doctor: unfit: "
-"""What fdl prints before what is wrong with a slice that another slice would mend, and ends with exit code 1."""
+"""What fdl prints before what another slice would mend; it ends with exit code 1 then."""
 
 
 class Ending(Enum):

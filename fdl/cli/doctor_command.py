@@ -44,7 +44,9 @@ class DoctorOptions(HostOptions):
         """The devices that there should be; raises `ValueError` for a slice that does not exist."""
         if self.topology is None:
             if self.slices != 1:
-                raise ValueError(f"--slices is {self.slices} without --topology; add it, as --topology v5e:4x4")
+                raise ValueError(
+                    f"--slices is {self.slices} without --topology; add it, as --topology v5e:4x4"
+                )
             return None
         part = parse_slice(self.topology)
         check_slices(part, self.slices)
@@ -81,7 +83,9 @@ def check_machine(place: str | None, console: Console) -> None:
     """
     _, found = examined(place, None, console)
     if found:
-        raise OSError(f"nothing was trained: {counted(len(found), 'finding')} above; --no-doctor trains all the same")
+        raise OSError(
+            f"nothing was trained: {counted(len(found), 'finding')} above; --no-doctor trains all the same"
+        )
 
 
 def examined(place: str | None, asked: Asked | None, console: Console) -> tuple[Facts, list[Finding]]:

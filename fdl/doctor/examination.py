@@ -75,7 +75,9 @@ def on_slice() -> bool:
 
 
 @contextlib.contextmanager
-def answering(trouble: str, seconds: float = DEADLINE, end: Callable[[str], None] | None = None) -> Iterator[None]:
+def answering(
+    trouble: str, seconds: float = DEADLINE, end: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Ends all processes where the body has not ended in time, as nothing else can.
 
     Args:

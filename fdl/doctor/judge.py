@@ -7,11 +7,11 @@ slice that is well should not be refused, as that costs it; what they let pass c
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fdl import formats
 from fdl.aot.chips import Chip, Slice, chip_of
-from fdl.doctor.facts import Device, Facts, Host, Product, Reduction
+from fdl.doctor.facts import Device, Facts, Host, Reduction
 from fdl.text import counted
 
 PEAK_SHARE = 0.5
@@ -27,6 +27,7 @@ LEAST_DISK = 5 * 2**30
 """Bytes: a sweep's compiled programs, and checkpoints on their way to a bucket."""
 LEAST_MEMORY = 2**30
 """Bytes: what JAX, its compiler and a checkpoint on its way take."""
+Value = TypeVar("Value")
 NAMED = 4
 """So many workers or devices are named one by one."""
 
@@ -174,9 +175,7 @@ def _of_links(facts: Facts) -> Iterator[Finding]:
     for one in facts.reductions:
         for number in one.wrong:
             what = f"{_device(facts, number)} got a wrong sum in an all-reduce along {one.axis}"
-            yield Finding(
-                what, "the sum of what was sent", "make the slice again without it", hardware=True
-            )
+            yield Finding(what, "the sum of what was sent", "make the slice again without it", hardware=True)
     chip = chip_of(facts.devices[0].kind) if facts.devices else None
     for axis in dict.fromkeys(one.axis for one in facts.reductions):
         seen = [one for one in facts.reductions if one.axis == axis]
@@ -234,9 +233,9 @@ def _carrier(one: Reduction) -> str:
     return "one link" if one.over == "links" else "the data-centre network of a device"
 
 
-def _by_value(hosts: Iterable[Host], value: Callable[[Host], object]) -> list[tuple[object, list[Host]]]:
+def _by_value(hosts: Iterable[Host], value: Callable[[Host], Value]) -> list[tuple[Value, list[Host]]]:
     """The hosts of each value, those of the value that most have first."""
-    found: dict[object, list[Host]] = {}
+    found: dict[Value, list[Host]] = {}
     for host in hosts:
         found.setdefault(value(host), []).append(host)
     return sorted(found.items(), key=lambda item: -len(item[1]))

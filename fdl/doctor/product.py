@@ -1,17 +1,16 @@
 """A product of matrices on every device of this process: how fast, and whether every bit is right.
 
-The matrices hold whole numbers between -15 and 15, the residues of 31. Their products and sums are exact in
-bfloat16 and float32, in whatever order they are summed, and after each product the residues are taken. So every
-device, of every kind, must give the same bits. And as a product of residues is linear, an error in any step
-stays to the end (all but one in 31 of an error's multiples), and the host finds it without multiplying
-matrices: it multiplies a few columns through the same steps (Freivalds 1977, Probabilistic machines can use
-less running time).
+The matrices hold whole numbers between -15 and 15, the residues of 31: exact in bfloat16, and their sums in
+float32, in whatever order they are summed. After each product the residues are taken. So every device, of
+every kind, must give the same bits. No power of two is a multiple of 31, so a flipped bit changes a residue;
+and as the steps are linear, it stays to the end. The host finds it without multiplying matrices: it takes a
+few columns through the same steps (Freivalds 1977, Probabilistic machines can use less running time).
 """
 
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -61,7 +60,7 @@ def products(work: Callable[..., tuple[np.ndarray, float]] | None = None) -> lis
 
 
 def _each(
-    devices: list[jax.Device],
+    devices: Sequence[Any],
     work: Callable[..., tuple[np.ndarray, float]],
     load: Load,
     first: np.ndarray,
@@ -79,18 +78,21 @@ def _each(
             continue
         operations = 2 * load.rows * load.size**2 * load.steps
         right = np.array_equal(residues(found.astype(np.float32) @ checks), expected)
-        digest = hashlib.sha256(np.ascontiguousarray(found).view(np.uint8)).hexdigest()
+        digest = hashlib.sha256(found.tobytes()).hexdigest()
         yield Product(device.id, right, digest, operations / seconds if timed else None)
 
 
 def matrices(load: Load) -> tuple[np.ndarray, np.ndarray]:
     """The same on every worker: `[rows, size]` and `[size, size]`, float32."""
     draw = np.random.default_rng(PRIME)
-    shapes = (load.rows, load.size), (load.size, load.size)
-    return tuple(draw.integers(-(PRIME // 2), PRIME // 2 + 1, shape).astype(np.float32) for shape in shapes)
+    first, by = (
+        draw.integers(-(PRIME // 2), PRIME // 2 + 1, (rows, load.size)).astype(np.float32)
+        for rows in (load.rows, load.size)
+    )
+    return first, by
 
 
-def multiplied(device: jax.Device, first: np.ndarray, by: np.ndarray, load: Load) -> tuple[np.ndarray, float]:
+def multiplied(device: Any, first: np.ndarray, by: np.ndarray, load: Load) -> tuple[np.ndarray, float]:
     """The product on one device, `[rows, size]`, and the seconds that it took.
 
     Raises:

@@ -18,11 +18,11 @@ from fdl.doctor.facts import Reduction
 from fdl.parallel.distributed import process_id
 
 LARGE, SMALL = 2**25, 2**10
-"""Float32 numbers of each device, elsewhere than on CPUs and there: 128 MiB take 5 ms of a link of 50 GB/s."""
+"""Float32 numbers of each device, elsewhere than on CPUs and there: 128 MiB, 5 ms of a link of 50 GB/s."""
 REPEATS = 5
 """Of which the fastest counts."""
 RAMP = 251
-"""What is summed are whole numbers, fewer than 2 ** 24, so that sums are exact: these, and a device's place."""
+"""Summed are whole numbers below this and a device's place: exact, as sums stay below 2 ** 24."""
 
 
 def reductions() -> list[Reduction]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from fdl import formats
 from fdl.aot.chips import chip_of
 from fdl.doctor.facts import Facts
-from fdl.doctor.judge import differing_versions, expected_rate, gigabytes, peak, teraflops
+from fdl.doctor.judge import differing_versions, expected_rate, gigabytes, peak
 from fdl.text import counted
 
 SHOWN = ("python", "fdl", "jax", "jaxlib", "libtpu")
@@ -23,7 +23,10 @@ def _hosts(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "versions", f"differ between {workers}, so that nothing was run on devices"
     else:
         first = facts.hosts[0].versions
-        yield "versions", f"{', '.join(f'{name} {first[name]}' for name in SHOWN if name in first)} on {workers}"
+        yield (
+            "versions",
+            f"{', '.join(f'{name} {first[name]}' for name in SHOWN if name in first)} on {workers}",
+        )
     for name in ("disk", "memory"):
         yield f"{name} free", f"{formats.memory(min(getattr(host, name) for host in facts.hosts))} or more"
     tried = [host.bucket for host in facts.hosts if host.bucket is not None]

@@ -1,4 +1,4 @@
-"""What a worker can say of itself before it uses a device: versions, room, its bucket, the coordinator's port."""
+"""What a worker can say of itself before it uses a device: versions, room, bucket, the coordinator's port."""
 
 import shutil
 import socket

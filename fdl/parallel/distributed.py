@@ -160,7 +160,7 @@ def broadcast_from_first(make: Callable[[], Any]) -> Any:
 
 
 def from_all(mine: Any) -> list[Any]:
-    """What every process brings, in the order of their numbers, on every process; JSON-able data. All must ask."""
+    """What every process brings, by their numbers, on every process; JSON-able data. All must ask."""
     if not several():
         return [json.loads(json.dumps(mine))]
     key = f"fdl/from_all/{next(_NUMBERS)}"

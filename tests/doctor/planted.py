@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,8 +17,8 @@ from fdl.doctor.surroundings import surroundings
 
 
 def plant(fault: str, *, mine: bool) -> None:
-    """Plants a fault: "wrong" (one bit of the last device's result), "slow" (the last device computes 1 % slower
-    than the threshold), "version", "bucket", "port"; or "nothing". A command that trains takes this for a slice.
+    """Plants a fault: "wrong" (one bit of the last device's result), "slow" (the last device computes 1 %
+    slower than the threshold), "version", "bucket", "port". A command that trains takes this for a slice.
     """
     commands.on_slice = lambda: True
     measure: dict[str, Callable] = {"products": rated} if fault == "slow" else {}
@@ -28,16 +29,15 @@ def plant(fault: str, *, mine: bool) -> None:
             "version": {"surroundings": lambda place: changed(place, versions={"jax": "0.0.1"})},
             "bucket": {"surroundings": lambda place: changed(place, bucket="Forbidden")},
             "port": {"surroundings": lambda place: changed(place, port="10.0.0.2:8476 (timed out)")},
-            "nothing": {},
         }[fault]
     examination.Measuring = functools.partial(Measuring, **measure)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def is_last(device: jax.Device) -> bool:
+def is_last(device: Any) -> bool:
     return device == jax.local_devices()[-1]
 
 
-def one_bit_off(device: jax.Device, first: np.ndarray, by: np.ndarray, load: Load) -> tuple[np.ndarray, float]:
+def one_bit_off(device: Any, first: np.ndarray, by: np.ndarray, load: Load) -> tuple[np.ndarray, float]:
     found, seconds = multiplied(device, first, by, load)
     found = np.array(found)
     found.view(np.uint8)[11, 7] ^= is_last(device)

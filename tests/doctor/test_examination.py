@@ -122,7 +122,9 @@ def test_devices_that_are_not_as_asked(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["doctor", "--topology", "v6e:4x4"]) == 1
     out, error = capsys.readouterr()
-    assert error.startswith(f"{UNFIT}the devices are {len(jax.devices())} of cpu; expected 16 of v6e, as v6e:4x4")
+    assert error.startswith(
+        f"{UNFIT}the devices are {len(jax.devices())} of cpu; expected 16 of v6e, as v6e:4x4"
+    )
     assert "speed not judged: CPU devices share cores" in out and "right on all devices" in out
 
 

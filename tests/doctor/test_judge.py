@@ -54,8 +54,10 @@ FAULTS = [
      "worker 1 (t1) could not write, read and delete in gs://b/x: Forbidden; "),
     (changed("hosts", 1, port="10.0.0.2:8476 (timed out)"), False,
      "worker 1 (t1) could not reach the coordinator at 10.0.0.2:8476 (timed out); "),
-    (changed("hosts", 0, disk=LEAST_DISK - 1), False, "worker 0 (t0) has 5.00 GiB of disk free; expected 5.00 GiB"),
-    (changed("hosts", 0, memory=0), False, "worker 0 (t0) has 0 B of memory free; expected 1.00 GiB or more; "),
+    (changed("hosts", 0, disk=LEAST_DISK - 1), False,
+     "worker 0 (t0) has 5.00 GiB of disk free; expected 5.00 GiB"),
+    (changed("hosts", 0, memory=0), False,
+     "worker 0 (t0) has 0 B of memory free; expected 1.00 GiB or more; "),
     (changed("caches", 0, works=False), False,
      "worker 0 (t0) did not find a program in the compilation cache right after"),
     (well()._replace(devices=well().devices[:7]), True, "worker 1 (t1) has 3 devices; expected 4; "),
@@ -68,7 +70,8 @@ FAULTS = [
     (changed("products", 5, rate=0.99 * 0.5 * PEAK), True,
      f"{DEVICE} multiplies matrices at 97.5 TFLOP/s; expected 50% or more of the peak of v5e, 197 TFLOP/s; "),
     (changed("products", 5, rate=0.99 * 0.9 * 0.8 * PEAK), True,
-     f"{DEVICE} multiplies matrices at 140 TFLOP/s; expected 90% or more of the others' median, 158 TFLOP/s; "),
+     f"{DEVICE} multiplies matrices at 140 TFLOP/s; expected 90% or more of the others' median, "
+     "158 TFLOP/s; "),
     (changed("reductions", 1, wrong=(5,)), True, f"{DEVICE} got a wrong sum in an all-reduce along y; "),
     (changed("reductions", 3, rate=0.99 * 0.25 * LINK), True,
      "an all-reduce along x (4 devices) took worker 1 (t1) 12.4 GB/s a device; expected 25% or more of "
@@ -117,15 +120,18 @@ def test_a_generation_of_two_devices_a_chip_is_held_to_half_a_chip():
     chip = chip_of("TPU7x")
     assert isinstance(chip, Chip) and peak(chip) == 2307e12 / 2
     assert Asked(parse_slice("tpu7x:2x2x1")).devices == 8
-    assert {chip_of(kind) for kind in ("TPU v2", "TPU v3", "TPU v4", "TPU v5", "TPU v5 lite", "TPU v6 lite")} == {
-        chip for chip in CHIPS if chip.name != "tpu7x"
-    }
+    assert {
+        chip_of(kind) for kind in ("TPU v2", "TPU v3", "TPU v4", "TPU v5", "TPU v5 lite", "TPU v6 lite")
+    } == {chip for chip in CHIPS if chip.name != "tpu7x"}
 
 
 def test_what_is_shown_is_what_was_measured():
     shown = dict(summary(well()))
     assert shown["product of matrices"] == "158 TFLOP/s a device, 80.0 % of the peak"
-    assert shown["all-reduce along x"] == "4 devices, right sums, 40.0 GB/s a device or more; one way there are 50.0 GB/s"
+    assert (
+        shown["all-reduce along x"]
+        == "4 devices, right sums, 40.0 GB/s a device or more; one way there are 50.0 GB/s"
+    )
     assert shown["compilation cache"] == "2 of 6 programs of this examination came from it"
     on_cpu = dict(summary(well("cpu", None)))
     assert on_cpu["product of matrices"] == "speed not judged: CPU devices share cores"

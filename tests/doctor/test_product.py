@@ -30,7 +30,7 @@ def test_a_device_computes_what_whole_numbers_give():
 def test_sums_of_the_heavy_load_are_exact():
     largest = (PRIME // 2) ** 2 * HEAVY.size
     assert largest < 2**24 and PRIME // 2 < 2**8  # float32 has 24 bits, bfloat16 8
-    # The quotient is off by its own rounding and the divisor's; half of 1/31 is how near it may come to a half.
+    # The quotient is off by its own rounding and the divisor's; it comes no nearer to a half than 1/62.
     assert 2 * largest / PRIME * 2.0**-24 < 0.5 / PRIME
 
 

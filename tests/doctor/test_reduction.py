@@ -15,13 +15,17 @@ def tpus(*shape: int, cores: int = 1, slices: int = 1) -> list[SimpleNamespace]:
     """Chips that fill boxes, in an order that is none."""
     found = [
         SimpleNamespace(platform="tpu", coords=at, core_on_chip=core, slice_index=slice, process_index=0)
-        for slice, core, at in itertools.product(range(slices), range(cores), itertools.product(*map(range, shape)))
+        for slice, core, at in itertools.product(
+            range(slices), range(cores), itertools.product(*map(range, shape))
+        )
     ]
     return found[::-1]
 
 
 def gpus(*held: int) -> list[SimpleNamespace]:
-    return [SimpleNamespace(platform="gpu", process_index=n) for n, count in enumerate(held) for _ in range(count)]
+    return [
+        SimpleNamespace(platform="gpu", process_index=n) for n, count in enumerate(held) for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize(("devices", "shape", "axes"), [

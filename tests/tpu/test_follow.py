@@ -141,7 +141,7 @@ def test_the_words_are_those_of_the_command():
     from fdl.doctor import examination
     from tpu import follow
 
-    assert follow.UNFIT == examination.UNFIT.encode()
+    assert examination.UNFIT.encode() == follow.UNFIT
 
 
 FRAME = b"fdl-tpu k-t running - 9 3\nab\nfdl-tpu exit 0\n"
