@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,13 +17,13 @@ from fdl.doctor.facts import Cache, Device, Facts, Host, Product, Reduction
 from fdl.doctor.judge import differing_versions
 from fdl.doctor.product import products
 from fdl.doctor.reduction import reductions
-from fdl.doctor.surroundings import surroundings
+from fdl.doctor.surroundings import host_here
 from fdl.parallel import abort
 from fdl.parallel.distributed import from_all, several
 
 DEADLINE = 300.0
 """Seconds after which devices that do not answer never will: a broken link hangs rather than fails. Compiling
-and measuring should take less than one."""
+and measuring should take less than a minute."""
 UNFIT = "fdl doctor: unfit: "
 """Before what another slice would mend; the launcher (`tpu/follow.py`) knows it by this."""
 
@@ -30,7 +31,7 @@ UNFIT = "fdl doctor: unfit: "
 class Measuring(NamedTuple):
     """What is measured of this process, as functions."""
 
-    surroundings: Callable[[str | None], Host] = surroundings
+    host: Callable[[str | None], Host] = host_here
     products: Callable[[], list[Product]] = products
     reductions: Callable[[], list[Reduction]] = reductions
 
@@ -46,15 +47,15 @@ def examine(place: str | None, measuring: Measuring | None = None) -> Facts:
       measuring: in the place of the usual functions.
     """
     measure = measuring or Measuring()
-    hosts = tuple(Host(**one) for one in from_all(measure.surroundings(place)._asdict()))
+    hosts = tuple(Host(**one) for one in from_all(measure.host(place)._asdict()))
     facts = Facts(hosts, place or "")
     if list(differing_versions(hosts)):
         return facts
-    with listening() as events, answering("a device did not answer"):
+    with listening() as events, answering():
         devices = tuple(Device(one.id, one.device_kind, one.process_index) for one in jax.devices())
-        each = {one.process: sum(other.process == one.process for other in devices) for one in devices}
+        held = Counter(one.process for one in devices)
         multiplied = _gathered(Product, measure.products())
-        uneven = len(set(each.values())) > 1 or len(each) < len(hosts)
+        uneven = len(set(held.values())) > 1 or len(held) < len(hosts)
         reduced = () if uneven else _gathered(Reduction, measure.reductions())
         caches = _gathered(Cache, [cache_of(events)])
     return facts._replace(devices=devices, products=multiplied, reductions=reduced, caches=caches)
@@ -75,17 +76,14 @@ def on_slice() -> bool:
 
 
 @contextlib.contextmanager
-def answering(
-    trouble: str, seconds: float = DEADLINE, end: Callable[[str], None] | None = None
-) -> Iterator[None]:
+def answering(seconds: float = DEADLINE, end: Callable[[str], None] | None = None) -> Iterator[None]:
     """Ends all processes where the body has not ended in time, as nothing else can.
 
     Args:
-      trouble: what that means, for people.
       seconds: how long it may take.
       end: in the place of the usual end.
     """
-    reason = f"{UNFIT}{trouble} within {seconds:g} s; make the slice again"
+    reason = f"{UNFIT}a device did not answer within {seconds:g} s; make the slice again"
     timer = threading.Timer(seconds, end or _end, [reason])
     timer.daemon = True
     timer.start()

@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+ABSENT = "not installed"
+"""The version of a package that is not there, as `fdl.text.version_of` says it."""
+
 
 class Host(NamedTuple):
     """What one worker, a process, says of itself before it uses a device.

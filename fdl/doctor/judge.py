@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from fdl import formats
 from fdl.aot.chips import Chip, Slice, chip_of
-from fdl.doctor.facts import Device, Facts, Host, Reduction
+from fdl.doctor.facts import ABSENT, Device, Facts, Host, Reduction
 from fdl.text import counted
 
 PEAK_SHARE = 0.5
@@ -84,7 +84,7 @@ def findings(facts: Facts, asked: Asked | None = None) -> list[Finding]:
 def differing_versions(hosts: Sequence[Host]) -> Iterator[Finding]:
     """The packages of which not all workers have one version; programs of such workers may hang together."""
     for package in dict.fromkeys(name for host in hosts for name in host.versions):
-        found = _by_value(hosts, lambda host, name=package: host.versions.get(name, "not installed"))
+        found = _by_value(hosts, lambda host, name=package: host.versions.get(name, ABSENT))
         if len(found) > 1:
             said = ", ".join(f"{version} on {_workers(which)}" for version, which in found)
             yield Finding(

@@ -75,7 +75,7 @@ def _boxes(devices: Sequence[Any]) -> tuple[tuple[str, ...], dict[tuple[int, ...
 
 def _along(mesh: Mesh, axis: str) -> Reduction:
     on_cpu, size = mesh.devices.flat[0].platform == "cpu", mesh.shape[axis]
-    run, sent = compiled(mesh, axis, SMALL if on_cpu else LARGE)
+    run, sent = all_reduce(mesh, axis, SMALL if on_cpu else LARGE)
     best, wrong = float("inf"), jax.block_until_ready(run())
     for _ in range(REPEATS):
         began = time.perf_counter()
@@ -92,7 +92,7 @@ def _along(mesh: Mesh, axis: str) -> Reduction:
     )
 
 
-def compiled(mesh: Mesh, axis: str, numbers: int) -> tuple[Any, float]:
+def all_reduce(mesh: Mesh, axis: str, numbers: int) -> tuple[Any, float]:
     """The all-reduce as a function of nothing, which gives for each device how many of its sums are wrong,
     `[*mesh]`; and how many bytes a device sends, were it along a ring."""
     size, axes = mesh.shape[axis], mesh.axis_names

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from fdl import formats
 from fdl.aot.chips import chip_of
-from fdl.doctor.facts import Facts
+from fdl.doctor.facts import ABSENT, Facts
 from fdl.doctor.judge import differing_versions, expected_rate, gigabytes, peak
 from fdl.text import counted
 
@@ -22,11 +22,9 @@ def _hosts(facts: Facts) -> Iterator[tuple[str, str]]:
     if list(differing_versions(facts.hosts)):
         yield "versions", f"differ between {workers}, so that nothing was run on devices"
     else:
-        first = facts.hosts[0].versions
-        yield (
-            "versions",
-            f"{', '.join(f'{name} {first[name]}' for name in SHOWN if name in first)} on {workers}",
-        )
+        there = ((name, facts.hosts[0].versions.get(name, ABSENT)) for name in SHOWN)
+        said = ", ".join(f"{name} {version}" for name, version in there if version != ABSENT)
+        yield "versions", f"{said} on {workers}"
     for name in ("disk", "memory"):
         yield f"{name} free", f"{formats.memory(min(getattr(host, name) for host in facts.hosts))} or more"
     tried = [host.bucket for host in facts.hosts if host.bucket is not None]

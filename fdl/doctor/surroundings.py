@@ -11,14 +11,14 @@ from fdl.doctor.facts import Host
 from fdl.parallel.distributed import coordinator, process_id, several
 from fdl.storage import folder, get, in_bucket, remove, write_atomically
 from fdl.text import message_of, version_of
-from fdl.train.history import versions
+from fdl.train.history import versions_here
 from fdl.train.runtime import host_memory
 
 REACHING = 10.0
 """Seconds that a connection to the coordinator may take: it is in the same network."""
 
 
-def surroundings(place: str | None) -> Host:
+def host_here(place: str | None) -> Host:
     """What this process finds.
 
     Args:
@@ -30,7 +30,7 @@ def surroundings(place: str | None) -> Host:
     return Host(
         process=process_id(),
         name=socket.gethostname(),
-        versions=versions() | {"libtpu": version_of("libtpu")},
+        versions=versions_here() | {"libtpu": version_of("libtpu")},
         disk=shutil.disk_usage(_there([cache_folder(), *cache_folder().parents])).free,
         memory=host_memory(),
         bucket=None if place is None else bucket_trouble(place),

@@ -20,7 +20,7 @@ them), `versions` by package, `device`, the `day` (UTC), the `command` and, wher
 _NAMES = ("fdl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
-def versions() -> dict[str, str]:
+def versions_here() -> dict[str, str]:
     """Of what decides a run's numbers, by package."""
     return {"python": platform.python_version()} | {name: version_of(name) for name in _NAMES}
 
@@ -34,7 +34,7 @@ def here(experiment: Callable[..., Any] | None = None) -> dict[str, Any]:
     program, *words = sys.argv or [""]
     commit = commit_of(_file_of(experiment))
     return {
-        "versions": versions(),
+        "versions": versions_here(),
         "device": machine(),
         "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "command": shlex.join([Path(program).name, *words]),

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from fdl.aot.chips import CHIPS, Slice, parse_slice, usual_shape
+from fdl.aot.chips import CHIPS, Slice, chip_of, parse_slice, usual_shape
 from fdl.aot.compiled import refusal_of, report_of
 from fdl.aot.flops import cost_of
 from fdl.aot.topology import devices_of
@@ -28,6 +28,7 @@ def devices() -> dict:
     for chip in CHIPS:
         part = Slice(chip, usual_shape(chip, 4))
         device = (every := devices_of(part))[0]
+        assert chip_of(device.device_kind) == chip, device.device_kind
         # The result takes as much: together they do not fit, while each would.
         x = jax.ShapeDtypeStruct(
             (int(0.6 * chip.memory_free / 2**22), 2**20), jnp.float32, sharding=SingleDeviceSharding(device)

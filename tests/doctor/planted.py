@@ -13,7 +13,7 @@ from fdl.doctor.examination import Measuring
 from fdl.doctor.facts import Host, Product
 from fdl.doctor.judge import NEIGHBOURS_SHARE
 from fdl.doctor.product import Load, multiplied, products
-from fdl.doctor.surroundings import surroundings
+from fdl.doctor.surroundings import host_here
 
 
 def plant(fault: str, *, mine: bool) -> None:
@@ -26,9 +26,9 @@ def plant(fault: str, *, mine: bool) -> None:
         measure |= {
             "wrong": {"products": functools.partial(products, one_bit_off)},
             "slow": {"products": functools.partial(rated, NEIGHBOURS_SHARE * 0.99)},
-            "version": {"surroundings": lambda place: changed(place, versions={"jax": "0.0.1"})},
-            "bucket": {"surroundings": lambda place: changed(place, bucket="Forbidden")},
-            "port": {"surroundings": lambda place: changed(place, port="10.0.0.2:8476 (timed out)")},
+            "version": {"host": lambda place: changed(place, versions={"jax": "0.0.1"})},
+            "bucket": {"host": lambda place: changed(place, bucket="Forbidden")},
+            "port": {"host": lambda place: changed(place, port="10.0.0.2:8476 (timed out)")},
         }[fault]
     examination.Measuring = functools.partial(Measuring, **measure)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -51,6 +51,6 @@ def rated(last: float = 1.0) -> list[Product]:
 
 
 def changed(place: str | None, **fields) -> Host:
-    host = surroundings(place)
+    host = host_here(place)
     versions = host.versions | fields.pop("versions", {})
     return host._replace(versions=versions, **fields)

@@ -137,13 +137,6 @@ def test_a_slice_that_the_command_found_unfit(code, log, expected):
     assert play([ended(code, len(log), log)])[0] == expected
 
 
-def test_the_words_are_those_of_the_command():
-    from fdl.doctor import examination
-    from tpu import follow
-
-    assert examination.UNFIT.encode() == follow.UNFIT
-
-
 FRAME = b"fdl-tpu k-t running - 9 3\nab\nfdl-tpu exit 0\n"
 
 
