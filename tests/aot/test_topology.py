@@ -95,3 +95,14 @@ def test_between_slices_only_gradients_are_sent():
     assert "all-gather" in within  # of the parameters, split over `fsdp`, which stays within a slice
     assert "all-gather" not in between
     assert between & {"all-reduce", "reduce-scatter"}
+
+
+@needs_libtpu
+@pytest.mark.tpu_compile
+def test_the_doctor_sums_along_a_row_of_chips_and_multiplies_what_is_exact():
+    found = driven("doctor")
+    assert found["groups"] == {
+        "y": ["{0,4,8,12},{1,5,9,13},{2,6,10,14},{3,7,11,15}"],
+        "x": ["{0,1,2,3},{4,5,6,7},{8,9,10,11},{12,13,14,15}"],
+    }
+    assert found["types"] == ["bf16", "bf16", "f32"]

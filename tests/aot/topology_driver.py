@@ -4,7 +4,9 @@ process can have one set of platforms, and a compiler may crash."""
 import itertools
 import json
 import math
+import re
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from fdl.aot.chips import CHIPS, Slice, chip_of, parse_slice, usual_shape
 from fdl.aot.compiled import refusal_of, report_of
 from fdl.aot.flops import cost_of
 from fdl.aot.topology import devices_of
+from fdl.doctor.product import HEAVY, chain
+from fdl.doctor.reduction import LARGE, all_reduce, laid_out
 from fdl.models.language_model import gpt2
 from fdl.parallel.arrangement import arranged
 from fdl.parallel.candidates import unmeasured
@@ -117,10 +121,28 @@ def step(name: str, slices: int, shape: tuple[int, int], each: int) -> dict:
     }
 
 
+def doctor() -> dict:
+    """What `fdl doctor` runs, compiled for v5e:4x4: which devices sum together along each axis, and the types
+    of what is multiplied and summed."""
+    found, axes = laid_out(every := devices_of(parse_slice("v5e:4x4")))
+    mesh = Mesh(found, axes)
+    texts = {axis: all_reduce(mesh, axis, LARGE)[0].as_text() for axis in axes}
+    here = SingleDeviceSharding(every[0])
+    shapes = (HEAVY.rows, HEAVY.size), (HEAVY.size, HEAVY.size)
+    arguments = [jax.ShapeDtypeStruct(shape, HEAVY.dtype, sharding=here) for shape in shapes]
+    product = jax.jit(partial(chain, steps=HEAVY.steps)).lower(*arguments).compile().as_text()
+    result, *operands = re.search(r"= (\w+)\S* convolution\((%\S+), (%\S+)\)", product).groups()
+    kinds = [re.search(rf"{re.escape(name)} = (\w+)", product)[1] for name in operands]
+    groups = {
+        axis: re.findall(r" all-reduce\(.*replica_groups=\{(\S+)\}, ", text) for axis, text in texts.items()
+    }
+    return {"groups": groups, "types": [*kinds, result]}
+
+
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    if command in ("devices", "meshes"):
-        print(json.dumps({"devices": devices, "meshes": meshes}[command]()))
+    if command in ("devices", "doctor", "meshes"):
+        print(json.dumps({"devices": devices, "doctor": doctor, "meshes": meshes}[command]()))
     else:
         name, slices, data, fsdp, each = words
         print(json.dumps(step(name, int(slices), (int(data), int(fsdp)), int(each))))
