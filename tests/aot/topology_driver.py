@@ -130,9 +130,9 @@ def doctor() -> dict:
     here = SingleDeviceSharding(every[0])
     shapes = (HEAVY.rows, HEAVY.size), (HEAVY.size, HEAVY.size)
     arguments = [jax.ShapeDtypeStruct(shape, HEAVY.dtype, sharding=here) for shape in shapes]
-    product = jax.jit(partial(chain, steps=HEAVY.steps)).lower(*arguments).compile().as_text()
-    result, *operands = re.search(r"= (\w+)\S* convolution\((%\S+), (%\S+)\)", product).groups()
-    kinds = [re.search(rf"{re.escape(name)} = (\w+)", product)[1] for name in operands]
+    product = jax.jit(partial(chain, steps=HEAVY.steps)).lower(*arguments).compile().as_text() or ""
+    ((result, *operands),) = re.findall(r"= (\w+)\S* convolution\((%\S+), (%\S+)\)", product)
+    kinds = [re.findall(rf"{re.escape(name)} = (\w+)", product)[0] for name in operands]
     groups = {
         axis: re.findall(r" all-reduce\(.*replica_groups=\{(\S+)\}, ", text) for axis, text in texts.items()
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdl import storage
+from fdl.doctor.surroundings import bucket_trouble
 from fdl.experiment import Best
 from fdl.train import Interrupted, Progress, Saving, fit
 from fdl.train.folder import held, identity_in
@@ -47,6 +48,12 @@ def test_local_paths_stay_what_they_are(tmp_path):
 def test_a_bucket_that_does_not_exist_is_found_at_once(root):
     with pytest.raises(OSError, match="://bucket-2/run cannot be reached"):
         storage.folder(f"{root.removesuffix('1')}2/run")
+
+
+def test_the_doctor_writes_reads_and_deletes(root):
+    place = f"{root}/looked/at"
+    assert bucket_trouble(place) == "" and not storage.store(storage.folder(place)).find(place)
+    assert "bucket-2/run cannot be reached" in bucket_trouble(f"{root.removesuffix('1')}2/run")
 
 
 @pytest.mark.medium
