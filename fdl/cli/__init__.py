@@ -77,7 +77,7 @@ A deep-learning experiment is a pure function, in one file.
   fdl --version
 
 The same command again continues where it stopped, and does nothing where all is done.
-Exit codes: 0 done, 1 the disk or the program failed, 2 bad input, 3 a run's loss was not finite,
+Exit codes: 0 done, 1 the disk, machine or program failed, 2 bad input, 3 a run's loss was not finite,
 75 interrupted and saved (give the same command again).
 """
 
