@@ -3,9 +3,9 @@
 The matrices hold whole numbers between -15 and 15, the residues of 31: exact in bfloat16, and their sums in
 float32, in whatever order they are summed. After each product the residues are taken. So every device, of
 every kind, must give the same bits. No power of two is a multiple of 31, so a flipped bit changes a residue;
-of other errors one in 31 does not. As the steps are linear, a wrong residue spreads and stays to the end, where
-the host finds it without multiplying matrices: it takes a few columns through the same steps (Freivalds 1977,
-Probabilistic machines can use less running time).
+of other errors one in 31 does not. As the steps are linear, a wrong residue spreads and stays to the end. The
+host finds it there without multiplying matrices: it takes a few columns through the same steps (Freivalds
+1977, Probabilistic machines can use less running time).
 """
 
 import functools
