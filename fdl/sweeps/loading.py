@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fdl.arguments import checked
 from fdl.cells import Identity, identities, text
 from fdl.parallel.plan import plan_from
 from fdl.result import Result
@@ -26,6 +27,7 @@ _SHOWN = 4
 """So many differences are listed."""
 
 
+@checked
 def load(directory: Folder | str, *more: Folder | str) -> Result:
     """The result that work directories hold, also of a sweep that is still running: every run that has been
     evaluated, whichever command trained it.
