@@ -28,7 +28,7 @@ _SHOWN = 4
 
 
 @checked
-def load(directory: Folder | str, *more: Folder | str) -> Result:
+def load(directory: str | Folder, *more: str | Folder) -> Result:
     """The result that work directories hold, also of a sweep that is still running: every run that has been
     evaluated, whichever command trained it.
 
