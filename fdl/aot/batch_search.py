@@ -17,7 +17,7 @@ from fdl.aot.target import Target
 from fdl.aot.worker import Request, compiled, request_of
 from fdl.configs import traced_fields, values
 from fdl.formats import duration, memory
-from fdl.parallel.plan import AXES, Plan
+from fdl.parallel.plan import Plan
 from fdl.report.terminal import PLAIN
 from fdl.sweeps.units import Group
 
@@ -172,7 +172,7 @@ def _largest(base: Request, changed: dict[str, Any], say: Say) -> Setting | None
     """The largest batch of one setting."""
     plan, config = base.plan, base.config
     shares, chip = plan.data * plan.fsdp, parse_slice(base.topology).chip
-    words = ", ".join([_mesh_words(plan), *(f"{field}={value}" for field, value in changed.items())])
+    words = ", ".join([plan.mesh, *(f"{field}={value}" for field, value in changed.items())])
 
     def with_rows(rows: int) -> Any:
         return dataclasses.replace(config, batch_size=rows * shares)
@@ -225,14 +225,14 @@ def _conclusion(settings: Sequence[Setting], cheapest: Setting | None, target: T
     if cheapest is None:
         return "  nothing fits: take a smaller model or more chips"
     most = max(settings, key=lambda one: one.rows)
-    flags = f"--mesh {_mesh_words(cheapest.plan)} --batch-size {cheapest.config.batch_size}"
+    flags = f"--mesh {cheapest.plan.mesh} --batch-size {cheapest.config.batch_size}"
     if target.strategy != "jit":
         flags += f" --strategy {target.strategy}"
     remat = values(cheapest.config).get("remat")
     if isinstance(remat, bool):
         flags += " --remat" if remat else " --no-remat"
     return (
-        f"  largest batch of the settings tried: {most.rows} rows a device ({_mesh_words(most.plan)})\n"
+        f"  largest batch of the settings tried: {most.rows} rows a device ({most.plan.mesh})\n"
         f"  cheapest, by the {_kind(target)} time of a row: {flags}{_money(cheapest, target)}"
     )
 
@@ -249,14 +249,9 @@ def _kind(target: Target) -> str:
     return "least" if target.part.chip.achieved is None else "expected"
 
 
-def _mesh_words(plan: Plan) -> str:
-    sizes = [f"{axis}={getattr(plan, axis)}" for axis in AXES if getattr(plan, axis) > 1]
-    return ",".join(sizes) or "data=1"
-
-
 def _data(setting: Setting, *, cheapest: bool) -> dict[str, Any]:
     return {
-        "mesh": _mesh_words(setting.plan),
+        "mesh": setting.plan.mesh,
         "remat": values(setting.config).get("remat"),
         "batch_size": setting.config.batch_size,
         **{name: getattr(setting, name) for name in ("rows", "held", "row_seconds", "mfu", "limit")},

@@ -15,7 +15,7 @@ from fdl.aot.topology import check_compiler, check_slices
 from fdl.aot.worker import compiled, request_of
 from fdl.configs import replaced
 from fdl.experiment_file import ExperimentFile
-from fdl.parallel.plan import Overrides, Plan, check_mesh, parse_mesh
+from fdl.parallel.plan import Overrides, Plan, check_mesh, parse_mesh, sizes_of, spans_of
 from fdl.parallel.sharding import on_mesh
 from fdl.report.terminal import PLAIN
 from fdl.sweeps import Sweep, Trial
@@ -100,14 +100,15 @@ def _plan(group: Group, target: Target) -> Plan:
     Raises:
       ValueError: the mesh does not fit the slice, or the experiment the mesh.
     """
-    devices = target.chips * target.part.chip.devices
+    each = target.part.chips * target.part.chip.devices
+    devices = each * target.slices
     count = min(target.members or len(group.trials), len(group.trials))
     if target.mesh is None:
         return _spread(group, target, devices, count)
-    sizes = parse_mesh(target.mesh)
-    check_mesh(sizes, strategy=target.strategy, available=devices)
-    base = Plan(1, "vmap", "scan", **sizes, strategy=target.strategy)
-    if "population" not in sizes:
+    mesh = parse_mesh(target.mesh)
+    check_mesh(mesh, strategy=target.strategy, slices=[each] * target.slices)
+    base = Plan(1, "vmap", "scan", **sizes_of(mesh), strategy=target.strategy, spans=spans_of(mesh))
+    if "population" not in mesh:
         base = base._replace(population=devices // base.group)
     if base.devices != devices:
         raise ValueError(

@@ -50,6 +50,12 @@ class ProgramReport(NamedTuple):
         return known.seconds * self._turns if known else None
 
     @property
+    def spanned(self) -> dict[str, int]:
+        """Which axes of the mesh span slices, and how many."""
+        outer = self.plan.spans or spanning(shape_of(self.plan), self.slices)
+        return {axis: times for axis, times in zip(AXES, outer, strict=True) if times > 1}
+
+    @property
     def _turns(self) -> int:
         """Steps one after another."""
         return self.steps * -(-self.trials // self.plan.members)
@@ -80,8 +86,7 @@ def lines(outlook: ProgramReport) -> list[str]:
 
 
 def _spanned(one: ProgramReport) -> str:
-    outer = spanning(shape_of(one.plan), one.slices)
-    axes = ", ".join(f"{axis} over {times}" for axis, times in zip(AXES, outer, strict=True) if times > 1)
+    axes = ", ".join(f"{axis} over {times}" for axis, times in one.spanned.items())
     return f"  {one.slices} slices, spanned by {axes}"
 
 
@@ -155,6 +160,7 @@ def data_of(outlook: ProgramReport, price: float | None) -> dict[str, Any]:
         "trials": one.trials,
         "steps": one.steps,
         "plan": one.plan._asdict(),
+        "spanned": one.spanned,
         "fits": one.fits,
     }
     if isinstance(found, str):

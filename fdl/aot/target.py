@@ -12,7 +12,7 @@ class Target(NamedTuple):
     Attributes:
       part: one slice.
       slices: how many of them.
-      mesh: the mesh's sizes, as `"data=4,fsdp=2"`; members over devices if None.
+      mesh: the mesh's sizes, as `"data=4,fsdp=2"` or `"data=2x4"`; members over devices if None.
       strategy: how rows are split along `data`.
       members: in one program at most; all of a structure if None.
       price: of an hour of a chip, if known.

@@ -9,7 +9,7 @@ import tyro
 from fdl.aot.chips import parse_slice
 from fdl.aot.target import Target
 from fdl.experiment import Best
-from fdl.parallel.plan import Strategy, parse_mesh
+from fdl.parallel.plan import MeshSizes, Strategy, parse_mesh
 from fdl.storage import Folder, folder
 from fdl.train.saving import Saving, check_saving
 
@@ -30,11 +30,12 @@ class MeshOptions(Options):
 
     mesh: str | None = None
     """over how many devices to split members, rows, parameters and hidden units, as population=2,data=4 or
-    fsdp=4,tensor=2 (default: by measurement)"""
+    fsdp=4,tensor=2; as data=2x4,fsdp=2, over how many slices (nodes of GPUs) times devices within each, where
+    else the first axes span them (default: by measurement)"""
     strategy: Strategy = "jit"
     """how rows are split: by the compiler (jit), or each device takes its own (shard_map, pmap)"""
 
-    def sizes(self) -> dict[str, int] | None:
+    def sizes(self) -> MeshSizes | None:
         """Those of the mesh's axes; raises `ValueError` for what is no mesh."""
         return None if self.mesh is None else parse_mesh(self.mesh)
 

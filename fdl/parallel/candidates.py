@@ -1,8 +1,6 @@
 """The plans worth trying for some members on some devices."""
 
-from collections.abc import Mapping
-
-from fdl.parallel.plan import Plan, Strategy, on_all
+from fdl.parallel.plan import MeshSizes, Plan, Strategy, on_all, sizes_of, spans_of
 
 
 def candidates(
@@ -12,7 +10,7 @@ def candidates(
     *,
     rows: int = 1,
     on_host: bool = False,
-    mesh: Mapping[str, int] | None = None,
+    mesh: MeshSizes | None = None,
     strategy: Strategy = "jit",
 ) -> list[Plan]:
     """The plans worth measuring for `count` members, the likeliest best first.
@@ -35,14 +33,14 @@ def candidates(
       ValueError: a mesh that spreads members over more groups of devices than there are members.
     """
     if mesh is not None:
-        if mesh.get("population", 1) > count:
+        group = sizes_of(mesh)
+        if (population := group.pop("population", 1)) > count:
             raise ValueError(
-                f"the mesh spreads members over population={mesh['population']}, but a program has {count}; "
+                f"the mesh spreads members over population={population}, but a program has {count}; "
                 "take a smaller mesh, or another axis"
             )
-        group = {axis: size for axis, size in mesh.items() if axis != "population"}
-        plans = _ways(count, mesh.get("population", 1), platform, on_host)
-        return [plan._replace(**group, strategy=strategy) for plan in plans]
+        plans = _ways(count, population, platform, on_host)
+        return [plan._replace(**group, strategy=strategy, spans=spans_of(mesh)) for plan in plans]
     across = min(devices, count)
     plans = _ways(count, across, platform, on_host)
     spare = next(size for size in range(devices // across, 0, -1) if rows % size == 0)

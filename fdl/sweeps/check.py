@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from fdl import tree
 from fdl.configs import traced_fields
 from fdl.experiment import Experiment
+from fdl.parallel.arrangement import slice_sizes
 from fdl.parallel.plan import Overrides, check_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
@@ -50,7 +51,7 @@ def checked_groups(
         raise ValueError(f"members is {members}; expected 1 or more in a program")
     check_space(space, kept=directory is not None)
     make_room_for(mesh, strategy)
-    check_mesh(mesh or {}, strategy=strategy, available=len(jax.devices()))
+    check_mesh(mesh or {}, strategy=strategy, slices=slice_sizes(jax.devices()))
     groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
     for group in groups:
         names = check(group.experiment)

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl.parallel.arrangement import slice_sizes
 from fdl.parallel.distributed import broadcast_from_first, is_first, several
-from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices
+from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices, on_slices
 from fdl.serialization import file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
@@ -109,7 +110,9 @@ def train(
             progress.say(str(fault))
             finished = None
         if finished is None:
-            plan = (on_all if several() else on_devices)(unit.plan, len(jax.devices()))
+            devices = jax.devices()
+            plan = (on_all if several() else on_devices)(unit.plan, len(devices))
+            plan = on_slices(plan, slice_sizes(devices[: plan.devices]))
             if plan != unit.plan:
                 progress.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
             elif is_other(plan, overrides):

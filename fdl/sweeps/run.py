@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import broadcast_from_first
-from fdl.parallel.plan import Overrides, Plan, Strategy
+from fdl.parallel.plan import MeshSizes, Overrides, Plan, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import assemble
@@ -58,7 +58,7 @@ def sweep(
     workdir: Folder | str | None = None,
     identity: Mapping[str, Any] | None = None,
     members: int | None = None,
-    mesh: Mapping[str, int] | None = None,
+    mesh: MeshSizes | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
     restart: bool = False,
@@ -77,7 +77,9 @@ def sweep(
         that it reaches outside installed packages, its values and its data are known without being told.
       members: members in a program; by memory and measured speed if not given.
       mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
-        hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given.
+        hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given. A pair,
+        `{"data": (2, 4)}`, says over how many slices of TPUs or nodes of GPUs, and over how many devices within
+        each.
       strategy: how rows are split: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       restart: move what the directory holds aside and start again; nothing is deleted.
@@ -151,7 +153,7 @@ def forecast(
     space: Sweep,
     *,
     members: int | None = None,
-    mesh: Mapping[str, int] | None = None,
+    mesh: MeshSizes | None = None,
     strategy: Strategy = "jit",
     claim: Callable[[Result], Any] | None = None,
     say: Callable[[str], None] = lambda _: None,

@@ -1,7 +1,7 @@
 """One run with effects: the numbers of `scan`, and checkpoints, logs, signals."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ from fdl import tree
 from fdl.experiment import Experiment, State
 from fdl.inspection import Inspection
 from fdl.parallel.distributed import broadcast_from_first
-from fdl.parallel.plan import Overrides, Strategy, check_mesh
+from fdl.parallel.arrangement import slice_sizes
+from fdl.parallel.plan import MeshSizes, Overrides, Strategy, check_mesh
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, folder
 from fdl.train.autotune import Work, autotune
@@ -57,7 +58,7 @@ def fit(
     *,
     directory: Folder | str | None = None,
     restart: bool = False,
-    mesh: Mapping[str, int] | None = None,
+    mesh: MeshSizes | None = None,
     strategy: Strategy = "jit",
     saving: Saving = Saving(),  # noqa: B008
     progress: Progress = Progress(),  # noqa: B008
@@ -72,7 +73,8 @@ def fit(
         keeps all in memory.
       restart: move what the directory holds aside and start again; nothing is deleted.
       mesh: over how many devices rows (`data`, `fsdp`), parameters (`fsdp`) and hidden units (`tensor`)
-        are split, as `{"data": 4}`; by measured speed if not given.
+        are split, as `{"data": 4}`; by measured speed if not given. A pair, `{"data": (2, 4)}`, says over how
+        many slices of TPUs or nodes of GPUs, and over how many devices within each.
       strategy: how rows are split: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       progress: told of the progress, and where the profile is.
@@ -132,7 +134,7 @@ def state_at(
     step: int,
     *,
     directory: Folder | str | None = None,
-    mesh: Mapping[str, int] | None = None,
+    mesh: MeshSizes | None = None,
     strategy: Strategy = "jit",
 ) -> State:
     """The learner's state after `step` updates of a run, as it was: the steps are taken again.
@@ -190,7 +192,7 @@ def _opened(
     """A run's folder, held while this lasts, its compiled program and its one member."""
     prepare()
     make_room_for(overrides.mesh, overrides.strategy)
-    check_mesh(overrides.mesh or {}, strategy=overrides.strategy, available=len(jax.devices()))
+    check_mesh(overrides.mesh or {}, strategy=overrides.strategy, slices=slice_sizes(jax.devices()))
     place = folder(directory) if directory else None
     check_place(place)
     identity = broadcast_from_first(lambda: _identity(experiment, key)) if place else {}

@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jax._src.lib import utils  # pyright: ignore[reportPrivateImportUsage]
 from jaxlib.version import __version__ as jaxlib_version
 
 from fdl.data.paths import cache_folder
+from fdl.parallel.plan import MeshSizes, sizes_of
 from fdl.serialization import digest
 
 THREADS = 4
@@ -128,13 +129,14 @@ def make_room(devices: int) -> None:
         )
 
 
-def make_room_for(mesh: Mapping[str, int] | None, strategy: str) -> None:
+def make_room_for(mesh: MeshSizes | None, strategy: str) -> None:
     """`make_room` for what a user asks for: a mesh, or all devices.
 
     Raises:
-      ValueError: as `make_room`.
+      ValueError: as `make_room`, or a size that is none.
     """
-    sizes = dict(mesh or ({} if strategy == "jit" else {"data": jax.config.values["jax_num_cpu_devices"]}))
+    every = {} if strategy == "jit" else {"data": jax.config.values["jax_num_cpu_devices"]}
+    sizes = sizes_of(mesh or every)
     devices = math.prod(sizes.values())
     if devices > sizes.get("population", 1):
         make_room(devices)

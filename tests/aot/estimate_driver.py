@@ -33,6 +33,7 @@ STRATEGIES = {
     "pmap of cores": ("v2:2x2", Plan(1, "vmap", "calls", data=8, strategy="pmap"), 1),
     "population": ("v5e:2x2", Plan(8, "vmap", "scan", 4), 1),
     "slices": ("v5e:2x2", Plan(1, "vmap", "calls", data=4, fsdp=2), 2),
+    "slices by fsdp": ("v5e:2x2", Plan(1, "vmap", "calls", data=4, fsdp=2, spans=(1, 1, 2, 1)), 2),
 }
 """Where, how, and on how many slices."""
 

@@ -100,6 +100,8 @@ BAD = {
     "not all devices": ("steps.py --topology v5e:2x2 --mesh data=3", ["data=3", "3", "4"]),
     "rows do not divide": ("steps.py --topology v5e:16x16 --mesh data=256", ["64", "256"]),
     "pmap with fsdp": ("steps.py --topology v5e:2x2 --mesh fsdp=4 --strategy pmap", ["pmap"]),
+    "other slices": ("steps.py --topology v5e:2x2 --slices 2 --mesh data=4x2", ["data=4x2", "4", "2"]),
+    "slices, of one": ("steps.py --topology v5e:2x4 --mesh data=2x4", ["data=2x4", "spans 2 slices", "1"]),
     "slices of v3": ("steps.py --topology v3:2x2 --slices 2", ["--slices", "v3"]),
     "price": ("steps.py --topology v5e:2x2 --price 0", ["--price"]),
     "fit alone": ("steps.py --fit", ["--fit", "--topology"]),
@@ -141,12 +143,27 @@ def test_hours_and_money_of_a_sweep(file, compiler, capsys):
     assert request.plan == Plan(4, "vmap", "scan", 2, data=4) and request.slices == 2
 
 
-@pytest.mark.parametrize("mesh, words", [("data=4", "population over 2"), ("data=8", "data over 2")])
-def test_a_person_is_told_which_axes_span_slices(mesh, words, file, compiler, capsys):
-    compiler(lambda request: foresight())
+@pytest.mark.parametrize(
+    "mesh, axis, spans",
+    [("data=4", "population", ()), ("data=8", "data", ()), ("data=4,fsdp=2x1", "fsdp", (1, 1, 2, 1)),
+     ("data=2x2", "data", (1, 2, 1, 1))],
+)  # fmt: skip
+def test_a_person_is_told_which_axes_span_slices(mesh, axis, spans, file, compiler, capsys):
+    asked = compiler(lambda request: foresight())
     some = ["--topology", "v5e:2x2", "--slices", "2", "--mesh", mesh, "--members", "4"]
-    assert main(["plan", "steps.py", *some]) == 0
-    assert f"2 slices, spanned by {words}\n" in capsys.readouterr().out
+    assert main(["plan", "steps.py", *some, "--json"]) == 0
+    out, told = capsys.readouterr()
+    assert f"2 slices, spanned by {axis} over 2\n" in told
+    assert json.loads(out)["programs"][0]["spanned"] == {axis: 2}
+    assert asked[0].plan.spans == spans and asked[0].plan.devices == 8
+
+
+def test_the_search_keeps_what_spans_slices(file, compiler, capsys):
+    asked = compiler(lambda request: foresight(held=request.config.batch_size, available=2048))
+    words = ["--topology", "v5e:2x2", "--slices", "2", "--mesh", "data=4,fsdp=2x1", "--fit"]
+    assert main(["plan", "steps.py", *words, "--seeds", "1"]) == 0
+    assert {request.plan.spans for request in asked} == {(1, 1, 2, 1)}
+    assert "--mesh data=4,fsdp=2x1 --batch-size 2048" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_a_person_is_told(file, compiler, capsys):

@@ -26,7 +26,7 @@ import jax
 
 from fdl import report
 from fdl.cli import commands, main
-from fdl.parallel import distributed
+from fdl.parallel import arrangement, distributed
 from fdl.parallel.plan import Plan
 from fdl.train import Progress, autotune
 from tests.doctor.planted import plant
@@ -42,9 +42,11 @@ class Scenario:
 
     `plan` is forced where it is given. `harm` befalls the process `victim` once a member has done `step`
     steps: "kill", "stop" (SIGTERM), "raise", "freeze" (SIGSTOP), "full" (as on a full disk, its files may
-    not grow any more), or "alone" (its input is bad from the start). `surroundings` stands for the flags:
-    "slurm", or "ray", whose workers begin `jax.distributed` and then call the training function in a thread.
-    `planted` is what is wrong with the machine of the `victim`, see `tests.doctor.planted`.
+    not grow any more), or "alone" (its input is bad from the start); "blackout" kills all processes then.
+    `surroundings` stands for the flags: "slurm", or "ray", whose workers begin `jax.distributed` and then
+    call the training function in a thread. `planted` is what is wrong with the machine of the `victim`, see
+    `tests.doctor.planted`. The processes pretend to be on as many machines as `nodes` says, the first ones
+    on the first; they are on one where it is 0.
     """
 
     words: list[str]
@@ -59,6 +61,7 @@ class Scenario:
     surroundings: str = ""
     reads: str = ""
     planted: str = ""
+    nodes: int = 0
 
 
 @dataclasses.dataclass
@@ -89,7 +92,8 @@ def run(scenario: Scenario) -> Ended:
                 codes[child] = os.waitstatus_to_exitcode(status)
         late = time.monotonic() - began > DEADLINE
         frozen = scenario.harm == "freeze" and len(codes) == len(children) - 1
-        if late or frozen:
+        dark = scenario.harm == "blackout" and harmed(folder)
+        if late or frozen or dark:
             for child in set(children) - set(codes):
                 os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
@@ -162,6 +166,9 @@ def prepare(scenario: Scenario, number: int) -> None:
         plant(scenario.planted, mine=number == scenario.victim)
     if scenario.reads:
         os.environ["READS"] = f"{scenario.reads}.{number}"
+    if scenario.nodes:
+        each = scenario.processes // scenario.nodes
+        arrangement.slice_of = lambda device: device.process_index // each
     if not scenario.harm:  # a busy machine may hold its breath
         distributed.HEARTBEAT_SECONDS = 100
     mine = scenario.harm if number == scenario.victim else ""
@@ -179,6 +186,12 @@ def prepare(scenario: Scenario, number: int) -> None:
         yield Progress(step=step)
 
     commands.shown = shown
+
+
+def harmed(folder: Path) -> bool:
+    """Whether the harm was done, and when is noted."""
+    mark = folder / "harmed"
+    return mark.exists() and mark.stat().st_size > 0
 
 
 def mark(scenario: Scenario) -> None:
@@ -199,6 +212,7 @@ def harm(scenario: Scenario) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
         return
     numbers = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "freeze": signal.SIGSTOP}
+    numbers["blackout"] = signal.SIGSTOP  # until the parent kills all
     os.kill(os.getpid(), numbers[scenario.harm])
 
 

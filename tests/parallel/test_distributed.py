@@ -119,6 +119,39 @@ def test_killed_and_started_again_not_a_bit_differs(play, undisturbed, tmp_path,
         np.testing.assert_array_equal(one, same)
 
 
+@pytest.mark.parametrize(
+    ("before", "harm", "after"),
+    [((2, 2), "blackout", (1, 2)), ((4, 2), "kill", (1, 8)), ((1, 2), "kill", (2, 2))],
+    ids=["2 at once, on one with fewer devices", "one of 4, on one", "one alone, on 2"],
+)
+def test_killed_it_goes_on_on_another_number_of_processes(play, undisturbed, tmp_path, before, harm, after):
+    """To rounding, as sums over other devices are."""
+    step, alone = random.randrange(3, 57), {"members": 1, "across": "map", "loop": "calls", "data": 2}
+    forced = {"plan": alone} if before[0] == 1 else {}
+    where = {"processes": before[0], "devices": before[1], "victim": before[0] - 1}
+    killed = play(RUN, tmp_path, harm=harm, step=step, **where, **forced)
+    assert killed.codes[-1] == -9 and all(killed.codes), (step, killed.codes)
+    assert harm == "kill" or set(killed.codes) == {-9}, (step, killed.codes)
+    again = play(RUN, tmp_path, processes=after[0], devices=after[1])
+    assert again.codes == [0] * after[0], (step, again.errors)
+    agrees(tmp_path, undisturbed(4))
+
+
+def test_parameters_span_two_nodes_of_two_processes_where_told(play, undisturbed, tmp_path):
+    """Which rows a process reads shows where its devices are in the mesh, also in the one that goes on."""
+    words, run = [*RUN, "--hosted", "--mesh", "data=4,fsdp=2x1"], tmp_path / "run"
+    step, where = random.randrange(3, 57), {"processes": 4, "devices": 2, "nodes": 2}
+    killed = play(words, run, harm="kill", victim=random.randrange(4), step=step, **where)
+    assert -9 in killed.codes and all(killed.codes), (step, killed.codes)
+    again = play(words, run, reads=str(tmp_path / "reads"), **where)
+    assert again.codes == [0] * 4, (step, again.errors)
+    agrees(run, undisturbed(4))
+    for process in range(4):  # rows go along fsdp, then data: node by node; else a process had p and 4 + p
+        read = [json.loads(line) for line in (tmp_path / f"reads.{process}").read_text().splitlines()]
+        rows = {row for one in read if one["of"] == "train" for row in range(*one["rows"])}
+        assert rows == {2 * process, 2 * process + 1}
+
+
 def test_an_exception_on_one_ends_all_with_its_reason(play, tmp_path):
     ended = play(RUN, tmp_path, processes=4, devices=2, harm="raise", victim=2, step=random.randrange(1, 59))
     assert ended.codes == [1] * 4
@@ -174,11 +207,19 @@ def test_saved_on_4x2_it_goes_on_on_2x4_on_1x8_on_one_device_and_back(play, undi
     agrees(tmp_path, undisturbed(4))
 
 
-def test_pmap_is_refused_before_anything_is_compiled(play, tmp_path):
-    ended = play([*RUN, "--strategy", "pmap"], tmp_path, processes=2, devices=2)
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--strategy", "pmap"], "pmap runs in one process, and here are 2; take jit or shard_map"),
+        (["--mesh", "data=4x1"], "the mesh data=4x1 spans 4 slices, but the devices are of 2"),
+    ],
+)
+def test_what_processes_cannot_have_is_refused_before_anything_is_compiled(play, tmp_path, words, reason):
+    ended = play([*RUN, *words], tmp_path, processes=2, devices=2, nodes=2)
     assert ended.codes == [2, 2]
     for errors in ended.errors:
-        assert "pmap runs in one process, and here are 2; take jit or shard_map" in errors
+        assert reason in errors
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_process_reads_only_its_own_rows(play, undisturbed, tmp_path):
