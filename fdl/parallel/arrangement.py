@@ -67,7 +67,7 @@ def check_spans(spans: Sequence[int], slices: Sequence[int], mesh: str) -> None:
     if (wanted := math.prod(spans)) != len(slices):
         raise ValueError(
             f"the mesh {mesh} spans {wanted} slice{'s' if wanted > 1 else ''}, but the devices are of "
-            f"{len(slices)} (of GPUs, nodes); in data=2x4 the 2 is of slices, and all such must multiply to that"
+            f"{len(slices)} (of GPUs, nodes); what stands before each x must multiply to that"
         )
     if len(set(slices)) > 1:
         raise ValueError(
@@ -86,8 +86,9 @@ def slice_of(device: Any) -> int:
 
     JAX says it as `slice_index`. TPUs of one slice share it, and GPUs and CPUs of one machine, whether one
     process drives them all or each has its own: XLA tells machines apart by their kernels' boots. GPUs whose
-    links go beyond a machine get it from `JAX_PARTITION_INDEX` in their processes' environments. Where JAX says
-    nothing, as of CPUs of a machine that hides its boot, a process's devices count as a slice; all TPUs as one.
+    links go beyond a machine get it from `JAX_PARTITION_INDEX` in their processes' environments. Where JAX
+    says nothing, as of CPUs of a machine that hides its boot, a process's devices count as a slice, but
+    all TPUs as one.
     """
     found = getattr(device, "slice_index", None)
     if found is None and device.platform != "tpu":

@@ -124,7 +124,7 @@ def on_all(plan: Plan, devices: int) -> Plan:
 
 
 def on_slices(plan: Plan, slices: Sequence[int]) -> Plan:
-    """The same plan on slices of so many devices each; what it says of spanning goes where it does not fit."""
+    """The same plan on slices of so many devices; what it says of spanning them stands only where it fits."""
     divides = all(size % n == 0 for size, n in zip(shape_of(plan), plan.spans, strict=False))
     fits = divides and math.prod(plan.spans) == len(slices) and len(set(slices)) == 1
     return plan if fits else plan._replace(spans=())
@@ -241,8 +241,8 @@ def _pair(axis: str, size: Any) -> tuple[int, int]:
     pair = size if isinstance(size, tuple) else (1, size)
     if len(pair) != 2 or not all(isinstance(number, Integral) for number in pair):
         raise ValueError(
-            f"the mesh axis {axis!r} has the size {size!r}; expected a whole number, as 8, or two, as (2, 4): "
-            "over 2 slices, and 4 devices within each"
+            f"the mesh axis {axis!r} has the size {size!r}; expected a whole number, as 8, or two, as "
+            "(2, 4): over 2 slices, and 4 devices within each"
         )
     return int(pair[0]), int(pair[1])
 

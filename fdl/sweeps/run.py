@@ -78,8 +78,8 @@ def sweep(
       members: members in a program; by memory and measured speed if not given.
       mesh: over how many devices members (`population`), rows (`data`, `fsdp`), parameters (`fsdp`) and
         hidden units (`tensor`) are split, as `{"data": 4}`; by measured speed if not given. A pair,
-        `{"data": (2, 4)}`, says over how many slices of TPUs or nodes of GPUs, and over how many devices within
-        each.
+        `{"data": (2, 4)}`, says over how many slices of TPUs or nodes of GPUs, and over how many devices
+        within each.
       strategy: how rows are split: see `fdl.parallel.plan.Plan`.
       saving: when to save.
       restart: move what the directory holds aside and start again; nothing is deleted.

@@ -9,8 +9,8 @@ import jax
 from fdl import tree
 from fdl.experiment import Experiment, State
 from fdl.inspection import Inspection
-from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.arrangement import slice_sizes
+from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import MeshSizes, Overrides, Strategy, check_mesh
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, folder

@@ -102,7 +102,10 @@ def test_a_process_counts_as_a_slice_where_jax_does_not_say(device, number):
 
 
 def test_chips_of_two_slices_are_neighbours_within_and_parameters_span_the_slices_where_told():
-    devices = [*chips(4, 4), *(dataclasses.replace(chip, id=chip.id + 16, slice_index=1) for chip in chips(4, 4))]
+    devices = [
+        *chips(4, 4),
+        *(dataclasses.replace(chip, id=chip.id + 16, slice_index=1) for chip in chips(4, 4)),
+    ]
     mesh = arranged(devices, (1, 4, 8, 1), (1, 1, 2, 1))
     assert spans_slices(mesh, (1, 1, 2, 1))
     for row in mesh[0, :, :4, 0]:

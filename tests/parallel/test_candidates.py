@@ -85,7 +85,8 @@ def test_what_spans_slices_is_in_the_plan_and_comes_back_from_a_file():
 
 
 @pytest.mark.parametrize(
-    ("mesh", "other"), [({"fsdp": (2, 4)}, False), ({"fsdp": 8}, True), ({"data": (2, 2)}, True), (None, False)]
+    ("mesh", "other"),
+    [({"fsdp": (2, 4)}, False), ({"fsdp": 8}, True), ({"data": (2, 2)}, True), (None, False)],
 )
 def test_another_layout_over_slices_is_another_mesh(mesh, other):
     assert is_other(OVER_SLICES, Overrides(mesh=mesh)) is other
@@ -136,7 +137,11 @@ def test_what_is_no_mesh_is_refused(text: str, problem: str):
         ({"data": (2, 2, 2)}, "jit", r"size \(2, 2, 2\); expected a whole number, as 8, or two, as \(2, 4\)"),
         ({"data": "8"}, "jit", "size '8'; expected a whole number"),
         ({"data": (4, 2)}, "jit", r"data=4x2 spans 4 slices, but the devices are of 2 \(of GPUs, nodes\)"),
-        ({"data": (2, 2), "fsdp": (2, 1)}, "jit", "data=2x2,fsdp=2x1 spans 4 slices, but the devices are of 2"),
+        (
+            {"data": (2, 2), "fsdp": (2, 1)},
+            "jit",
+            "data=2x2,fsdp=2x1 spans 4 slices, but the devices are of 2",
+        ),
         ({"data": (1, 8)}, "jit", "data=1x8 spans 1 slice, but the devices are of 2"),
         ({"data": (2, 8)}, "jit", "data=2x8 takes 16 devices, but there are 8"),
     ],
@@ -148,5 +153,7 @@ def test_a_mesh_that_cannot_be_had_is_refused(mesh: Any, strategy: Any, problem:
 
 def test_a_mesh_over_slices_of_several_sizes_is_refused_where_it_says_which_axes_span_them():
     check_mesh({"data": 8}, strategy="jit", slices=[6, 2])
-    with pytest.raises(ValueError, match="must be of one size, but they have 6, 2 devices; give each axis one"):
+    with pytest.raises(
+        ValueError, match="must be of one size, but they have 6, 2 devices; give each axis one"
+    ):
         check_mesh({"data": (2, 4)}, strategy="jit", slices=[6, 2])

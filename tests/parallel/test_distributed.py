@@ -119,37 +119,41 @@ def test_killed_and_started_again_not_a_bit_differs(play, undisturbed, tmp_path,
         np.testing.assert_array_equal(one, same)
 
 
-@pytest.mark.parametrize(
-    ("before", "harm", "after"),
-    [((2, 2), "blackout", (1, 2)), ((4, 2), "kill", (1, 8)), ((1, 2), "kill", (2, 2))],
-    ids=["2 at once, on one with fewer devices", "one of 4, on one", "one alone, on 2"],
-)
-def test_killed_it_goes_on_on_another_number_of_processes(play, undisturbed, tmp_path, before, harm, after):
+def test_all_of_two_killed_at_once_it_goes_on_on_one(play, undisturbed, tmp_path):
     """To rounding, as sums over other devices are."""
+    step = random.randrange(3, 57)
+    killed = play(RUN, tmp_path, processes=2, devices=2, harm="blackout", victim=1, step=step)
+    assert killed.codes == [-9, -9], step
+    again = play(RUN, tmp_path, devices=2)
+    assert again.codes == [0], (step, again.errors)
+    agrees(tmp_path, undisturbed(2))
+
+
+def test_one_killed_it_goes_on_on_two(play, undisturbed, tmp_path):
     step, alone = random.randrange(3, 57), {"members": 1, "across": "map", "loop": "calls", "data": 2}
-    forced = {"plan": alone} if before[0] == 1 else {}
-    where = {"processes": before[0], "devices": before[1], "victim": before[0] - 1}
-    killed = play(RUN, tmp_path, harm=harm, step=step, **where, **forced)
-    assert killed.codes[-1] == -9 and all(killed.codes), (step, killed.codes)
-    assert harm == "kill" or set(killed.codes) == {-9}, (step, killed.codes)
-    again = play(RUN, tmp_path, processes=after[0], devices=after[1])
-    assert again.codes == [0] * after[0], (step, again.errors)
-    agrees(tmp_path, undisturbed(4))
+    killed = play(RUN, tmp_path, devices=2, plan=alone, harm="kill", step=step)
+    assert killed.codes == [-9], step
+    again = play(RUN, tmp_path, processes=2, devices=2)
+    assert again.codes == [0, 0], (step, again.errors)
+    agrees(tmp_path, undisturbed(2))
 
 
-def test_parameters_span_two_nodes_of_two_processes_where_told(play, undisturbed, tmp_path):
-    """Which rows a process reads shows where its devices are in the mesh, also in the one that goes on."""
-    words, run = [*RUN, "--hosted", "--mesh", "data=4,fsdp=2x1"], tmp_path / "run"
-    step, where = random.randrange(3, 57), {"processes": 4, "devices": 2, "nodes": 2}
-    killed = play(words, run, harm="kill", victim=random.randrange(4), step=step, **where)
-    assert -9 in killed.codes and all(killed.codes), (step, killed.codes)
-    again = play(words, run, reads=str(tmp_path / "reads"), **where)
-    assert again.codes == [0] * 4, (step, again.errors)
-    agrees(run, undisturbed(4))
+def test_of_two_nodes_that_parameters_span_as_told_one_process_is_killed_and_it_goes_on_on_one(
+    play, undisturbed, tmp_path
+):
+    """Which rows each of four processes, two a node, reads shows where its devices are in the mesh."""
+    words, run = [*RUN, "--hosted"], tmp_path / "run"
+    step, victim = random.randrange(3, 57), random.randrange(4)
+    where = {"processes": 4, "devices": 2, "nodes": 2, "reads": str(tmp_path / "reads")}
+    killed = play([*words, "--mesh", "data=4,fsdp=2x1"], run, harm="kill", victim=victim, step=step, **where)
+    assert killed.codes[victim] == -9 and all(killed.codes), (step, killed.codes)
     for process in range(4):  # rows go along fsdp, then data: node by node; else a process had p and 4 + p
         read = [json.loads(line) for line in (tmp_path / f"reads.{process}").read_text().splitlines()]
         rows = {row for one in read if one["of"] == "train" for row in range(*one["rows"])}
-        assert rows == {2 * process, 2 * process + 1}
+        assert rows == {2 * process, 2 * process + 1}, step
+    again = play(words, run, devices=8)
+    assert again.codes == [0], (step, again.errors)
+    agrees(run, undisturbed(4))
 
 
 def test_an_exception_on_one_ends_all_with_its_reason(play, tmp_path):
