@@ -15,7 +15,7 @@ from fdl.aot.topology import check_compiler, check_slices
 from fdl.aot.worker import compiled, request_of
 from fdl.configs import replaced
 from fdl.experiment_file import ExperimentFile
-from fdl.parallel.plan import Overrides, Plan, check_mesh, parse_mesh, sizes_of, spans_of
+from fdl.parallel.plan import Overrides, Plan, check_mesh, filled, parse_mesh, sizes_of, spans_of
 from fdl.parallel.sharding import on_mesh
 from fdl.report.terminal import PLAIN
 from fdl.sweeps import Sweep, Trial
@@ -105,11 +105,9 @@ def _plan(group: Group, target: Target) -> Plan:
     count = min(target.members or len(group.trials), len(group.trials))
     if target.mesh is None:
         return _spread(group, target, devices, count)
-    mesh = parse_mesh(target.mesh)
+    mesh = filled(parse_mesh(target.mesh), devices)
     check_mesh(mesh, strategy=target.strategy, slices=[each] * target.slices)
     base = Plan(1, "vmap", "scan", **sizes_of(mesh), strategy=target.strategy, spans=spans_of(mesh))
-    if "population" not in mesh:
-        base = base._replace(population=devices // base.group)
     if base.devices != devices:
         raise ValueError(
             f"the mesh {target.mesh} takes {base.devices} devices, but {target.slices} x {target.part} has "

@@ -205,6 +205,14 @@ def spans_of(mesh: MeshSizes) -> tuple[int, ...]:
     return spans if math.prod(spans) > 1 else ()
 
 
+def filled(mesh: MeshSizes, devices: int) -> MeshSizes:
+    """The mesh on all devices: with as many groups of them as there are, where it does not say how many."""
+    group = math.prod(sizes_of(mesh).values())
+    if "population" in mesh or group in (0, devices) or devices % group:
+        return mesh
+    return {**mesh, "population": devices // group}
+
+
 def check_mesh(mesh: MeshSizes, *, strategy: str, slices: Sequence[int]) -> None:
     """Whether a mesh can be had.
 

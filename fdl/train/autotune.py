@@ -12,7 +12,7 @@ from fdl.data.paths import cache_folder
 from fdl.experiment import Experiment
 from fdl.parallel.candidates import candidates, unmeasured
 from fdl.parallel.distributed import broadcast_from_first, processes, several
-from fdl.parallel.plan import Overrides, Plan, plan_from
+from fdl.parallel.plan import Overrides, Plan, filled, plan_from, sizes_of
 from fdl.parallel.sharding import rows_of
 from fdl.serialization import digest
 from fdl.text import innermost, named
@@ -138,6 +138,9 @@ def plans_for(work: Work, overrides: Overrides) -> list[Plan]:
     platform = devices[0].platform
     if mesh is None and strategy != "jit":
         mesh = {"data": len(devices)}
+    if several() and mesh is not None:  # all have a part, in as many groups as there are members
+        everywhere = filled(mesh, len(devices))
+        mesh = everywhere if sizes_of(everywhere).get("population", 1) <= count else mesh
     if several() and mesh is None:
         return [unmeasured(count, len(devices), platform, rows=rows, on_host=on_host)]
     plans = candidates(

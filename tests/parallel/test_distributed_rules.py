@@ -1,12 +1,15 @@
 """What is decided about several processes without any."""
 
+import jax
 import pytest
 
 from fdl.cli.flags import seat
 from fdl.parallel import distributed
 from fdl.parallel.distributed import Seat, seat_of
-from fdl.parallel.plan import Plan, on_all
-from fdl.train.autotune import unmeasured
+from fdl.parallel.plan import Overrides, Plan, on_all
+from fdl.train import autotune
+from fdl.train.autotune import Work, plans_for, unmeasured
+from tests.toy import Config, experiment
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -91,6 +94,24 @@ def test_the_plan_of_several_processes_leaves_no_device_out(count, devices, rows
     plan = unmeasured(count, devices, "tpu", rows=rows)
     assert (plan.members, plan.population, plan.data) == (members, population, data)
     assert plan.devices == devices and plan.members % plan.population == 0 and plan.members >= count
+
+
+@pytest.mark.parametrize(
+    ("mesh", "count", "population"),
+    [({"data": 4}, 2, 2), ({"data": 2}, 5, 4), ({"data": 8}, 5, 1), ({"data": (2, 2)}, 2, 2)],
+)
+def test_a_mesh_that_is_given_goes_over_all_devices_in_groups_as_it_is_planned(
+    monkeypatch, mesh, count, population
+):
+    devices = jax.devices()[:1] * 8
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(autotune, "several", lambda: True)
+    keys = jax.random.split(jax.random.key(0), count)
+    work = Work(experiment, experiment(Config()), [Config()] * count, keys, (), 10)
+    (plan,) = plans_for(work, Overrides(mesh=mesh))
+    assert (plan.population, plan.devices) == (population, 8) and bool(plan.spans) == (mesh["data"] == (2, 2))
+    with pytest.raises(ValueError, match="takes 3 devices, but the 1 processes have 8"):
+        plans_for(work, Overrides(mesh={"data": 3}))
 
 
 @pytest.mark.parametrize(
