@@ -130,7 +130,13 @@ def test_every_strategy_compiles_for_tpus():
         assert ("all-reduce" in kinds) == (name != "population"), name
         if name in ("jit data", "shard_map", "pmap", "pmap of cores"):
             assert kinds == {"all-reduce"}, name  # of gradients; rows are nowhere gathered
-        between = [each for each in one["collectives"]["each"] if each["between_slices"]]
-        assert bool(between) == ("slices" in name), name
+        between = {each["kind"] for each in one["collectives"]["each"] if each["between_slices"]}
+        expected = {
+            "slices": {"all-reduce"},
+            "slices by fsdp": {"all-gather", "all-reduce", "reduce-scatter"},
+        }
+        assert between == expected.get(name, set()), name  # gradients cross; where told, parameters do
+    crossing = {name: found[name]["roofline"]["network"] for name in ("slices", "slices by fsdp")}
+    assert crossing["slices by fsdp"] > 2 * crossing["slices"]
     alone = found["population"]
     assert alone["roofline"]["links"] == 0 and not alone["collectives"]["each"]
