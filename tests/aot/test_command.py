@@ -235,7 +235,7 @@ def test_a_crash_of_the_compiling_process_is_an_answer(file, monkeypatch, death)
     kill = f"import os, signal\nos.kill(os.getpid(), signal.{death})\n"
     (file.parent / "sitecustomize.py").write_text(kill)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(file.parent), os.environ.get("PYTHONPATH", "")]))
-    config = worker.load(file).config()
+    config = worker.load_file(file).config()
     request = Request(file, config, Plan(1, "vmap", "scan"), "v5e:2x2", 1, False)
     assert compiled(request) == f"the compiler crashed ({death})"
 
