@@ -36,6 +36,8 @@ class Condition(NamedTuple):
     accelerator: str = ""
     """as v6e-16; empty where Google does not say"""
     slices: int = 1
+    vms: tuple[str, ...] = ()
+    """the names of its VMs, where it is a group of Compute Engine's and READY"""
 
     def text(self) -> str:
         """For people."""
@@ -72,8 +74,8 @@ def condition(queued: dict[str, Any], nodes: Sequence[dict[str, Any] | None]) ->
 
 
 def located(place: Place, ready: Condition) -> Place:
-    """The place of slices that are ready, with how many they are and how many workers each has."""
-    return place._replace(slices=ready.slices, hosts=ready.workers // ready.slices)
+    """The place of slices that are ready, with how many they are and which or how many workers each has."""
+    return place._replace(slices=ready.slices, hosts=ready.workers // ready.slices, vms=ready.vms)
 
 
 def _of_node(node: dict[str, Any] | None) -> Condition:

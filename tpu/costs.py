@@ -1,15 +1,17 @@
 """`costs`: what there is in a project, since when, and what that has cost by the list price."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from tpu import gcloud, slices
+from tpu import compute, gcloud, slices
 from tpu.condition import ASKING
+from tpu.gcloud import Place
 from tpu.world import World
 
-FREE = ("CREATING", "PREEMPTED", "TERMINATED", "STOPPED", "HIDDEN")
+FREE = ("CREATING", "PREEMPTED", "TERMINATED", "STOPPED", "HIDDEN", "PENDING", "PROVISIONING", "STAGING")
 """States of VMs that are not billed; all others may be."""
 
 
@@ -27,16 +29,24 @@ class Cost(NamedTuple):
     spot: bool
 
 
-def costs(world: World, zones: Sequence[str], project: str | None) -> int:
-    """Prints what there is, with its price and the sum; 1 where a zone did not answer."""
+def costs(world: World, places: Sequence[Place]) -> int:
+    """Prints what there is in these zones, whatever its name, with its price and the sum; 1 where a zone did
+    not answer."""
     found, silent = list[Cost](), list[str]()
-    for zone in zones:
-        nodes = world.run(gcloud.list_nodes(zone, project), ASKING)
-        requests = world.run(gcloud.list_queued(zone, project), ASKING)
+    for place in places:
+        zone, project = place.zone, place.project
+        lists = (
+            [compute.list_all(zone, project)]
+            if place.compute
+            else [gcloud.list_nodes(zone, project), gcloud.list_queued(zone, project)]
+        )
+        answers = [world.run(words, ASKING) for words in lists]
         try:
-            if nodes.code != 0 or requests.code != 0:
-                raise ValueError(nodes.reason() if nodes.code != 0 else requests.reason())
-            found += billed(json.loads(nodes.out), json.loads(requests.out), zone, world.date())
+            for answer in answers:
+                if answer.code != 0:
+                    raise ValueError(answer.reason())
+            read = [json.loads(answer.out) for answer in answers]
+            found += (vms if place.compute else billed)(*read, zone, world.date())
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             silent.append(f"{zone} does not answer: {' '.join(str(error).split())}")
     for line in (*table(found), *silent):
@@ -72,6 +82,28 @@ def billed(nodes: Sequence[Any], requests: Sequence[Any], zone: str, now: float)
     return found
 
 
+def vms(found: Sequence[Any], zone: str, now: float) -> list[Cost]:
+    """What a zone's VMs of Compute Engine that have TPUs cost, one each.
+
+    Args:
+      found: Google Cloud's list of them.
+      zone: where they are.
+      now: seconds since 1970.
+    """
+    prefixes = {f"{prefix}-": generation for generation, prefix in compute.MACHINES.items()}
+    costs = []
+    for vm in found:
+        kind, state = _last(vm["machineType"]), vm.get("status", "STATE_UNSPECIFIED")
+        generation = next((prefixes[prefix] for prefix in prefixes if kind.startswith(prefix)), "")
+        size = re.search(r"-([0-9]+)t(-tpu)?$", kind)
+        each = slices.LIST_PRICES.get(generation)
+        price = each * int(size[1]) if each is not None and size else None
+        spot = vm.get("scheduling", {}).get("provisioningModel") == "SPOT"
+        made = _hours({"createTime": _utc(vm.get("creationTimestamp", ""))}, now)
+        costs.append(Cost(vm["name"], zone, kind, state, made, 0.0 if state in FREE else price, spot))
+    return costs
+
+
 def table(found: Sequence[Cost]) -> list[str]:
     """Lines for people, the last with the sums."""
     lines = [
@@ -101,6 +133,14 @@ def _price(one: Cost) -> str:
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _utc(time: str) -> str:
+    """A time of Compute Engine's, which has a zone, as `2026-11-27T02:00:00.5-08:00`, as the TPU API says it."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+    except ValueError:
+        return ""
 
 
 def _hours(about: dict[str, Any], now: float) -> float | None:

@@ -4,8 +4,10 @@ import argparse
 import re
 from typing import NoReturn
 
-from tpu.gcloud import Request, checked_request
-from tpu.slices import RUNTIMES
+from tpu import compute, gcloud
+from tpu.gcloud import Request
+from tpu.manifest import Wanted, checked
+from tpu.slices import SIZES, TOPOLOGIES
 from tpu.supervisor import Budgets
 
 COMMANDS = {
@@ -18,6 +20,7 @@ COMMANDS = {
     "stop": "end the command on every worker; it saves first",
     "delete": "delete the slice",
     "costs": "list what there is in these zones, since when, and what it costs",
+    "manifest": "print what runs an fdl command on TPUs of a Kubernetes cluster; does nothing",
 }
 BUDGETS = {
     "preemptions": "slices that may be lost",
@@ -53,15 +56,23 @@ def parser() -> Parser:
     for name, text in COMMANDS.items():
         runs = name in ("run", "watch", "up")
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if runs:
-            one.usage = (
-                f"python -m tpu.launch {name} NAME --zone ZONE [...] -- run|sweep FILE --workdir gs://..."
-            )
+        if runs or name == "manifest":
+            where = "--zone ZONE" if runs else "--accelerator A --image I"
+            one.usage = f"python -m tpu.launch {name} NAME {where} [...] -- run|sweep FILE --workdir gs://..."
         if name != "costs":
             one.add_argument("name", metavar="NAME", help="the slice's name")
+        if name == "manifest":
+            _add_manifest(one)
+            continue
         one.add_argument("--zone", required=True, help="as us-east5-b; several, tried in turn: A,B")
         one.add_argument("--project", help="the project's id (default: gcloud's own)")
         one.add_argument("--dry-run", action="store_true", help="print every gcloud command, do none")
+        one.add_argument(
+            "--api",
+            choices=("tpu", "compute"),
+            default="tpu",
+            help="the Cloud TPU API, or Compute Engine, untried on hardware: see tpu/COMPUTE.md (%(default)s)",
+        )
         if name in ("create", "watch", "up"):
             _add_request(one)
         if name in ("setup", "watch", "up"):
@@ -98,11 +109,23 @@ def budgets(flags: argparse.Namespace) -> Budgets:
 def wanted(flags: argparse.Namespace) -> Request:
     """The request of `create`, `watch` and `up`; raises `ValueError` for what cannot be granted."""
     queue = seconds("--queue", flags.queue or (QUEUE_OF_SEVERAL if "," in flags.zone else QUEUE))
+    kind, image = flags.accelerator, flags.runtime_version
+    request = Request(kind, flags.pricing, image, queue, _lifetime(flags), flags.slices)
+    return (compute if flags.api == "compute" else gcloud).checked_request(request)
+
+
+def manifested(flags: argparse.Namespace) -> Wanted:
+    """What `manifest` is to describe; raises `ValueError` for what cannot be had."""
+    spot, lifetime = flags.pricing == "spot", _lifetime(flags)
+    restarts, image = flags.restarts, flags.image
+    return checked(Wanted(flags.name, flags.accelerator, image, flags.slices, lifetime, restarts, spot))
+
+
+def _lifetime(flags: argparse.Namespace) -> int:
     lifetime = seconds("--lifetime", flags.lifetime)
     if lifetime < 600:
         raise ValueError(f"--lifetime is {flags.lifetime!r}; expected 10m or more: setting up takes minutes")
-    kind, image = flags.accelerator, flags.runtime_version
-    return checked_request(Request(kind, flags.pricing, image, queue, lifetime, flags.slices))
+    return lifetime
 
 
 def seconds(flag: str, text: str) -> int:
@@ -112,9 +135,35 @@ def seconds(flag: str, text: str) -> int:
     return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"([0-9]+)([dhms])", text))
 
 
+def _add_manifest(one: argparse.ArgumentParser) -> None:
+    kinds = ", ".join(TOPOLOGIES)
+    one.add_argument("--accelerator", required=True, metavar="A", help=f"as tpu7x-16; generations: {kinds}")
+    one.add_argument("--image", required=True, metavar="I", help="a container with fdl and the experiment")
+    one.add_argument("--slices", type=int, default=1, metavar="N", help="so many slices (%(default)s)")
+    one.add_argument(
+        "--lifetime",
+        metavar="T",
+        default=LIFETIME,
+        help="each start of the command ends so long after it (%(default)s)",
+    )
+    one.add_argument(
+        "--restarts",
+        type=int,
+        default=Budgets().preemptions,
+        metavar="N",
+        help="starts after the first, for preemptions and failures together (%(default)s)",
+    )
+    one.add_argument(
+        "--spot", dest="pricing", action="store_const", const="spot", help="on nodes of that kind"
+    )
+    one.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable of the command, shown"
+    )
+
+
 def _add_request(one: argparse.ArgumentParser) -> None:
     one.add_argument(
-        "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(RUNTIMES)}"
+        "--accelerator", required=True, metavar="A", help=f"as v6e-16; generations: {', '.join(SIZES)}"
     )
     one.add_argument("--runtime-version", metavar="V", help="the VM's image (default: the generation's)")
     one.add_argument(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -19,10 +20,11 @@ from tpu.condition import State, located
 from tpu.costs import costs
 from tpu.ending import STOPPED, Wish, guarded
 from tpu.environment import carried, checked_environment
-from tpu.flags import budgets, parser, wanted
+from tpu.flags import budgets, manifested, parser, wanted
 from tpu.follow import Ending, Outcome, show, whole_lines
 from tpu.gcloud import Place, Request
 from tpu.lifecycle import command_line, removal
+from tpu.manifest import jobset
 from tpu.rehearsal import rehearsal
 from tpu.upkeep import keep_up, run
 from tpu.voice import write
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None, *, world: World | None = None, 
     places = []
     try:
         flags = parser().parse_args(words[:cut])
-        places = gcloud.checked_places(getattr(flags, "name", "any"), flags.zone, flags.project)
+        if flags.command == "manifest":
+            return _manifest(flags, words[cut + 1 :], outside, root)
+        name, compute = getattr(flags, "name", "any"), flags.api == "compute"
+        places = gcloud.checked_places(name, flags.zone, flags.project, compute=compute)
         if world is None and not flags.dry_run and shutil.which("gcloud") is None:
             raise OSError("gcloud is not installed, or not on the PATH")
         code, message = _execute(flags, places, words[cut + 1 :], outside, root), ""
@@ -95,10 +100,23 @@ def _execute(
                 wish=wish,
             )
     if flags.command == "costs":
-        return costs(world, [place.zone for place in places], flags.project)
+        return costs(world, places)
     if flags.command == "delete":
         return lifecycle.delete(world, places, patient=False)
     return _on_slice(flags, world, places, words, root)
+
+
+def _manifest(flags: argparse.Namespace, words: Sequence[str], world: World, root: Path) -> int:
+    """Prints it; what is wrong with it leaves as an exception, as in `_execute`."""
+    wanted_there = manifested(flags)
+    command = checked_command(words, root, frozenset(listed(root)))
+    if any("=" not in word for word in flags.env):
+        raise ValueError("--env takes NAME=VALUE here: it is printed; give secrets by Kubernetes' own means")
+    variables = checked_environment(flags.env, {})
+    for line in json.dumps(jobset(wanted_there, command, variables), indent=2).splitlines():
+        world.say(line)
+    world.heard()
+    return 0
 
 
 def _create(flags: argparse.Namespace, world: World, places: Sequence[Place], request: Request) -> int:

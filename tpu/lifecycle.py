@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tpu import condition, gcloud, refusal, slices
-from tpu.condition import ASKING, Condition, State
+from tpu import cloud, refusal, slices
+from tpu.condition import Condition, State
 from tpu.gcloud import Place, Request
 from tpu.refusal import Kind
 from tpu.supervisor import POLL, Budgets
@@ -28,7 +28,7 @@ def find(world: World, places: Sequence[Place]) -> tuple[Place, Condition]:
       ValueError: it is in several, or Google Cloud knows no such zone.
       OSError: Google Cloud refuses to say.
     """
-    looks = [(place, condition.describe(world, place)) for place in places]
+    looks = [(place, cloud.describe(world, place)) for place in places]
     there = [place for place, found in looks if found.state not in (State.ABSENT, State.UNKNOWN)]
     if len(there) > 1:
         zones = " and in ".join(place.zone for place in there)
@@ -107,7 +107,7 @@ def say_terms(world: World, places: Sequence[Place], request: Request) -> None:
 def _create(world: World, place: Place, request: Request, asked: set[Place]) -> str | None:
     """None once it is ready; why it was refused where another zone may do."""
     told, silent, most, began = "", 0, Budgets().silences, world.now()
-    found = condition.describe(world, place)
+    found = cloud.describe(world, place)
     while found.state is not State.READY:
         if place not in asked:
             check(found, place)
@@ -123,7 +123,7 @@ def _create(world: World, place: Place, request: Request, asked: set[Place]) -> 
         refused = None
         if found.state is State.ABSENT and place not in asked:
             asked.add(place)
-            refused, began = refused_by(world, gcloud.create(place, request)), world.now()
+            refused, began = cloud.create(world, place, request), world.now()
         elif found.state is State.REFUSED:
             refused = found.reason
         elif found.state is State.WAITING and place in asked and world.now() - began > request.queue:
@@ -133,14 +133,14 @@ def _create(world: World, place: Place, request: Request, asked: set[Place]) -> 
             asked.discard(place)
             return _judged(refused)
         world.sleep(POLL)
-        found = condition.describe(world, place)
+        found = cloud.describe(world, place)
     world.say(f"the slice {place.name} is ready: {found.workers} workers")
     return None
 
 
 def _leave(world: World, place: Place) -> None:
     """Leaves nothing of a request that was refused: it may be that only the answer was lost."""
-    if condition.describe(world, place).state is not State.ABSENT:
+    if cloud.describe(world, place).state is not State.ABSENT:
         delete(world, [place])
 
 
@@ -189,7 +189,7 @@ def _delete(world: World, place: Place, request: Request | None, *, patient: boo
     price = slices.hourly(request.accelerator, request.slices) if request else ""
     told, seen, last = "", False, ""
     for _ in range(DELETING):
-        found = condition.describe(world, place)
+        found = cloud.describe(world, place)
         price = slices.hourly(found.accelerator, found.slices) or price
         if not (patient or seen):
             check(found, place)
@@ -200,10 +200,11 @@ def _delete(world: World, place: Place, request: Request | None, *, patient: boo
         if found.state is State.ABSENT:
             there = f"the slice {place.name} is deleted"
             world.say(there if seen else f"there is no slice {place.name} in {place.zone}")
+            cloud.tidy(world, place, world.say)
             return
         seen = seen or found.state is not State.UNKNOWN
         if found.state is not State.LEAVING:
-            refused = refused_by(world, gcloud.delete(place))
+            refused = cloud.delete(world, place)
             if refused:
                 last = f"; the last refusal: {refused}"
                 world.say(f"deleting was refused: {refused}")
@@ -219,18 +220,13 @@ def command_line(verb: str, places: Sequence[Place]) -> str:
     """A command line of the launcher, for people."""
     project = f" --project {places[0].project}" if places[0].project else ""
     zones = ",".join(place.zone for place in places)
-    return f"python3 -m tpu.launch {verb} {places[0].name} --zone {zones}{project}"
+    api = " --api compute" if places[0].compute else ""
+    return f"python3 -m tpu.launch {verb} {places[0].name} --zone {zones}{project}{api}"
 
 
 def removal(places: Sequence[Place]) -> str:
     """How to delete a slice, for people."""
     return f"delete it: {command_line('delete', places)}"
-
-
-def refused_by(world: World, words: Sequence[str]) -> str | None:
-    """Why Google Cloud did not do it, None where it did."""
-    done = world.run(words, ASKING)
-    return None if done.code == 0 else done.reason()
 
 
 def tell(world: World, found: Condition, told: str) -> str:

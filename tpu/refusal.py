@@ -44,11 +44,12 @@ PATTERNS = (
         r"\b(?-i:PERMISSION_DENIED|UNAUTHENTICATED)\b|HTTPError 40[13]\b|not have permission|"
         r"active account selected|"
         r"auth tokens|reauthenticat|billing|SERVICE_DISABLED|has not been used in project|"
-        r"property \[(core/)?project\]",
+        r"property \[(core/)?project\]|required '[\w.]+' permission",
     ),
     (
         Kind.INPUT,
         r"\b(?-i:INVALID_ARGUMENT|NOT_FOUND|OUT_OF_RANGE|UNIMPLEMENTED)\b|HTTPError 40[04]\b|\] not found|"
+        r"the resource '\S+' was not found|"
         r"unrecognized arguments|argument \S+: |(invalid|unknown) value for|invalid choice|"
         r"missing required argument|failed to parse",
     ),

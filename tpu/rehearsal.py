@@ -1,9 +1,14 @@
 """`--dry-run`: a world in which every command succeeds at once, and is only printed."""
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
 
 from tpu.world import Output, World
+
+
+MISSING = "NOT_FOUND: The resource 'instanceGroupManagers/{}' was not found"
+"""What both APIs say of what is not there."""
 
 
 def rehearsal(workers: int, *, slices: int, zone: str, write: Callable[[str], None]) -> World:
@@ -19,11 +24,17 @@ def rehearsal(workers: int, *, slices: int, zone: str, write: Callable[[str], No
 
     def answer(words: Sequence[str]) -> str:
         nonlocal there, job
-        where = next(word.partition("=")[2] for word in words if word.startswith("--zone="))
+        where = next((word.partition("=")[2] for word in words if word.startswith("--zone=")), None)
+        if where is None:  # what is in no zone costs nothing
+            return "[]"
         if "create" in words:
             there = where
         elif "delete" in words:
             there = "" if where == there else there
+        elif words[4:5] == ["describe"] and words[3] == "managed":
+            return f'{{"targetSize": {workers}}}' if where == there else ""
+        elif words[4:5] == ["list-instances"]:
+            return json.dumps([{"instance": f"VM-{n}", "instanceStatus": "RUNNING"} for n in range(workers)])
         elif words[3:5] == ["queued-resources", "describe"]:
             spec = f'{{"nodeSpec": [{{"multisliceParams": {{"nodeCount": {slices}}}}}]}}'
             return f'{{"state": {{"state": "ACTIVE"}}, "tpu": {spec}}}' if where == there else ""
@@ -44,7 +55,7 @@ def rehearsal(workers: int, *, slices: int, zone: str, write: Callable[[str], No
         del limit
         write(shlex.join(words))
         out = answer(list(words))
-        return Output(0, out.encode(), "") if out else Output(1, b"", "NOT_FOUND")
+        return Output(0, out.encode(), "") if out else Output(1, b"", MISSING.format(words[5]))
 
     def sleep(duration: float) -> None:
         nonlocal seconds

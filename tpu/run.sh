@@ -22,6 +22,7 @@ grace=${FDL_GRACE:-1200} # seconds that the other workers have to end too: the l
 pause=${FDL_PAUSE:-15}  # seconds between two looks at the clock
 metadata=${FDL_METADATA:-http://metadata.google.internal/computeMetadata/v1}
 api=${FDL_TPU_API:-https://tpu.googleapis.com/v2}
+compute=${FDL_COMPUTE_API:-https://compute.googleapis.com/compute/v1}
 PATH=$HOME/.local/bin:$PATH
 export UV_PROJECT_ENVIRONMENT=$root/venv
 
@@ -66,7 +67,7 @@ metadata() {
 # GET or DELETE for the request by which this slice was made; prints the HTTP code: 000 where nobody answers,
 # none where this launcher did not make the slice.
 own_request() {
-    local verb=$1 name zone project token
+    local verb=$1 name zone project token own
     if ! name=$(metadata instance/attributes/fdl-name) || ! zone=$(metadata instance/attributes/fdl-zone); then
         echo none
         return
@@ -74,13 +75,16 @@ own_request() {
     project=$(metadata instance/attributes/fdl-project \
         || metadata instance/attributes/tpu-env | sed -n "s/^CONSUMER_PROJECT_ID: *'\(.*\)'.*/\1/p")
     project=${project:-$(metadata project/project-id || true)}
+    own="$api/projects/$project/locations/$zone/queuedResources/$name"
+    if [ "$(metadata instance/attributes/fdl-api || true)" = compute ]; then
+        own=$compute/projects/$project/zones/$zone/instanceGroupManagers/$name
+    elif [ "$verb" = DELETE ]; then own+='?force=true'; fi
     token=$(metadata instance/service-accounts/default/token \
         | sed -n 's/.*"access_token" *: *"\([^"]*\)".*/\1/p') || true
     # Through a pipe, as every user of the VM can read command lines.
     printf 'header = "Authorization: Bearer %s"\n' "$token" \
         | curl --config - --silent --globoff --max-time 60 --request "$verb" --output /dev/null --write-out '%{http_code}' \
-            "$api/projects/$project/locations/$zone/queuedResources/$name$([ "$verb" = GET ] || echo '?force=true')" \
-        || true
+            "$own" || true
 }
 
 # Deletes this slice, on whichever worker comes first; the others find it gone. Ends with the VM.
@@ -203,7 +207,8 @@ start() {
     clear_left_over >>"$folder/log" || fail "processes of an earlier job do not end"
     if [ $after = delete ] && code=$(own_request GET) && [ "$code" != 200 ]; then
         echo "warning: this worker cannot delete its slice (HTTP $code): its service account needs the role" \
-            "roles/tpu.admin, and the slice must be one that the launcher made" >>"$folder/log"
+            "roles/tpu.admin (with --api compute: roles/compute.instanceAdmin.v1), and the slice must be one" \
+            "that the launcher made" >>"$folder/log"
     fi
     setsid bash "$script" work "$@" </dev/null >>"$folder/log" 2>&1 &
     for _ in $(seq 100); do

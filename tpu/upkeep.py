@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from tpu import condition, gcloud, job, lifecycle, worker
+from tpu import cloud, condition, job, lifecycle, worker
 from tpu.condition import Condition, State
 from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
 from tpu.gcloud import Place, Request
-from tpu.lifecycle import refused_by
 from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
 from tpu.worker import Code, Task
 from tpu.world import World, each
@@ -49,9 +48,9 @@ def keep_up(
             raise Busy(f"{had} ({request.slices}): delete it, or take another name")
         # A request that seemed to be refused may have come through since.
         for other in ours - {place}:
-            if condition.describe(world, other).state not in (State.ABSENT, State.LEAVING, State.UNKNOWN):
+            if cloud.describe(world, other).state not in (State.ABSENT, State.LEAVING, State.UNKNOWN):
                 world.say(f"deleting the slice in {other.zone}, which came late")
-                refused_by(world, gcloud.delete(other))
+                cloud.delete(world, other)
         place = condition.located(place, ready)
         trouble = job.install(world, place, ready.workers, code=code)
         return trouble or run(world, place, task._replace(deletes=not wish.keep), ready.workers)
@@ -88,7 +87,7 @@ def _actions(
 
     def describe() -> Condition:
         nonlocal since, found
-        found = condition.describe(world, places[at])
+        found = cloud.describe(world, places[at])
         if found.state not in (State.ABSENT, State.UNKNOWN):
             ours.add(places[at])
         if found.state is State.READY:
@@ -104,10 +103,10 @@ def _actions(
 
     def create() -> str | None:
         ours.add(places[at])  # even where it is refused: it may be that only the answer is lost
-        return refused_by(world, gcloud.create(places[at], request))
+        return cloud.create(world, places[at], request)
 
     def delete() -> str | None:
-        return refused_by(world, gcloud.delete(places[at]))
+        return cloud.delete(world, places[at])
 
     def move() -> None:
         nonlocal at
@@ -121,6 +120,6 @@ def run(world: World, place: Place, task: Task, workers: int) -> Outcome:
     """Runs a command on all workers of a slice that is set up, or joins it; see `job.attempt`."""
 
     def alive() -> bool:
-        return condition.describe(world, place).state in (State.READY, State.UNKNOWN)
+        return cloud.describe(world, place).state in (State.READY, State.UNKNOWN)
 
     return job.attempt(world, place, workers, task=task, alive=alive)

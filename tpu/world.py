@@ -24,11 +24,13 @@ class Output(NamedTuple):
     error: str
 
     def reason(self) -> str:
-        """Its last line of complaint."""
+        """Its last line of complaint; where that ends in a colon, with what follows it."""
         lines = [line.strip() for line in self.error.splitlines() if line.strip()]
-        marked = [line for line in lines if line.startswith("ERROR")]
+        marked = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
+        if marked and lines[marked[-1]].endswith(":"):
+            return " ".join(lines[marked[-1] :])
         nothing = "no answer in time" if self.code is None else f"exit code {self.code}"
-        return (marked or lines or [nothing])[-1]
+        return lines[marked[-1]] if marked else (lines or [nothing])[-1]
 
 
 class World(NamedTuple):

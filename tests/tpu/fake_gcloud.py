@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.tpu import fake_cloud
+from tests.tpu import fake_cloud, fake_compute
 
 
 def describe(folder: Path, kind: str, name: str) -> int:
@@ -36,6 +36,8 @@ def _number(name: str) -> int:
 
 def main(folder: Path, words: Sequence[str]) -> int:
     """Does one command; returns its exit code."""
+    if words[1] != "tpus":
+        return fake_compute.main(folder, words)
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for word in ("tpus", "kind", "verb"):
         parser.add_argument(word)

@@ -11,6 +11,7 @@ from tpu import slices
         ("v2-8", 1), ("v3-32", 4), ("v4-8", 1), ("v4-4096", 512), ("v5p-16", 2), ("v5litepod-1", 1),
         ("v5litepod-8", 1), ("v5litepod-16", 4), ("v5litepod-256", 64), ("v6e-4", 1), ("v6e-64", 16),
         ("v4-384", 48), ("v5p-7808", 976), ("v5p-12288", 1536), ("v2-512", 64),
+        ("tpu7x-8", 1), ("tpu7x-16", 2), ("tpu7x-4096", 512),
     ],
 )  # fmt: skip
 def test_workers_of_a_slice(accelerator, workers):
@@ -21,8 +22,9 @@ def test_workers_of_a_slice(accelerator, workers):
     ("accelerator", "complaint"),
     [
         ("v5e-16", "that chip is called v5litepod-16"),
-        ("tpu7x-16", "Compute Engine or GKE"),
-        ("v9-8", "one of v2, v3, v4, v5litepod, v5p, v6e"),
+        ("v7x-16", "that chip is called tpu7x-16"),
+        ("tpu7x-4", "one of 8, 16, 32"),
+        ("v9-8", "one of v2, v3, v4, v5litepod, v5p, v6e, tpu7x"),
         ("v4", "expected GENERATION-N"),
         ("v4-12", "one of 8, 16, 32, 64, 128"),
         ("v6e-2", "one of 1, 4, 8, 16, 32, 64, 128, 256$"),

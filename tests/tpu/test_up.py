@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.tpu import fake_cloud, fake_rest, stubs
-from tpu import gcloud, launch, lifecycle, refusal
+from tpu import cloud, gcloud, launch, refusal
 from tpu.gcloud import Place, Request
 from tpu.refusal import Kind
 from tpu.world import World, execute
@@ -99,7 +99,9 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     assert "Quota limit" in text and "(1 of 20 quota refusals); next in 30 s" in text
     assert "the command crashed: worker 1 ended with exit code 1" in text
     assert "[1] worker 1 fails" in said  # its stderr, with the worker's number
-    assert "(1 of 100 preemptions)" in text and ("SUSPENDED" in text or "slice 1: PREEMPTED" in text)
+    assert "(1 of 100 preemptions)" in text and any(
+        lost in text for lost in ("SUSPENDED", "slice 1: PREEMPTED", "dead (TERMINATED)")
+    )
     assert "the slice sweep-1 is deleted" in said
     starts = [line for line in said if "from step" in line]
     # The second start may be taken away before it is looked at.
@@ -190,14 +192,14 @@ def test_what_the_real_gcloud_makes_of_the_rest(real_gcloud, tmp_path, monkeypat
     ):
         with fake_cloud.opened(folder) as state:
             state["status"] = status
-        refused = lifecycle.refused_by(world, gcloud.create(place, Request("v6e-16")))
+        refused = cloud.refused_by(world, gcloud.create(place, Request("v6e-16")))
         assert refused and refusal.kind(refused) is kind, refused
     # In a folder whose name has a comma, which gcloud takes for the beginning of another file.
     script = tmp_path / "a,b" / "run.sh"
     script.parent.mkdir()
     script.write_text("true\n")
     monkeypatch.setattr(gcloud, "SCRIPT", script)
-    assert lifecycle.refused_by(world, gcloud.create(place, Request("v6e-16", slices=2))) is None
+    assert cloud.refused_by(world, gcloud.create(place, Request("v6e-16", slices=2))) is None
     spec = created[-1]["tpu"]["nodeSpec"][0]
     assert spec["multisliceParams"] == {"nodeCount": 2, "nodeIdPrefix": "sweep-1"} and "nodeId" not in spec
     assert spec["node"]["metadata"]["startup-script"] == "true\n"
