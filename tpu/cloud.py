@@ -64,5 +64,5 @@ def _group(world: World, place: Place) -> Condition:
 
 
 def _missing(error: str, what: str = "") -> bool:
-    """Whether Compute Engine has no such thing: a project or a zone that it does not know is another matter."""
+    """Whether Compute Engine has no such thing: an unknown project or zone is another matter."""
     return f"{what}' was not found" in error

@@ -1,8 +1,9 @@
 """Argument lists for Compute Engine, where a slice is a managed instance group of VMs. Untried on hardware.
 
-By docs.cloud.google.com/compute/docs/tpus/create-tpu-mig-multi-host-slice (read on 2026-11-27): an instance
-template says what a VM is, a workload policy how the chips of several VMs are joined, and the group makes all
-its VMs or none ("bulk"). Of the three only the VMs cost anything.
+By Google's pages on it (docs.cloud.google.com/compute/docs/tpus/create-tpu-mig-multi-host-slice and
+.../tpu/docs/spot-compute, read on 2026-11-27) and SkyPilot's `mig_utils`: an instance template says what a VM
+is, a workload policy how the chips of several VMs are joined, and the group makes all its VMs or none
+("bulk"). Of the three only the VMs cost anything.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ MACHINES = {"v5p": "ct5p-hightpu", "v6e": "ct6e-standard", "tpu7x": "tpu7x-stand
 """The machine types of the generations, to which `-4t` is added for 4 chips a VM."""
 _UNTIL_V6E = "ubuntu-accel-2204-amd64-tpu-v5e-v5p-v6e"
 IMAGES = {"v5p": _UNTIL_V6E, "v6e": _UNTIL_V6E, "tpu7x": "ubuntu-accel-2404-amd64-tpu-tpu7x"}
-"""Families of images, by docs.cloud.google.com/tpu/docs/tpu-os-images."""
+"""Families of images, those that SkyPilot takes; docs.cloud.google.com/tpu/docs/tpu-os-images lists all."""
 IMAGE_PROJECT = "ubuntu-os-accelerator-images"
 DISK = 100
 """GB of each VM's boot disk: the images' own 10 hold no environment with JAX."""
@@ -29,7 +30,7 @@ class Machine(NamedTuple):
     """The VMs of a slice."""
 
     kind: str
-    count: int
+    number: int
     topology: str
 
 
@@ -56,24 +57,25 @@ def checked_request(request: Request) -> Request:
 def create(place: Place, request: Request) -> list[list[str]]:
     """The commands that make a slice, in this order. The last one asks for its VMs."""
     vm, region, own = machine(request.accelerator), _region(place), _own(place)
-    policy = [] if vm.count == 1 else [
+    policy = [] if vm.number == 1 else [
         *COMPUTE, "resource-policies", "create", "workload-policy", own, "--type=HIGH_THROUGHPUT",
         f"--accelerator-topology={vm.topology}", *_there(place), "--quiet",
     ]  # fmt: skip
     generation = request.accelerator.partition("-")[0]
     template = [
-        *COMPUTE, "instance-templates", "create", own, f"--instance-template-region={region}",
-        f"--machine-type={vm.kind}", f"--image-family={IMAGES[generation]}", f"--image-project={IMAGE_PROJECT}",
+        *COMPUTE, "instance-templates", "create", own,
+        f"--instance-template-region={region}", f"--machine-type={vm.kind}",
+        f"--image-family={IMAGES[generation]}", f"--image-project={IMAGE_PROJECT}",
         f"--boot-disk-size={DISK}GB", "--scopes=cloud-platform", "--maintenance-policy=TERMINATE",
         f"--provisioning-model={'SPOT' if request.pricing == 'spot' else 'STANDARD'}",
         f"--max-run-duration={request.lifetime + SAVING}s", "--instance-termination-action=DELETE",
         *own_end(place, request), f"--project={place.project}", "--quiet",
     ]  # fmt: skip
     resources = f"projects/{place.project}/regions/{region}"
-    joined = [] if vm.count == 1 else [f"--workload-policy={resources}/resourcePolicies/{own}"]
+    joined = [] if vm.number == 1 else [f"--workload-policy={resources}/resourcePolicies/{own}"]
     group = [
-        *GROUPS, "create", place.name, f"--template={resources}/instanceTemplates/{own}", f"--size={vm.count}",
-        *joined, "--target-size-policy-mode=bulk",
+        *GROUPS, "create", place.name, f"--template={resources}/instanceTemplates/{own}",
+        f"--size={vm.number}", *joined, "--target-size-policy-mode=bulk",
         # A slice that has lost a VM is made again as a whole, by the launcher.
         "--default-action-on-vm-failure=do-nothing",
         f"--description={request.accelerator}", *where(place), "--quiet",

@@ -46,7 +46,10 @@ def costs(world: World, places: Sequence[Place]) -> int:
                 if answer.code != 0:
                     raise ValueError(answer.reason())
             read = [json.loads(answer.out) for answer in answers]
-            found += (vms if place.compute else billed)(*read, zone, world.date())
+            if place.compute:
+                found += vms(read[0], zone, world.date())
+            else:
+                found += billed(read[0], read[1], zone, world.date())
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             silent.append(f"{zone} does not answer: {' '.join(str(error).split())}")
     for line in (*table(found), *silent):
@@ -136,7 +139,7 @@ def _last(name: str) -> str:
 
 
 def _utc(time: str) -> str:
-    """A time of Compute Engine's, which has a zone, as `2026-11-27T02:00:00.5-08:00`, as the TPU API says it."""
+    """A time of Compute Engine's, as `2026-11-27T02:00:00.5-08:00`, in the words of the TPU API."""
     try:
         return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
     except ValueError:

@@ -71,7 +71,7 @@ def parser() -> Parser:
             "--api",
             choices=("tpu", "compute"),
             default="tpu",
-            help="the Cloud TPU API, or Compute Engine, untried on hardware: see tpu/COMPUTE.md (%(default)s)",
+            help="the Cloud TPU API or, untried on hardware, Compute Engine: tpu/COMPUTE.md (%(default)s)",
         )
         if name in ("create", "watch", "up"):
             _add_request(one)

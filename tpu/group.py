@@ -1,4 +1,4 @@
-"""The condition of a slice that is a managed instance group, from what Compute Engine says of it and its VMs."""
+"""The condition of a slice that is a managed instance group, from what is said of the group and its VMs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from tpu.refusal import Kind
 MAKING = ("PROVISIONING", "STAGING", "REPAIRING")
 """What a VM may say that will run."""
 UNDER_WAY = ("RECREATING", "RESTARTING", "REFRESHING")
-"""What may be done to a VM that will run again; Compute Engine mends slices by itself, unless they are spot."""
+"""What is done to a VM that will run again: Compute Engine mends slices by itself, unless they are spot."""
 NOT_YET = ("", "PENDING")
 """What a VM says that waits for capacity."""
 

@@ -1,10 +1,10 @@
 """A manifest for GKE: a JobSet that runs an fdl command on TPU slices. A pure function; untried on hardware.
 
-By kubernetes.io/docs (Job), jobset.sigs.k8s.io (JobSet v1alpha2) and
-docs.cloud.google.com/kubernetes-engine/docs/how-to/tpus (read on 2026-11-27). GKE tells the pods of a TPU job
-that has a headless service, which JobSet makes, who they are (`TPU_WORKER_ID`, `TPU_WORKER_HOSTNAMES`, and
-`MEGASCALE_*` for several slices): there jax finds its coordinator (`GkeTpuCluster` of jax 0.10), and fdl takes
-it from jax.
+By jobset.sigs.k8s.io (JobSet v1alpha2, its page "TPU Multislice") and Google's pages on TPUs in GKE
+(docs.cloud.google.com/kubernetes-engine/docs/concepts/tpus, .../tpu-ironwood, read on 2026-11-27). GKE tells
+the pods of a TPU job that has a headless service, which JobSet makes, who they are (`TPU_WORKER_ID`,
+`TPU_WORKER_HOSTNAMES`, and `MEGASCALE_*` for several slices). There jax finds its coordinator
+(`GkeTpuCluster` in its `cloud_tpu_cluster.py`), and fdl takes that from jax.
 """
 
 import re
@@ -52,10 +52,10 @@ def checked(wanted: Wanted) -> Wanted:
             f"--image is {wanted.image!r}; expected a container's address, as us-docker.pkg.dev/P/fdl/fdl:1"
         )
     vm = machine(wanted.accelerator)
-    if wanted.slices < 1 or (wanted.slices > 1 and vm.count == 1):
+    if wanted.slices < 1 or (wanted.slices > 1 and vm.number == 1):
         raise ValueError(
-            f"--slices is {wanted.slices}; expected 1 or more, and 1 for {wanted.accelerator}, which is one VM: "
-            "GKE joins slices of several"
+            f"--slices is {wanted.slices}; expected 1 or more, and 1 of {wanted.accelerator}: GKE joins only "
+            "slices of several VMs"
         )
     if wanted.restarts < 0:
         raise ValueError(f"--restarts is {wanted.restarts}; expected 0 or more")
@@ -77,7 +77,7 @@ def jobset(wanted: Wanted, command: Sequence[str], variables: Mapping[str, str])
         "action": "FailJob",
         "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": sorted(HOPELESS)},
     }
-    workers = machine(wanted.accelerator).count
+    workers = machine(wanted.accelerator).number
     job = {
         "completionMode": "Indexed",
         "parallelism": workers,
@@ -114,7 +114,7 @@ def jobset(wanted: Wanted, command: Sequence[str], variables: Mapping[str, str])
 
 def _pod(wanted: Wanted, command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
     vm, generation = machine(wanted.accelerator), wanted.accelerator.partition("-")[0]
-    tpus = {"google.com/tpu": str(chips(wanted.accelerator) // vm.count)}
+    tpus = {"google.com/tpu": str(chips(wanted.accelerator) // vm.number)}
     selector = {
         "cloud.google.com/gke-tpu-accelerator": LABELS[generation],
         "cloud.google.com/gke-tpu-topology": vm.topology,

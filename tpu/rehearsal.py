@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from tpu.world import Output, World
 
-
 MISSING = "NOT_FOUND: The resource 'instanceGroupManagers/{}' was not found"
 """What both APIs say of what is not there."""
 

@@ -11,8 +11,8 @@ RUNTIMES = {
     "v6e": "v2-alpha-tpuv6e",
 }
 """The VM image of each generation that the Cloud TPU API has, by Google's page "TPU software versions"
-(docs.cloud.google.com/tpu/docs/runtimes, read on 2026-11-27): v6e, v5p and v5e by name, "v4 and older" for the
-rest; "not supported on TPU7x and later TPU versions"."""
+(docs.cloud.google.com/tpu/docs/runtimes, read on 2026-11-27): v6e, v5p and v5e by name, "v4 and older" for
+the rest. By the same page this API "is not supported on TPU7x and later TPU versions"."""
 COUNTS_CHIPS = ("v5litepod", "v6e")
 """Generations whose names count chips; the others count cores, two to a chip."""
 
@@ -35,15 +35,15 @@ SIZES = {
     "v6e": (1, 4, 8, 16, 32, 64, 128, 256),
     "tpu7x": (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
 }
-"""What is sold of each generation, by the pages of cloud.google.com/tpu/docs for it; of tpu7x the usual sizes."""
+"""What is sold of each generation, by the pages of cloud.google.com/tpu/docs for it; of tpu7x usual sizes."""
 _BOXES = {
     4: "2x2x1", 8: "2x2x2", 16: "2x2x4", 32: "2x4x4", 64: "4x4x4", 128: "4x4x8", 256: "4x8x8", 512: "8x8x8",
     1024: "8x8x16", 2048: "8x16x16",
 }  # fmt: skip
 _PLANES = {1: "1x1", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
 TOPOLOGIES = {"v5p": _BOXES, "tpu7x": _BOXES, "v6e": _PLANES}
-"""How the chips of a slice lie, by their number, of the generations that Compute Engine has: the usual shapes,
-by the pages of docs.cloud.google.com/tpu/docs for each."""
+"""How the chips of a slice lie, by their number, of the generations that Compute Engine has: usual shapes, by
+the pages of docs.cloud.google.com/tpu/docs for each."""
 LIST_PRICES = {"v4": 3.22, "v5litepod": 1.2, "v5p": 4.2, "v6e": 2.7}
 """Google's list price in 2025 of a chip and hour, on demand, in the cheapest region of the US, in dollars.
 A chip of v2 and v3 costs more in a larger slice: those are looked up."""
@@ -94,7 +94,9 @@ def topology(accelerator: str) -> str:
             f"Compute Engine and GKE are for {', '.join(TOPOLOGIES)}"
         )
     if chips(accelerator) not in shapes:
-        raise ValueError(f"which shape {accelerator} has ({workers} VMs) is not known here; see tpu/slices.py")
+        raise ValueError(
+            f"which shape {accelerator} has ({workers} VMs) is not known here; see tpu/slices.py"
+        )
     return shapes[chips(accelerator)]
 
 

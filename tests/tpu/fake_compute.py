@@ -13,7 +13,8 @@ STATUSES = {"WAITING_FOR_RESOURCES": "PENDING", "PROVISIONING": "STAGING", "ACTI
 
 def main(folder: Path, words: Sequence[str]) -> int:
     """Does one command; returns its exit code."""
-    flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
+    given = [word[2:].partition("=") for word in words if word.startswith("--")]
+    flags = {name: value for name, _, value in given}
     if words[1] in ("ssh", "scp"):
         return _reach(folder, words, flags)
     verb, name = words[3:5] if words[1] == "instance-groups" else (words[2], words[-1])

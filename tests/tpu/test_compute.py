@@ -56,8 +56,9 @@ def test_create_and_delete():
         "--type=HIGH_THROUGHPUT", "--accelerator-topology=2x2x2", *there, "--quiet",
     ]  # fmt: skip
     assert template == [
-        "gcloud", "compute", "instance-templates", "create", "sweep-1-b", "--instance-template-region=us-east5",
-        "--machine-type=tpu7x-standard-4t", "--image-family=ubuntu-accel-2404-amd64-tpu-tpu7x",
+        "gcloud", "compute", "instance-templates", "create", "sweep-1-b",
+        "--instance-template-region=us-east5", "--machine-type=tpu7x-standard-4t",
+        "--image-family=ubuntu-accel-2404-amd64-tpu-tpu7x",
         "--image-project=ubuntu-os-accelerator-images", "--boot-disk-size=100GB", "--scopes=cloud-platform",
         "--maintenance-policy=TERMINATE", "--provisioning-model=SPOT", "--max-run-duration=43800s",
         "--instance-termination-action=DELETE",
@@ -78,7 +79,13 @@ def test_create_and_delete():
     assert [words[2:5] for words in compute.tidy(PLACE)] == [
         [kind, "delete", "sweep-1-b"] for kind in ("instance-templates", "resource-policies")
     ]
-    assert gcloud.ssh(READY, 1, words=["a b"])[:5] == ["gcloud", "compute", "ssh", "sweep-1-b2", "--command='a b'"]
+    assert gcloud.ssh(READY, 1, words=["a b"])[:5] == [
+        "gcloud",
+        "compute",
+        "ssh",
+        "sweep-1-b2",
+        "--command='a b'",
+    ]
     assert gcloud.scp(READY, 0, files=["f"], to="t")[2:5] == ["scp", "f", "sweep-1-a1:t"]
 
 
@@ -103,9 +110,7 @@ def test_the_real_gcloud_knows_every_flag():
     made.insert(1, "alpha")
     reach = [gcloud.ssh(READY, 0, words=["true"]), gcloud.scp(READY, 0, files=["a"], to="b")]
     asks = [compute.describe(PLACE), compute.list_vms(PLACE), compute.delete(PLACE), *compute.tidy(PLACE)]
-    for words, said in zip(
-        [*others, made, *reach, *asks], lint(*others, made, *reach, *asks), strict=True
-    ):
+    for words, said in zip([*others, made, *reach, *asks], lint(*others, made, *reach, *asks), strict=True):
         assert said["success"], (words, said)
     assert not lint([*compute.delete(PLACE), "--no-such-flag"])[0]["success"]
 
@@ -113,7 +118,12 @@ def test_the_real_gcloud_knows_every_flag():
 def vm(status: str, action: str = "NONE", error: str = "", name: str = "x") -> dict:
     code, _, message = error.partition(" ")
     attempt = {"errors": {"errors": [{"code": code, "message": message}]}} if error else {}
-    return {"instance": f"p/{name}", "instanceStatus": status, "currentAction": action, "lastAttempt": attempt}
+    return {
+        "instance": f"p/{name}",
+        "instanceStatus": status,
+        "currentAction": action,
+        "lastAttempt": attempt,
+    }
 
 
 RUNS = vm("RUNNING")
@@ -125,7 +135,11 @@ RUNS = vm("RUNNING")
         ([], State.WAITING, "no VM yet"),
         ([vm("PENDING", "CREATING")] * 2, State.WAITING, "no VM yet"),
         ([vm("", "CREATING", "ZONE_RESOURCE_POOL_EXHAUSTED not enough")] * 2, State.WAITING, "ZONE_RESOURCE"),
-        ([vm("", "CREATING", "QUOTA_EXCEEDED Quota 'X' exceeded.")] * 2, State.REFUSED, "QUOTA_EXCEEDED: Quota"),
+        (
+            [vm("", "CREATING", "QUOTA_EXCEEDED Quota 'X' exceeded.")] * 2,
+            State.REFUSED,
+            "QUOTA_EXCEEDED: Quota",
+        ),
         ([vm("STAGING", "CREATING")] * 2, State.MAKING, "0 of 2 VMs run"),
         ([RUNS, vm("STAGING", "CREATING")], State.MAKING, "1 of 2 VMs run"),
         ([RUNS, vm("RUNNING", "CREATING")], State.MAKING, "1 of 2"),
@@ -153,13 +167,13 @@ def test_a_groups_vms_are_named_in_order():
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        ("ERROR: (x) Could not fetch:\n - The resource 'z/instanceGroupManagers/sweep-1' was not found", State.ABSENT),
-        ("ERROR: (x) Could not fetch:\n - The resource 'projects/p/zones/b' was not found", State.UNKNOWN),
+        ("ERROR: (x) No:\n - The resource 'z/instanceGroupManagers/sweep-1' was not found", State.ABSENT),
+        ("ERROR: (x) No:\n - The resource 'projects/p/zones/b' was not found", State.UNKNOWN),
         ("ERROR: no network", State.UNKNOWN),
     ],
 )  # fmt: skip
 def test_only_a_group_that_is_said_to_be_missing_is_absent(error, state):
-    world = World(lambda words, limit: Output(1, b"", error), *[lambda *_: 0.0] * 2, lambda: "", print)
+    world = real()._replace(run=lambda words, limit: Output(1, b"", error))
     found = describe(world, PLACE)
     assert found.state is state
     assert state is State.ABSENT or found.reason == " ".join(error.split())
@@ -204,7 +218,11 @@ def test_dry_run_names_every_command(repository):
     assert launch.main(words, world=real()._replace(say=said.append), root=repository) == 0
     assert not any(" tpus " in line for line in said)
     creates = [line for line in said if " create " in line]
-    assert [line.split()[2] for line in creates] == ["resource-policies", "instance-templates", "instance-groups"]
+    assert [line.split()[2] for line in creates] == [
+        "resource-policies",
+        "instance-templates",
+        "instance-groups",
+    ]
     assert sum(" start " in line for line in said) == 2
 
 

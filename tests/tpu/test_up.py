@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.tpu import fake_cloud, fake_rest, stubs
-from tpu import cloud, gcloud, launch, refusal
+from tpu import gcloud, launch, refusal
+from tpu.cloud import refused_by
 from tpu.gcloud import Place, Request
 from tpu.refusal import Kind
 from tpu.world import World, execute
@@ -192,14 +193,14 @@ def test_what_the_real_gcloud_makes_of_the_rest(real_gcloud, tmp_path, monkeypat
     ):
         with fake_cloud.opened(folder) as state:
             state["status"] = status
-        refused = cloud.refused_by(world, gcloud.create(place, Request("v6e-16")))
+        refused = refused_by(world, gcloud.create(place, Request("v6e-16")))
         assert refused and refusal.kind(refused) is kind, refused
     # In a folder whose name has a comma, which gcloud takes for the beginning of another file.
     script = tmp_path / "a,b" / "run.sh"
     script.parent.mkdir()
     script.write_text("true\n")
     monkeypatch.setattr(gcloud, "SCRIPT", script)
-    assert cloud.refused_by(world, gcloud.create(place, Request("v6e-16", slices=2))) is None
+    assert refused_by(world, gcloud.create(place, Request("v6e-16", slices=2))) is None
     spec = created[-1]["tpu"]["nodeSpec"][0]
     assert spec["multisliceParams"] == {"nodeCount": 2, "nodeIdPrefix": "sweep-1"} and "nodeId" not in spec
     assert spec["node"]["metadata"]["startup-script"] == "true\n"
