@@ -8,7 +8,7 @@ from tpu.ending import Wish, guarded
 from tpu.follow import Outcome
 from tpu.gcloud import Place, Request
 from tpu.supervisor import Actions, Budgets, Busy, Clock, watch
-from tpu.worker import Code, Task
+from tpu.worker import Again, Code, Task
 from tpu.world import World, each
 
 NEARLY = 600.0
@@ -41,8 +41,12 @@ def keep_up(
     """
     lifecycle.say_terms(world, places, request)
     ours = set[Place]()
+    away: float | None = None  # since when no slice is ready
+    attempts = 0
 
     def attempt(place: Place, ready: Condition) -> Outcome:
+        nonlocal away, attempts
+        created = 0.0 if away is None else world.now() - away
         if ready.slices != request.slices:
             had = f"{place.name} has another number of slices ({ready.slices}) than was asked for"
             raise Busy(f"{had} ({request.slices}): delete it, or take another name")
@@ -51,14 +55,29 @@ def keep_up(
             if cloud.describe(world, other).state not in (State.ABSENT, State.LEAVING, State.UNKNOWN):
                 world.say(f"deleting the slice in {other.zone}, which came late")
                 cloud.delete(world, other)
-        place = condition.located(place, ready)
+        place, began = condition.located(place, ready), world.now()
         trouble = job.install(world, place, ready.workers, code=code)
-        return trouble or run(world, place, task._replace(deletes=not wish.keep), ready.workers)
+        if trouble:
+            return trouble
+        away, attempts = None, attempts + 1
+        again = Again(created, world.now() - began) if attempts > 1 else None
+        if again:
+            world.say(f"going on: made again in {again.create:.0f} s, set up in {again.set_up:.0f} s")
+        return run(world, place, task._replace(deletes=not wish.keep, again=again), ready.workers)
 
     def work() -> int:
         actions = _actions(world, places, request, ours, attempt)
+
+        def look() -> Condition:
+            nonlocal away
+            found = actions.describe()
+            if found.state not in (State.READY, State.UNKNOWN) and away is None:
+                away = world.now()
+            return found
+
         clock, patience = Clock(world.now, world.sleep), request.queue
-        return watch(actions, budgets, clock, say=world.say, zones=len(places), patience=patience)
+        looking = actions._replace(describe=look)
+        return watch(looking, budgets, clock, say=world.say, zones=len(places), patience=patience)
 
     return guarded(
         world, places, request, wish, work=work, ours=lambda: bool(ours), kept=lambda: _keep(world, places)

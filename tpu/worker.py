@@ -70,6 +70,14 @@ def install(world: World, place: Place, worker: int, *, code: Code) -> Reply:
     return _ask(world, place, worker, ["setup", code.digest, *code.extras], SETTING_UP)
 
 
+class Again(NamedTuple):
+    """What it took until a command could be started again, in seconds."""
+
+    create: float
+    """from when no slice was seen to be ready to when one was; 0 where the old one still is"""
+    set_up: float
+
+
 class Task(NamedTuple):
     """A command, and what belongs to it."""
 
@@ -80,6 +88,8 @@ class Task(NamedTuple):
     deletes: bool | None = None
     """the workers delete their slice once it has ended for good, also when the launcher is gone by then;
     None: they do not, or, where it is joined, what was said before holds"""
+    again: Again | None = None
+    """what was done so that it can go on, for fdl's account of its restarts"""
 
 
 def start(world: World, place: Place, worker: int, *, job: str, task: Task) -> Reply:
@@ -90,7 +100,13 @@ def start(world: World, place: Place, worker: int, *, job: str, task: Task) -> R
         done = world.run(gcloud.scp(place, worker, files=[str(task.environment)], to=ENVIRONMENT), COPYING)
         if done.code != 0:
             return Reply(None, done.reason())
-    return _ask(world, place, worker, ["start", *flags, job, *task.command], STARTING)
+    command = [*_told(task.again), *task.command]
+    return _ask(world, place, worker, ["start", *flags, job, *command], STARTING)
+
+
+def _told(again: Again | None) -> list[str]:
+    """How fdl is told of it; see `fdl.train.restart`."""
+    return ["env", f"FDL_RESTART=create={again.create:.1f},set_up={again.set_up:.1f}"] if again else []
 
 
 def stop(world: World, place: Place, worker: int) -> Reply:

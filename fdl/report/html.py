@@ -21,6 +21,7 @@ from fdl.report.inspections import sliders
 from fdl.report.terminal import ICONS
 from fdl.result import Result
 from fdl.stats import Verdict
+from fdl.train.restart import lost_time
 
 # An SVG image asks for the theme by itself; its two colours of text and grid become variables.
 _THEME = """<style>
@@ -107,6 +108,8 @@ def _facts(result: Result) -> dict[str, str]:
         facts["Programs"] = text(len(programs))
         for name, key in (("Compiling", "compile_seconds"), ("Training", "train_seconds")):
             facts[name] = formats.duration(sum(program.get(key, 0.0) for program in programs))
+    if lost := lost_time(one for program in programs for one in program.get("restarts", ())):
+        facts["Lost to restarts"] = f"at least {lost}"
     if "seconds" in result.meta:
         facts["Wall time"] = formats.duration(result.meta["seconds"])
     return facts

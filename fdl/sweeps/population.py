@@ -160,6 +160,8 @@ def _train_unit(
     }
     if best := best_of(group.experiment):
         cost["best"] = best.metric
+    if outcome.restarts:
+        cost["restarts"] = outcome.restarts
     if directory and is_first():
         done = {"ends": outcome.ends, "cost": cost, "parts": outcome.parts, "rows": Sum(outcome.rows).told()}
         write_sealed(directory / "done.json", done, of=directory.name)

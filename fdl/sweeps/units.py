@@ -54,10 +54,10 @@ class Trained(NamedTuple):
 
     Attributes:
       unit: what was trained.
-      rows: as `fdl.train.loop.Outcome.rows`.
-      ends: as `fdl.train.loop.Outcome.ends`.
-      cost: numbers for the report: compile and train seconds, memory, steps, members a second.
-      parts: as `fdl.train.loop.Outcome.parts`.
+      rows: as `fdl.train.outcome.Outcome.rows`.
+      ends: as `fdl.train.outcome.Outcome.ends`.
+      cost: numbers for the report: compile and train seconds, memory, steps, members a second, restarts.
+      parts: as `fdl.train.outcome.Outcome.parts`.
       inspections: likewise.
     """
 

@@ -6,7 +6,7 @@ call, nor a save, nor an interruption changes a bit of it.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,43 +19,22 @@ from fdl.train import history
 from fdl.train.call_length import call_seconds, wanted_steps
 from fdl.train.checkpoint import Checkpoints, Restored
 from fdl.train.functions import Pulse
-from fdl.train.inspecting import Inspections, inspector
+from fdl.train.inspecting import inspector
+from fdl.train.outcome import Outcome, ends
 from fdl.train.prefetch import Stalled, never
 from fdl.train.profiling import Profiler
 from fdl.train.program import Program
 from fdl.train.progress import Progress
-from fdl.train.resume import ROWS, checkpoints_in, left_off
+from fdl.train.restart import Restarts
+from fdl.train.resume import ROWS, LeftOff, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
-from fdl.train.run import Carry, Member
+from fdl.train.run import Member
 from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
 from fdl.train.step_log import StepLog, log_rows
 
 _INTERRUPTED = 75  # the exit code
-
-
-class Outcome(NamedTuple):
-    """How a population ended.
-
-    Attributes:
-      carry: its final carry, leaves `[members, ...]`.
-      rows: every evaluation: `{"member": index, "step": updates, metric: value, ...}`; where a run's result
-        may be another state than its last, also whether this one is it so far, as `"best"`. Before those
-        of an evaluation come those of the log, which have its step as `"evaluation"`.
-      ends: for each member `{"status": "finished" | "stopped" | "failed", "step": updates}`, and of a
-        failed one the `"metric"` that was not finite at the step after.
-      parts: which versions and devices trained it, see `fdl.train.history`.
-      seconds: that the training of what is kept took, over all commands.
-      inspections: what was shown of members, on the first process.
-    """
-
-    carry: Carry
-    rows: list[dict[str, Any]]
-    ends: list[dict[str, Any]]
-    parts: list[history.Part]
-    seconds: float
-    inspections: Inspections
 
 
 def execute(
@@ -94,13 +73,12 @@ def execute(
     told = dict(here or history.here())
     if directory is None:
         loop = _Loop(program, members, real, names, None, None, saving, progress, profiler, told)
-        loop.begin(Restored(0, program.init(members), {}), [], inspected or {})
+        loop.begin(LeftOff(Restored(0, program.init(members), {}), [], Restarts([])), inspected or {})
         return loop.run(schedule, asked=never)
     checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
     try:
         loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler, told)
-        found, rows = left_off(checkpoints, program.abstract, directory, progress.say)
-        loop.begin(found or Restored(0, program.init(members), {}), rows, inspected or {})
+        loop.begin(left_off(checkpoints, program, members, directory, progress.say), inspected or {})
         with caught() as asked:
             return loop.run(schedule, asked=asked)
     finally:
@@ -127,8 +105,9 @@ class _Loop:
         self.directory, self.checkpoints, self.saving = directory, checkpoints, saving
         self.progress, self.profiler, self.here = progress, profiler, here
 
-    def begin(self, found: Restored, rows: list[dict[str, Any]], inspected: Mapping[int, str]) -> None:
+    def begin(self, left: LeftOff, inspected: Mapping[int, str]) -> None:
         """Sets where the loop starts."""
+        found, rows, self.restarts = left
         done = found.step
         self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
         self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
@@ -166,8 +145,15 @@ class _Loop:
         if self.carry.log is not None:  # of runs that all failed before the next evaluation
             self._record(self._logged(host_copy(self.carry.log)))
         about = self._about()
-        parts, seconds = about["parts"], about["seconds"]
-        outcome = Outcome(self.carry, self.rows, self._ends(), parts, seconds, self.inspector.kept)
+        outcome = Outcome(
+            carry=self.carry,
+            rows=self.rows,
+            ends=ends(self.carry, self.real, self.names),
+            parts=about["parts"],
+            seconds=about["seconds"],
+            restarts=about["restarts"],
+            inspections=self.inspector.kept,
+        )
         if (
             self.checkpoints
             and self.done > self.saved_step
@@ -229,12 +215,18 @@ class _Loop:
         live = pulse.live & self.real
         self.live = bool(live.any())
         self.read_step += steps
+        self._pass(self.read_step, now - self.began[0])
         try:
             self.progress.step(self.read_step, self.total, int(live.sum()))
         except (
             OSError
         ) as error:  # what cannot be shown, as on a terminal that is gone, is no reason not to save
             self.unheard = error
+
+    def _pass(self, step: int, seconds: float) -> None:
+        self.restarts, told = self.restarts.passed(step, seconds)
+        if told:
+            self.progress.say(told)
 
     def _measured(self, row: Row) -> None:
         fresh = [
@@ -277,7 +269,8 @@ class _Loop:
         began, start = self.began
         taken = time.monotonic() - began - self.profiler.seconds if self.done > start else 0.0
         parts = history.extended(self.parts, start, self.done, self.here)
-        return {"rows": self.sum.told(), "owed": self.owed, "seconds": self.before + taken, "parts": parts}
+        about = {"rows": self.sum.told(), "owed": self.owed, "seconds": self.before + taken, "parts": parts}
+        return about | {"restarts": self.restarts.over}
 
     def _interrupt(self, asked: list[int]) -> None:
         if self.checkpoints:
@@ -287,12 +280,3 @@ class _Loop:
             raise self.unheard
         who = f"a signal to process {', '.join(map(str, asked))}: " if several() else ""
         raise Interrupted(f"{who}stopped at step {self.done}; the same command goes on from there")
-
-    def _ends(self) -> list[dict[str, Any]]:
-        step, stopped, failed = host_copy((self.carry.step, self.carry.stopped, self.carry.failed))
-        return [
-            {"status": "failed", "step": int(step[i]), "metric": self.names[failed[i]]}
-            if failed[i] >= 0
-            else {"status": "stopped" if stopped[i] else "finished", "step": int(step[i])}
-            for i in map(int, np.flatnonzero(self.real))
-        ]

@@ -1,13 +1,16 @@
 """Where a population's folder left off: its newest checkpoint, and the rows that belong to it."""
 
+import os
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fdl.parallel.distributed import broadcast_from_first, is_first
 from fdl.storage import Folder, orbax_writes, remove_partials
 from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
 from fdl.train.inspecting import LINES
 from fdl.train.program import Program
+from fdl.train.restart import Restarts, restarted
 from fdl.train.rows_file import Reading, Rows, keep_rows, lacking, read
 from fdl.train.run import Carry, Member
 from fdl.train.staged_checkpoint import open_staged
@@ -23,15 +26,34 @@ def checkpoints_in(directory: Folder, *, keep: int, say: Callable[[str], None]) 
     return open_(directory / "checkpoints", keep=keep, say=say)
 
 
+class LeftOff(NamedTuple):
+    """Where a population goes on.
+
+    Attributes:
+      found: its newest checkpoint whose rows are all there, or its beginning.
+      rows: those that belong to it.
+      restarts: of the run, this one among them.
+    """
+
+    found: Restored
+    rows: Rows
+    restarts: Restarts
+
+
 def left_off(
-    checkpoints: Checkpoints, abstract: Carry, directory: Folder, say: Callable[[str], None]
-) -> tuple[Restored | None, Rows]:
-    """The newest checkpoint whose rows are all there, or None; and those rows, to which the file is cut, as
-    is that of what was shown. What a kill left half written is removed.
+    checkpoints: Checkpoints,
+    program: Program,
+    members: Member,
+    directory: Folder,
+    say: Callable[[str], None],
+) -> LeftOff:
+    """Where a population goes on. The file of its rows is cut to those of the checkpoint, as is that of what
+    was shown; what a kill left half written is removed.
 
     Args:
       checkpoints: those of the folder.
-      abstract: the carry's shapes, dtypes and shardings.
+      program: the compiled functions.
+      members: placed on the devices.
       directory: the folder.
       say: told of what is damaged, one line each.
 
@@ -39,6 +61,7 @@ def left_off(
       ValueError: there are checkpoints, but none can be used.
       OSError: something cannot be read.
     """
+    began = time.monotonic()
     broadcast_from_first(lambda: remove_partials(directory))
     path = directory / ROWS
     reading = read(path) if is_first() else Reading([], [])
@@ -47,14 +70,25 @@ def left_off(
         rows = [row for row in reading.rows if _came(row) <= _measured(about, step)]
         return lacking(rows, about.get("rows"), path)
 
-    found = checkpoints.restore(abstract, None, lost)
+    found = checkpoints.restore(program.abstract, None, lost)
     last = _measured(found.about, found.step) if found else 0
     for line in reading.faults:
         say(f"{line}; left out: none of the rows up to step {last:,} is lost")
     kept: Rows = []
     broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: _came(row) <= last)))
     broadcast_from_first(lambda: keep_rows(directory / LINES, lambda line: line["step"] <= last))
-    return found, kept if is_first() else read(path).rows
+    reached = broadcast_from_first(lambda: max(map(_came, reading.rows), default=0))
+    about, step = (found.about, found.step) if found else ({}, 0)
+    restarts = restarted(
+        about.get("restarts", []),
+        step,
+        reached,
+        compile_seconds=program.compile_seconds,
+        restore_seconds=time.monotonic() - began,
+        environment=os.environ,
+    )
+    rows = kept if is_first() else read(path).rows
+    return LeftOff(found or Restored(0, program.init(members), {}), rows, restarts)
 
 
 def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:

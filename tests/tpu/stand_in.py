@@ -41,6 +41,7 @@ def main() -> None:
     step, total = map(int, state.read_text().split()) if state.exists() else (0, 0)
     everyone = together()
     print(f"from step {step} with {sys.argv[1:]}", flush=True)
+    print(f"restart {os.environ.get('FDL_RESTART')}", flush=True)
     while step < STEPS:
         step, total = step + 1, (total * 31 + step + int(worker) + everyone(total)) % 1_000_003
         new = work / f"new{worker}"

@@ -1,6 +1,7 @@
 """The whole way, from an empty project to results, through every kind of trouble, on a fake cloud."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -109,6 +110,11 @@ def check(folder: Path, tmp_path: Path, said: list[str], flags: list[str]) -> No
     seen = {line.split(" with ")[0] for line in starts} - {"[0] from step 3", "[1] from step 3"}
     assert seen == {f"[{worker}] from step {step}" for worker in (0, 1) for step in (0, 6)}
     assert all(repr(SWEEP[-1]) in line for line in starts)  # spaces, quotes and ; arrive as they were
+    # fdl's own account of its restarts begins with what the launcher did, where it is the same launcher's.
+    told = [line for line in said if line.startswith("[1] restart ")]
+    assert told[0] == "[1] restart None"
+    assert re.fullmatch(r"\[1\] restart create=[1-9]\d*\.\d,set_up=\d+\.\d", told[-1])
+    assert "going on: made again in 0 s, set up in " in text  # after the failure, on the same slice
 
 
 @pytest.mark.medium
