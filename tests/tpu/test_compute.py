@@ -3,6 +3,7 @@
 import calendar
 import json
 import math
+import shlex
 import shutil
 import subprocess
 
@@ -108,9 +109,15 @@ def test_the_real_gcloud_knows_every_flag():
     *others, made = compute.create(PLACE, Request("tpu7x-16", "spot"))
     # SDK 528, of June 2025, has --target-size-policy-mode only in its alpha track; later ones without.
     made.insert(1, "alpha")
+    page = (
+        (launch.ROOT / "tpu/COMPUTE.md").read_text().replace("\\\n", " ").replace("MY-PROJECT", "my-project")
+    )
+    shown = [shlex.split(line) for line in page.splitlines() if line.startswith("gcloud ")]
+    assert len(shown) == 6
     reach = [gcloud.ssh(READY, 0, words=["true"]), gcloud.scp(READY, 0, files=["a"], to="b")]
     asks = [compute.describe(PLACE), compute.list_vms(PLACE), compute.delete(PLACE), *compute.tidy(PLACE)]
-    for words, said in zip([*others, made, *reach, *asks], lint(*others, made, *reach, *asks), strict=True):
+    every = [*others, made, *reach, *asks, *shown]
+    for words, said in zip(every, lint(*every), strict=True):
         assert said["success"], (words, said)
     assert not lint([*compute.delete(PLACE), "--no-such-flag"])[0]["success"]
 
