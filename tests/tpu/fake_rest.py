@@ -50,7 +50,8 @@ def serve(folder: Path) -> tuple[ThreadingHTTPServer, list[dict[str, Any]]]:
             self._send(200, _operation(done=True))
 
         def do_DELETE(self) -> None:
-            if self._refuses() or "force=true" not in self.path.lower():
+            group = "/zones/us-east5-b/instanceGroupManagers/sweep-1" in self.path
+            if self._refuses() or not (group or "force=true" in self.path.lower()):
                 return
             fake_cloud.delete(folder)
             self._send(200, _operation(done=False))

@@ -55,6 +55,17 @@ def test_a_command_that_is_over_for_good_takes_its_slice_along(vm, code):
     assert "queuedResources/sweep-1?force=true" in curls and fake_rest.TOKEN not in curls
 
 
+@pytest.mark.medium
+def test_a_group_of_compute_engine_is_deleted_there(vm, monkeypatch):
+    monkeypatch.setitem(fake_rest.METADATA, "instance/attributes/fdl-api", "compute")
+    vm.environment["FDL_COMPUTE_API"] = vm.environment["FDL_TPU_API"].replace("/v2", "/compute/v1")
+    assert vm.command("start", "--delete", "j-1", "true").returncode == 0
+    assert history(vm) == ["deleted"]
+    curls = (vm.home / "curls").read_text()
+    assert "compute/v1/projects/fake/zones/us-east5-b/instanceGroupManagers/sweep-1" in curls
+    assert "queuedResources" not in curls and fake_rest.TOKEN not in curls
+
+
 @pytest.mark.slow
 def test_what_may_go_on_keeps_its_slice(vm):
     for job, flags, script in (

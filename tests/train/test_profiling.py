@@ -15,7 +15,8 @@ from jax.profiler import ProfileData
 import fdl
 from fdl.parallel.plan import Plan
 from fdl.train import Progress, Saving, fit
-from fdl.train.loop import Outcome, execute
+from fdl.train.loop import execute
+from fdl.train.outcome import Outcome
 from fdl.train.profiling import Profiler, place_of, stretch
 from fdl.train.program import compile_program, stack_members
 from fdl.train.rows import metric_names
