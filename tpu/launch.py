@@ -107,13 +107,13 @@ def _execute(
 
 
 def _manifest(flags: argparse.Namespace, words: Sequence[str], world: World, root: Path) -> int:
-    """Prints it; what is wrong with it leaves as an exception, as in `_execute`."""
-    wanted_there = manifested(flags)
+    """Prints a manifest; raises `ValueError` for bad input."""
+    cluster = manifested(flags)
     command = checked_command(words, root, frozenset(listed(root)))
     if any("=" not in word for word in flags.env):
         raise ValueError("--env takes NAME=VALUE here: it is printed; give secrets by Kubernetes' own means")
     variables = checked_environment(flags.env, {})
-    for line in json.dumps(jobset(wanted_there, command, variables), indent=2).splitlines():
+    for line in json.dumps(jobset(cluster, command, variables), indent=2).splitlines():
         world.say(line)
     world.heard()
     return 0

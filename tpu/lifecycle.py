@@ -140,7 +140,9 @@ def _create(world: World, place: Place, request: Request, asked: set[Place]) -> 
 
 def _leave(world: World, place: Place) -> None:
     """Leaves nothing of a request that was refused: it may be that only the answer was lost."""
-    if cloud.describe(world, place).state is not State.ABSENT:
+    if cloud.describe(world, place).state is State.ABSENT:
+        cloud.tidy(world, place)
+    else:
         delete(world, [place])
 
 

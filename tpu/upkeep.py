@@ -62,7 +62,8 @@ def keep_up(
         away, attempts = None, attempts + 1
         again = Again(created, world.now() - began) if attempts > 1 else None
         if again:
-            world.say(f"going on: made again in {again.create:.0f} s, set up in {again.set_up:.0f} s")
+            made = f"made again in {again.create:.0f} s, " if again.create else ""
+            world.say(f"going on: {made}set up in {again.set_up:.0f} s")
         return run(world, place, task._replace(deletes=not wish.keep, again=again), ready.workers)
 
     def work() -> int:

@@ -253,3 +253,12 @@ def test_costs():
     assert said[0].startswith("a-1 in us-east5-b: ct6e-standard-4t spot, RUNNING, for 2.0 h, $10.80 an hour")
     assert "at the price that cloud.google.com" in said[1] and "not billed" in said[2]
     assert said[3].startswith("together: $10.80 an hour") and "1 more whose price" in said[3]
+
+
+@pytest.mark.medium
+def test_a_request_that_is_refused_leaves_nothing(cloud):
+    said: list[str] = []
+    assert launch.main(["create", *UP[1:], *PROJECT], world=hasty(said)) == 1
+    assert fake_cloud.history(cloud) == ["refused"]
+    assert not [path for path in (cloud / "regional").rglob("*") if path.is_file()]
+    assert any("Quota limit" in line for line in said)
