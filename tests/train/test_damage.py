@@ -79,7 +79,8 @@ def test_a_checkpoint_that_is_not_what_was_saved_is_said_and_the_one_before_is_u
     resumed = fit(
         experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(say=lines.append)
     )
-    (said,) = lines
+    said, again = lines
+    assert again.startswith(f"went on from step {step}: ")
     assert said.startswith("damaged checkpoint") and said.endswith(f"going on from step {step}")
     assert re.search(words, said)
     same(resumed.state, undisturbed.state)
@@ -157,7 +158,8 @@ def test_a_checkpoint_that_cannot_be_read_is_not_damaged(here, undisturbed, monk
         experiment(Config()), KEY, directory=here, saving=OFTEN, progress=Progress(say=lines.append)
     )
     same(resumed.state, undisturbed.state)
-    assert not lines and not (here / "damaged").exists()
+    (again,) = lines
+    assert again.startswith("went on from step 28: ") and not (here / "damaged").exists()
 
 
 def test_a_run_by_an_fdl_that_is_not_installed_says_so(monkeypatch):
