@@ -207,8 +207,7 @@ start() {
     clear_left_over >>"$folder/log" || fail "processes of an earlier job do not end"
     if [ $after = delete ] && code=$(own_request GET) && [ "$code" != 200 ]; then
         echo "warning: this worker cannot delete its slice (HTTP $code): its service account needs the role" \
-            "roles/tpu.admin (with --api compute: roles/compute.instanceAdmin.v1), and the slice must be one" \
-            "that the launcher made" >>"$folder/log"
+            "roles/tpu.admin (--api compute: roles/compute.instanceAdmin.v1), and the launcher must have made it" >>"$folder/log"
     fi
     setsid bash "$script" work "$@" </dev/null >>"$folder/log" 2>&1 &
     for _ in $(seq 100); do
