@@ -116,9 +116,8 @@ def test_a_sweep_killed_between_the_writing_of_two_units_goes_on_as_it_was_decid
 def test_versions_and_device_of_a_result_are_those_that_trained_it(here, monkeypatch):
     real = stored(experiment, SPACE, workdir=here).meta
     now = history.here()
-    monkeypatch.setattr(
-        history, "here", lambda: {"versions": {**now["versions"], "jax": "9"}, "device": "new"}
-    )
+    newer = {"versions": {**now["versions"], "jax": "9"}, "device": "new"}
+    monkeypatch.setattr(history, "here", lambda _: newer)
     assert {k: stored(experiment, SPACE, workdir=here).meta[k] for k in ("versions", "device")} == {
         k: real[k] for k in ("versions", "device")
     }
