@@ -4,7 +4,9 @@ In a bucket a put is atomic, so nothing is renamed into place; nothing can be ap
 """
 
 import contextlib
+import errno
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -18,8 +20,42 @@ from fdl.text import named
 Folder = Path | epath.Path
 """A local path, or one in a bucket."""
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What systems say of a full disk."""
 _LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
 """What speaks with each kind of store for etils; the extra that brings it has the scheme's name."""
+_EXPECTED = "gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"
+
+
+def cache_folder() -> Path:
+    """The local folder of what can be made again: `$FDL_CACHE`, or `fdl` in the user's cache folder.
+
+    Where `FDL_CACHE` is a bucket, only compiled programs and plans are kept in it.
+    """
+    given = os.environ.get("FDL_CACHE", "")
+    if given and not in_bucket(path_of(given)):
+        return Path(given)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "fdl"
+
+
+def path_of(path: str | os.PathLike[str]) -> Folder:
+    """The file or folder that a path names, local or in a bucket; looks at neither.
+
+    `pathlib.Path("gs://a/b")` is taken for what it was made of, though Python keeps one slash of the two.
+
+    Raises:
+      ValueError: a scheme that is not known, or the store's extra is not installed.
+    """
+    text = os.fspath(path)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text)
+    if scheme is None or not (scheme[1] in _LIBRARIES or "://" in scheme[0]):
+        return Path(text)
+    name = text[scheme.end() :].strip("/")
+    if scheme[1] not in _LIBRARIES or not name:
+        raise ValueError(f"{text} is no place; expected {_EXPECTED}")
+    _check_extra(scheme[1], text)
+    return epath.Path(f"{scheme[1]}://{name}")
 
 
 def folder(place: str | Path | epath.Path) -> Folder:
@@ -35,10 +71,8 @@ def folder(place: str | Path | epath.Path) -> Folder:
         return Path(text)
     kind, name = scheme.group(1), text.partition("://")[2].strip("/")
     if kind not in _LIBRARIES or not all(name.split("/")) or "/" not in name:
-        expected = "gs://BUCKET/NAME, s3://BUCKET/NAME or a local path"
-        raise ValueError(f"{text} is no place to write to; expected {expected}")
-    if importlib.util.find_spec(_LIBRARIES[kind]) is None:
-        raise ValueError(f"{text} needs the extra {kind!r}: pip install fdl[{kind}]")
+        raise ValueError(f"{text} is no place to write to; expected {_EXPECTED}")
+    _check_extra(kind, text)
     path, bucket = epath.Path(f"{kind}://{name}"), name.partition("/")[0]
     with _answers(path):
         if kind == "s3":
@@ -48,7 +82,12 @@ def folder(place: str | Path | epath.Path) -> Folder:
     return path
 
 
-def in_bucket(path: Folder) -> bool:
+def _check_extra(kind: str, text: str) -> None:
+    if importlib.util.find_spec(_LIBRARIES[kind]) is None:
+        raise ValueError(f"{text} needs the extra {kind!r}: pip install fdl[{kind}]")
+
+
+def in_bucket(path: Folder | str) -> bool:
     """Whether a path is in a bucket."""
     return str(path).startswith(tuple(f"{kind}://" for kind in _LIBRARIES))
 
@@ -63,6 +102,7 @@ def store(path: Folder) -> Any:
     import fsspec
     from fsspec.config import conf
 
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs what it also raises
     kind = str(path).partition("://")[0]
     conf.setdefault(kind, {})["use_listings_cache"] = False  # also for etils and Orbax
     return fsspec.filesystem(kind)
@@ -90,6 +130,14 @@ def write_atomically(path: Folder, content: bytes | memoryview) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_at(opened: int, path: Path) -> bool:
+    """Whether an open file, by its descriptor, is still the one of this path."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def remove_partials(folder: Folder) -> None:
@@ -156,6 +204,51 @@ def checksums(path: Folder) -> dict[str, str]:
     return {name: f"{one['size']} {one.get('crc32c')}" for name, one in objects(path).items()}
 
 
+def entry(path: Folder) -> dict[str, Any] | None:
+    """What a store tells of an object or a folder, with its `type`, or None if there is none.
+
+    Raises:
+      OSError: the store does not answer, or not to us.
+    """
+    with _answers(path):
+        try:
+            return store(path).info(str(path))
+        except FileNotFoundError:
+            return None
+
+
+def kind_of(path: Folder) -> str:
+    """Whether a path is that of a `"file"` or of a `"directory"`; `""` where there is nothing.
+
+    Raises:
+      OSError: it is in a bucket that cannot be reached.
+    """
+    if in_bucket(path):
+        return (entry(path) or {"type": ""})["type"]
+    return "directory" if os.path.isdir(path) else "file" if os.path.exists(path) else ""
+
+
+def copy_object(path: Folder, here: Path) -> None:
+    """Copies one object to a local file; the store's library repeats requests that fail.
+
+    Raises:
+      OSError: the store does not answer, or the disk is full.
+    """
+    with _answers(path):
+        store(path).get_file(str(path), str(here))
+
+
+def tag_is_other(path: Folder) -> bool:
+    """Whether an object's tag in Amazon's store is no MD5, as a key of KMS or the caller's encrypts it.
+
+    Not tried with a store that encrypts.
+    """
+    bucket, _, key = str(path).removeprefix("s3://").partition("/")
+    with _answers(path):
+        told = store(path).call_s3("head_object", Bucket=bucket, Key=key)
+    return "kms" in told.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in told
+
+
 def objects(path: Folder) -> dict[str, dict[str, Any]]:
     """What a store tells of the objects under a folder, by their names in it, in order."""
     with _answers(path):
@@ -189,6 +282,8 @@ def _answers(path: Folder) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise OSError(
             f"{path} cannot be reached ({named(error, most=200)}); fix it and repeat the command"
         ) from error

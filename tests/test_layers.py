@@ -15,7 +15,7 @@ ROOT = Path(fdl.__file__).parent
 LAYERS = (
     ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
     ("arguments", "configs", "joining", "storage"),
-    ("serialization",),
+    ("copies", "serialization"),
     ("identity",),
     ("optim", "losses", "metrics"),
     ("models", "data"),

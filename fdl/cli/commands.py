@@ -15,7 +15,7 @@ from fdl import formats, report
 from fdl.aot import command as aot
 from fdl.cli import reports
 from fdl.cli.doctor_command import check_machine
-from fdl.cli.flags import parse, seat
+from fdl.cli.flags import parse, seat, workdir
 from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions
 from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
@@ -45,7 +45,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         )
     if command in ("run", "sweep") and distributed.join(seat(words)):
         abort.watch()
-    prepare()
+    prepare(workdir(words))
     file = load_file(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
     if command != "plan" and (best := options.result()):

@@ -14,6 +14,7 @@ from fdl.data.datasets.data_set import DataSet, Origin, load_data_set
 from fdl.data.datasets.published import say_on_stderr
 from fdl.data.paths import locate
 from fdl.data.splits import Part, Rows, parts, row_of, size_of
+from fdl.storage import Folder, kind_of, path_of
 from fdl.text import hint
 
 USAGE = """usage: fdl data list [--json]          every data set, and which are on this machine
@@ -64,7 +65,7 @@ def _where(one: DataSet) -> str:
     return f"not here: fdl data get {one.name} downloads {size / 1e6:.0f} MB; {one.licence}"
 
 
-def _get(name: str) -> Path:
+def _get(name: str) -> Folder:
     """Where a published data set lies, downloaded if it was not there."""
     get = {one.name: one.get for one in DATA_SETS if one.get is not None}
     if name not in get:
@@ -118,17 +119,17 @@ def _show(name: str, out: Path | None, rows: int) -> int:
 def _loaded(name: str) -> Any:
     """A data set by name, or what a path holds."""
     known = {one.name: one for one in DATA_SETS}
-    path = Path(name)
+    path = path_of(name)
     if name in known:
         found = load_data_set(known[name])
         if not isinstance(found, Path):
             return found
         path = found
-    if not path.exists():
+    if not (kind := kind_of(path)):
         raise ValueError(
             f"no data set and no file {name!r}; {hint(name, known, else_say='fdl data list names all')}"
         )
-    if path.is_dir():
+    if kind == "directory":
         return data.image_folder(path, size=64)
     if path.suffix == ".npz" and path.stem == "fsdd":
         return data.spoken_digits(path)

@@ -22,6 +22,7 @@ from fdl.cli.fields import changed_in, columns_in, fields_type, grid_type
 from fdl.cli.options import OPTIONS, RunOptions
 from fdl.parallel.distributed import Seat, seat_of
 from fdl.serialization import find, function_name
+from fdl.storage import Folder, in_bucket, path_of
 from fdl.text import message_of
 
 LIBRARIES = {"nn": flax.linen, "jax": jax, "jnp": jax.numpy, "optax": optax}
@@ -85,15 +86,30 @@ def seat(words: Sequence[str]) -> Seat | None:
     Raises:
       ValueError: a flag that does not fit, or is missing.
     """
+    found = _early(words, coordinator=str, process_id=int, processes=int)
+    return seat_of(found.coordinator, found.process_id, found.processes)
+
+
+def workdir(words: Sequence[str]) -> Folder | None:
+    """The work directory, if it is one in a bucket, which is not looked at: asked before the file is loaded,
+    as that may compile.
+
+    Raises:
+      ValueError: it is no place in a bucket, or has no value.
+    """
+    given = _early(words, workdir=str).workdir or ""
+    return path_of(given) if in_bucket(given) else None
+
+
+def _early(words: Sequence[str], **kinds: Callable[[str], Any]) -> argparse.Namespace:
+    """Some flags' values, or None, of words that have others too; `ValueError` for one that does not fit."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--coordinator")
-    parser.add_argument("--process-id", "--process_id", type=int)
-    parser.add_argument("--processes", type=int)
+    for name, kind in kinds.items():
+        parser.add_argument(*dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")), type=kind)
     try:
-        found, _ = parser.parse_known_args(words)
+        return parser.parse_known_args(words)[0]
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
-    return seat_of(found.coordinator, found.process_id, found.processes)
 
 
 def _check_once(words: Sequence[str]) -> None:

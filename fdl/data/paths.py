@@ -1,13 +1,9 @@
-"""Where data files lie: the user's own folder first, then the cache of what was downloaded."""
+"""Where data files lie: the user's own folder first, or bucket, then the cache of what was downloaded."""
 
 import os
 from pathlib import Path
 
-
-def cache_folder() -> Path:
-    """Where downloads, compiled programs and plans are kept: `$FDL_CACHE`, or the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FDL_CACHE") or Path(home) / "fdl")
+from fdl.storage import Folder, cache_folder, kind_of, path_of
 
 
 def data_folder() -> Path:
@@ -15,7 +11,7 @@ def data_folder() -> Path:
     return cache_folder() / "data"
 
 
-def locate(*names: str) -> Path | None:
+def locate(*names: str) -> Folder | None:
     """Finds a data file in the folder that the environment variable `FDL_DATA` names, or in the cache.
 
     Args:
@@ -23,14 +19,16 @@ def locate(*names: str) -> Path | None:
         them are looked for in `FDL_DATA` before any in the cache.
 
     Returns:
-      The first that is there, a file or a folder, or None.
+      The first that is there, a file or a folder, or None. One in a bucket stays there: see
+      `fdl.copies.local`.
 
     Raises:
-      ValueError: `FDL_DATA` is set, but is not a folder.
+      ValueError: `FDL_DATA` is set, but is not a folder, or needs an extra.
+      OSError: it is in a bucket that cannot be reached.
     """
-    own = os.environ.get("FDL_DATA")
-    if own and not Path(own).is_dir():
-        raise ValueError(f"FDL_DATA is {own!r}, which is not a folder; correct it or unset it")
-    folders = [Path(own), data_folder()] if own else [data_folder()]
-    paths = (folder / name for folder in folders for name in names)
-    return next((path for path in paths if path.exists()), None)
+    given = os.environ.get("FDL_DATA")
+    own = [path_of(given)] if given else []
+    if own and kind_of(own[0]) != "directory":
+        raise ValueError(f"FDL_DATA is {given!r}, which is not a folder; correct it or unset it")
+    paths = (folder / name for folder in [*own, data_folder()] for name in names)
+    return next((path for path in paths if kind_of(path)), None)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fdl.copies import content_of_copy
+
 _FEW = 20
 """So many files are listed one by one."""
 _BLOCK = 1 << 24
@@ -65,7 +67,9 @@ def mapped_words(array: np.ndarray) -> str | None:
 def files(paths: Iterable[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> Any:
     """Name, size in bytes and time of change in nanoseconds of each file: they stand for what is in it.
 
-    Of many files together how many they are, their bytes, and a digest of all that.
+    Of a copy of what is in a bucket, whose time is that of copying, a digest of what the store says of the
+    bytes takes the place of the time: the same on every machine. Of many files together how many they are,
+    their bytes, and a digest of all that.
 
     Args:
       paths: of the files.
@@ -78,7 +82,7 @@ def files(paths: Iterable[str | os.PathLike[str]], *, root: str | os.PathLike[st
     for path in paths:
         status = os.stat(path)
         name = os.path.relpath(path, root) if root else Path(path).name
-        found.append([name, status.st_size, status.st_mtime_ns])
+        found.append([name, status.st_size, content_of_copy(path) or status.st_mtime_ns])
     if len(found) <= _FEW:
         return found
     whole = hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from fdl.data.readers.opened_files import content_of
 from fdl.pretrained.sharded import INDEX
 from fdl.pretrained.weights import read_weights
+from fdl.storage import Folder, kind_of, path_of
 
 
 class Checkpoint(NamedTuple):
@@ -22,7 +22,7 @@ class Checkpoint(NamedTuple):
       tensors: the weights by Hugging Face's names.
     """
 
-    path: Path
+    path: Folder
     config: dict[str, Any]
     tensors: dict[str, np.ndarray]
 
@@ -40,16 +40,16 @@ def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | 
       OSError: a file is missing or cannot be read.
       ValueError: a file is damaged, or of another family.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = path_of(path)
+    if (kind := kind_of(path)) == "directory":
         names = ("model.safetensors", INDEX, "model.npz")
-        found = next((path / name for name in names if (path / name).exists()), None)
+        found = next((path / name for name in names if kind_of(path / name)), None)
         if found is None:
             raise FileNotFoundError(
                 f"{path} has none of {', '.join(names)}; give the folder of one model, or the file itself"
             )
         path = found
-    elif not path.exists():
+    elif not kind:
         raise FileNotFoundError(f"{path} does not exist; expected a file of weights, or a model's folder")
     config = _read_config(path.parent / "config.json")
     if config.get("model_type", family) != family:
@@ -60,7 +60,7 @@ def read_checkpoint(path: str | os.PathLike[str], family: str, *, sha256: str | 
     return Checkpoint(path, config, read_weights(path, sha256=sha256))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Folder) -> dict[str, Any]:
     content = content_of(path)
     try:
         config = json.loads(content)

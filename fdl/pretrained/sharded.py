@@ -2,15 +2,15 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from fdl.data.readers.opened_files import content_of
+from fdl.storage import Folder, kind_of, path_of
 
 INDEX = "model.safetensors.index.json"
 
 
-def read_index(path: str | os.PathLike[str]) -> dict[Path, set[str]]:
+def read_index(path: str | os.PathLike[str]) -> dict[Folder, set[str]]:
     """The shards beside an index, and the names of the arrays that each of them must have.
 
     What else an index says, such as a `total_size` (in published ones often a wrong one), is not looked at:
@@ -23,7 +23,7 @@ def read_index(path: str | os.PathLike[str]) -> dict[Path, set[str]]:
       OSError: the index cannot be read.
       ValueError: no regular file, no such JSON, an array listed twice, or a shard that is not beside it.
     """
-    path = Path(path)
+    path = path_of(path)
     try:
         index = json.loads(content_of(path), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -31,7 +31,7 @@ def read_index(path: str | os.PathLike[str]) -> dict[Path, set[str]]:
     listed = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(listed, dict) or not listed:
         raise ValueError(f"{path} has no weight_map of arrays' names to shards' names; fetch it again")
-    shards: dict[Path, set[str]] = {}
+    shards: dict[Folder, set[str]] = {}
     for name, shard in listed.items():
         if not _is_plain(shard):
             raise ValueError(
@@ -39,7 +39,7 @@ def read_index(path: str | os.PathLike[str]) -> dict[Path, set[str]]:
                 "beside it: fetch it again"
             )
         shards.setdefault(path.parent / shard, set()).add(name)
-    gone = sorted(shard.name for shard in shards if not os.path.isfile(shard))
+    gone = sorted(shard.name for shard in shards if kind_of(shard) != "file")
     if gone:
         raise ValueError(
             f"{path} lists {len(shards)} shards, and {len(gone)} of them are no files beside it, "

@@ -2,14 +2,15 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 
+from fdl import copies
 from fdl.data.readers.npz import read_npz
 from fdl.data.readers.opened_files import opened
 from fdl.pretrained.safetensors import parse_safetensors
 from fdl.pretrained.sharded import INDEX, read_index
+from fdl.storage import Folder, path_of
 
 
 def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -27,7 +28,7 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
       OSError: the file cannot be read.
       ValueError: another checksum, another format, a damaged file, or shards that differ from their index.
     """
-    path = Path(path)
+    path = path_of(path)
     if path.name.endswith(INDEX.removeprefix("model")):
         return _read_shards(path, sha256)
     if path.suffix not in (".safetensors", ".npz"):
@@ -37,13 +38,13 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
         )
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
-    content = np.asarray(np.memmap(path, np.uint8, "r")) if size else np.zeros(0, np.uint8)
+    content = np.asarray(np.memmap(copies.local(path), np.uint8, "r")) if size else np.zeros(0, np.uint8)
     if sha256 is not None and (found := hashlib.sha256(content.data).hexdigest()) != sha256.lower():
         raise ValueError(f"{path} has the SHA-256 {found}; expected {sha256}: fetch the file again")
     return parse_safetensors(content, path) if path.suffix == ".safetensors" else read_npz(path)
 
 
-def _read_shards(path: Path, sha256: str | None) -> dict[str, np.ndarray]:
+def _read_shards(path: Folder, sha256: str | None) -> dict[str, np.ndarray]:
     shards = read_index(path)
     if sha256 is not None:
         raise ValueError(

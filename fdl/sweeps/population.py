@@ -65,6 +65,7 @@ def train(
     group: Group,
     overrides: Overrides,
     *,
+    remembered: Folder,
     saving: Saving,
     progress: Progress,
     profiler: Profiler,
@@ -76,6 +77,7 @@ def train(
     Args:
       group: the trials and their folder.
       overrides: what the user decides of how they run.
+      remembered: the folder of plans that were measured before.
       saving: when to save.
       progress: told of the progress, in steps of all the group's members together.
       profiler: traces some steps of the first unit that is trained.
@@ -90,7 +92,7 @@ def train(
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
     if missing:
         work = work_of(group, missing)
-        choice, program = autotune(work, overrides, say=progress.say)
+        choice, program = autotune(work, overrides, remembered=remembered, say=progress.say)
         progress.say(f"{choice.plan}: {choice.reason}")
         programs[choice.plan] = program
         size = min(choice.plan.members, overrides.members or len(missing))  # a plan's members may be padded

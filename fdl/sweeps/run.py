@@ -25,7 +25,7 @@ from fdl.train.folder import check_same, held, identity_in
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
-from fdl.train.runtime import prepare
+from fdl.train.runtime import plans_folder, prepare
 from fdl.train.saving import Saving, check_saving
 
 
@@ -113,9 +113,9 @@ def sweep(
     check_inspect(inspect)
     progress = harmless(progress)
     check_space(space, kept=bool(workdir))
-    prepare()
-    began = time.monotonic()
     directory = folder(workdir) if workdir else None
+    prepare(directory)
+    began = time.monotonic()
     check_place(directory)
     profiler = Profiler(place_of(profile, directory), progress.say)
     overrides = Overrides(members, mesh, strategy)
@@ -137,6 +137,7 @@ def sweep(
                 trained += train(
                     group,
                     overrides,
+                    remembered=plans_folder(directory),
                     saving=saving,
                     progress=own,
                     profiler=profiler,

@@ -3,24 +3,23 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from fdl.data.paths import cache_folder
 from fdl.experiment import Experiment
 from fdl.parallel.candidates import candidates, unmeasured
 from fdl.parallel.distributed import broadcast_from_first, processes, several
 from fdl.parallel.plan import Overrides, Plan, filled, plan_from, sizes_of
 from fdl.parallel.sharding import rows_of
 from fdl.serialization import digest
+from fdl.storage import Folder
 from fdl.text import innermost, named
 from fdl.train import run as one
 from fdl.train.folder import read_json, write_json
 from fdl.train.program import Program, compile_program, stack_members
 from fdl.train.run import Build, Carry, Member
-from fdl.train.runtime import cpu, device_memory, machine
+from fdl.train.runtime import cpu, device_memory, machine, plans_folder
 from fdl.train.strategy_check import check_agreement
 
 SHARE_OF_MEMORY = 0.8
@@ -65,6 +64,7 @@ def autotune(
     work: Work,
     overrides: Overrides = Overrides(),  # noqa: B008
     *,
+    remembered: Folder | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Choice, Program]:
     """The plan for some work: remembered, forced, or measured now; with its compiled program.
@@ -75,6 +75,7 @@ def autotune(
     Args:
       work: what is to run.
       overrides: what the user decides.
+      remembered: the folder of plans that were measured before; the user's cache if None.
       say: told of every measurement, one line each.
 
     Raises:
@@ -86,7 +87,7 @@ def autotune(
         plan, program = _fit_memory(work, plans[0])
         why = "the mesh as given" if overrides.mesh else "unmeasured, as all must come to the same"
         return Choice(plan, f"all devices of {processes()} processes, {why}", float("nan")), program
-    path = cache_folder() / "plans" / f"{_key(work, plans)}.json"
+    path = (remembered or plans_folder(None)) / f"{_key(work, plans)}.json"
     choice = _remembered(path, plans, say)
     if choice:
         program = compile_for(work, choice.plan)
@@ -105,7 +106,7 @@ def autotune(
     return best, program
 
 
-def _remembered(path: Path, plans: Sequence[Plan], say: Callable[[str], None]) -> Choice | None:
+def _remembered(path: Folder, plans: Sequence[Plan], say: Callable[[str], None]) -> Choice | None:
     """What was measured before, if it can be used: a cache is never a reason to stop."""
     try:
         if (known := read_json(path)) is None:

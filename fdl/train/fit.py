@@ -24,7 +24,7 @@ from fdl.train.program import Program, stack_members
 from fdl.train.progress import Progress, harmless, progress_of
 from fdl.train.resume import restored
 from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
-from fdl.train.runtime import make_room_for, prepare
+from fdl.train.runtime import make_room_for, plans_folder, prepare
 from fdl.train.saving import Saving, check_saving
 from fdl.train.step_log import EVALUATION, is_of_log
 
@@ -190,17 +190,17 @@ def _opened(
     progress: Progress,
 ) -> Iterator[tuple[Folder | None, Program, Member]]:
     """A run's folder, held while this lasts, its compiled program and its one member."""
-    prepare()
+    place = folder(directory) if directory else None
+    prepare(place)
     make_room_for(overrides.mesh, overrides.strategy)
     check_mesh(overrides.mesh or {}, strategy=overrides.strategy, slices=slice_sizes(jax.devices()))
-    place = folder(directory) if directory else None
     check_place(place)
     identity = broadcast_from_first(lambda: _identity(experiment, key)) if place else {}
     with held(place, identity, restart=restart, say=progress.say):
         work = Work(
             lambda _: experiment, experiment, [()], key[None], arrays_of(experiment), experiment.steps
         )
-        _, program = autotune(work, overrides, say=progress.say)
+        _, program = autotune(work, overrides, remembered=plans_folder(place), say=progress.say)
         yield place, program, stack_members([()], key[None], pad_to=1)
 
 

@@ -4,14 +4,13 @@ import contextlib
 import fcntl
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.serialization import RECORDED, differences, digest
-from fdl.storage import Folder, get, in_bucket, move, write_atomically
+from fdl.storage import Folder, get, in_bucket, is_at, move, write_atomically
 
 _IDENTITY = "identity.json"
 _SHOWN = 8
@@ -186,15 +185,7 @@ def _lock(directory: Folder) -> Iterator[None]:
                 raise ValueError(
                     f"{directory} is in use by another process; wait for it or stop it"
                 ) from None
-            if _is_at(lock.fileno(), directory / ".lock"):
+            if is_at(lock.fileno(), directory / ".lock"):
                 break
             holding.close()  # another process moved the folder aside after the file was opened
         yield
-
-
-def _is_at(opened: int, path: Path) -> bool:
-    """Whether an open file is still the one of this path."""
-    try:
-        return os.path.samestat(os.fstat(opened), path.stat())
-    except FileNotFoundError:
-        return False

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 from jax._src import compilation_cache
 from jax._src.lib import utils  # pyright: ignore[reportPrivateImportUsage]
 from jaxlib.version import __version__ as jaxlib_version
 
-from fdl.data.paths import cache_folder
 from fdl.parallel.plan import MeshSizes, sizes_of
 from fdl.serialization import digest
+from fdl.storage import Folder, cache_folder, in_bucket, path_of, store
 
 THREADS = 4
 """For each CPU device that waits for others."""
@@ -29,30 +30,57 @@ WRONG = ("0.10.2", "0.11.0", "0.11.1")
 tests/train/test_sentinel.py shows; pyproject.toml excludes them, but not every installer asks it."""
 
 
-@functools.cache
-def prepare() -> None:
-    """Makes every CPU core a device and turns JAX's compilation cache on.
+def prepare(directory: Folder | None = None) -> None:
+    """Makes every CPU core a device and turns JAX's compilation cache on, of work in a directory.
 
-    Both are left alone where the user has set them, and where JAX has begun already.
+    Both are left alone where the user has set them, and the devices where JAX has begun already.
+
+    Args:
+      directory: where the work is kept, if it is; one in a bucket has its programs there too.
 
     Raises:
-      ValueError: a version of JAX that computes wrongly.
+      ValueError: a version of JAX that computes wrongly, or an `FDL_CACHE` that is no place.
     """
     check_version(jax.__version__, jaxlib_version)
+    _begin()
+    _keep_programs(directory)
+
+
+@functools.cache
+def _begin() -> None:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # JAX's own, imported before fdl, which says why 3
         utils.absl_set_min_log_level(3)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     warnings.showwarning = functools.partial(_show, warnings.showwarning)
-    if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(programs_folder()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] < 1 and not forced:
         try:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # the devices are in use; a plan then has those that there are
             return
+
+
+@functools.cache
+def _usual_programs() -> tuple[str, bool]:
+    """Where programs are kept, but of work in buckets, as at the first call; whether the user said so."""
+    given = jax.config.values["jax_compilation_cache_dir"]
+    if not given:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return given or str(programs_folder()), bool(given)
+
+
+def _keep_programs(directory: Folder | None) -> None:
+    """Where JAX looks for compiled programs from now on."""
+    wanted, by_user = _usual_programs()
+    if not by_user and in_bucket(kept := programs_folder(directory)):
+        wanted = str(kept)
+        store(kept)  # before JAX opens it: what others write is to be seen
+        # XLA's own cache, for GPUs, is written by a library that knows no buckets.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    if jax.config.values["jax_compilation_cache_dir"] != wanted:
+        jax.config.update("jax_compilation_cache_dir", wanted)
+        compilation_cache.reset_cache()  # JAX looks at the name only once
 
 
 def _show(show: Callable[..., None], message: Warning | str, *where: Any) -> None:
@@ -66,15 +94,16 @@ def _show(show: Callable[..., None], message: Warning | str, *where: Any) -> Non
 @functools.cache
 def _say_unusable(cache: str, why: str) -> None:
     """Said once a cause; what in the cache is no program is removed, or it would be met again."""
-    damaged = [path for path in Path(cache).glob("*-cache") if not _is_program(path)]
-    for path in damaged:
-        with contextlib.suppress(OSError):
+    damaged = []
+    with contextlib.suppress(Exception):  # of a bucket's libraries, where that is what is wrong
+        damaged = [path for path in epath.Path(cache).glob("*-cache") if not _is_program(path)]
+        for path in damaged:
             path.unlink()
     removed = f"; {len(damaged)} damaged files are removed" if damaged else ""
     print(f"programs in the cache {cache} cannot be used and are compiled ({why}){removed}", file=sys.stderr)
 
 
-def _is_program(path: Path) -> bool:
+def _is_program(path: epath.Path) -> bool:
     try:
         return bool(compilation_cache.decompress_executable(path.read_bytes()))
     except Exception:  # of whichever library compresses
@@ -96,13 +125,28 @@ def check_version(jax_version: str, jaxlib_version: str) -> None:
         )
 
 
-def programs_folder() -> Path:
+def plans_folder(directory: Folder | None) -> Folder:
+    """Where the measured plans of work in a directory are kept."""
+    return _kept(directory) / "plans"
+
+
+def programs_folder(directory: Folder | None = None) -> Folder:
     """Where compiled programs are kept: one folder for a version of JAX and a processor.
 
     JAX's own key tells neither well: a program of another processor or jaxlib may end the process
     (jax#38445).
     """
-    return cache_folder() / "programs" / f"jax-{jax.__version__}-jaxlib-{jaxlib_version}-{digest(cpu())}"
+    return _kept(directory) / "programs" / f"jax-{jax.__version__}-jaxlib-{jaxlib_version}-{digest(cpu())}"
+
+
+def _kept(directory: Folder | None) -> Folder:
+    """`$FDL_CACHE`; else, of a directory in a bucket, NAME.cache beside it, so that a machine that takes over
+    compiles and measures nothing again; else the user's cache folder."""
+    if given := os.environ.get("FDL_CACHE"):
+        return path_of(given)
+    if directory is not None and in_bucket(directory):
+        return directory.with_name(f"{directory.name}.cache")
+    return cache_folder()
 
 
 def make_room(devices: int) -> None:

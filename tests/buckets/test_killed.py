@@ -1,6 +1,7 @@
 """Processes that are killed while they save to a bucket."""
 
 import io
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from etils import epath
 
 from fdl import storage
 from fdl.cli import main
+from fdl.train.runtime import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +26,20 @@ SECONDS = 200
 """After so long a process counts as one that hangs."""
 EXPERIMENT = '''"""Does a larger step learn faster?"""
 
+import atexit
+import collections
+import json
+import sys
+
+import jax
+
 import fdl
 from tests import toy
+
+EVENTS = collections.Counter()
+if "pytest" not in sys.modules:  # in a process of its own
+    jax.monitoring.register_event_listener(lambda event, **_: EVENTS.update([event.rpartition("/")[2]]))
+    atexit.register(lambda: print("events", json.dumps(EVENTS), file=sys.stderr))
 
 
 def experiment(config):
@@ -37,20 +51,30 @@ SWEEP = fdl.grid(Config(), lr=(0.0, 0.05), seeds=2)
 '''
 
 
-def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*words: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fdl", *words]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "2"}, **pipes
+        command,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "2", **environment},
+        **pipes,
     )
 
 
-def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, plans, tmp_path, capsys):
+def machine(folder: Path) -> dict[str, str]:
+    """The environment on a machine that has nothing in its cache."""
+    return {"FDL_CACHE": "", "XDG_CACHE_HOME": str(folder)}
+
+
+def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, monkeypatch, tmp_path, capsys):
+    """And another machine goes on with it, which compiles nothing."""
     file, place, store = tmp_path / "toys.py", f"{root}/sweeps/toys", storage.store(epath.Path(root))
     file.write_text(EXPERIMENT)
     words = ("sweep", str(file), "--steps", "300000", "--members", "4")
     in_bucket = (*words, "--keep", "3", "--workdir", place)
-    with start(*in_bucket, "--checkpoint-seconds", "0", cwd=tmp_path) as process:
+    lost, new = machine(tmp_path / "lost"), machine(tmp_path / "new")
+    with start(*in_bucket, "--checkpoint-seconds", "0", cwd=tmp_path, **lost) as process:
         while len(sealed := store.glob(f"{place}/units/*/checkpoints/*/checksums.json")) < 2:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.05)
@@ -60,13 +84,18 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, pl
     data = max(store.find(newest, detail=True).values(), key=lambda one: one["size"])
     store.pipe_file(data["name"], bytes(data["size"]))
 
-    with start(*in_bucket, cwd=tmp_path) as process:
+    with start(*in_bucket, cwd=tmp_path, **new) as process:
         out = process.communicate()[0]
     assert process.returncode == 0, out
+    events = json.loads(out.rpartition("events ")[2])
+    assert events["cache_hits"] == events["compile_requests_use_cache"] > 10, "nothing was compiled"
     assert "damaged checkpoint" in out and "moved aside, going on from step" in out
     assert store.glob(f"{place}/units/*/damaged/*")
-    assert main([*words, "--workdir", str(tmp_path / "here")]) == 0
-    assert len(list((plans / "plans").iterdir())) == 1  # another plan would round in another way
+    with monkeypatch.context() as patch:
+        patch.setenv("FDL_CACHE", f"{place}.cache")
+        assert main([*words, "--workdir", str(tmp_path / "here")]) == 0
+    prepare()
+    assert len(store.ls(f"{place}.cache/plans")) == 1  # another plan would round in another way
     there = pd.read_parquet(io.BytesIO(store.cat_file(f"{place}/results.parquet")))
     pd.testing.assert_frame_equal(
         there, pd.read_parquet(tmp_path / "here" / "results.parquet"), check_exact=True

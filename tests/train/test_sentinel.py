@@ -148,7 +148,6 @@ def test_wrong_versions_are_excluded_by_the_dependencies_and_refused():
 
 def test_a_command_refuses_a_wrong_version_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(jax, "__version__", "0.10.2")
-    runtime.prepare.cache_clear()
     try:
         code = main(["run", str(ROOT / "experiments" / "skip_connections.py")])
     except SystemExit as end:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from fdl.arguments import Count, NotEmpty, checked
+from fdl.copies import local
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import Loaded, as_splits, held_out, obtain, say_on_stderr
 from fdl.data.paths import locate
 from fdl.data.readers.cifar import read_cifar10, read_cifar100
 from fdl.data.readers.download import Say
 from fdl.data.splits import Splits
+from fdl.storage import Folder, kind_of
 
 CIFAR10 = Remote(
     "cifar10/cifar-10-binary.tar.gz",
@@ -69,12 +71,14 @@ def cifar10(*, train_files: NotEmpty[tuple[Count, ...]] = (1, 2, 3, 4, 5)) -> Sp
     folder = _folder(CIFAR10, "cifar-10-batches-bin", "test_batch.bin", say_on_stderr)
     train = tuple(folder / f"data_batch_{number}.bin" for number in train_files)
     for path in train:
-        if not path.exists():
+        if not kind_of(path):
             raise ValueError(
                 f"{path}: is not there; expected all the files in one folder: copy it there, or name those "
                 "that are, such as cifar10(train_files=(1,))"
             )
-    return as_splits(_read(read_cifar10, train, folder / "test_batch.bin"), _CLASSES_10)
+    return as_splits(
+        _read(read_cifar10, tuple(map(local, train)), local(folder / "test_batch.bin")), _CLASSES_10
+    )
 
 
 def cifar100() -> Splits:
@@ -90,10 +94,11 @@ def cifar100() -> Splits:
       ('apple', 'aquarium_fish', 'baby')
     """
     folder = _folder(CIFAR100, "cifar-100-binary", "test.bin", say_on_stderr)
-    return as_splits(_read(read_cifar100, (folder / "train.bin",), folder / "test.bin"), _CLASSES_100)
+    loaded = _read(read_cifar100, (local(folder / "train.bin"),), local(folder / "test.bin"))
+    return as_splits(loaded, _CLASSES_100)
 
 
-def _folder(remote: Remote, inside: str, test: str, say: Say | None) -> Path:
+def _folder(remote: Remote, inside: str, test: str, say: Say | None) -> Folder:
     """The folder of CIFAR's binary files, found by its test file or downloaded.
 
     All the files are to come from that one folder: nothing is mixed of two sources.

@@ -2,11 +2,11 @@
 
 import enum
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from fdl.data.generated import sampled
 from fdl.data.readers.download import Say
+from fdl.storage import Folder
 
 
 class Remote(NamedTuple):
@@ -58,7 +58,7 @@ class DataSet(NamedTuple):
     licence: str = ""
     files: tuple[Remote, ...] = ()
     places: tuple[tuple[str, ...], ...] = ()
-    get: Callable[[Say | None], Path] | None = None
+    get: Callable[[Say | None], Folder] | None = None
 
 
 def load_data_set(data_set: DataSet) -> Any:

@@ -3,11 +3,13 @@
 import functools
 from pathlib import Path
 
+from fdl.copies import local
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import Loaded, as_splits, held_out, obtain, say_on_stderr
 from fdl.data.readers.download import Say
 from fdl.data.readers.idx import read_labelled
 from fdl.data.splits import Splits
+from fdl.storage import Folder
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = (
@@ -85,7 +87,7 @@ def mnist() -> Splits:
       >>> splits.train["x"].shape, splits.classes[7]  # doctest: +SKIP
       ((50000, 28, 28, 1), '7')
     """
-    return as_splits(_read(_files(MNIST, say_on_stderr)), _DIGITS)
+    return as_splits(_read(tuple(map(local, _files(MNIST, say_on_stderr)))), _DIGITS)
 
 
 def fashion_mnist() -> Splits:
@@ -97,10 +99,10 @@ def fashion_mnist() -> Splits:
       >>> fdl.data.fashion_mnist().classes[:3]  # doctest: +SKIP
       ('T-shirt/top', 'trouser', 'pullover')
     """
-    return as_splits(_read(_files(FASHION_MNIST, say_on_stderr)), _CLOTHES)
+    return as_splits(_read(tuple(map(local, _files(FASHION_MNIST, say_on_stderr)))), _CLOTHES)
 
 
-def _files(remotes: tuple[Remote, ...], say: Say | None) -> tuple[Path, ...]:
+def _files(remotes: tuple[Remote, ...], say: Say | None) -> tuple[Folder, ...]:
     """The four files, compressed or not, found or downloaded."""
     return tuple(obtain(remote, say, *_names(remote)) for remote in remotes)
 

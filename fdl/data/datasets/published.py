@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from fdl.data.readers.archives import extract
 from fdl.data.readers.download import Say, download
 from fdl.data.scaling import standardise
 from fdl.data.splits import Splits
+from fdl.storage import Folder
 
 Loaded = tuple[
     dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray], Callable[[Any], dict[str, Any]]
@@ -20,8 +20,8 @@ Loaded = tuple[
 """Train, validation, test and `prepare`: read once for all who load the same files."""
 
 
-def obtain(remote: Remote, say: Say | None, *others: str) -> Path:
-    """The file, or the archive's folder, found or downloaded.
+def obtain(remote: Remote, say: Say | None, *others: str) -> Folder:
+    """The file, or the archive's folder, found (also in a bucket) or downloaded.
 
     Args:
       remote: the file or archive.

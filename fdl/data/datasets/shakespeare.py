@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fdl.copies import local
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import obtain, say_on_stderr
 
@@ -26,7 +27,7 @@ def tiny_shakespeare_file() -> Path:
       >>> len(splits.classes)  # doctest: +SKIP
       65
     """
-    return obtain(TINY_SHAKESPEARE, say_on_stderr)
+    return local(obtain(TINY_SHAKESPEARE, say_on_stderr))
 
 
 DATA_SETS = (

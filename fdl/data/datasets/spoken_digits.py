@@ -2,11 +2,13 @@
 
 import io
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
 
 from fdl.arguments import Count, checked
+from fdl.copies import local
 from fdl.data.datasets.data_set import DataSet, Origin, Remote
 from fdl.data.datasets.published import obtain, say_on_stderr
 from fdl.data.paths import data_folder, locate
@@ -15,7 +17,7 @@ from fdl.data.readers.download import Say
 from fdl.data.readers.npz import read_npz
 from fdl.data.readers.wav import read_wav
 from fdl.data.splits import Splits
-from fdl.storage import write_atomically
+from fdl.storage import Folder, write_atomically
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """The name of each class."""
@@ -30,7 +32,7 @@ SPOKEN_DIGITS = Remote(
 
 
 @checked
-def spoken_digits(path: str | Path | None = None, *, length: Count = 8000) -> Splits:
+def spoken_digits(path: str | os.PathLike[str] | None = None, *, length: Count = 8000) -> Splits:
     """Spoken digits: the Free Spoken Digit Dataset (Jackson et al.), 3,000 recordings at 8,000 Hz of
     English "zero" to "nine" by six speakers, 50 of each digit by each.
 
@@ -81,17 +83,17 @@ def spoken_digits_file() -> Path:
     Raises:
       OSError, ValueError: it cannot be downloaded or written.
     """
-    return _file(say_on_stderr)
+    return local(_file(say_on_stderr))
 
 
-def _file(say: Say | None) -> Path:
+def _file(say: Say | None) -> Folder:
     """`fsdd/fsdd.npz`, found, or made of the downloaded recordings."""
     found = locate(_PACKED)
     if found is not None:
         return found
     unpacked = obtain(SPOKEN_DIGITS, say)
     path = data_folder() / _PACKED
-    write_atomically(path, _packed(unpacked / f"free-spoken-digit-dataset-{_REVISION}" / "recordings"))
+    write_atomically(path, _packed(local(unpacked) / f"free-spoken-digit-dataset-{_REVISION}" / "recordings"))
     return path
 
 
@@ -113,7 +115,7 @@ def _packed(folder: Path) -> memoryview:
     return buffer.getbuffer()
 
 
-def _check_recordings(path: str | Path, data: dict[str, np.ndarray]) -> None:
+def _check_recordings(path: str | os.PathLike[str], data: dict[str, np.ndarray]) -> None:
     """`ValueError` where the arrays of spoken digits disagree."""
     wav, offset = data["wav"], data["offset"]
     if wav.dtype != np.int16 or wav.ndim != 1:

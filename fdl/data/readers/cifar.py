@@ -1,7 +1,7 @@
 """The binary format of CIFAR-10 and CIFAR-100: labels and 32 × 32 pixels, row after row."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _PIXELS = 3 * 32 * 32
 
 
 @checked
-def read_cifar10(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
+def read_cifar10(paths: Sequence[str | os.PathLike[str]]) -> dict[str, np.ndarray]:
     """Reads files of CIFAR-10's binary version (Krizhevsky 2009), one after another.
 
     Args:
@@ -35,7 +35,7 @@ def read_cifar10(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
 
 
 @checked
-def read_cifar100(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
+def read_cifar100(paths: Sequence[str | os.PathLike[str]]) -> dict[str, np.ndarray]:
     """Reads files of CIFAR-100's binary version (Krizhevsky 2009), one after another.
 
     Args:
@@ -58,7 +58,7 @@ def read_cifar100(paths: Sequence[str | Path]) -> dict[str, np.ndarray]:
     return _read(paths, {"coarse": 20, "y": 100})
 
 
-def _read(paths: Sequence[str | Path], classes: dict[str, int]) -> dict[str, np.ndarray]:
+def _read(paths: Sequence[str | os.PathLike[str]], classes: dict[str, int]) -> dict[str, np.ndarray]:
     """Rows of one byte for each label, whose numbers of classes are given in order, and the pixels."""
     if not paths:
         raise ValueError("no CIFAR file is named; expected at least one")
@@ -73,7 +73,7 @@ def _read(paths: Sequence[str | Path], classes: dict[str, int]) -> dict[str, np.
     return {"x": x} | {name: np.concatenate(labels).astype(np.int32) for name, labels in columns.items()}
 
 
-def _rows(path: str | Path, classes: dict[str, int]) -> np.ndarray:
+def _rows(path: str | os.PathLike[str], classes: dict[str, int]) -> np.ndarray:
     """One file's bytes `[N, labels + pixels]`, checked."""
     content = content_of(path)
     width = len(classes) + _PIXELS

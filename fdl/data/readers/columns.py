@@ -5,13 +5,13 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fdl.data.readers.opened_files import content_of
 from fdl.data.tokens.corpus import decoded
+from fdl.storage import Folder
 from fdl.text import hint, message_of
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
@@ -28,7 +28,7 @@ class Columns(NamedTuple):
       size: N.
     """
 
-    path: Path
+    path: Folder
     cells: Mapping[str, np.ndarray]
     place: Callable[[int], str]
     size: int
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
         return Columns(self.path, kept, lambda row: self.place(int(rows[row])), len(rows))
 
 
-def read_table(path: Path, *, separator: str | None = None, drop: Collection[str] = ()) -> Columns:
+def read_table(path: Folder, *, separator: str | None = None, drop: Collection[str] = ()) -> Columns:
     """The columns of a `.csv`, `.tsv` or `.parquet` file, also `.csv.gz` and `.tsv.gz`, in any case.
 
     Args:
@@ -62,7 +62,7 @@ def read_table(path: Path, *, separator: str | None = None, drop: Collection[str
     return read_csv(path, separator=own if separator is None else separator, drop=drop)
 
 
-def read_csv(path: Path, *, separator: str = ",", drop: Collection[str] = ()) -> Columns:
+def read_csv(path: Folder, *, separator: str = ",", drop: Collection[str] = ()) -> Columns:
     """A comma-separated file (RFC 4180), or with another mark, in UTF-8, whose first line names the columns.
 
     Blank lines are skipped, and blanks around a cell are not part of it. All cells stay text. A name that
@@ -129,7 +129,7 @@ def joined(tables: Sequence[Columns]) -> Columns:
     return Columns(first.path, kept, place, int(ends[-1]))
 
 
-def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
+def read_parquet(path: Folder, *, drop: Collection[str] = ()) -> Columns:
     """A Parquet file of numbers, booleans, strings, and dates and times, which become texts (ISO 8601).
 
     Booleans become "False" and "True".
@@ -154,14 +154,14 @@ def read_parquet(path: Path, *, drop: Collection[str] = ()) -> Columns:
     return Columns(path, kept, lambda row: f"{path}: row {row} (counted from 0)", table.num_rows)
 
 
-def check_names(path: Path, wanted: Iterable[str], known: Collection[str]) -> None:
+def check_names(path: Folder, wanted: Iterable[str], known: Collection[str]) -> None:
     """Raises `ValueError`, with the nearest name, where one of `wanted` is not `known`."""
     for name in wanted:
         if name not in known:
             raise ValueError(f"{path} has no column {name!r} to choose; {hint(name, known)}")
 
 
-def _csv_rows(path: Path, separator: str) -> tuple[list[list[str]], list[int]]:
+def _csv_rows(path: Folder, separator: str) -> tuple[list[list[str]], list[int]]:
     """The rows that are not blank, and the line on which each starts."""
     content = content_of(path)
     if path.suffix.lower() == ".gz":
@@ -194,7 +194,7 @@ def _other_separator(names: Sequence[str], separator: str) -> str:
     return f" (it was cut at {separator!r} but has {marks[found]} {found!r}); pass separator={found!r}"
 
 
-def _names(path: Path, names: Sequence[str], drop: Collection[str]) -> Sequence[str]:
+def _names(path: Folder, names: Sequence[str], drop: Collection[str]) -> Sequence[str]:
     for number, name in enumerate(names, 1):
         if name == "" or name.startswith("__index_level_"):
             raise ValueError(
@@ -206,7 +206,7 @@ def _names(path: Path, names: Sequence[str], drop: Collection[str]) -> Sequence[
     return names
 
 
-def _arrow(path: Path, name: str, column: Any) -> np.ndarray:
+def _arrow(path: Folder, name: str, column: Any) -> np.ndarray:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

@@ -1,6 +1,5 @@
 """Downloads that are whole and verified, or not there."""
 
-import errno
 import fcntl
 import hashlib
 import http.client
@@ -11,12 +10,13 @@ from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
+from fdl.storage import FULL, is_at
+
 Say = Callable[[str], object]
 """Takes one line of text for the user, such as `print`."""
 
 _CHUNK = 2**18  # bytes: so much is lost at most where a download breaks
 _ATTEMPTS = 4  # connections, as long as each brings more bytes
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def download(url: str, path: Path, *, sha256: str, say: Say | None = None, timeout: float = 30.0) -> None:
@@ -43,8 +43,11 @@ def download(url: str, path: Path, *, sha256: str, say: Say | None = None, timeo
     while not path.exists():
         with open(part, "ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_at(file, part):
+            if not is_at(file.fileno(), part):
                 continue  # another process, which had the lock, has finished or removed it
+            if path.exists():  # it had just finished when this one began the part
+                part.unlink()
+                continue
             try:
                 _fill(url, file, sha256, say, timeout)
                 os.fsync(file.fileno())
@@ -53,13 +56,6 @@ def download(url: str, path: Path, *, sha256: str, say: Say | None = None, timeo
                 if not os.fstat(file.fileno()).st_size:
                     part.unlink()
                 raise
-
-
-def _is_at(file: FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _fill(url: str, file: FileIO, sha256: str, say: Say | None, timeout: float) -> None:
@@ -131,7 +127,7 @@ def _write(file: FileIO, chunk: bytes) -> None:
         while view:
             view = view[file.write(view) :]
     except OSError as error:
-        why = "the disk is full" if error.errno in _FULL else error.strerror
+        why = "the disk is full" if error.errno in FULL else error.strerror
         done = os.fstat(file.fileno()).st_size
         raise _Disk(
             f"{file.name}: {why} after {done} bytes; make room or name another folder in FDL_CACHE"

@@ -2,15 +2,16 @@
 
 import gzip
 import math
+import os
 import struct
 import zlib
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
+from fdl.storage import Folder, path_of
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CHUNK = 2**20  # bytes: a header may claim more than there is memory for
@@ -18,7 +19,7 @@ _Bytes = IO[bytes] | gzip.GzipFile
 
 
 @checked
-def read_idx(path: str | Path) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads an IDX file, compressed by gzip or not (told apart by its first bytes, not by its name).
 
     The format is that of LeCun, Cortes and Burges, "The MNIST database of handwritten digits": two
@@ -42,7 +43,7 @@ def read_idx(path: str | Path) -> np.ndarray:
       >>> fdl.data.read_idx("labels")
       array([5, 0, 4], dtype=uint8)
     """
-    path = Path(path)
+    path = path_of(path)
     with opened(path) as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -52,7 +53,9 @@ def read_idx(path: str | Path) -> np.ndarray:
             return _array(path, file)
 
 
-def read_labelled(images: str | Path, labels: str | Path, *, classes: int) -> dict[str, np.ndarray]:
+def read_labelled(
+    images: str | os.PathLike[str], labels: str | os.PathLike[str], *, classes: int
+) -> dict[str, np.ndarray]:
     """Reads two IDX files that belong together.
 
     Args:
@@ -79,7 +82,7 @@ def read_labelled(images: str | Path, labels: str | Path, *, classes: int) -> di
     return {"x": x[..., None], "y": y.astype(np.int32)}
 
 
-def _array(path: Path, file: _Bytes) -> np.ndarray:
+def _array(path: Folder, file: _Bytes) -> np.ndarray:
     magic = _read(path, file, 4, 0)
     if magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= 64:
         raise ValueError(
@@ -98,7 +101,7 @@ def _array(path: Path, file: _Bytes) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read(path: Path, file: _Bytes, size: int, position: int) -> bytearray:
+def _read(path: Folder, file: _Bytes, size: int, position: int) -> bytearray:
     """As many bytes, in chunks: a header that claims too much must not take the memory for it."""
     content = bytearray()
     while len(content) < size:
@@ -112,7 +115,7 @@ def _read(path: Path, file: _Bytes, size: int, position: int) -> bytearray:
     return content
 
 
-def _some(path: Path, file: _Bytes, size: int, position: int) -> bytes:
+def _some(path: Folder, file: _Bytes, size: int, position: int) -> bytes:
     try:
         return file.read(size)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fdl import identity
+from fdl import copies, identity
 from fdl.arguments import Count, Share, checked
 from fdl.data.readers.image_files import SUFFIXES, image_files
 from fdl.data.readers.workers import Decode, decoding
@@ -74,7 +74,7 @@ def image_folder(
       >>> splits.classes, splits.train.size, splits.train.row["x"].shape
       (('cat', 'dog'), 8, (16, 16, 3))
     """
-    root = Path(folder)
+    root = copies.local(folder)
     decode = decoding(size, workers=workers)
     present = [name for name in _PARTS if (root / name).is_dir()]
     if not present:

@@ -2,8 +2,8 @@
 
 import errno
 import math
+import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 @checked
-def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
+def read_npz(path: str | os.PathLike[str], *names: str) -> dict[str, np.ndarray]:
     """Reads arrays of an NPZ archive by name; pickled objects are refused, not run.
 
     Args:

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fdl import identity
+from fdl import copies, identity
 from fdl.arguments import checked
 from fdl.data.readers.opened_files import opened
 from fdl.data.splits import SOON_READ, Rows
+from fdl.storage import Folder, path_of
 from fdl.text import message_of, named
 
 _OPENERS = 16  # threads: opening waits for the disk or the network
@@ -49,12 +50,13 @@ def array_record(
       >>> parse = lambda record: {"x": np.frombuffer(record, np.float32)}
       >>> rows = fdl.data.array_record("train.array_record", parse)  # doctest: +SKIP
     """
-    files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    names = [path_of(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     with ThreadPoolExecutor(_OPENERS) as pool:
-        sources = list(pool.map(_open, files))
+        files = list(pool.map(copies.local, names))
+        sources = list(pool.map(_open, names, files))
     ends = list(accumulate(map(len, sources)))
     if not ends or ends[-1] == 0:
-        raise ValueError(f"there are no records in {[str(file) for file in files]}; expected at least one")
+        raise ValueError(f"there are no records in {[str(name) for name in names]}; expected at least one")
 
     def place(number: int) -> tuple[int, int]:
         file = bisect_right(ends, number)
@@ -62,7 +64,7 @@ def array_record(
 
     def where(number: int) -> str:
         file, record = place(number)
-        return f"{files[file]}: record {record}"
+        return f"{names[file]}: record {record}"
 
     def read(number: int) -> dict[str, np.ndarray]:
         file, record = place(number)
@@ -142,7 +144,7 @@ def _whole(formatted: Any, column: str, form: jax.ShapeDtypeStruct) -> np.ndarra
     return values.astype(form.dtype) if whole else None
 
 
-def _open(file: Path) -> Any:
+def _open(name: Folder, file: Path) -> Any:
     try:
         from grain.sources import ArrayRecordDataSource
     except ImportError:
@@ -154,7 +156,7 @@ def _open(file: Path) -> Any:
     except RuntimeError as error:
         reason = message_of(error)
         raise ValueError(
-            f"{file} is not a whole ArrayRecord file ({reason}); write or fetch it again"
+            f"{name} is not a whole ArrayRecord file ({reason}); write or fetch it again"
         ) from None
 
 

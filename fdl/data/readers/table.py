@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from fdl.data.readers.columns import Columns, check_names, joined, read_table
 from fdl.data.readers.features import category_texts, features, quantities
 from fdl.data.readers.table_cells import NA_VALUES, Declared, Missing, check_notation, missing, numeric
 from fdl.data.splits import Splits
+from fdl.storage import Folder, path_of
 
 
 class _Roles(NamedTuple):
@@ -112,7 +112,7 @@ def table(
     roles = _Roles(targets, group, weight)
     known = frozenset(value.casefold() for value in na_values)
     declared = Declared(categorical, dates or {}, converters or {}, missing, known, decimal, thousands)
-    read, origin = _read(Path(path), validation, test, separator=separator, drop=drop)
+    read, origin = _read(path_of(path), validation, test, separator=separator, drop=drop)
     _check_roles(read, roles, declared, regression=regression)
     read, origin = _without_missing(read, origin, roles, declared)
     y, classes = _targets(read, targets, declared, regression=regression)
@@ -136,7 +136,7 @@ def table(
 
 
 def _read(
-    path: Path,
+    path: Folder,
     validation: str | os.PathLike[str] | None,
     test: str | os.PathLike[str] | None,
     *,
@@ -150,7 +150,7 @@ def _read(
         raise ValueError("there is a file for validation but none for test; give that too, or only test's")
     paths = {0: path, 1: validation, 2: test}
     tables = {
-        part: read_table(Path(one), separator=separator, drop=drop) for part, one in paths.items() if one
+        part: read_table(path_of(one), separator=separator, drop=drop) for part, one in paths.items() if one
     }
     for one in tables.values():
         if one.size < (least := 3 if one is tables[0] and len(tables) < 3 else 1):

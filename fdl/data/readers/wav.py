@@ -1,7 +1,7 @@
 """WAV files: uncompressed sound in a RIFF container, read with every size checked."""
 
+import os
 import struct
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class _Format(NamedTuple):
 
 
 @checked
-def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
+def read_wav(path: str | os.PathLike[str]) -> tuple[int, np.ndarray]:
     """Reads a WAV file: PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, `WAVE_FORMAT_EXTENSIBLE` too.
 
     The container is that of "Multimedia Programming Interface and Data Specifications 1.0" (IBM and
@@ -82,7 +82,7 @@ def read_wav(path: str | Path) -> tuple[int, np.ndarray]:
     raise ValueError(f"{path}: byte {position}: the file ends without a data chunk; copy it again")
 
 
-def _format(path: str | Path, chunk: bytes, position: int) -> _Format:
+def _format(path: str | os.PathLike[str], chunk: bytes, position: int) -> _Format:
     """What the fmt chunk says, checked against itself."""
     if len(chunk) < 16:
         raise ValueError(f"{path}: byte {position}: a fmt chunk of {len(chunk)} bytes; expected at least 16")
@@ -102,7 +102,7 @@ def _format(path: str | Path, chunk: bytes, position: int) -> _Format:
     return _Format(tag, channels, rate, bits)
 
 
-def _samples(path: str | Path, chunk: bytes, form: _Format, position: int) -> np.ndarray:
+def _samples(path: str | os.PathLike[str], chunk: bytes, form: _Format, position: int) -> np.ndarray:
     """The data chunk as float32 `[L]` or `[L, C]`."""
     frame = form.channels * form.bits // 8
     if len(chunk) < frame:
@@ -126,7 +126,7 @@ def _samples(path: str | Path, chunk: bytes, form: _Format, position: int) -> np
     return samples if form.channels == 1 else samples.reshape(-1, form.channels)
 
 
-def _finite(path: str | Path, values: np.ndarray, position: int) -> np.ndarray:
+def _finite(path: str | os.PathLike[str], values: np.ndarray, position: int) -> np.ndarray:
     with np.errstate(over="ignore"):  # what overflows is reported below
         samples = values.astype(np.float32)
     if not np.isfinite(samples).all():

@@ -1,11 +1,13 @@
 """Folders of WAV files: a sub-folder for each class."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from fdl import copies
 from fdl.arguments import Count, NotNegative, checked
 from fdl.data.partition import split_rows
 from fdl.data.readers.clips import clips, resample, scale_clips, to_int16
@@ -23,7 +25,7 @@ _OTHER_SOUNDS = frozenset(
 
 @checked
 def wav_folder(
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     *,
     length: Count,
     channel: NotNegative[int] | Literal["mean"] | None = None,
@@ -61,7 +63,7 @@ def wav_folder(
       >>> splits.classes, splits.train["x"].shape
       (('no', 'yes'), (6, 8))
     """
-    folder = Path(folder)
+    folder = copies.local(folder)
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if not classes:
         raise ValueError(f"{folder}: no sub-folders; expected one for each class, with WAV files in it")

@@ -3,13 +3,13 @@
 import codecs
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from fdl.arguments import Count, Share, checked
 from fdl.data.readers.opened_files import content_of
 from fdl.data.splits import Part, Splits
 from fdl.data.tokens.vocabulary import Vocabulary, characters
 from fdl.data.tokens.windows import windows
+from fdl.storage import Folder, in_bucket, path_of
 
 
 @checked
@@ -30,8 +30,8 @@ def text(
     vocabulary is learned from train alone.
 
     Args:
-      source: a file, as a `pathlib.Path`; or the text itself, as a `str`. A byte-order mark
-        at its start is no part of it.
+      source: a file, as a `pathlib.Path` (also of `gs://...`); or the text itself, as a `str`. A
+        byte-order mark at its start is no part of it.
       length: T, tokens in a window.
       vocabulary: made of the train part, such as `characters`, `utf8` or
         `functools.partial(train_bpe, size=4096)`; or one that exists already.
@@ -58,6 +58,8 @@ def text(
             f"validation is {validation} and test is {test}; expected both above 0, together below 1"
         )
     given = isinstance(source, str)
+    if given and in_bucket(source) and len(source.split()) == 1:
+        raise ValueError(f"the text is {source!r}; a file is given as a path: pathlib.Path({source!r})")
     content = source.removeprefix("\ufeff") if given else read_text(source)
     name = "the text given (a file is given as a pathlib.Path)" if given else str(source)
     last = len(content) - int(test * len(content))
@@ -92,10 +94,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
       >>> fdl.data.read_text("poem.txt")
       'To be'
     """
-    return decoded(Path(path), content_of(path))
+    return decoded(path_of(path), content_of(path))
 
 
-def decoded(path: Path, content: bytes) -> str:
+def decoded(path: Folder, content: bytes) -> str:
     """The content of a file as text.
 
     Raises:

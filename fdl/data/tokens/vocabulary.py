@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fdl.arguments import Count, checked
 from fdl.data.readers.opened_files import content_of
-from fdl.storage import write_atomically
+from fdl.storage import path_of, write_atomically
 from fdl.text import message_of
 
 _BYTES = 256
@@ -141,7 +140,7 @@ def write_bpe(path: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
     """
     if not vocabulary.definition:
         raise ValueError("the vocabulary has no definition to write; expected one from train_bpe or read_bpe")
-    write_atomically(Path(path), vocabulary.definition.encode())
+    write_atomically(path_of(path), vocabulary.definition.encode())
 
 
 @checked

@@ -1,17 +1,17 @@
 """Sequences of tokens cut into windows, and token files larger than memory."""
 
 import os
-from pathlib import Path
 
 import jax
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
+from fdl import copies
 from fdl.arguments import Count, checked
 from fdl.data.readers.opened_files import opened
 from fdl.data.splits import Part, Rows
-from fdl.storage import write_atomically
+from fdl.storage import path_of, write_atomically
 
 _LIMIT = 2**31  # tokens are int32 on the device
 _WIDTHS = ("uint16", "uint32")
@@ -82,7 +82,7 @@ def tokens_file(path: str | os.PathLike[str], *, dtype: DTypeLike) -> np.ndarray
       >>> fdl.data.windows(fdl.data.tokens_file("tokens.bin", dtype=np.uint16), length=4).size
       2
     """
-    kind, path = _width(dtype), Path(path)
+    kind, path = _width(dtype), copies.local(path)
     with opened(path) as file:
         begin, size = file.read(6), os.fstat(file.fileno()).st_size
     if size == 0:
@@ -124,7 +124,7 @@ def write_tokens(path: str | os.PathLike[str], tokens: np.ndarray, *, dtype: DTy
     if tokens.min() < 0 or tokens.max() > limit:
         place = int(np.argmax((tokens < 0) | (tokens > limit)))
         raise ValueError(f"token {place} is {tokens[place]}; {kind.name} holds 0 to {limit}")
-    write_atomically(Path(path), np.ascontiguousarray(tokens, kind).data.cast("B"))
+    write_atomically(path_of(path), np.ascontiguousarray(tokens, kind).data.cast("B"))
 
 
 def _rows(tokens: np.ndarray, length: int, stride: int) -> Rows:
