@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fdl.aot.chips import parse_slice
 from fdl.aot.topology import check_slices
-from fdl.cli.flags import parse_options, seat
+from fdl.cli.flags import parse_options, seat, workdir
 from fdl.cli.options import HostOptions, Switch
 from fdl.doctor.examination import UNFIT, examine
 from fdl.doctor.facts import Facts
@@ -63,7 +63,7 @@ def execute(words: Sequence[str]) -> int:
         abort.watch()
     else:
         make_room_for(None, "shard_map")  # all devices of this process sum together
-    prepare()
+    prepare(workdir(words))
     console = Console(stderr=options.json, quiet=not distributed.is_first())
     facts, found = examined(options.workdir, asked, console)
     if options.json and distributed.is_first():

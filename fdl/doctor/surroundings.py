@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from fdl.data.paths import cache_folder
 from fdl.doctor.facts import Host
 from fdl.parallel.distributed import coordinator, process_id, several
-from fdl.storage import folder, get, in_bucket, remove, write_atomically
+from fdl.storage import cache_folder, folder, get, in_bucket, remove, write_atomically
 from fdl.text import message_of, version_of
 from fdl.train.history import versions_here
 from fdl.train.runtime import host_memory
