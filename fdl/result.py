@@ -25,12 +25,14 @@ class Selection(NamedTuple):
       by: the metrics that chose.
       seeds: the seeds whose runs chose.
       candidates: of how many arms each was chosen, by its name.
+      fixed: whether the seeds that choose were named, so that more seeds change nothing of the choice.
     """
 
     over: tuple[str, ...]
     by: tuple[str, ...]
     seeds: frozenset[int]
     candidates: Mapping[str, int]
+    fixed: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Result:
         over = (over,) if isinstance(over, str) else tuple(over)
         if missing := [name for name in over if name not in self.fields]:
             raise ValueError(f"no field {missing[0]!r}; there are: {', '.join(self.fields)}")
-        return _select(self, over, by, better, _choosing(self.runs(), seeds))
+        return _select(self, over, by, better, _choosing(self.runs(), seeds), seeds is not None)
 
     def table(self) -> pd.DataFrame:
         """A row per arm: its fields that vary, runs, failures, and for each metric of the last
@@ -270,7 +272,7 @@ def _ranking(
 
 
 def _select(
-    result: Result, over: tuple[str, ...], by: str, better: Better, choosing: frozenset[int]
+    result: Result, over: tuple[str, ...], by: str, better: Better, choosing: frozenset[int], fixed: bool
 ) -> Result:
     """The arms that the seeds `choosing` put first, with their runs of the other seeds if there are any."""
     before = result.selection or Selection((), (), frozenset(), {})
@@ -291,6 +293,6 @@ def _select(
         name: table[table["arm"].isin(list(counts)) & table["seed"].isin(left)]
         for name, table in result._tables().items()
     }
-    selection = Selection(over, (*before.by, by), before.seeds | choosing, counts)
+    selection = Selection(over, (*before.by, by), before.seeds | choosing, counts, before.fixed and fixed)
     shown = of_arms(result.inspections, counts)
     return dataclasses.replace(result, selection=selection, inspections=shown, **kept)

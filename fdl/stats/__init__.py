@@ -1,6 +1,7 @@
 """Paired comparisons, intervals, power and verdicts."""
 
 from fdl.public import public as _public
+from fdl.stats.betting import confidence_sequence
 from fdl.stats.comparison import Comparison, Criterion
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
@@ -17,6 +18,7 @@ __all__ = [
     "all_of",
     "compare",
     "compare_rates",
+    "confidence_sequence",
     "detectable",
     "holm",
     "interval",

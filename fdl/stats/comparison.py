@@ -30,7 +30,8 @@ TIED_LEAST = 59
 """Pairs whose differences are all equal are conclusive from here on: what happens to 5 % of seeds or more
 is then among them with 95 % chance."""
 
-_ROUNDING = float(np.finfo(np.float32).eps)
+ROUNDING = float(np.finfo(np.float32).eps)
+"""Of float32 metrics, relative."""
 
 
 class Comparison(NamedTuple):
@@ -67,6 +68,10 @@ class Comparison(NamedTuple):
       status: what this comparison alone says of the criterion.
       failed: runs of the arm that failed.
       baseline_failed: runs of the baseline that failed.
+      arms: how many arms are compared with this baseline.
+      spread: the standard deviation of the differences; NaN below 2 pairs.
+      anytime: whether intervals and p hold whenever the sweep is stopped (`compare`). What counts on a
+        number of pairs fixed before is then left out: `smallest_detectable` is NaN, `seeds_needed` 0.
     """
 
     metric: str
@@ -89,11 +94,14 @@ class Comparison(NamedTuple):
     status: Status
     failed: int = 0
     baseline_failed: int = 0
+    arms: int = 1
+    spread: float = math.nan
+    anytime: bool = False
 
     @property
     def rounding(self) -> float:
         """The difference that float32 metrics of this size may show by rounding alone."""
-        return _ROUNDING * max(abs(self.arm_mean), abs(self.baseline_mean))
+        return ROUNDING * max(abs(self.arm_mean), abs(self.baseline_mean))
 
     @property
     def tied(self) -> bool:
@@ -181,11 +189,11 @@ def compared(
     pairs = seeds.dropna().to_numpy()
     n = len(pairs)
     means = pairs.mean(axis=0) if n else np.full(2, np.nan)
-    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], _ROUNDING * float(np.abs(means).max()))
+    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], ROUNDING * float(np.abs(means).max()))
     mean = float(differences.mean()) if n else math.nan
     sd = float(spread(differences)) if n > 1 else math.nan
     ends = [float(end) for end in (*interval(differences), *equivalence_interval(differences))]
-    p, edge = _p(differences, 0.0), _edge(mean, criterion)
+    p, edge = _p(differences, 0.0), edge_of(mean, criterion)
     comparison = Comparison(
         metric=metric,
         arm=arm,
@@ -201,10 +209,12 @@ def compared(
         equivalence_high=ends[3],
         p=p,
         p_holm=p,
-        effect_size=_standardise(mean, sd),
+        effect_size=effect_size_of(mean, sd),
         smallest_detectable=detectable(n, wider=_wider(n, ALPHA)) * sd if sd > 0 else math.nan,
         seeds_needed=_seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
         status="INCONCLUSIVE",
+        arms=criterion.arms,
+        spread=sd,
     )
     return comparison, p if edge == 0 else _p(differences, edge)
 
@@ -223,13 +233,14 @@ def _p(differences: np.ndarray, edge: float) -> float:
     return flips if never_varies else max(flips, float(mean_test(differences, edge)))
 
 
-def _edge(mean: float, criterion: Criterion) -> float:
+def edge_of(mean: float, criterion: Criterion) -> float:
+    """The difference at which a criterion is just met, of two the nearer to the mean."""
     if criterion.equivalent is not None:
         return math.copysign(criterion.equivalent, mean)
     return criterion.sign * criterion.at_least
 
 
-def _standardise(difference: float, sd: float) -> float:
+def effect_size_of(difference: float, sd: float) -> float:
     """`difference / sd`; 0 for no difference and infinite for one that never varies."""
     if difference == 0 or sd > 0:
         return difference / sd if difference else 0.0
@@ -265,15 +276,15 @@ def _seeds_needed(mean: float, sd: float, criterion: Criterion) -> int:
     if sd == 0:
         return MOST if criterion.exceeds_zero and mean == 0 else TIED_LEAST
     if criterion.equivalent is None:
-        gap = _standardise(criterion.sign * mean - criterion.at_least, sd)
+        gap = effect_size_of(criterion.sign * mean - criterion.at_least, sd)
         if gap <= 0 or criterion.arms == 1 or criterion.arms > _SIMULATED:
             return one_of_them(gap)
         arms = criterion.arms
         return pairs_needed(lambda n: joint_power(gap, n, _criticals(n, arms)), least=criterion.least)
     bound = criterion.equivalent
     if abs(mean) > bound:
-        return one_of_them(_standardise(abs(mean) - bound, sd))
-    margins = _standardise(bound + mean, sd), _standardise(bound - mean, sd)
+        return one_of_them(effect_size_of(abs(mean) - bound, sd))
+    margins = effect_size_of(bound + mean, sd), effect_size_of(bound - mean, sd)
 
     def supported(n: int) -> float:
         if n < TOST_FROM:

@@ -75,6 +75,8 @@ def _judge_tied(one: Comparison, criterion: Criterion) -> tuple[Status, str]:
     """Where nothing varies the difference seen is judged itself, once there are pairs enough: their
     number alone makes the permutation test significant."""
     equal = f"all {one.n} differences are equal"
+    if one.anytime:
+        return "INCONCLUSIVE", f"{equal}, which does not show how far they can vary"
     if one.n < TIED_LEAST:
         return "INCONCLUSIVE", (
             f"{equal}, and {one.n} seeds are too few to show how they vary: what happens to up to "
@@ -94,7 +96,7 @@ def _significant(p: float, one: Comparison, criterion: Criterion) -> bool:
 
 
 def _too_few(one: Comparison) -> bool:
-    return 2.0 ** (1 - one.n) >= ALPHA
+    return not one.anytime and 2.0 ** (1 - one.n) >= ALPHA
 
 
 def _exact_test(one: Comparison) -> str:
@@ -102,11 +104,13 @@ def _exact_test(one: Comparison) -> str:
 
 
 def _more(one: Comparison) -> str:
+    if one.anytime:
+        return ""
     if one.seeds_needed >= MOST:
         return "; a million seeds would not decide it if the truth is what was seen"
     return f"; about {_more_seeds(one)} would decide it (80 % power)"
 
 
 def _more_seeds(one: Comparison) -> str:
-    more = max(one.seeds_needed - one.n, 1)
+    more = max((LEAST if one.anytime else one.seeds_needed) - one.n, 1)
     return f"{more} more seed{'s' * (more > 1)}"

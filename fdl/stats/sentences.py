@@ -26,8 +26,9 @@ def finding(one: Comparison) -> str:
     """The numbers of one comparison."""
     if not one.n:
         return f"{one.metric} has no seed with a final value for both {one.arm} and {one.baseline}"
-    interval = "" if one.n == 1 or one.tied else f"95 % interval {one.low:+.3g} to {one.high:+.3g}, "
-    p = f"p = {one.p:.2g}, " if one.n > 1 else ""
+    kind, valid = ("confidence sequence", "anytime-valid ") if one.anytime else ("interval", "")
+    interval = "" if one.n == 1 or one.tied else f"95 % {kind} {one.low:+.3g} to {one.high:+.3g}, "
+    p = f"{valid}p = {one.p:.2g}, " if one.n > 1 else ""
     return (
         f"{one.metric} of {one.arm} is {one.arm_mean:.4g}, of {one.baseline} {one.baseline_mean:.4g}, "
         f"difference {one.difference:+.3g} ({interval}{p}{one.n} pair{'s' * (one.n > 1)})"
@@ -44,6 +45,16 @@ def unseen(n: int) -> str:
     """What no test can know from n seeds, in a sentence."""
     share = f"{100 * missed(n):.0f} %"
     return f" ({n} seeds can miss a collapse in up to {share} of seeds: in 5 % of sweeps none shows it.)"
+
+
+def at_any_time(bounds: tuple[float, float] | None) -> str:
+    """What a test by bets assumes, in a sentence."""
+    if bounds is not None:
+        return f" (Valid whenever the sweep stops, for any values from {bounds[0]:g} to {bounds[1]:g}.)"
+    return (
+        " (Valid whenever the sweep stops, if no difference falls farther from their mean than 1 + 8 / i "
+        "times the farthest of the i before it: a rare collapse that no seed shows is not known.)"
+    )
 
 
 def failed(counted: Counted, names: Mapping[Any, str]) -> str:

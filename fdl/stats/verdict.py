@@ -1,19 +1,22 @@
 """Verdicts: does a claim about arms hold?"""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from fdl.arguments import checked
 from fdl.result import Better, Result
+from fdl.stats.anytime import beyond_bounds, check_anytime, compared_anytime, count_failures_anytime
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, without_value
+from fdl.stats.betting import Bounds
 from fdl.stats.comparison import Comparison, Criterion, Status, check_criterion, compared
 from fdl.stats.decision import judge, together
-from fdl.stats.failures import Policy, check_failures, count_failures, too_many
+from fdl.stats.failures import Counted, Policy, check_failures, count_failures, too_many
 from fdl.stats.inference import holm
-from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen
+from fdl.stats.sentences import at_any_time, criterion_in_words, failed, finding, lost_seeds, unseen
 
 
 class Verdict(NamedTuple):
@@ -24,12 +27,14 @@ class Verdict(NamedTuple):
       sentence: why, with the numbers.
       criterion: the claim in words.
       comparisons: the numbers behind it, one an arm.
+      anytime: whether it may be asked for after every further seed, until it is decided.
     """
 
     status: Status
     sentence: str
     criterion: str
     comparisons: tuple[Comparison, ...]
+    anytime: bool = False
 
 
 class Comparisons(NamedTuple):
@@ -59,6 +64,8 @@ def compare(
     at_least: float = 0.0,
     equivalent: float | None = None,
     failures: Policy = "worst",
+    anytime: bool = False,
+    bounds: Bounds | None = None,
 ) -> Comparisons:
     """Compares arms with a baseline by the last value of a metric, paired by seed.
 
@@ -88,6 +95,14 @@ def compare(
     Of arms that `Result.best` chose, all is INCONCLUSIVE if seeds that chose also judge, or if arms were
     chosen of different numbers of candidates.
 
+    With `anytime` the verdict holds whenever the sweep is stopped, so that one may look after every seed and
+    stop once it is decided (`fdl sweep --until-decided`): intervals are confidence sequences, and
+    p-values come of bets on one difference after another (`fdl.stats.betting`; Waudby-Smith and Ramdas
+    2023). That costs seeds: docs/statistics.md. Without `bounds` it assumes that no difference falls farther
+    from their mean than `1 + 8 / i` times the farthest of the i before it, with them nothing. Seeds count in
+    rising order. A run that failed counts as the worse of the bounds; without them an arm with one is
+    INCONCLUSIVE under `failures="worst"`, as what it counts as would change with later runs.
+
     Args:
       result: the runs.
       metric: as `"test/accuracy"`.
@@ -101,6 +116,10 @@ def compare(
         failing is lost by no less than any is won; two failures are a tie. `"dropped"`: their seeds
         make no pair. A share, as 0.1: they are dropped, and an arm is INCONCLUSIVE where more than
         this share of its runs or of the baseline's failed. The sentence names them.
+      anytime: judge by a test that is valid at any stopping time.
+      bounds: with `anytime`, the least and the most that the metric can be, as `(0.0, 1.0)`. Nothing is
+        assumed then, but of a test that allows for a fall through the whole range, small differences ask
+        for many seeds: about `5 / d` of a difference d of accuracies.
 
     Returns:
       The comparisons and the verdict. The same result gives the same verdict: all sampling is
@@ -108,7 +127,7 @@ def compare(
 
     Raises:
       ValueError: an unknown metric, field or baseline; fewer than two arms; several runs of one seed
-        in an arm; or a criterion out of range.
+        in an arm; a criterion out of range; or, with `anytime`, arms chosen by seeds that were not named.
 
     Example:
       >>> import fdl, pandas as pd
@@ -128,9 +147,15 @@ def compare(
     criterion = Criterion(better, at_least, equivalent, len(others))
     check_criterion(criterion)
     check_failures(failures)
-    counted, without = count_failures(values, failures, better), without_value(result, metric, arms, values)
+    check_anytime(result, anytime, bounds)
+    without = without_value(result, metric, arms, values)
+    if anytime:
+        counted = count_failures_anytime(values, failures, better, bounds)
+        numbers_of = functools.partial(compared_anytime, bounds=bounds)
+    else:
+        counted, numbers_of = count_failures(values, failures, better), compared
     measured = [
-        compared(
+        numbers_of(
             counted.values[arm],
             counted.values[base],
             criterion,
@@ -151,10 +176,13 @@ def compare(
             status, why = "INCONCLUSIVE", f"more runs of {' and of '.join(many)} failed than failures= allows"
         if some := [f"{without[a]} runs of {names[a]}" for a in (arm, base) if without[a]]:
             status, why = "INCONCLUSIVE", f"{' and '.join(some)} did not fail, but ended without {metric}"
+        if anytime and (unfit := _unfit(counted, (arm, base), names, failures, bounds)):
+            status, why = "INCONCLUSIVE", unfit
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)
-    told = verdict.sentence + failed(counted, names) + lost_seeds(comparisons) + chosen
+    valid = at_any_time(bounds) if anytime else ""
+    told = verdict.sentence + valid + failed(counted, names) + lost_seeds(comparisons) + chosen
     return Comparisons(verdict.comparisons, verdict._replace(sentence=told))
 
 
@@ -181,7 +209,22 @@ def all_of(*verdicts: Verdict) -> Verdict:
         sentence=" ".join(f"{verdict.status}: {verdict.sentence}" for verdict in verdicts),
         criterion=" and ".join(verdict.criterion for verdict in verdicts),
         comparisons=tuple(one for verdict in verdicts for one in verdict.comparisons),
+        anytime=all(verdict.anytime for verdict in verdicts),
     )
+
+
+def _unfit(
+    counted: Counted, both: Sequence[Any], names: Mapping[Any, str], failures: Policy, bounds: Bounds | None
+) -> str:
+    """Why two arms cannot be judged by bets; empty if they can."""
+    if bounds is None and failures == "worst" and (lost := [names[a] for a in both if counted.failed[a]]):
+        return (
+            f"runs of {' and of '.join(lost)} failed, and what they count as is not known beforehand: give "
+            "bounds= of the metric, or leave them out by failures='dropped'"
+        )
+    if beyond := [names[a] for a in both if beyond_bounds(counted.values[a], bounds)]:
+        return f"values of {' and of '.join(beyond)} lie outside bounds={bounds}, which makes the test void"
+    return ""
 
 
 def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criterion: Criterion) -> Verdict:
@@ -197,6 +240,7 @@ def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criter
     counts = ", ".join(f"{statuses.count(s)} {s.lower()}" for s in get_args(Status) if s in statuses)
     summary = f"{len(comparisons)} arms ({counts}); " if len(comparisons) > 1 else ""
     sentence = f"{summary}{finding(comparisons[shown])}: {reasons[shown]}."
-    if status != "INCONCLUSIVE":
+    if status != "INCONCLUSIVE" and not comparisons[shown].anytime:
         sentence += unseen(min(comparisons[i].n for i in decisive))
-    return Verdict(status, sentence, criterion_in_words(comparisons, criterion), comparisons)
+    words = criterion_in_words(comparisons, criterion)
+    return Verdict(status, sentence, words, comparisons, anytime=comparisons[shown].anytime)

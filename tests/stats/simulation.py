@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
+from fdl.stats.betting import Bounds, capital
 from fdl.stats.bound import exceedance, skew_reach, tost_reach
 from fdl.stats.comparison import ALPHA
 from fdl.stats.inference import TOST_FROM, sign_flip, spread
@@ -113,6 +114,13 @@ def _beats(differences: np.ndarray, edge: float, tail: float, reach: float) -> n
     rows = np.flatnonzero(found)
     found[rows] = exceedance(differences[rows], edge, reach) < tail
     return found
+
+
+def decided(differences: np.ndarray, *, edge: float = 0.0, bounds: Bounds | None = None) -> np.ndarray:
+    """After how many seeds `[sweeps]` each row `[n]` of differences of one arm shows a mean above `edge`,
+    where one looks after every 4 from 8 on; 0 for never. The rule of `compare(anytime=True)`."""
+    reached = capital(differences, edge, bounds=bounds)[:, 7::4] >= 2 / ALPHA
+    return np.where(reached.any(axis=1), 8 + 4 * reached.argmax(axis=1), 0)
 
 
 def all_supported(differences: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ TESTED = {
     "all_of": "test_compare",
     "compare": "test_compare",
     "compare_rates": "test_rates",
+    "confidence_sequence": "test_betting",
     "detectable": "test_power",
     "holm": "test_inference",
     "interval": "test_inference",
