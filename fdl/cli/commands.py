@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +14,10 @@ from rich.text import Text
 
 from fdl import formats, report
 from fdl.aot import command as aot
-from fdl.cli import reports
+from fdl.cli import reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
 from fdl.cli.flags import parse, seat, workdir
-from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, TrainOptions
+from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, SweepOptions, TrainOptions
 from fdl.cli.progress import shown
 from fdl.cli.trials import is_judged, space_of
 from fdl.configs import replaced
@@ -58,14 +59,19 @@ def execute(command: str, words: Sequence[str]) -> int:
         space = aot.single(file, changed, options.seeds)
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    if command == "sweep":
+        file = until_decided.check(file, options, space)
+    plans_seeds = command == "plan" and seeds_needed.is_asked(options)
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
-    if command == "plan":
+    if command == "plan" and not plans_seeds:
         return _plan(file, options, space, console)
     mark = digest(essence(program_of(file.experiment, space)))
     directory = options.directory(Path("runs") / file.name / mark)
+    if plans_seeds:
+        return seeds_needed.plan_seeds(file, options, space, directory, console)
     if command == "sweep":
-        result = _train(file, options, space, directory, {"kind": "sweep"}, console)
+        result, space = _sweep(file, options, space, directory, console)
     else:
         result = stored(file.experiment, space, workdir=directory)
     return _finish(file, options, result, space, directory, made, console)
@@ -89,8 +95,28 @@ def _run(
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = options.directory(Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
+    _announce(file, directory, console)
     result = _train(file, options, space, directory, identity, console)
     return _finish(file._replace(sweep=None), options, result, space, directory, made, console)
+
+
+def _sweep(
+    file: ExperimentFile, options: SweepOptions, space: Sweep, directory: Folder, console: Console
+) -> tuple[Result, Sweep]:
+    """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
+    identity = {"kind": "sweep"}
+    _announce(file, directory, console)
+    if not options.until_decided:
+        return _train(file, options, space, directory, identity, console), space
+    later = dataclasses.replace(options, restart=False, profile=False, no_doctor=True)
+    several = itertools.chain([options], itertools.repeat(later))
+    return until_decided.until_decided(
+        file,
+        options,
+        space,
+        lambda trials: _train(file, next(several), trials, directory, identity, console),
+        functools.partial(console.print, **PLAIN),
+    )
 
 
 def _train(
@@ -104,8 +130,6 @@ def _train(
     saving, mesh = options.saving(), options.sizes()
     if not options.no_doctor and on_slice():
         check_machine(options.workdir, console)
-    console.print(file.question, style="bold", **PLAIN)
-    console.print(str(directory), **PLAIN)
     with shown(console) as progress:
         return sweep(
             file.experiment,
@@ -122,6 +146,11 @@ def _train(
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
         )
+
+
+def _announce(file: ExperimentFile, directory: Folder, console: Console) -> None:
+    console.print(file.question, style="bold", **PLAIN)
+    console.print(str(directory), **PLAIN)
 
 
 def _claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] | None:

@@ -53,14 +53,8 @@ class HostOptions:
 
 
 @dataclasses.dataclass
-class ResultOptions:
-    """What the commands that train or report take."""
-
-    best: str | None = None
-    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy,
-    or one of train/, which looks at nothing held out"""
-    better: typing.Literal["higher", "lower"] | None = None
-    """which way BEST is better"""
+class PlaceOptions:
+    """What the commands that read or write runs take."""
 
     workdir: str | None = None
     """where all runs are, also gs://BUCKET/NAME or s3://... (default: runs/NAME/FINGERPRINT)"""
@@ -70,6 +64,17 @@ class ResultOptions:
         if self.workdir is not None and not self.workdir.strip():
             raise ValueError(f"--workdir is {self.workdir!r}; expected a folder, or leave it out: {default}")
         return folder(self.workdir or default)
+
+
+@dataclasses.dataclass
+class ResultOptions(PlaceOptions):
+    """What the commands that train or report take."""
+
+    best: str | None = None
+    """by which metric each run's best state is kept and reported, instead of the last: validation/accuracy,
+    or one of train/, which looks at nothing held out"""
+    better: typing.Literal["higher", "lower"] | None = None
+    """which way BEST is better"""
 
     def result(self) -> Best | None:
         """Which state is a run's result; raises `ValueError` for one flag without the other, or test/...."""
@@ -124,10 +129,14 @@ class SweepOptions(TrainOptions):
     """members in one program, instead of the measured choice"""
     inspect: int = 8
     """of how many arms, from the first, the experiment's inspect looks at a run"""
+    until_decided: Switch = False
+    """add four seeds of every arm at a time until the claim, which compares with anytime=True, is decided"""
+    max_seeds: int | None = None
+    """with --until-decided: so many seeds of an arm in all (default: 64)"""
 
 
 @dataclasses.dataclass
-class PlanOptions(MeshOptions):
+class PlanOptions(PlaceOptions, MeshOptions):
     """`fdl plan`."""
 
     seeds: int | None = None
@@ -144,6 +153,11 @@ class PlanOptions(MeshOptions):
     """search the largest batch, and the cheapest mesh and remat, that fit"""
     quick: Switch = False
     """compile several times as fast, with little optimisation: memory is that of such a program"""
+    power: float | None = None
+    """with --effect: say instead how many seeds the claim needs to be decided with this chance, as 0.8, by
+    how much the runs in WORKDIR vary"""
+    effect: float | None = None
+    """a difference off what is claimed, in the metric's unit, as 0.01"""
 
     def target(self) -> Target:
         """What `--topology` and the flags beside it ask for.

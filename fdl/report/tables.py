@@ -133,6 +133,8 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
     left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
     counts = ("dropped", "failed", "baseline failed")
+    if all(row.anytime for row in rows):
+        left_out |= {"detectable", "seeds needed"}  # of a number of pairs that is fixed before
     left_out |= {name for name in counts if not any(getattr(row, name.replace(" ", "_")) for row in rows)}
     heading = f"Differences in {shared.get('metric', 'several metrics')}"
     heading += f" against {shared['baseline']}" if "baseline" in shared else ""

@@ -108,6 +108,7 @@ def compared_anytime(
         arms=criterion.arms,
         spread=deviation,
         anytime=True,
+        bounds=bounds,
     )
     return comparison, p_anytime(differences, edge, known, rounding)
 

@@ -72,6 +72,7 @@ class Comparison(NamedTuple):
       spread: the standard deviation of the differences; NaN below 2 pairs.
       anytime: whether intervals and p hold whenever the sweep is stopped (`compare`). What counts on a
         number of pairs fixed before is then left out: `smallest_detectable` is NaN, `seeds_needed` 0.
+      bounds: of the metric, where that test knows them.
     """
 
     metric: str
@@ -97,6 +98,7 @@ class Comparison(NamedTuple):
     arms: int = 1
     spread: float = math.nan
     anytime: bool = False
+    bounds: tuple[float, float] | None = None
 
     @property
     def rounding(self) -> float:
@@ -210,7 +212,7 @@ def compared(
         p=p,
         p_holm=p,
         effect_size=effect_size_of(mean, sd),
-        smallest_detectable=detectable(n, wider=_wider(n, ALPHA)) * sd if sd > 0 else math.nan,
+        smallest_detectable=detectable(n, wider=wider_than_t(n, ALPHA)) * sd if sd > 0 else math.nan,
         seeds_needed=_seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
         status="INCONCLUSIVE",
         arms=criterion.arms,
@@ -247,7 +249,7 @@ def effect_size_of(difference: float, sd: float) -> float:
     return math.copysign(math.inf, difference) if sd == 0 else math.nan
 
 
-def _wider(n: int, alpha: float) -> float:
+def wider_than_t(n: int, alpha: float) -> float:
     """`widening` of the test by which `interval` is made, two-sided at level `alpha`."""
     return widening(n, alpha / 2, float(skew_reach(n, alpha / 2))) if n > 1 else 1.0
 
@@ -257,7 +259,9 @@ def _criticals(n: int, arms: int) -> np.ndarray:
     How much wider than Student's these tests are is nearly linear in the logarithm of the level."""
     levels = ALPHA / np.arange(1, arms + 1)
     wider = np.interp(
-        np.log(levels), np.log([levels[-1], ALPHA]), [_wider(n, float(levels[-1])), _wider(n, ALPHA)]
+        np.log(levels),
+        np.log([levels[-1], ALPHA]),
+        [wider_than_t(n, float(levels[-1])), wider_than_t(n, ALPHA)],
     )
     return wider * scipy.stats.t.isf(levels / 2, n - 1)
 
@@ -270,7 +274,8 @@ def _seeds_needed(mean: float, sd: float, criterion: Criterion) -> int:
 
     def one_of_them(gap: float) -> int:
         return pairs_needed(
-            lambda n: two_sided_power(gap, n, alpha=alpha, wider=_wider(n, alpha)), least=criterion.least
+            lambda n: two_sided_power(gap, n, alpha=alpha, wider=wider_than_t(n, alpha)),
+            least=criterion.least,
         )
 
     if sd == 0:
@@ -288,7 +293,7 @@ def _seeds_needed(mean: float, sd: float, criterion: Criterion) -> int:
 
     def supported(n: int) -> float:
         if n < TOST_FROM:
-            return equivalence_power(margins, n, alpha=ALPHA / 2, wider=_wider(n, ALPHA))
+            return equivalence_power(margins, n, alpha=ALPHA / 2, wider=wider_than_t(n, ALPHA))
         return equivalence_power(margins, n, wider=widening(n, ALPHA, tost_reach(n)))
 
     return pairs_needed(supported, least=LEAST, target=POWER ** (1 / criterion.arms))

@@ -137,7 +137,15 @@ def test_list_names_questions_and_help_needs_no_jax(file):
 
 def test_help_of_a_command_shows_the_fields(file, here):
     out = here("sweep", file, "--help").out
-    for words in ("--lr FLOAT", "step size", "--power INT", "--grid.lr", "--seeds", "--members", "--link"):
+    for words in (
+        "--lr FLOAT",
+        "step size",
+        "--config.power INT",
+        "--grid.lr",
+        "--seeds",
+        "--members",
+        "--link",
+    ):
         assert words in out
 
 
@@ -194,7 +202,7 @@ BAD = {
     "bad grid value": (["sweep", "FILE", "--grid.lr", "0.1", "x"], ["--grid.lr", "'x'"]),
     "bad grid field": (["sweep", "FILE", "--grid.rl", "0.1"], ["--grid.rl", "--grid.lr"]),
     "grid out of range": (["sweep", "FILE", "--grid.lr", "-1"], ["Config.lr", "-1.0", "at least 0"]),
-    "plan takes no directory": (["plan", "FILE", "--workdir", "here"], ["--workdir"]),
+    "a plan reads no directory": (["plan", "FILE", "--workdir", "here"], ["--workdir", "--power"]),
     "report does not restart": (["report", "FILE", "--restart"], ["--restart"]),
     "no sweep": (["sweep", "single.py"], ["SWEEP", "--grid"]),
     "unknown metric": (

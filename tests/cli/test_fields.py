@@ -134,8 +134,8 @@ class Edges:
     class_: int = 1
     _x: int = 1
     keep_: int = 1
-    power: int = 1
-    power_: int = 1
+    force: int = 1
+    force_: int = 1
     flag_: bool = False
     net_: Inner = Inner()
     _: int = 1
@@ -144,11 +144,11 @@ class Edges:
 @pytest.mark.parametrize(("words", "expected"), [
     ("--class 2 --x 3", {"class_": 2, "_x": 3}),
     ("--config.keep 2 --keep 3", {"keep_": 2}),
-    ("--power_ 2", {"power_": 2}), ("--power 2", {"power": 2}), ("--_ 2", {"_": 2}),
+    ("--force_ 2", {"force_": 2}), ("--force 2", {"force": 2}), ("--_ 2", {"_": 2}),
     ("--flag", {"flag_": True}), ("--no-flag", {"flag_": False}),
     ("--net.class_ 2", {"net_.class_": 2}),
-    ("--grid.class 2 3 --grid.keep 4 --grid.power_ 5 --grid.net.class_ 6",
-     {"class_": (2, 3), "keep_": (4,), "power_": (5,), "net_.class_": (6,)}),
+    ("--grid.class 2 3 --grid.keep 4 --grid.force_ 5 --grid.net.class_ 6",
+     {"class_": (2, 3), "keep_": (4,), "force_": (5,), "net_.class_": (6,)}),
 ])  # fmt: skip
 def test_a_field_s_underscores_at_its_ends_are_no_part_of_its_flag(words, expected):
     _, changed, columns = parse("fdl sweep file.py", SweepOptions, Edges, words.split())

@@ -31,9 +31,9 @@ def by_hand(rows: list[Fraction], mean: Fraction, lowest: Fraction | None) -> Fr
                 elif i < 3:
                     continue
                 else:
-                    room = (1 + Fraction(8, i)) * (sum(rows[:i]) / i - min(rows[:i]))
+                    room = (1 + Fraction(8, i)) * (sum(rows[:i], Fraction(0)) / i - min(rows[:i]))
                 if room > 0:
-                    own *= max(1 + share * (x - mean) / room, Fraction(0))
+                    own = max(own * (1 + share * (x - mean) / room), Fraction(0))
             together += own
         most = max(most, together)
     return most
