@@ -60,7 +60,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
     if command == "sweep":
-        file = until_decided.check(file, options, space)
+        file = until_decided.check_until_decided(file, options, space)
     plans_seeds = command == "plan" and seeds_needed.is_asked(options)
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)

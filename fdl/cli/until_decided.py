@@ -19,7 +19,7 @@ MAX_SEEDS = 64
 """Of an arm in all, if the user says nothing."""
 
 
-def check(file: ExperimentFile, options: SweepOptions, space: Sweep) -> ExperimentFile:
+def check_until_decided(file: ExperimentFile, options: SweepOptions, space: Sweep) -> ExperimentFile:
     """The file; with `--until-decided` its claim is refused unless it may be asked after every population.
 
     Raises:

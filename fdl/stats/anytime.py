@@ -116,10 +116,10 @@ def compared_anytime(
 def p_anytime(
     differences: np.ndarray, edge: float, bounds: Bounds | None, rounding: np.ndarray | float
 ) -> float:
-    """The two-sided p-value of "the mean is `edge`", which holds at any stopping time: it never rises."""
+    """The two-sided p-value of "the mean is `edge`", which holds at any stopping time."""
     if not len(differences):
         return 1.0
     mirrored = None if bounds is None else (-bounds[1], -bounds[0])
     above = capital(differences, edge, bounds=bounds, rounding=rounding)[-1]
     below = capital(-differences, -edge, bounds=mirrored, rounding=rounding)[-1]
-    return min(1.0, 2 / float(max(above, below)))
+    return min(1.0, 2 / float(max(above, below, 2.0)))

@@ -8,7 +8,7 @@ Against "the mean is at most m" the bet on difference x is `capital * f * (x - m
 how far below m a difference can fall; four shares f at once, a quarter of the capital each, as nobody knows
 which is best. It is the capital process of Waudby-Smith and Ramdas (2023, Estimating means of bounded random
 variables by betting, sec. 4, with the diversified bets of appendix B); an interval holds every mean against
-which neither side's capital has reached `2 / a` (a confidence sequence, sec. 4.3).
+which neither side's capital is `2 / a` (a confidence sequence, sec. 4.3).
 
 Where bounds of the differences are known, `room = m - lowest` and nothing is assumed. Where they are not, no
 test of a mean can hold its level (Bahadur and Savage 1956); then `room` is taken from the differences that
@@ -33,9 +33,10 @@ Bounds = Rising[tuple[float, float]]
 def capital(
     differences: np.ndarray, mean: float, *, bounds: Bounds | None = None, rounding: np.ndarray | float = 0.0
 ) -> np.ndarray:
-    """The most that bets against "the mean is at most `mean`" have come to, after each difference.
+    """What 1 has come to by bets against "the mean is at most `mean`", after each difference.
 
-    `1 / capital` is a p-value at any stopping time.
+    `1 / capital` is a p-value wherever one stops. The most that it came to before would be too; but then a
+    fall that is seen would not count where a conclusion came shortly before it.
 
     Args:
       differences: `[..., n]`, in the order in which they came.
@@ -45,15 +46,14 @@ def capital(
         is made, as nothing shows how far they can vary.
 
     Returns:
-      `[..., n]`, from 1 on, never falling.
+      `[..., n]`, 0 or more.
     """
     rows = np.asarray(differences, np.float64)
     room = _room(rows, rounding) if bounds is None else np.full(rows.shape, max(mean - bounds[0], 0.0))
     rates = np.divide(1.0, room, out=np.zeros_like(room), where=room > 0)
     stakes = _SHARES * (rates * (rows - mean))[..., None]
     with np.errstate(over="ignore"):
-        held = np.cumprod(np.maximum(1 + stakes, 0.0), axis=-2).mean(axis=-1)
-    return np.maximum.accumulate(np.maximum(held, 1.0), axis=-1)
+        return np.cumprod(np.maximum(1 + stakes, 0.0), axis=-2).mean(axis=-1)
 
 
 @checked
@@ -64,8 +64,8 @@ def confidence_sequence(
     bounds: Bounds | None = None,
     rounding: NotNegative[np.ndarray | float] = 0.0,
 ) -> tuple[float, float]:
-    """The interval of the mean of paired differences that holds it at all times together: however often one
-    looks, in at most 1 - level of sweeps it ever fails to.
+    """The interval of the mean of paired differences, valid at all times together: however often one looks as
+    differences come, in at most 1 - level of sweeps it ever fails to hold the mean.
 
     Args:
       differences: `[n]`, in the order in which they came.
@@ -106,7 +106,7 @@ def _room(rows: np.ndarray, rounding: np.ndarray | float) -> np.ndarray:
 def _lower_end(
     differences: np.ndarray, needed: float, bounds: Bounds | None, rounding: np.ndarray | float
 ) -> float:
-    """The largest mean against which the capital has reached `needed`: it falls as the mean rises."""
+    """The largest mean against which the capital is `needed`: it falls as the mean rises."""
     rows = np.asarray(differences, np.float64)
     room = _room(rows, rounding).max(initial=0.0)
     if not len(rows) or (bounds is None and not room):

@@ -116,10 +116,12 @@ def _beats(differences: np.ndarray, edge: float, tail: float, reach: float) -> n
     return found
 
 
-def decided(differences: np.ndarray, *, edge: float = 0.0, bounds: Bounds | None = None) -> np.ndarray:
-    """After how many seeds `[sweeps]` each row `[n]` of differences of one arm shows a mean above `edge`,
-    where one looks after every 4 from 8 on; 0 for never. The rule of `compare(anytime=True)`."""
-    reached = capital(differences, edge, bounds=bounds)[:, 7::4] >= 2 / ALPHA
+def decided(
+    differences: np.ndarray, edge: float = 0.0, *, arms: int = 1, bounds: Bounds | None = None
+) -> np.ndarray:
+    """After how many seeds `[sweeps]` each row `[n]` of differences of one of so many arms shows a mean above
+    `edge`, where one looks after every 4 from 8 on; 0 for never. The rule of `compare(anytime=True)`."""
+    reached = capital(differences, edge, bounds=bounds)[:, 7::4] > 2 * arms / ALPHA
     return np.where(reached.any(axis=1), 8 + 4 * reached.argmax(axis=1), 0)
 
 
