@@ -39,12 +39,30 @@ def by_hand(rows: list[Fraction], mean: Fraction, lowest: Fraction | None) -> Fr
 @pytest.mark.parametrize("lowest", [None, Fraction(-1)])
 @pytest.mark.parametrize("mean", [Fraction(0), Fraction(1, 8), Fraction(-1, 4)])
 def test_the_capital_is_that_of_an_independent_computation(mean: Fraction, lowest: Fraction | None) -> None:
-    """The package `expectation` has no such bets (0.6.1), so the reference is written here."""
+    """In exact arithmetic, written otherwise; the package `expectation` (0.6.1) bets within bounds alone."""
     rows = [Fraction(int(x), 64) for x in np.random.default_rng(0).integers(-30, 50, size=12)]
     bounds = None if lowest is None else (-1.0, 1.0)
     found = capital(np.array([float(x) for x in rows]), float(mean), bounds=bounds)
     expected = [float(by_hand(rows[: n + 1], mean, lowest)) for n in range(len(rows))]
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_bets_within_bounds_are_those_of_expectation() -> None:
+    """Each share by itself is its e-process of the sequential e-values (x - lowest) / (mean - lowest)."""
+    martingales = pytest.importorskip(
+        "expectation.modules.martingales", reason="a reference that needs Python 3.12 or later"
+    )
+    rows, mean = np.random.default_rng(5).uniform(-0.5, 0.8, size=20), 0.05
+    e_values = ((rows + 1) / (mean + 1)).tolist()
+    together = np.zeros(20)
+    for share in SHARES:
+        bets = martingales.ConservativeCombiner(float(share))
+        logs = [
+            bets.compute_log_increment(e, bets.compute_lambda(e_values[:t], t + 1))
+            for t, e in enumerate(e_values)
+        ]
+        together += np.exp(np.cumsum(logs)) / len(SHARES)
+    assert capital(rows, mean, bounds=(-1.0, 1.0)) == pytest.approx(together, rel=1e-12)
 
 
 @pytest.mark.parametrize(("low", "chance"), [(-1, 0.5), (-0.25, 0.2), (-1, 0.1)])
