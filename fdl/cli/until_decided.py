@@ -10,11 +10,10 @@ from fdl.experiment_file import ExperimentFile, judged
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.result import Result
 from fdl.stats import Verdict
+from fdl.stats.planning import LOOK
 from fdl.sweeps import Sweep
 from fdl.text import counted
 
-POPULATION = 4
-"""So many seeds of every arm are added at a time."""
 MAX_SEEDS = 64
 """Of an arm in all, if the user says nothing."""
 
@@ -65,7 +64,7 @@ def until_decided(
         if status != "INCONCLUSIVE" or len(seeds) >= most:
             return result, trials
         # Higher ones, as the test takes seeds in rising order.
-        first, more = seeds[-1] + 1, min(POPULATION, most - len(seeds))
+        first, more = seeds[-1] + 1, min(LOOK, most - len(seeds))
         seeds = [*seeds, *range(first, first + more)]
 
 
