@@ -3,6 +3,7 @@
 Write one         Experiment, Learner, Source, Stopper, Best; config, static, traced
 Check one         check
 Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
+Search            search in a space; Search, Space
 Judge them        load, Result; compare, compare_rates, all_of; Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from fdl.stats import all_of as all_of
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
+    from fdl.sweeps import Search as Search
+    from fdl.sweeps import Space as Space
     from fdl.sweeps import Sweep as Sweep
     from fdl.sweeps import Trial as Trial
     from fdl.sweeps import ablate as ablate
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
     from fdl.sweeps import load as load
     from fdl.sweeps import log_uniform as log_uniform
     from fdl.sweeps import sample as sample
+    from fdl.sweeps import search as search
+    from fdl.sweeps import space as space
     from fdl.sweeps import sweep as sweep
     from fdl.sweeps import uniform as uniform
     from fdl.sweeps import zip_ as zip_
@@ -88,6 +93,8 @@ _HOME = {
     "compare": "fdl.stats",
     "compare_rates": "fdl.stats",
     "all_of": "fdl.stats",
+    "Search": "fdl.sweeps",
+    "Space": "fdl.sweeps",
     "Sweep": "fdl.sweeps",
     "Trial": "fdl.sweeps",
     "ablate": "fdl.sweeps",
@@ -96,6 +103,8 @@ _HOME = {
     "load": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",
     "sample": "fdl.sweeps",
+    "search": "fdl.sweeps",
+    "space": "fdl.sweeps",
     "sweep": "fdl.sweeps",
     "uniform": "fdl.sweeps",
     "zip_": "fdl.sweeps",

@@ -15,7 +15,7 @@ from fdl.experiment import Experiment
 from fdl.identity import installed
 from fdl.result import Result
 from fdl.stats import Verdict
-from fdl.sweeps import Sweep
+from fdl.sweeps import Space, Sweep
 from fdl.sweeps.check import check_fields, check_space
 from fdl.train.user_errors import told
 
@@ -32,6 +32,7 @@ class ExperimentFile(NamedTuple):
       experiment: its function `experiment`.
       sweep: its `SWEEP`, if it has one.
       claim: its function `claim`, if it has one.
+      search: its `SEARCH`, if it has one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ExperimentFile(NamedTuple):
     experiment: Callable[[Any], Experiment]
     sweep: Sweep | None
     claim: Callable[[Result], Verdict] | None
+    search: Space | None
 
 
 def load_file(path: Path) -> ExperimentFile:
@@ -98,6 +100,13 @@ def _check_sweep(sweep: Any, path: Path, config: type) -> None:
         raise ValueError(f"{path}: SWEEP has configs of {type(sweep.trials[0].config)}; expected Config's")
 
 
+def _check_search(space: Any, path: Path, config: type) -> None:
+    if not isinstance(space, Space):
+        raise ValueError(f"{path}: SEARCH is a {type(space).__name__}; expected fdl.space(Config(), ...)")
+    if not isinstance(space.config, config):
+        raise ValueError(f"{path}: SEARCH has a config of {type(space.config)}; expected Config's")
+
+
 def judged(claim: Callable[[Result], Verdict], result: Result) -> Verdict:
     """What a claim says of a result.
 
@@ -132,4 +141,9 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
             raise ValueError(f"{path}: {what} is {value!r}; expected a function")
     if sweep is not None:
         _check_sweep(sweep, path, config)
-    return ExperimentFile(path.stem, question, detail.strip(), source, config, experiment, sweep, claim)
+    search = getattr(module, "SEARCH", None)
+    if search is not None:
+        _check_search(search, path, config)
+    return ExperimentFile(
+        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search
+    )

@@ -33,8 +33,10 @@ FILES = (
     "fdl.configs",
     "fdl.public",
     "fdl.sweeps.distributions",
+    "fdl.sweeps.drawn",
     "fdl.sweeps.loading",
     "fdl.sweeps.run",
+    "fdl.sweeps.searching",
     "fdl.sweeps.space",
     "fdl.text",
     "fdl.train.check",
@@ -48,8 +50,18 @@ GIVEN = "users get it from a function, whose example shows it"
 WITHOUT = {
     "fdl": dict.fromkeys(
         (
-            *("Best", "Comparison", "Experiment", "Learner", "Result", "Source", "Stopper", "Sweep", "Trial"),
-            "Verdict",
+            *(
+                "Best",
+                "Comparison",
+                "Experiment",
+                "Learner",
+                "Result",
+                "Search",
+                "Source",
+                "Space",
+                "Stopper",
+            ),
+            *("Sweep", "Trial", "Verdict"),
         ),
         GIVEN,
     ),

@@ -57,7 +57,13 @@ ANY_NUMBER = {
     *("rotate", "shear", "translate", "scale", "embedding_scale", "logit_scale", "forget_bias", "alpha"),
     *("effect", "time", "guidance", "length_penalty", "learning_rate", "loss", "weight"),
     "padding",  # checked where a window is made of it: fdl.models.convolve
-    *("at_least", "equivalent", "failures", "seeds"),  # checked with the rest of a claim, or of a sweep
+    *(
+        "at_least",
+        "equivalent",
+        "failures",
+        "seeds",
+        "mesh",
+    ),  # checked with the rest of a claim, or of a sweep
 }
 """Arguments that may be any number."""
 

@@ -33,6 +33,11 @@ COMMANDS = {
         "fdl.cli.commands:sweep_file",
         "SweepOptions",
     ),
+    "search": Command(
+        (("FILE --trials 200", "look for the best config in the file's SEARCH, judge it by fresh seeds"),),
+        "fdl.cli.commands:search_file",
+        "SearchOptions",
+    ),
     "plan": Command(
         (
             ("FILE", "programs, members, memory and time of a sweep; trains nothing"),

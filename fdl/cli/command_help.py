@@ -19,7 +19,7 @@ def command_help(name: str, command: Command) -> str:
     lines = [f"usage: fdl {name} {form}\n         {what}" for form, what in command.usage]
     lines += ["", "FILE is an experiment's; each field of its Config is a flag too: see", ""]
     lines[-1:] = [f"  fdl {name} FILE --help", "", "flags:"]
-    if name != "run":
+    if name not in ("run", "search"):
         lines += [
             "  --grid.FIELD VALUE ...",
             "        values of a field of the Config to try, instead of the file's sweep",

@@ -17,9 +17,18 @@ from fdl.aot import command as aot
 from fdl.cli import reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
 from fdl.cli.flags import parse, seat, workdir
-from fdl.cli.options import OPTIONS, Options, PlanOptions, RunOptions, SweepOptions, TrainOptions
+from fdl.cli.options import (
+    OPTIONS,
+    Options,
+    PlanOptions,
+    ProfileOptions,
+    RunOptions,
+    SearchOptions,
+    SweepOptions,
+    TrainOptions,
+)
 from fdl.cli.progress import shown
-from fdl.cli.trials import is_judged, space_of
+from fdl.cli.trials import is_judged, searched, space_of
 from fdl.configs import replaced
 from fdl.doctor.examination import on_slice
 from fdl.experiment_file import ExperimentFile, judged, load_file
@@ -29,7 +38,7 @@ from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.stats import Verdict
 from fdl.storage import Folder
-from fdl.sweeps import Sweep, Trial, forecast, program_of, stored, sweep
+from fdl.sweeps import Sweep, Trial, forecast, program_of, search, stored, sweep
 from fdl.text import counted, some_of
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
@@ -44,7 +53,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         raise ValueError(
             f"fdl {command} needs an experiment's file first, as fdl {command} experiments/first.py"
         )
-    if command in ("run", "sweep") and distributed.join(seat(words)):
+    if command in ("run", "sweep", "search") and distributed.join(seat(words)):
         abort.watch()
     prepare(workdir(words))
     file = load_file(Path(words[0]))
@@ -55,6 +64,8 @@ def execute(command: str, words: Sequence[str]) -> int:
     made = reports.made([command, *words])
     if command == "run":
         return _run(file, options, changed, made, console)
+    if command == "search":
+        return _search(file, options, changed, made, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
         space = aot.single(file, changed, options.seeds)
     else:
@@ -77,7 +88,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     return _finish(file, options, result, space, directory, made, console)
 
 
-run, sweep_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
+run, sweep_file, search_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
 """The commands that take an experiment's file."""
 
 
@@ -95,7 +106,7 @@ def _run(
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = options.directory(Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
-    _announce(file, directory, console)
+    _begin(file, options, directory, console)
     result = _train(file, options, space, directory, identity, console)
     return _finish(file._replace(sweep=None), options, result, space, directory, made, console)
 
@@ -105,10 +116,10 @@ def _sweep(
 ) -> tuple[Result, Sweep]:
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
     identity = {"kind": "sweep"}
-    _announce(file, directory, console)
+    _begin(file, options, directory, console)
     if not options.until_decided:
         return _train(file, options, space, directory, identity, console), space
-    later = dataclasses.replace(options, restart=False, profile=False, no_doctor=True)
+    later = dataclasses.replace(options, restart=False, profile=False)
     several = itertools.chain([options], itertools.repeat(later))
     return until_decided.until_decided(
         file,
@@ -119,17 +130,64 @@ def _sweep(
     )
 
 
+def _search(
+    file: ExperimentFile,
+    options: SearchOptions,
+    changed: dict[str, Any],
+    made: dict[str, str],
+    console: Console,
+) -> int:
+    space = searched(file.search, changed)
+    base = Sweep((Trial("base", space.config, 0),))
+    mark = digest(essence(program_of(file.experiment, base)))
+    directory = options.directory(Path("runs") / file.name / mark)
+    saving, mesh = options.saving(), options.sizes()
+    _begin(file, options, directory, console)
+    with shown(console) as progress:
+        found = search(
+            file.experiment,
+            space,
+            trials=options.trials,
+            metric=options.metric,
+            better=options.better,
+            sampler=options.sampler,
+            seeds=options.seeds,
+            judges=options.judges,
+            population=options.population,
+            draw_seed=options.draw_seed,
+            storage=options.storage,
+            workdir=directory,
+            identity={"kind": "sweep"},
+            members=options.members,
+            mesh=mesh,
+            strategy=options.strategy,
+            saving=saving,
+            restart=options.restart,
+            progress=progress,
+        )
+    runs = found.judged.runs()
+    judged = Sweep(tuple(Trial(runs["arm"][0], found.config, seed) for seed in runs["seed"]))
+    own = file._replace(sweep=None, claim=None)
+    return _finish(own, options, found.judged, judged, directory, made, console)
+
+
+def _begin(file: ExperimentFile, options: TrainOptions, directory: Folder, console: Console) -> None:
+    """Says what is asked, and where the runs will be; looks at the machine first where that costs most."""
+    if not options.no_doctor and on_slice():
+        check_machine(options.workdir, console)
+    console.print(file.question, style="bold", **PLAIN)
+    console.print(str(directory), **PLAIN)
+
+
 def _train(
     file: ExperimentFile,
-    options: TrainOptions,
+    options: ProfileOptions,
     space: Sweep,
     directory: Folder,
     identity: dict[str, Any],
     console: Console,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
-    if not options.no_doctor and on_slice():
-        check_machine(options.workdir, console)
     with shown(console) as progress:
         return sweep(
             file.experiment,
@@ -146,11 +204,6 @@ def _train(
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
         )
-
-
-def _announce(file: ExperimentFile, directory: Folder, console: Console) -> None:
-    console.print(file.question, style="bold", **PLAIN)
-    console.print(str(directory), **PLAIN)
 
 
 def _claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] | None:

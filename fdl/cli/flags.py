@@ -19,7 +19,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fdl.cli.fields import changed_in, columns_in, fields_type, grid_type
-from fdl.cli.options import OPTIONS, RunOptions
+from fdl.cli.options import OPTIONS, RunOptions, SearchOptions
 from fdl.parallel.distributed import Seat, seat_of
 from fdl.serialization import find, function_name
 from fdl.storage import Folder, in_bucket, path_of
@@ -50,7 +50,7 @@ def parse(
     """
     config()  # bad defaults are said before anything of the words
     _check_once(words)
-    sweeps, given = options is not RunOptions, fields_type(config, option_names())
+    sweeps, given = options not in (RunOptions, SearchOptions), fields_type(config, option_names())
     parts: list[Any] = [
         ("options", tyro.conf.OmitArgPrefixes[options], dataclasses.field(default_factory=options)),
         ("fields", Annotated[given, tyro.conf.arg(name="")], dataclasses.field(default_factory=given)),

@@ -11,6 +11,7 @@ from fdl.aot.target import Target
 from fdl.experiment import Best
 from fdl.parallel.plan import MeshSizes, Strategy, parse_mesh
 from fdl.storage import Folder, folder
+from fdl.sweeps.asking import Sampler
 from fdl.train.saving import Saving, check_saving
 
 Switch = tyro.conf.FlagCreatePairsOff[bool]
@@ -101,8 +102,6 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """how many of the last checkpoints to keep"""
     no_doctor: Switch = False
     """on TPUs, and on several processes with GPUs, do not begin with `fdl doctor`"""
-    profile: Switch = False
-    """write a trace of steps 10 to 20 to WORKDIR/profile by JAX's profiler, and say how to open it"""
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
@@ -112,7 +111,15 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
 
 
 @dataclasses.dataclass
-class RunOptions(TrainOptions):
+class ProfileOptions(TrainOptions):
+    """What the commands that train one list of trials take."""
+
+    profile: Switch = False
+    """write a trace of steps 10 to 20 to WORKDIR/profile by JAX's profiler, and say how to open it"""
+
+
+@dataclasses.dataclass
+class RunOptions(ProfileOptions):
     """`fdl run`."""
 
     seed: int = 0
@@ -120,7 +127,7 @@ class RunOptions(TrainOptions):
 
 
 @dataclasses.dataclass
-class SweepOptions(TrainOptions):
+class SweepOptions(ProfileOptions):
     """`fdl sweep`."""
 
     seeds: int | None = None
@@ -133,6 +140,37 @@ class SweepOptions(TrainOptions):
     """add four seeds of every arm at a time until the claim, which compares with anytime=True, is decided"""
     max_seeds: int | None = None
     """with --until-decided: so many seeds of an arm in all (default: 64)"""
+
+
+@dataclasses.dataclass
+class SearchOptions(TrainOptions):
+    """`fdl search`."""
+
+    trials: int = 100
+    """how many in all; the same command with more goes on"""
+    sampler: Sampler = "tpe"
+    """which of Optuna's: tpe, cmaes, qmc, random, gp (needs PyTorch)"""
+    metric: str | None = None
+    """by which to choose, as validation/accuracy; BETTER says which way it is better (default: that by which
+    the experiment keeps its best state, or BEST)"""
+    seeds: int = 1
+    """of every trial, whose value is the mean over them"""
+    judges: int = 8
+    """seeds, which no trial had, from which the chosen config is trained and judged"""
+    population: int = 16
+    """trials that are asked before the first of them is told"""
+    draw_seed: int = 0
+    """names the sampler's random numbers"""
+    storage: str | None = None
+    """where Optuna keeps trials: a database's URL, or a file for its journal (default: in WORKDIR)"""
+    members: int | None = None
+    """members in one program, instead of the measured choice"""
+
+    def result(self) -> Best | None:
+        """Which state is a run's result; raises `ValueError` as of all commands, or for two metrics."""
+        if self.metric and self.best and self.metric != self.best:
+            raise ValueError("--metric and --best name two metrics, and --better is of one; give one of them")
+        return super().result() if self.best else None
 
 
 @dataclasses.dataclass
@@ -188,5 +226,11 @@ class ReportOptions(ResultOptions, Options):
     """seeds of every arm, instead of those in the file"""
 
 
-OPTIONS = {"run": RunOptions, "sweep": SweepOptions, "plan": PlanOptions, "report": ReportOptions}
+OPTIONS = {
+    "run": RunOptions,
+    "sweep": SweepOptions,
+    "search": SearchOptions,
+    "plan": PlanOptions,
+    "report": ReportOptions,
+}
 """What each command takes besides the experiment's fields."""

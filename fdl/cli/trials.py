@@ -5,8 +5,8 @@ from typing import Any
 from fdl.cells import identity
 from fdl.cli.fields import flag_of, grid_flag_of
 from fdl.cli.flags import function_text, option_names
-from fdl.configs import at
-from fdl.sweeps import Sweep, grid
+from fdl.configs import at, replaced
+from fdl.sweeps import Space, Sweep, grid
 
 
 def space_of(
@@ -38,6 +38,22 @@ def space_of(
             )
     sweep = sweep.with_fields(**changed)
     return sweep.with_seeds(seeds) if seeds is not None else sweep
+
+
+def searched(space: Space | None, changed: dict[str, Any]) -> Space:
+    """The space of a command line: the file's, with the given fields.
+
+    Raises:
+      ValueError: the file has none, a value is out of bounds, or a field is given that is searched.
+    """
+    if space is None:
+        raise ValueError(
+            "the file has no SEARCH; write SEARCH = fdl.space(Config(), lr=fdl.log_uniform(...))"
+        )
+    for name in changed:
+        if name in space.fields:
+            raise ValueError(f"{name} is given one value and searched; take it out of the file's SEARCH")
+    return space._replace(config=replaced(space.config, changed))
 
 
 def is_judged(own: Sweep | None, space: Sweep) -> bool:

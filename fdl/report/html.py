@@ -81,6 +81,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         facts=_facts(result),
         caption=tables.caption(result),
         results=tables.results(result),
+        search=tables.trials(meta["search"]) if "search" in meta else None,
         pictures=pictures,
         inspections=sliders(result.inspections),
         failures=tables.failures(result),

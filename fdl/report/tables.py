@@ -11,7 +11,10 @@ from fdl.cells import identity, text, texts
 from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
+from fdl.text import counted
 
+SHOWN = 20
+"""So many trials of a search are shown, the best."""
 SPLITS = ("test", "validation", "train")
 """The splits, the one that tells most first."""
 
@@ -66,9 +69,30 @@ def caption(result: Result) -> str:
     which = f"Evaluation of each run's best state by {best}" if best else "Last evaluation"
     if best and "test/" in best:
         which += ", which flatters what is measured on test"
+    if "search" in result.meta:
+        which += ", from seeds that chose nothing"
     if last.duplicated("arm").any():
         return f"{which}: mean ± half-width of the 95 % interval over seeds"
     return f"{which}; one run an arm leaves no interval"
+
+
+def trials(search: Mapping[str, Any]) -> tuple[str, tuple[Column, ...]]:
+    """The best trials of a search, `Result.meta["search"]`: what the table is, and its columns."""
+    metric, sign = search["metric"], -1 if search["better"] == "higher" else 1
+    order = lambda one: (one[metric] is None, sign * (one[metric] or 0.0))  # noqa: E731
+    best = sorted(search["trials"], key=order)[:SHOWN]
+    count, seeds, lost = (
+        len(search["trials"]),
+        search["seeds"],
+        sum(t[metric] is None for t in search["trials"]),
+    )
+    heading = (
+        f"The best {len(best)} of {counted(count, 'trial')} by {metric}, {search['better']} being better"
+    )
+    heading += f": means over {counted(len(seeds), 'seed')}. Being the best of many flatters them"
+    if lost:
+        heading += f". {counted(lost, 'trial')} had a run that failed"
+    return heading, tuple(_column(name, [one[name] for one in best]) for name in best[0])
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:

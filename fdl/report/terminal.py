@@ -33,6 +33,10 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
     columns = tables.results(result)
     metrics = tables.ordered_metrics(result)
     _print(console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics])
+    if "search" in result.meta:
+        heading, columns = tables.trials(result.meta["search"])
+        console.print(Text(f"\n{heading}", style="dim"))
+        _print(console, columns, [column.name for column in columns])
     if verdict is None:
         return
     if verdict.comparisons:

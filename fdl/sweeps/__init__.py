@@ -4,17 +4,21 @@ from fdl.public import public as _public
 from fdl.sweeps.distributions import choice as choice
 from fdl.sweeps.distributions import log_uniform as log_uniform
 from fdl.sweeps.distributions import uniform as uniform
+from fdl.sweeps.drawn import Space as Space
+from fdl.sweeps.drawn import sample as sample
+from fdl.sweeps.drawn import space as space
 from fdl.sweeps.loading import load as load
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of
 from fdl.sweeps.run import stored as stored
 from fdl.sweeps.run import sweep as sweep
+from fdl.sweeps.searching import Search as Search
+from fdl.sweeps.searching import search as search
 from fdl.sweeps.space import Sweep as Sweep
 from fdl.sweeps.space import Trial as Trial
 from fdl.sweeps.space import ablate as ablate
 from fdl.sweeps.space import grid as grid
-from fdl.sweeps.space import sample as sample
 from fdl.sweeps.space import zip_ as zip_
 
 

@@ -1,21 +1,16 @@
 """Sweeps: lists of configs times seeds, made by pure functions."""
 
 import dataclasses
-import functools
 import itertools
 import operator
-import random
 import re
-import typing
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fdl.arguments import Count, checked
 from fdl.cells import Identity, identity, text, texts
 from fdl.configs import at, check_names, check_paths, is_config, leaves, replaced
 from fdl.configs import values as values_of
-from fdl.sweeps.distributions import Distribution
 
 SEEDS = 2**32
 """Seeds are below this: `jax.random.key` knows a seed only modulo 2**32."""
@@ -68,7 +63,7 @@ class Sweep:
     def with_seeds(self, seeds: int | Iterable[int]) -> "Sweep":
         """The same arms, each with these seeds (a number n means 0 to n - 1)."""
         arms = {trial.arm: trial.config for trial in self.trials}
-        return _sweep(arms.items(), seeds)
+        return sweep_of(arms.items(), seeds)
 
     def with_fields(self, **fields: Any) -> "Sweep":
         """The same arms with other values of some fields, which their names tell then.
@@ -108,7 +103,7 @@ def grid(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
       (32, 'depth=2 lr=0.001')
     """
     columns = _columns(config, fields)
-    return _sweep(_arms(config, columns, itertools.product(*columns.values())), seeds)
+    return sweep_of(arms_of(config, columns, itertools.product(*columns.values())), seeds)
 
 
 def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[Any]) -> Sweep:
@@ -132,42 +127,7 @@ def zip_(config: Any, /, *, seeds: int | Iterable[int] = 1, **fields: Iterable[A
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the fields have different numbers of values: {lengths}")
-    return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
-
-
-@checked
-def sample(
-    config: Any, /, *, n: Count, seeds: int | Iterable[int] = 1, draw_seed: int = 0, **fields: Distribution
-) -> Sweep:
-    """`n` configs with the fields drawn at random, each field from a stream of its own.
-
-    Args:
-      config: the values of all other fields.
-      n: how many configs.
-      seeds: how many seeds each, or which.
-      draw_seed: names the draws; more draws of the same keep the first ones.
-      **fields: `uniform`, `log_uniform` or `choice`; whole numbers for an int field are rounded.
-
-    Example:
-      >>> import fdl
-      >>> @fdl.config
-      ... class Config:
-      ...     depth: int = 4
-      ...     lr: float = 1e-3
-      ...
-      >>> space = fdl.sample(Config(), n=20, depth=fdl.choice(2, 4, 8), lr=fdl.log_uniform(1e-4, 1e-1))
-      >>> len(space.trials)
-      20
-    """
-    check_paths(config, fields)
-    columns = {}
-    for name, distribution in fields.items():
-        if not isinstance(distribution, Distribution):
-            raise ValueError(f"{name!r} is {distribution!r}; expected fdl.uniform, log_uniform or choice")
-        stream = random.Random(f"{draw_seed}/{name}")
-        drawn = [distribution.draw(stream.random()) for _ in range(n)]
-        columns[name] = [round(v) if _is_whole(config, name) and isinstance(v, float) else v for v in drawn]
-    return _sweep(_arms(config, columns, zip(*columns.values(), strict=True)), seeds)
+    return sweep_of(arms_of(config, columns, zip(*columns.values(), strict=True)), seeds)
 
 
 def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapping[str, Any]) -> Sweep:
@@ -208,7 +168,7 @@ def ablate(config: Any, /, *, seeds: int | Iterable[int] = 1, **components: Mapp
     arms = {"full": config}
     arms |= {f"full - {name}": changed for name, changed in without.items()}
     arms |= {f"none + {name}": changed for name, changed in back.items()}
-    return _sweep([*arms.items(), ("none", none)], seeds)
+    return sweep_of([*arms.items(), ("none", none)], seeds)
 
 
 def _columns(config: Any, fields: Mapping[str, Iterable[Any]]) -> dict[str, Sequence[Any]]:
@@ -219,15 +179,8 @@ def _columns(config: Any, fields: Mapping[str, Iterable[Any]]) -> dict[str, Sequ
     return {name: tuple(values) for name, values in fields.items()}
 
 
-def _is_whole(config: Any, path: str) -> bool:
-    """Whether a field is declared as `int`."""
-    *above, name = path.split(".")
-    return typing.get_type_hints(type(functools.reduce(getattr, above, config)))[name] is int
-
-
-def _arms(
-    config: Any, columns: Mapping[str, Sequence[Any]], rows: Iterable[Sequence[Any]]
-) -> list[tuple[str, Any]]:
+def arms_of(config: Any, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> list[tuple[str, Any]]:
+    """Configs with the fields of `columns` as each of `rows` has them, named by these, told apart."""
     configs = [replaced(config, dict(zip(columns, row, strict=True))) for row in rows]
     shown = {field: texts(at(changed, field) for changed in configs) for field in columns}
     names = (" ".join(f"{field}={shown[field][i]}" for field in columns) for i in range(len(configs)))
@@ -264,7 +217,8 @@ def _in_full(arm: str, config: Any) -> str:
     return arm
 
 
-def _sweep(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:
+def sweep_of(arms: Iterable[tuple[str, Any]], seeds: int | Iterable[int]) -> Sweep:
+    """Configs by name, each with these seeds (a number n means 0 to n - 1)."""
     chosen = list(seeds if isinstance(seeds, Iterable) else range(_checked_seed(seeds)))
     if not chosen:
         raise ValueError(f"seeds is {seeds!r}; expected a positive number or a list of whole numbers >= 0")

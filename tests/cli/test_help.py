@@ -21,7 +21,7 @@ def test_a_command_without_a_file_says_every_flag_with_its_meaning(name, capsys)
         assert f"--{field.name.replace('_', '-')}" in shown
     flags = command_help.flags_of(COMMANDS[name].options or "")
     assert all(what and what in shown for _, _, what in flags)
-    assert ("--grid.FIELD" in shown) == (name != "run")
+    assert ("--grid.FIELD" in shown) == (name not in ("run", "search"))
 
 
 HELPFUL = [["--help"], *([name, "--help"] for name in OF_A_FILE), ["list", "--help"]]

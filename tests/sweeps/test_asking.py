@@ -1,0 +1,188 @@
+"""What a search asks of Optuna's samplers: the same trials whichever process asks, and values that fit."""
+
+import contextlib
+import importlib.util
+
+import optuna
+import pytest
+
+import fdl
+from fdl.sweeps.asking import Asking, asked, check_sampler, check_storage, opened_study, tell
+from fdl.sweeps.drawn import values_in
+
+
+@fdl.config
+class Net:
+    depth: int = fdl.static(2, low=1)
+
+
+@fdl.config
+class Config:
+    lr: float = fdl.traced(0.1, low=0.0)
+    width: int = 4
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    net: Net = Net()
+
+
+FLAT = fdl.space(Config(), lr=fdl.log_uniform(1e-4, 1.0), momentum=fdl.uniform(0.0, 0.9))
+MIXED = fdl.space(
+    Config(),
+    lr=fdl.log_uniform(1e-4, 1.0),
+    width=fdl.log_uniform(1.5, 64),
+    optimizer=fdl.choice("adam", "sgd"),
+    momentum=fdl.uniform(0.5, 0.9).when(optimizer="sgd"),
+    **{"net.depth": fdl.choice(1, 2, 8)},
+)
+SAMPLERS = ("tpe", "cmaes", "qmc", "random", pytest.param("gp", marks=pytest.mark.slow))
+POPULATION, TRIALS = 4, 20
+
+
+def value(row):
+    return None if row[0] > 0.5 else abs(row[0] - 0.01) + abs(row[1] - 0.6)
+
+
+def trials(sampler, space, *, journal=None, draw_seed=0):
+    """The trials of a whole search; with a journal it is opened again before every step."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+
+        def asking():
+            if journal or not rows:
+                study = stack.enter_context(opened_study("search", journal, None, "lower"))
+                made.append(Asking(study, space, sampler, draw_seed, POPULATION))
+            return made[-1]
+
+        made = []
+        for start in range(0, TRIALS, POPULATION):
+            batch = range(start, start + POPULATION)
+            for number in batch:
+                rows.append(asked(asking(), number))
+            for number in batch:
+                tell(asking(), number, value(rows[number]))
+    return rows
+
+
+def needed(sampler):
+    if sampler == "gp":
+        pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_trials_are_the_same_from_one_process_and_from_many(sampler, tmp_path):
+    needed(sampler)
+    one = trials(sampler, FLAT)
+    assert trials(sampler, FLAT, journal=str(tmp_path / "journal")) == one
+    assert trials(sampler, FLAT, draw_seed=1) != one
+    assert len(set(map(tuple, one))) == TRIALS  # the liar: no trial is asked twice before it is told
+
+
+def test_a_sampler_learns_from_what_it_is_told():
+    late = {sampler: trials(sampler, FLAT)[-POPULATION:] for sampler in ("tpe", "random")}
+    worst = {name: max(value(row) or 9.0 for row in rows) for name, rows in late.items()}
+    assert worst["tpe"] < worst["random"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_values_are_of_the_space_and_count_where_their_condition_holds(sampler):
+    needed(sampler)
+    rows = trials(sampler, MIXED)
+    assert {row[2] for row in rows} == {"adam", "sgd"}
+    for lr, width, optimizer, momentum, depth in rows:
+        assert 1e-4 <= lr <= 1.0 and isinstance(width, int) and 2 <= width <= 64 and depth in (1, 2, 8)
+        assert 0.5 <= momentum <= 0.9 if optimizer == "sgd" else momentum == 0.0
+
+
+def test_a_trial_that_was_asked_in_part_is_asked_to_its_end(tmp_path, monkeypatch):
+    whole = trials("tpe", FLAT)[0]
+    with opened_study("search", None, tmp_path, "lower") as study:
+        asking = Asking(study, FLAT, "tpe", 0, POPULATION)
+        with monkeypatch.context() as patched:
+            draw, left = optuna.trial.Trial.suggest_float, [1]
+
+            def once(*words, **more):
+                if not left:
+                    raise KeyboardInterrupt
+                left.pop()
+                return draw(*words, **more)
+
+            patched.setattr(optuna.trial.Trial, "suggest_float", once)
+            with pytest.raises(KeyboardInterrupt):
+                asked(asking, 0)
+        (trial,) = study.get_trials()
+        assert list(trial.params) == ["lr"]
+    with opened_study("search", None, tmp_path, "lower") as study:
+        assert asked(Asking(study, FLAT, "tpe", 0, POPULATION), 0) == whole
+        assert len(study.get_trials()) == 1
+
+
+def test_what_is_told_is_what_optuna_keeps(tmp_path):
+    with opened_study("search", str(tmp_path / "journal"), tmp_path, "higher") as study:
+        asking = Asking(study, FLAT, "random", 0, POPULATION)
+        for number, told in enumerate((0.25, None)):
+            asked(asking, number)
+            tell(asking, number, told)
+            tell(asking, number, 3.0)  # told already
+        kept = study.get_trials()
+    assert [trial.value for trial in kept] == [0.25, None]
+    assert kept[1].state == optuna.trial.TrialState.PRUNED
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert (tmp_path / "journal").exists() and not (tmp_path / "trials.db").exists()
+
+
+def test_a_sample_keeps_to_conditions_too():
+    drawn = fdl.sample(Config(), n=30, optimizer=MIXED.fields["optimizer"], momentum=MIXED.fields["momentum"])
+    configs = [trial.config for trial in drawn.trials]
+    assert {config.momentum for config in configs if config.optimizer == "adam"} == {0.0}
+    assert min(config.momentum for config in configs if config.optimizer == "sgd") >= 0.5
+
+
+def test_values_follow_the_order_of_the_space():
+    assert values_in(MIXED, {"lr": 1, "width": 2, "optimizer": "adam", "net.depth": 3}.__getitem__) == [
+        *(1, 2, "adam", 0.0, 3)
+    ]
+
+
+SPACES = {
+    "no field": (dict, "no fields to search"),
+    "another field": (lambda: {"rate": fdl.uniform(0, 1)}, "no field 'rate'"),
+    "no distribution": (lambda: {"lr": (0.1, 0.2)}, "expected fdl.uniform"),
+    "out of bounds": (lambda: {"lr": fdl.uniform(-1.0, 1.0)}, "lr"),
+    "another type": (lambda: {"optimizer": fdl.choice("adam", 3)}, "optimizer"),
+    "no whole number": (lambda: {"width": fdl.uniform(2.2, 2.8)}, "there is none from 2.2 to 2.8"),
+    "a value twice": (lambda: {"width": fdl.choice(2, 3, 2)}, "has 2 twice"),
+    "a condition that comes later": (
+        lambda: {"momentum": MIXED.fields["momentum"], "optimizer": fdl.choice("adam", "sgd")},
+        "'optimizer'; name that before it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_bad_space_is_one_line(name):
+    fields, says = SPACES[name]
+    with pytest.raises(ValueError, match=says) as error:
+        fdl.space(Config(), **fields())
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    found = importlib.util.find_spec
+    for library, says in {"optuna": r"fdl\[search\]", "cmaes": "cmaes needs cmaes: pip install"}.items():
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name, lacking=library: None if name == lacking else found(name)
+        )
+        with pytest.raises(ValueError, match=says):
+            check_sampler("cmaes")
+
+
+def test_a_storage_that_cannot_be_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="give a workdir too"):
+        check_storage("sqlite:///x", None)
+    with pytest.raises(ValueError, match="a folder that is there"):
+        check_storage(str(tmp_path / "nowhere" / "journal"), tmp_path)
+    with (
+        pytest.raises(ValueError, match="storage cannot be opened"),
+        opened_study("search", "nothing://x", tmp_path, "lower"),
+    ):
+        pass

@@ -1,0 +1,35 @@
+"""Kill -9 a search at any instant, give the same command again: no finished trial is lost, none repeated."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KILLS = 4
+
+
+@pytest.mark.slow
+def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(tmp_path):
+    command = [sys.executable, "-m", "tests.search_kill_driver", str(tmp_path), str(KILLS)]
+    environment = {**os.environ, "FDL_CACHE": str(tmp_path / "cache")}
+    out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert out.returncode == 0, out.stderr
+    seen = json.loads(out.stdout.splitlines()[-1])
+    assert len(seen["done"]) == KILLS and any(seen["done"]) and seen["kept"], seen
+    for states in seen["states"]:
+        assert len(states) == 12 and set(states) == {"COMPLETE", "PRUNED"}
+    told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    undisturbed = told.pop("undisturbed")
+    assert len(told) == len(seen["states"])
+    for name, one in told.items():
+        assert one == undisturbed
+        members = [
+            (member["config"]["lr"], member["config"]["noise"], member["seed"])
+            for path in (tmp_path / name).glob("units/*/unit.json")
+            for member in json.loads(path.read_text())["members"]
+        ]
+        assert len(members) == len(set(members))
