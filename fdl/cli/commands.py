@@ -93,11 +93,7 @@ run, sweep_file, search_file, plan, report_of = (functools.partial(execute, name
 
 
 def _run(
-    file: ExperimentFile,
-    options: RunOptions,
-    changed: dict[str, Any],
-    made: dict[str, str],
-    console: Console,
+    file: ExperimentFile, options: RunOptions, changed: dict[str, Any], made: dict[str, str], console: Console
 ) -> int:
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}; expected a whole number >= 0")

@@ -93,9 +93,8 @@ def plan_from(stored: Any) -> Plan:
     Raises:
       TypeError: it is not one.
     """
-    if not isinstance(stored, Mapping):
-        return Plan(*stored)
-    return Plan(**{**stored, "spans": tuple(stored.get("spans", ()))})  # JSON has lists
+    plan = Plan(**stored) if isinstance(stored, Mapping) else Plan(*stored)
+    return plan._replace(spans=tuple(plan.spans))  # JSON has lists
 
 
 def on_devices(plan: Plan, available: int) -> Plan:
