@@ -111,17 +111,16 @@ def _sweep(
     file: ExperimentFile, options: SweepOptions, space: Sweep, directory: Folder, console: Console
 ) -> tuple[Result, Sweep]:
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
-    identity = {"kind": "sweep"}
     _begin(file, options, directory, console)
     if not options.until_decided:
-        return _train(file, options, space, directory, identity, console), space
+        return _train(file, options, space, directory, {"kind": "sweep"}, console), space
     later = dataclasses.replace(options, restart=False, profile=False)
     several = itertools.chain([options], itertools.repeat(later))
     return until_decided.until_decided(
         file,
         options,
         space,
-        lambda trials: _train(file, next(several), trials, directory, identity, console),
+        lambda trials: _train(file, next(several), trials, directory, {"kind": "sweep"}, console),
         functools.partial(console.print, **PLAIN),
     )
 
@@ -137,7 +136,6 @@ def _search(
     base = Sweep((Trial("base", space.config, 0),))
     mark = digest(essence(program_of(file.experiment, base)))
     directory = options.directory(Path("runs") / file.name / mark)
-    saving, mesh = options.saving(), options.sizes()
     _begin(file, options, directory, console)
     with shown(console) as progress:
         found = search(
@@ -155,16 +153,17 @@ def _search(
             workdir=directory,
             identity={"kind": "sweep"},
             members=options.members,
-            mesh=mesh,
+            mesh=options.sizes(),
             strategy=options.strategy,
-            saving=saving,
+            saving=options.saving(),
             restart=options.restart,
             progress=progress,
         )
     runs = found.judged.runs()
     judged = Sweep(tuple(Trial(runs["arm"][0], found.config, seed) for seed in runs["seed"]))
-    own = file._replace(sweep=None, claim=None)
-    return _finish(own, options, found.judged, judged, directory, made, console)
+    return _finish(
+        file._replace(sweep=None, claim=None), options, found.judged, judged, directory, made, console
+    )
 
 
 def _begin(file: ExperimentFile, options: TrainOptions, directory: Folder, console: Console) -> None:
