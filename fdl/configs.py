@@ -89,7 +89,7 @@ def config(cls: type[T]) -> type[T]:
     wrapped = dataclasses.dataclass(frozen=True)(cls)
     initialize = wrapped.__init__
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:  # a field may be called self
         check_names(wrapped, kwargs)
         initialize(self, *args, **kwargs)
         _validate(self)

@@ -12,7 +12,7 @@ import pytest
 
 import fdl
 from fdl.cells import cell
-from fdl.configs import traced_fields
+from fdl.configs import replaced, traced_fields
 from fdl.serialization import from_json, to_json
 from tests.toy import Config as Toy
 
@@ -168,3 +168,11 @@ def test_numbers_that_no_program_or_table_holds_are_refused(values, words):
 def test_a_class_that_is_no_config_is_refused(body, words):
     with pytest.raises(ValueError, match=words):
         fdl.config(type("Bad", (), body))()
+
+
+def test_a_field_may_be_called_self():
+    @fdl.config
+    class Odd:
+        self: int = 1
+
+    assert replaced(Odd(), {"self": 2}) == Odd(**{"self": 2}) != Odd()

@@ -10,12 +10,14 @@ import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-COMMANDS = ("run", "sweep", "plan", "report", "list", "doctor", "data")
+COMMANDS = ("run", "sweep", "search", "plan", "report", "list", "doctor", "data")
 """fdl's commands."""
-OF_A_FILE = ("run", "sweep", "plan", "report")
+OF_A_FILE = ("run", "sweep", "search", "plan", "report")
 """Those whose first word is an experiment's file."""
-WRITING = ("run", "sweep", "report")
+WRITING = ("run", "sweep", "search", "report")
 """Those whose results would die with the slice, were they not in a bucket."""
+_NEEDED = {"sweep": ("SWEEP", True), "search": ("SEARCH", False)}
+"""What in its file says which trials there are, and whether `--grid` does too."""
 BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", re.DOTALL)
 
 
@@ -79,10 +81,26 @@ def _check_file(words: Sequence[str], root: Path, files: Collection[str]) -> Non
             "submodules and what links lead to outside; see git check-ignore -v"
         )
     try:
-        ast.parse(path.read_bytes(), str(path))
+        module = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         version = ".".join(map(str, sys.version_info[:2]))
         raise ValueError(f"{words[1]} is not Python {version}: {error}") from None
+    if len(words) > 2 and not words[2].startswith("-"):
+        raise ValueError(f"fdl {words[0]} takes one file, but {words[2]!r} comes after {words[1]!r}")
+    asked, drawn = _NEEDED.get(words[0], ("", False)), any(word.startswith("--grid.") for word in words)
+    if asked[0] and not (asked[1] and drawn) and not _defines(module, asked[0]):
+        grid = ", and --grid.FIELD is not given" * asked[1]
+        raise ValueError(f"{words[1]} has no {asked[0]}{grid}: fdl {words[0]} would train nothing")
+
+
+def _defines(module: ast.Module, name: str) -> bool:
+    """Whether a file may define a name, itself or from where it imports."""
+    names = {
+        one.id if isinstance(one, ast.Name) else one.asname or one.name
+        for one in ast.walk(module)
+        if isinstance(one, ast.alias) or (isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
+    }
+    return bool(names & {name, "*"})
 
 
 def _check_bucket(words: Sequence[str]) -> None:

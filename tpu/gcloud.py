@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tpu.slices import RUNTIMES, hosts
+from tpu.slices import MOST_SLICES, RUNTIMES, hosts
 
 TPUS = ("gcloud", "compute", "tpus")
 SSH_OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "BatchMode=yes")
@@ -86,8 +86,8 @@ def checked_request(request: Request) -> Request:
         )
     if request.runtime is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", request.runtime):
         raise ValueError(f"--runtime-version is {request.runtime!r}; expected a name as v2-alpha-tpuv6e")
-    if request.slices < 1:
-        raise ValueError(f"--slices is {request.slices}; expected 1 or more")
+    if not 1 <= request.slices <= MOST_SLICES:
+        raise ValueError(f"--slices is {request.slices}; expected 1 to {MOST_SLICES}")
     return request
 
 

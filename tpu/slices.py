@@ -13,6 +13,8 @@ RUNTIMES = {
 """The VM image of each generation that the Cloud TPU API has, by Google's page "TPU software versions"
 (docs.cloud.google.com/tpu/docs/runtimes, read on 2026-11-27): v6e, v5p and v5e by name, "v4 and older" for
 the rest. By the same page this API "is not supported on TPU7x and later TPU versions"."""
+MOST_SLICES = 256
+"""What can be asked for at once here: the largest run that Google has told of had 199, of v5e (2023)."""
 COUNTS_CHIPS = ("v5litepod", "v6e")
 """Generations whose names count chips; the others count cores, two to a chip."""
 

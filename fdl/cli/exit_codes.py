@@ -48,6 +48,8 @@ def _told(words: Sequence[str]) -> int:
         return _fail(str(error), BAD_INPUT)
     except OSError as error:
         return _fail(str(error), DISK)
+    except MemoryError as error:
+        return _fail(": ".join(filter(None, ["the memory does not suffice", str(error)])), DISK)
 
 
 def _executed(words: Sequence[str]) -> int:

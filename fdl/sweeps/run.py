@@ -20,8 +20,7 @@ from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
 from fdl.text import counted, some_of
 from fdl.train import history
 from fdl.train.autotune import autotune
-from fdl.train.check import check_place
-from fdl.train.folder import check_same, held, identity_in
+from fdl.train.folder import check_place, check_same, held, identity_in
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless

@@ -27,8 +27,8 @@ from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, edges
 from fdl.sweeps.run import program_of, sweep
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
-from fdl.train.check import check, check_place
-from fdl.train.folder import held
+from fdl.train.check import check
+from fdl.train.folder import check_place, held
 from fdl.train.progress import Progress
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving

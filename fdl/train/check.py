@@ -13,7 +13,6 @@ from fdl import tree
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
 from fdl.inspection.kinds import check_inspected
 from fdl.metrics import Mean
-from fdl.storage import Folder, in_bucket
 from fdl.train.rows import best_of, metric_names
 from fdl.train.user_errors import told
 
@@ -86,17 +85,6 @@ def built(build: Callable[[Any], Experiment], config: Any) -> Experiment:
         experiment = build(config)
     _expect("experiment(config)", experiment, Experiment, "return one, as tasks.classification(...) makes it")
     return experiment
-
-
-def check_place(directory: Folder | None) -> None:
-    """Raises `ValueError` if what is to be a folder, or one above it, is a file; looks at no bucket."""
-    if directory is None or in_bucket(directory):
-        return
-    for place in (directory, *directory.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ValueError(f"{place} is a file; expected a folder, or a name that is not taken")
-            return
 
 
 def check_key(key: Any) -> None:

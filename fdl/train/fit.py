@@ -15,8 +15,8 @@ from fdl.parallel.plan import MeshSizes, Overrides, Strategy, check_mesh
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, folder
 from fdl.train.autotune import Work, autotune
-from fdl.train.check import check, check_key, check_place
-from fdl.train.folder import held
+from fdl.train.check import check, check_key
+from fdl.train.folder import check_place, held
 from fdl.train.identity import of_experiment
 from fdl.train.loop import execute
 from fdl.train.profiling import Profiler, place_of

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,24 @@ from fdl.storage import Folder, get, in_bucket, is_at, move, write_atomically
 _IDENTITY = "identity.json"
 _SHOWN = 8
 """So many differences are listed."""
+_LONGEST_NAME = 255
+"""Bytes of a folder's name, on the usual file systems."""
+
+
+def check_place(directory: Folder | None) -> None:
+    """Raises `ValueError` if what is to be a folder, or one above it, is a file or can be none; looks at no
+    bucket."""
+    if directory is None or in_bucket(directory):
+        return
+    for place in (directory, *directory.parents):
+        if len(os.fsencode(place.name)) > _LONGEST_NAME:
+            raise ValueError(f"{place.name[:20]}... is too long a name for a folder; expected a shorter one")
+        if place.is_symlink() and not place.exists():
+            raise ValueError(f"{place} is a link to nothing; expected a folder, or a name that is not taken")
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"{place} is a file; expected a folder, or a name that is not taken")
+            return
 
 
 def write_json(path: Folder, data: Any) -> None:

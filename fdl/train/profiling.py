@@ -14,7 +14,7 @@ import jax
 from fdl.parallel.distributed import broadcast_from_first, process_id, several
 from fdl.storage import Folder, folder, in_bucket, write_atomically
 from fdl.text import named
-from fdl.train.check import check_place
+from fdl.train.folder import check_place
 
 STEPS = 10
 """So many steps are traced."""

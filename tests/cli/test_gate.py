@@ -77,6 +77,7 @@ CONFIGS = {
 WORDS = {
     "a work directory that is a file": (["run", "file.py", "--workdir", "file.py"], "file.py is a file"),
     "a work directory in a file": (["run", "file.py", "--workdir", "file.py/a/b"], "file.py is a file"),
+    "a name too long": (["run", "file.py", "--workdir", "x" * 300], "too long a name for a folder"),
     "seconds that are not": (["run", "file.py", "--checkpoint-seconds", "nan"], "--checkpoint-seconds"),
     "a huge seed": (["run", "file.py", "--seed", str(2**32)], "4294967296"),
     "a huge number of steps": (["run", "file.py", "--steps", str(2**31)], "steps is 2147483648"),
@@ -119,6 +120,29 @@ def test_a_config_that_is_wrong(case, refused):
 def test_words_that_are_wrong(case, refused):
     words, expected = WORDS[case]
     assert expected in refused(HEAD + SWEEP, words)
+
+
+def test_a_work_directory_that_is_a_link_to_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file.py").write_text(HEAD + SWEEP)
+    Path("link").symlink_to("absent/folder")
+    assert main(["run", "file.py", "--workdir", "link"]) == 2
+    assert capsys.readouterr().err == (
+        "error: link is a link to nothing; expected a folder, or a name that is not taken\n"
+    )
+
+
+@pytest.mark.parametrize("body", [
+    "x = huge()", "def experiment(config):\n    return huge()", "def claim(result):\n    return huge()",
+])  # fmt: skip
+def test_too_little_memory_is_a_line(body, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    huge = "import numpy as np\nhuge = lambda: np.ones((10**7, 10**7))\n"
+    Path("file.py").write_text(HEAD + SWEEP + huge + body + "\n")
+    assert main(["sweep", "file.py"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: the memory does not suffice: Unable to allocate 728. TiB"), shown
+    assert shown.count("\n") == 1
 
 
 def test_a_plan_is_refused_as_the_sweep_is(refused):

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 STEPS = 10
+SWEEP = "one run"
+"""The launcher asks whether there is one."""
 
 
 def folder() -> Path:

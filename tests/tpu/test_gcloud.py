@@ -58,7 +58,7 @@ def test_several_slices():
     ):
         assert gcloud.ssh(place, worker, words=["true"])[5:7] == [node, f"--worker={inside}"]
         assert gcloud.scp(place, worker, files=["a"], to="b")[6:8] == [f"{node}:b", f"--worker={inside}"]
-    with pytest.raises(ValueError, match="--slices is 0; expected 1 or more"):
+    with pytest.raises(ValueError, match="--slices is 0; expected 1 to 256"):
         gcloud.checked_request(Request("v6e-16", slices=0))
 
 

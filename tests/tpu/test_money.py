@@ -26,9 +26,10 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
     (root / "experiments").mkdir(parents=True)
     for name in ("experiments/one.py", "experiments/scratch.py", "../outside.py"):
-        (root / name).write_text("print(1)\n")
+        (root / name).write_text("SWEEP = 1\n")
+    (root / "experiments/nothing.py").write_text("print(1)\n")
     (root / "experiments/wrong.py").write_text("def (:\n")
-    (root / "experiments/notes.txt").write_text("print(1)\n")
+    (root / "experiments/notes.txt").write_text("SWEEP = 1\n")
     (root / "experiments/link.py").symlink_to("../../outside.py")
     (root / "experiments/same.py").symlink_to("one.py")
     (root / ".gitignore").write_text("scratch.py\n")
@@ -165,6 +166,19 @@ def test_a_slice_that_never_was_is_not_said_to_be_deleted(root, capsys):
     assert capsys.readouterr().out == "there is no slice sweep-1 in us-east5-b\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["sweep experiments/nothing.py --grid.lr 1 2", "sweep experiments/star.py", "run experiments/nothing.py"],
+)
+def test_a_file_whose_trials_are_said_elsewhere_is_run(command, root):
+    (root / "experiments/star.py").write_text("from one import *\n")
+    done: list[str] = []
+    world = real()._replace(run=gcloud(done), sleep=lambda seconds: None)
+    words = [*UP, "--", *command.split(), "--workdir", "gs://runs"]
+    assert launch.main(words, world=world, root=root) == 0
+    assert done == ["create", "delete"]
+
+
 @pytest.mark.parametrize("dry", [False, True])
 @pytest.mark.parametrize(
     ("flags", "command", "complaint"),
@@ -183,6 +197,10 @@ def test_a_slice_that_never_was_is_not_said_to_be_deleted(root, capsys):
         ([], "report experiments/one.py", "fdl report needs --workdir gs://BUCKET/NAME"),
         ([], "sweap experiments/one.py", "there is no fdl command 'sweap'; did you mean 'sweep'?"),
         ([], "fly experiments/one.py", "there is no fdl command 'fly'; expected one of run, sweep"),
+        ([], "run experiments/one.py experiments/same.py --workdir gs://runs", "takes one file"),
+        ([], "sweep experiments/nothing.py --workdir gs://runs", "has no SWEEP, and --grid.FIELD is not"),
+        ([], "search experiments/one.py --workdir gs://runs", "experiments/one.py has no SEARCH: fdl search"),
+        (["--slices", "999999"], "list", "--slices is 999999; expected 1 to 256"),
         (["--extra", "txt"], "list", "the project has no extra 'txt'; expected some of tpu, gs, text"),
         (["--accelerator", "v6e-48"], "list", "there is no 'v6e-48'"),
     ],

@@ -71,7 +71,7 @@ MISSING = Output(1, b"", "ERROR: NOT_FOUND")
 def root(tmp_path: Path) -> Path:
     """A repository with one experiment."""
     (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments/one.py").write_text("print(1)\n")
+    (tmp_path / "experiments/one.py").write_text("SWEEP = 1\n")
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "--quiet", tmp_path], check=True)
     return tmp_path
