@@ -90,6 +90,19 @@ def _unread(splits: Splits, taken: Sequence[str], augment: Augmentation | None) 
 
 def class_weights(given: Any, classes: int) -> Callable[[jax.Array], jax.Array]:
     """What rows count by their labels, `weigh(labels) -> [B]`; labels are integers `[B]` or shares `[B, C]`.
+    Arguments and errors as of `checked_class_weights`."""
+    weights = checked_class_weights(given, classes)
+
+    def weigh(labels: jax.Array) -> jax.Array:
+        if labels.ndim == 2:
+            return labels @ weights
+        return jnp.where(is_class(labels, classes), weights[labels], jnp.nan)
+
+    return weigh
+
+
+def checked_class_weights(given: Any, classes: int) -> jax.Array:
+    """The weight of each class, `[C]`.
 
     Args:
       given: the weight of each class, `[C]`; it may be traced.
@@ -109,11 +122,4 @@ def class_weights(given: Any, classes: int) -> Callable[[jax.Array], jax.Array]:
         known = np.array([float(one) for one in single])
         if not (np.isfinite(known) & (known >= 0)).all() or not known.any():
             raise ValueError(f"class_weight is {known.tolist()}; expected numbers from 0, not all 0")
-    weights = jnp.stack([jnp.asarray(one, jnp.float32) for one in single])
-
-    def weigh(labels: jax.Array) -> jax.Array:
-        if labels.ndim == 2:
-            return labels @ weights
-        return jnp.where(is_class(labels, classes), weights[labels], jnp.nan)
-
-    return weigh
+    return jnp.stack([jnp.asarray(one, jnp.float32) for one in single])

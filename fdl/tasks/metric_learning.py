@@ -1,6 +1,6 @@
 """Metric learning: embeddings in which rows of one label are near to each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -17,7 +17,8 @@ from fdl.experiment import Batch, Experiment, Learner
 from fdl.metrics import Mean, accuracy, mean
 from fdl.models.heads import WithHead, unit
 from fdl.tasks.accumulation import check_whole
-from fdl.tasks.checks import check_labels
+from fdl.tasks.checks import check_labels, count_outputs
+from fdl.tasks.columns import class_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.metric_losses import EmbeddingLoss, arcface_loss, distances, triplet
 from fdl.tasks.neighbours import neighbour_accuracy
@@ -112,6 +113,7 @@ def arcface(
     margin: NotNegative[Number] = 0.5,
     scale: Positive[Number] = 64.0,
     augment: Augmentation | None = None,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
@@ -128,6 +130,8 @@ def arcface(
       margin: see `fdl.tasks.metric_losses.arcface_loss`.
       scale: see there.
       augment: what is done to every training batch, or None.
+      class_weight: what a row of each class counts in what is minimised, `[C]`, at least 0: the weighted
+        mean. The metrics stay unweighted.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
@@ -146,7 +150,15 @@ def arcface(
       ['test/accuracy', 'test/loss', 'test/recall_at_1']
     """
     splits = check_labels(model, splits)
-    learner = arcface_learner(model, splits, optimizer, margin=margin, scale=scale, accumulate=accumulate)
+    learner = arcface_learner(
+        model,
+        splits,
+        optimizer,
+        margin=margin,
+        scale=scale,
+        class_weight=class_weight,
+        accumulate=accumulate,
+    )
     return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
 
 
@@ -158,6 +170,7 @@ def arcface_learner(
     *,
     margin: NotNegative[Number] = 0.5,
     scale: Positive[Number] = 64.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     accumulate: Count = 1,
 ) -> Learner:
     """The learner of `arcface`; of `splits` only checks and a row's shape are made.
@@ -167,14 +180,17 @@ def arcface_learner(
     """
     check_labels(model, splits)
     row = prepared_row(splits)["x"]
+    weigh = None if class_weight is None else class_weights(class_weight, count_outputs(model, splits))
 
     def init(key: jax.Array) -> Any:
         return _initial(model, row, key)
 
     def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         cosines, state = _train(model, variables, batch["x"], key)
-        loss = mean(arcface_loss(cosines, batch["y"], margin=margin, scale=scale))
-        return loss, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]))}, state)
+        losses = arcface_loss(cosines, batch["y"], margin=margin, scale=scale)
+        loss = mean(losses)
+        weighed = loss if weigh is None else mean(losses, weigh(batch["y"]))
+        return weighed, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]))}, state)
 
     def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         x, y, weight = batch["x"], batch["y"], batch["weight"]

@@ -1,7 +1,7 @@
 """Multi-label classification: any number of labels may hold for one row."""
 
-from collections.abc import Mapping
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 import flax.linen as nn
 import jax
@@ -13,9 +13,9 @@ from fdl.arguments import Count, NotNegative, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.checks import check_targets
-from fdl.tasks.columns import WEIGHT
-from fdl.tasks.supervised import Number
+from fdl.tasks.checks import check_targets, count_outputs
+from fdl.tasks.columns import WEIGHT, checked_class_weights
+from fdl.tasks.supervised import Number, RowLoss
 from fdl.tasks.supervised import row_learner as row_learner
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
@@ -27,6 +27,7 @@ def multilabel(
     optimizer: optax.GradientTransformation,
     *,
     augment: Augmentation | None = None,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     l1: NotNegative[Number] = 0.0,
     l2: NotNegative[Number] = 0.0,
     accumulate: Count = 1,
@@ -43,6 +44,8 @@ def multilabel(
       splits: `"x"` `[N, ...]` and `"y"` float `[N, K]` (or `[N]` where K = 1), 1 where a label holds, else 0.
       optimizer: any Optax transformation.
       augment: what is done to every training batch, or None.
+      class_weight: what each label counts in what is minimised, `[K]`, at least 0: the weighted mean over
+        labels. The metrics stay unweighted.
       l1: factor of the sum of |w| over weight matrices.
       l2: factor of half the sum of w² over weight matrices.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
@@ -61,7 +64,9 @@ def multilabel(
       >>> [name for name in fdl.check(experiment) if name.startswith("test")]
       ['test/accuracy', 'test/loss', 'test/subset_accuracy']
     """
-    learner = multilabel_learner(model, splits, optimizer, l1=l1, l2=l2, accumulate=accumulate)
+    learner = multilabel_learner(
+        model, splits, optimizer, class_weight=class_weight, l1=l1, l2=l2, accumulate=accumulate
+    )
     splits = verified(splits, ("y",), _not_zero_or_one)
     return experiment_over(
         learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
@@ -74,6 +79,7 @@ def multilabel_learner(
     splits: Splits,
     optimizer: optax.GradientTransformation,
     *,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     l1: NotNegative[Number] = 0.0,
     l2: NotNegative[Number] = 0.0,
     accumulate: Count = 1,
@@ -84,15 +90,24 @@ def multilabel_learner(
       ValueError: data that does not fit together or to the model.
     """
     check_targets(model, splits)
-    return row_learner(
-        model, splits, optimizer, label_cross_entropy, _measures, l1=l1, l2=l2, accumulate=accumulate
-    )
+    loss = label_cross_entropy if class_weight is None else _weighted(model, splits, class_weight)
+    return row_learner(model, splits, optimizer, loss, _measures, l1=l1, l2=l2, accumulate=accumulate)
+
+
+def _weighted(model: nn.Module, splits: Splits, class_weight: Any) -> RowLoss:
+    """`label_cross_entropy` with the mean over labels weighted."""
+    weights = checked_class_weights(class_weight, count_outputs(model, splits))
+    return lambda logits, labels: _each(logits, labels) @ weights / jnp.sum(weights)
 
 
 def label_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Cross-entropy of sigmoid(logits) `[B, K]` against labels `[B, K]` of 0 and 1, the mean over labels;
     `[B]`, in nats. As PyTorch's `binary_cross_entropy_with_logits` of each row."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels.reshape(logits.shape)), axis=-1)
+    return jnp.mean(_each(logits, labels), axis=-1)
+
+
+def _each(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.sigmoid_binary_cross_entropy(logits, labels.reshape(logits.shape))
 
 
 def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:

@@ -156,6 +156,45 @@ def test_class_weights_of_pixels_are_pytorchs_weighted_mean():
     assert float(metrics["loss"].value) == pytest.approx(float(plain.detach()), rel=1e-5)
 
 
+def test_class_weights_of_labels_are_pytorchs_divided_by_their_mean():
+    torch = pytest.importorskip("torch")
+    part, weights = part_of(X, np.float32(REALS > 0)), (0.5, 2.0)
+    task = tasks.multilabel(
+        MLP((), 2), Splits(part, part, part), optax.sgd(1.0), steps=1, class_weight=weights, batch_size=N
+    )
+    state = jax.jit(task.learner.init)(jax.random.key(0))
+    after, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
+    kernel, bias = (
+        torch.tensor(np.asarray(leaf)).requires_grad_()
+        for leaf in sorted(jax.tree.leaves(state.params), key=np.ndim)[::-1]
+    )
+    logits, labels = torch.tensor(X) @ kernel + bias, torch.tensor(part["y"])
+    given = torch.tensor(weights) / np.mean(weights)
+    torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, weight=given).backward()
+    moved = sorted(jax.tree.leaves(after.params), key=np.ndim)[-1]
+    np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    assert float(metrics["loss"].value) == pytest.approx(float(plain.detach()), rel=1e-5)
+
+
+def test_class_weights_of_angles_are_those_of_rows_that_come_more_often():
+    often = np.repeat(np.arange(N), np.array([1, 0, 3])[Y])
+    one, more = part_of(X, Y), {name: array[often] for name, array in part_of(X, Y).items()}
+
+    def after(part, **options):
+        model = models.WithHead(MLP((), 4), models.CosineHead(3))
+        task = tasks.arcface(
+            model, Splits(one, one, one), optax.sgd(1.0), steps=1, scale=4.0, batch_size=N, **options
+        )
+        state = jax.jit(task.learner.init)(jax.random.key(0))
+        state, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
+        return state.params, float(metrics["loss"].value)
+
+    (weighed, loss), (repeated, _), (_, plain) = after(one, class_weight=(1, 0, 3)), after(more), after(one)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), weighed, repeated)
+    assert loss == plain, "metrics stay unweighted"
+
+
 def test_class_weights_may_be_traced():
     def loss(weight):
         return step_of(part_of(X, Y), class_weight=(weight, 1.0, 1.0))[0].params
