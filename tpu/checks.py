@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from tpu.options import check_flags
+
 COMMANDS = ("run", "sweep", "search", "plan", "report", "list", "doctor", "data")
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "search", "plan", "report")
@@ -87,6 +89,7 @@ def _check_file(words: Sequence[str], root: Path, files: Collection[str]) -> Non
         raise ValueError(f"{words[1]} is not Python {version}: {error}") from None
     if len(words) > 2 and not words[2].startswith("-"):
         raise ValueError(f"fdl {words[0]} takes one file, but {words[2]!r} comes after {words[1]!r}")
+    check_flags(words, module)
     asked, drawn = _NEEDED.get(words[0], ("", False)), any(word.startswith("--grid.") for word in words)
     if asked[0] and not (asked[1] and drawn) and not _defines(module, asked[0]):
         grid = ", and --grid.FIELD is not given" * asked[1]

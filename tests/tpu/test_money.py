@@ -1,6 +1,7 @@
 """Money: a slice is deleted whatever becomes of the output, and none is made that would be in vain."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import subprocess
@@ -13,10 +14,21 @@ from typing import IO
 import pytest
 
 from fdl.cli import COMMANDS
+from fdl.cli.options import OPTIONS
 from tests.tpu.test_launch import ABSENT, DELETE, PROJECT, READY, SUSPENDED, SWEEP, WHERE, scripted
 from tpu import checks, launch, slices
+from tpu.options import options_of
 from tpu.world import Output, real
 
+OWN = """SWEEP = 1
+
+
+class Config:
+    rate: float = 1.0
+    skip: bool = True
+    net: Net = Net()
+    seeds: int = 3
+"""
 UP = ["up", *WHERE, "--accelerator", "v6e-16"]
 
 
@@ -27,6 +39,7 @@ def root(tmp_path: Path) -> Path:
     (root / "experiments").mkdir(parents=True)
     for name in ("experiments/one.py", "experiments/scratch.py", "../outside.py"):
         (root / name).write_text("SWEEP = 1\n")
+    (root / "experiments/own.py").write_text(OWN)
     (root / "experiments/nothing.py").write_text("print(1)\n")
     (root / "experiments/wrong.py").write_text("def (:\n")
     (root / "experiments/notes.txt").write_text("SWEEP = 1\n")
@@ -168,7 +181,13 @@ def test_a_slice_that_never_was_is_not_said_to_be_deleted(root, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["sweep experiments/nothing.py --grid.lr 1 2", "sweep experiments/star.py", "run experiments/nothing.py"],
+    [
+        "run experiments/own.py --rate=3 --no-skip --net.width 2 --seed -1",
+        "sweep experiments/own.py --grid.rate 1 2 --config.seeds 3 --restart",
+        "sweep experiments/nothing.py --grid.lr 1 2",
+        "sweep experiments/star.py",
+        "run experiments/nothing.py",
+    ],
 )
 def test_a_file_whose_trials_are_said_elsewhere_is_run(command, root):
     (root / "experiments/star.py").write_text("from one import *\n")
@@ -199,6 +218,9 @@ def test_a_file_whose_trials_are_said_elsewhere_is_run(command, root):
         ([], "fly experiments/one.py", "there is no fdl command 'fly'; expected one of run, sweep"),
         ([], "run experiments/one.py experiments/same.py --workdir gs://runs", "takes one file"),
         ([], "sweep experiments/nothing.py --workdir gs://runs", "has no SWEEP, and --grid.FIELD is not"),
+        ([], "run experiments/own.py --rat 3 --workdir gs://runs", "has no flag --rat; did you mean --rate?"),
+        ([], "sweep experiments/own.py --grid.seed 1 2 --workdir gs://runs", "has no flag --grid.seed"),
+        ([], "sweep experiments/own.py --seed 3 --workdir gs://runs", "did you mean --seeds?"),
         ([], "search experiments/one.py --workdir gs://runs", "experiments/one.py has no SEARCH: fdl search"),
         (["--slices", "999999"], "list", "--slices is 999999; expected 1 to 256"),
         (["--extra", "txt"], "list", "the project has no extra 'txt'; expected some of tpu, gs, text"),
@@ -223,5 +245,7 @@ def test_a_link_within_the_project_is_a_file_of_it(root):
     assert done == ["create", "delete"]
 
 
-def test_fdls_commands():
+def test_fdls_commands_and_their_options():
     assert set(checks.COMMANDS) == set(COMMANDS)
+    for name, kind in OPTIONS.items():
+        assert options_of(name) == {field.name.replace("_", "-") for field in dataclasses.fields(kind)}
