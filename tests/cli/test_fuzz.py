@@ -36,7 +36,7 @@ class Net:
 @fdl.config
 class Config:
     lr: float = fdl.traced(0.05, low=0.0)
-    power: int = fdl.static(1, low=1, high=4)
+    order: int = fdl.static(1, low=1, high=4)
     widths: tuple[int, ...] = (1, 2)
     keep: int = 3
     net: Net = Net()
@@ -45,19 +45,19 @@ class Config:
 
 
 def experiment(config):
-    one = toy.experiment(toy.Config(lr=config.lr, power=config.power, steps=4), every=2)
+    one = toy.experiment(toy.Config(lr=config.lr, power=config.order, steps=4), every=2)
     return one._replace(evaluation={"test": one.evaluation["test"]})
 
 
-SWEEP = fdl.grid(Config(), power=(1, 2), seeds=(0, 1))
+SWEEP = fdl.grid(Config(), order=(1, 2), seeds=(0, 1))
 
 
 def claim(result):
-    return fdl.compare(result, metric="test/loss", arms="power", better="lower").verdict
+    return fdl.compare(result, metric="test/loss", arms="order", better="lower").verdict
 '''
 VALUES: dict[str, list[tuple[list[str], Any]]] = {
     "lr": [(["0.25"], 0.25), (["1e-3"], 1e-3), (["2"], 2.0), (["0"], 0.0)],
-    "power": [(["1"], 1), (["4"], 4)],
+    "order": [(["1"], 1), (["4"], 4)],
     "widths": [(["8", "16"], (8, 16)), (["3"], (3,)), ([], ())],
     "config.keep": [(["7"], 7), (["-7"], -7), (["9223372036854775807"], 2**63 - 1)],
     "net.depth": [(["5"], 5), (["0"], 0)],
