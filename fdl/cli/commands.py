@@ -1,26 +1,22 @@
-"""The commands: what they read, what they print, how they end."""
+"""The commands that take an experiment's file: what they read, and what they run."""
 
 import dataclasses
 import functools
 import itertools
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fdl import formats, report
 from fdl.aot import command as aot
 from fdl.cli import reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
+from fdl.cli.ending import claim_of, finish
 from fdl.cli.flags import parse, seat, workdir
+from fdl.cli.forecasts import plan_here
 from fdl.cli.options import (
     OPTIONS,
-    Options,
-    PlanOptions,
     ProfileOptions,
     RunOptions,
     SearchOptions,
@@ -28,23 +24,18 @@ from fdl.cli.options import (
     TrainOptions,
 )
 from fdl.cli.progress import shown
-from fdl.cli.trials import is_judged, searched, space_of
+from fdl.cli.trials import searched, space_of
 from fdl.configs import replaced
 from fdl.doctor.examination import on_slice
-from fdl.experiment_file import ExperimentFile, judged, load_file
+from fdl.experiment_file import ExperimentFile, load_file
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
-from fdl.stats import Verdict
 from fdl.storage import Folder
-from fdl.sweeps import Sweep, Trial, forecast, program_of, search, stored, sweep
-from fdl.text import counted, some_of
+from fdl.sweeps import Sweep, Trial, program_of, search, stored, sweep
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
-
-FAILED = 3
-"""Exit code where a metric of a run that must be finite was not."""
 
 
 def execute(command: str, words: Sequence[str]) -> int:
@@ -76,7 +67,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
     if command == "plan" and not plans_seeds:
-        return _plan(file, options, space, console)
+        return plan_here(file, options, space, console)
     mark = digest(essence(program_of(file.experiment, space)))
     directory = options.directory(Path("runs") / file.name / mark)
     if plans_seeds:
@@ -85,7 +76,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         result, space = _sweep(file, options, space, directory, console)
     else:
         result = stored(file.experiment, space, workdir=directory)
-    return _finish(file, options, result, space, directory, made, console)
+    return finish(file, options, result, space, directory, made, console)
 
 
 run, sweep_file, search_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
@@ -104,7 +95,7 @@ def _run(
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
     _begin(file, options, directory, console)
     result = _train(file, options, space, directory, identity, console)
-    return _finish(file._replace(sweep=None), options, result, space, directory, made, console)
+    return finish(file._replace(sweep=None), options, result, space, directory, made, console)
 
 
 def _sweep(
@@ -161,7 +152,7 @@ def _search(
         )
     runs = found.judged.runs()
     judged = Sweep(tuple(Trial(runs["arm"][0], found.config, seed) for seed in runs["seed"]))
-    return _finish(
+    return finish(
         file._replace(sweep=None, claim=None), options, found.judged, judged, directory, made, console
     )
 
@@ -195,106 +186,7 @@ def _train(
             saving=saving,
             restart=options.restart,
             progress=progress,
-            claim=_claim_of(file, space),
+            claim=claim_of(file, space),
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
         )
-
-
-def _claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] | None:
-    """The file's claim about some trials: of others than its own it may not find what it compares."""
-    return functools.partial(judged, file.claim) if file.claim and is_judged(file.sweep, space) else None
-
-
-def _finish(
-    file: ExperimentFile,
-    options: Options,
-    result: Result,
-    space: Sweep,
-    directory: Folder,
-    made: dict[str, str],
-    console: Console,
-) -> int:
-    if not distributed.is_first():
-        return FAILED if len(result.failures) else 0
-    about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
-    result = dataclasses.replace(result, meta={**result.meta, **about, **made})
-    claim, problem, verdict = _claim_of(file, space), None, None
-    try:
-        verdict = claim(result) if claim else None
-    except Exception as error:  # what was measured is reported all the same
-        problem = error
-    own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
-    place = reports.place(directory, space, own=own)
-    report.write(result, verdict, place)
-    report.show(result, verdict, console)
-    console.print(f"report: {place / 'report.html'}", **PLAIN)
-    for failure in result.failures.to_dict("records"):
-        console.print(
-            f"failed: {failure['arm']} seed {failure['seed']}: {failure['metric']} is not finite "
-            f"after step {failure['step']}",
-            **PLAIN,
-        )
-    if problem:
-        raise problem
-    if options.json:
-        print(json.dumps(_summary(result, verdict, directory, place)))
-    return FAILED if len(result.failures) else 0
-
-
-def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: Folder) -> dict[str, Any]:
-    arms = []
-    for row in json.loads(str(result.table().to_json(orient="records", double_precision=15))):
-        parts = {"mean": "", "margin": " ±", "runs": " n"}
-        metrics = {
-            name: {part: row.pop(f"{name}{end}") for part, end in parts.items()} for name in result.metrics
-        }
-        arms.append({**row, "metrics": metrics})
-    return {
-        "name": result.meta["name"],
-        "directory": str(directory),
-        "report": str(place / "report.html"),
-        "runs": len(result.last()),
-        "failed": len(result.failures),
-        "arms": arms,
-        "verdict": verdict.status if verdict else None,
-        "sentence": verdict.sentence if verdict else None,
-    }
-
-
-def _plan(file: ExperimentFile, options: PlanOptions, space: Sweep, console: Console) -> int:
-    for name in ("price", "fit", "quick"):
-        if getattr(options, name):
-            raise ValueError(f"--{name} needs --topology, as --topology v5e:2x2")
-    programs = forecast(
-        file.experiment,
-        space,
-        members=options.members,
-        mesh=options.sizes(),
-        strategy=options.strategy,
-        claim=_claim_of(file, space),
-        say=lambda line: console.print(line, **PLAIN),
-    )
-    table = Table("program", "runs", "plan", "memory a device", "compile", "train", title=Text(file.question))
-    for number, program in enumerate(programs, 1):
-        table.add_row(
-            Text(f"{number}: {some_of(program.arms)}"),  # a [ in a name is no markup
-            str(program.trials),
-            Text(str(program.plan)),
-            formats.memory(program.memory_bytes),
-            formats.duration(program.compile_seconds),
-            formats.duration(program.train_seconds),
-        )
-    console.print(table)
-    compiling = sum(program.compile_seconds for program in programs)
-    training = sum(program.train_seconds for program in programs)
-    runs = sum(program.trials for program in programs)
-    console.print(
-        f"{counted(runs, 'run')}, {counted(len(programs), 'program')}: "
-        f"about {formats.duration(compiling + training)}",
-        highlight=False,
-    )
-    if options.json:
-        rows = [{**program._asdict(), "plan": program.plan._asdict()} for program in programs]
-        print(json.dumps({"name": file.name, "runs": runs, "programs": rows}))
-    return 0

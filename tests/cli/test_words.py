@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fdl.cli import commands, main, reports
+from fdl.cli import forecasts, main, reports
 from fdl.cli.list_command import listing
 from fdl.experiment_file import load_file
 from fdl.parallel.plan import Plan
@@ -40,7 +40,7 @@ def test_a_plan_shows_names_as_they_are(file, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     arms = ["[/b]", "norm=[red]", "\\[x]"]
     program = Forecast(arms, 4, Plan(4, "vmap", "scan"), "", 4200, 0.5, 1.5)
-    monkeypatch.setattr(commands, "forecast", lambda *args, **flags: [program])
+    monkeypatch.setattr(forecasts, "forecast", lambda *args, **flags: [program])
     assert main(["plan", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "Does [/b] or [bold red]x[/] matter? [link=a]" in shown
