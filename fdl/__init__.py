@@ -4,7 +4,7 @@ Write one         Experiment, Learner, Source, Stopper, Best; config, static, tr
 Check one         check
 Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
 Search            search in a space; Search, Space
-Judge them        load, Result; compare, compare_rates, all_of; Comparison, Verdict
+Judge them        load, Result; compare, compare_rates, all_of, judge_claims; Claim, Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
 fdl.models        Flax modules: what is trained
@@ -56,11 +56,13 @@ if TYPE_CHECKING:
     from fdl.experiment import Source as Source
     from fdl.experiment import Stopper as Stopper
     from fdl.result import Result as Result
+    from fdl.stats import Claim as Claim
     from fdl.stats import Comparison as Comparison
     from fdl.stats import Verdict as Verdict
     from fdl.stats import all_of as all_of
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
+    from fdl.stats import judge_claims as judge_claims
     from fdl.sweeps import Search as Search
     from fdl.sweeps import Space as Space
     from fdl.sweeps import Sweep as Sweep
@@ -89,10 +91,12 @@ _HOME = {
     "Stopper": "fdl.experiment",
     "Result": "fdl.result",
     "Comparison": "fdl.stats",
+    "Claim": "fdl.stats",
     "Verdict": "fdl.stats",
     "compare": "fdl.stats",
     "compare_rates": "fdl.stats",
     "all_of": "fdl.stats",
+    "judge_claims": "fdl.stats",
     "Search": "fdl.sweeps",
     "Space": "fdl.sweeps",
     "Sweep": "fdl.sweeps",

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import sys
@@ -14,7 +15,8 @@ from fdl.configs import is_config
 from fdl.experiment import Experiment
 from fdl.identity import installed
 from fdl.result import Result
-from fdl.stats import Verdict
+from fdl.stats import Verdict, judge_claims
+from fdl.stats.claims import check_claims
 from fdl.sweeps import Space, Sweep
 from fdl.sweeps.check import check_fields, check_space
 from fdl.train.user_errors import told
@@ -31,7 +33,7 @@ class ExperimentFile(NamedTuple):
       config: its class `Config`.
       experiment: its function `experiment`.
       sweep: its `SWEEP`, if it has one.
-      claim: its function `claim`, if it has one.
+      claim: its function `claim`, or one that judges its `CLAIMS`, if it has either.
       search: its `SEARCH`, if it has one.
     """
 
@@ -107,6 +109,17 @@ def _check_search(space: Any, path: Path, config: type) -> None:
         raise ValueError(f"{path}: SEARCH has a config of {type(space.config)}; expected Config's")
 
 
+def _claim_of(claims: Any, claim: Any, path: Path) -> Callable[[Result], Verdict]:
+    """The function that judges a file's `CLAIMS`."""
+    if claim is not None:
+        raise ValueError(f"{path} has both claim and CLAIMS; make the function one of the CLAIMS")
+    try:
+        check_claims(claims)
+    except ValueError as error:
+        raise ValueError(f"{path}: CLAIMS: {error}") from error
+    return functools.partial(judge_claims, claims=claims)
+
+
 def judged(claim: Callable[[Result], Verdict], result: Result) -> Verdict:
     """What a claim says of a result.
 
@@ -136,11 +149,14 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     check_fields(config)
     question, _, detail = (module.__doc__ or path.stem).strip().partition("\n")
     sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
+    claims = getattr(module, "CLAIMS", None)
     for what, value in (("experiment", experiment), ("claim", claim)):
         if value is not None and not callable(value):
             raise ValueError(f"{path}: {what} is {value!r}; expected a function")
     if sweep is not None:
         _check_sweep(sweep, path, config)
+    if claims is not None:
+        claim = _claim_of(claims, claim, path)
     search = getattr(module, "SEARCH", None)
     if search is not None:
         _check_search(search, path, config)

@@ -83,4 +83,16 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: 
         "arms": arms,
         "verdict": verdict.status if verdict else None,
         "sentence": verdict.sentence if verdict else None,
+        "claims": [
+            {
+                "id": one.claim.id,
+                "statement": one.claim.statement,
+                "verdict": one.verdict.status,
+                "sentence": one.verdict.sentence,
+                "control": one.control.status if one.control else None,
+                "p": one.p,
+                "p_holm": one.p_holm,
+            }
+            for one in (verdict.claims if verdict else ())
+        ],
     }

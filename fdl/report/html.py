@@ -76,7 +76,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         question=meta.get("question", meta.get("name", "Report")),
         detail=_blocks(meta.get("detail", "")),
         verdict=verdict,
-        icon=ICONS[verdict.status] if verdict else "",
+        icons=ICONS,
         comparisons=tables.comparisons(verdict) if verdict and verdict.comparisons else None,
         facts=_facts(result),
         caption=tables.caption(result),

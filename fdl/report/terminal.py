@@ -12,6 +12,7 @@ from fdl.report import tables
 from fdl.report.tables import Column
 from fdl.result import Result
 from fdl.stats import Verdict
+from fdl.text import counted
 
 PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
 """How text that is not ours is printed: as it is."""
@@ -53,9 +54,25 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
             "effect size",
         )
         _print(console, columns, first)
-    mark = Text(f"\n{ICONS[verdict.status]} {verdict.status}", style=f"bold {_COLOURS[verdict.status]}")
-    console.print(mark + Text(f"  {verdict.sentence}", style="not bold default"))
+    for one in verdict.claims:
+        console.print(Text(f"\n{one.claim.id}  {one.claim.statement}", style="bold"))
+        _print_verdict(console, one.verdict)
+        if one.claim.published:
+            console.print(Text(f"Published: {one.claim.published}", style="dim"))
+    if verdict.claims:
+        told = f"of {counted(len(verdict.claims), 'claim')}, all of which it asks for"
+        console.print(_mark(verdict) + Text(f"  {told}", style="not bold default"))
+    else:
+        _print_verdict(console, verdict)
+
+
+def _print_verdict(console: Console, verdict: Verdict) -> None:
+    console.print(_mark(verdict) + Text(f"  {verdict.sentence}", style="not bold default"))
     console.print(Text(f"Criterion: {verdict.criterion}", style="dim"))
+
+
+def _mark(verdict: Verdict) -> Text:
+    return Text(f"\n{ICONS[verdict.status]} {verdict.status}", style=f"bold {_COLOURS[verdict.status]}")
 
 
 def _identity(columns: Sequence[Column], result: Result) -> list[str]:

@@ -2,6 +2,7 @@
 
 from fdl.public import public as _public
 from fdl.stats.betting import confidence_sequence
+from fdl.stats.claims import Claim, Judged, judge_claims
 from fdl.stats.comparison import Comparison, Criterion
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
@@ -9,9 +10,11 @@ from fdl.stats.rates import Rate, Rates, compare_rates, success_rate
 from fdl.stats.verdict import Comparisons, Verdict, all_of, compare
 
 __all__ = [
+    "Claim",
     "Comparison",
     "Comparisons",
     "Criterion",
+    "Judged",
     "Rate",
     "Rates",
     "Verdict",
@@ -22,6 +25,7 @@ __all__ = [
     "detectable",
     "holm",
     "interval",
+    "judge_claims",
     "pairs_needed",
     "sign_flip",
     "success_rate",

@@ -1,5 +1,6 @@
 """Success rates: the share of runs whose final metric reaches a threshold."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -144,6 +145,7 @@ def compare_rates(
     )
     sound, chosen = how_chosen(result, arms, values, compared=False)
     rates = rates if sound else tuple(one._replace(status="INCONCLUSIVE") for one in rates)
+    status = together([one.status for one in rates])
     sign = "≥" if better == "higher" else "≤"
     found = "; ".join(
         f"{one.arm} {one.successes} of {one.trials} ({one.rate:.1%}, 95 % interval {one.low:.1%} to "
@@ -151,12 +153,27 @@ def compare_rates(
         for one in rates
     )
     verdict = Verdict(
-        status=together([one.status for one in rates]),
+        status=status,
         sentence=f"{metric} {sign} {threshold:g}: {found}.{chosen}",
         criterion=f"{metric} ends {sign} {threshold:g} in at least {at_least:.1%} of the runs of each arm",
         comparisons=(),
+        p=_p_of(status, rates, at_least),
     )
     return Rates(rates, verdict)
+
+
+def _p_of(status: Status, rates: Sequence[Rate], at_least: float) -> float:
+    """`Verdict.p`, of the tests that go with the intervals: twice the exact one-sided ones."""
+    tests = [
+        2 * scipy.stats.binom.sf(one.successes - 1, one.trials, at_least)
+        if status == "SUPPORTED"
+        else 2 * len(rates) * scipy.stats.binom.cdf(one.successes, one.trials, at_least)
+        for one in rates
+        if one.status == status
+    ]
+    if status == "INCONCLUSIVE":
+        return 1.0
+    return min(1.0, float(max(tests) if status == "SUPPORTED" else min(tests)))
 
 
 def _reached(final: np.ndarray, threshold: float, better: Better) -> np.ndarray:

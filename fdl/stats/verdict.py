@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import pandas as pd
 
@@ -18,6 +18,9 @@ from fdl.stats.failures import Counted, Policy, check_failures, count_failures, 
 from fdl.stats.inference import holm
 from fdl.stats.sentences import at_any_time, criterion_in_words, failed, finding, lost_seeds, unseen
 
+if TYPE_CHECKING:
+    from fdl.stats.claims import Judged
+
 
 class Verdict(NamedTuple):
     """What became of a claim.
@@ -28,6 +31,9 @@ class Verdict(NamedTuple):
       criterion: the claim in words.
       comparisons: the numbers behind it, one an arm.
       anytime: whether it may be asked for after every further seed, until it is decided.
+      p: of the status: so often, at most, would numbers like these come about at the criterion's edge; 1
+        where it is INCONCLUSIVE, None where no test stands behind it, as where all cases are counted out.
+      claims: what became of each, where several were judged (`judge_claims`).
     """
 
     status: Status
@@ -35,6 +41,8 @@ class Verdict(NamedTuple):
     criterion: str
     comparisons: tuple[Comparison, ...]
     anytime: bool = False
+    p: float | None = None
+    claims: "tuple[Judged, ...]" = ()
 
 
 class Comparisons(NamedTuple):
@@ -181,9 +189,10 @@ def compare(
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)
+    p = _p_of(verdict.status, comparisons, p_edge)
     valid = at_any_time(bounds) if anytime else ""
     told = verdict.sentence + valid + failed(counted, names) + lost_seeds(comparisons) + chosen
-    return Comparisons(verdict.comparisons, verdict._replace(sentence=told))
+    return Comparisons(verdict.comparisons, verdict._replace(sentence=told, p=p))
 
 
 def all_of(*verdicts: Verdict) -> Verdict:
@@ -210,7 +219,32 @@ def all_of(*verdicts: Verdict) -> Verdict:
         criterion=" and ".join(verdict.criterion for verdict in verdicts),
         comparisons=tuple(one for verdict in verdicts for one in verdict.comparisons),
         anytime=all(verdict.anytime for verdict in verdicts),
+        p=p_of_all(verdicts),
     )
+
+
+def p_of_all(verdicts: Sequence[Verdict]) -> float | None:
+    """That all hold is refuted by any that does not, and as sure as the least sure of them."""
+    status = together([verdict.status for verdict in verdicts])
+    if status == "INCONCLUSIVE":
+        return 1.0
+    tests = [one.p for one in verdicts if one.status == status]
+    known = [p for p in tests if p is not None]
+    if status == "REFUTED":
+        return min(known) if len(known) == len(tests) else None
+    return max(known, default=None)
+
+
+def _p_of(status: Status, comparisons: Sequence[Comparison], p_edge: Sequence[float]) -> float:
+    """`Verdict.p`: what all arms together meet is as sure as the least sure of them; one is enough to refute.
+
+    Of an equivalence it is the two-sided p-value of the nearer end, which is no less than that of the two
+    one-sided tests.
+    """
+    if status == "INCONCLUSIVE":
+        return 1.0
+    found = [p for one, p in zip(comparisons, p_edge, strict=True) if one.status == status]
+    return max(found) if status == "SUPPORTED" else min(found)
 
 
 def _unfit(

@@ -31,6 +31,16 @@ FILES = {
         CLAIM + "    return result.frame['test/los']",
         "fails at line 6 of file.py: KeyError",
     ),
+    "CLAIMS that are none": (SWEEP + "CLAIMS = 3", "CLAIMS: claims are 3; expected one fdl.Claim"),
+    "CLAIMS and claim": (
+        CLAIM + "    pass\nCLAIMS = (fdl.Claim('a', '', claim),)",
+        "both claim and CLAIMS; make the function one of the CLAIMS",
+    ),
+    "a claim of CLAIMS about another metric": (
+        CLAIM.replace("claim", "criterion") + COMPARED.replace("/loss", "/los") + ".verdict\n"
+        "CLAIMS = (fdl.Claim('a', '', criterion),)",
+        "'test/los'; there are",
+    ),
     "a claim that is no function": (SWEEP + "claim = 3", "claim is 3; expected a function"),
     "a lambda in SWEEP": (
         "SWEEP = fdl.grid(Config(), link=(lambda x: x,))",

@@ -14,6 +14,7 @@ TESTED = {
     "detectable": "test_power",
     "holm": "test_inference",
     "interval": "test_inference",
+    "judge_claims": "test_claims",
     "pairs_needed": "test_power",
     "sign_flip": "test_inference",
     "success_rate": "test_rates",
