@@ -52,6 +52,7 @@ WITHOUT = {
         (
             *(
                 "Best",
+                "Claim",
                 "Comparison",
                 "Experiment",
                 "Learner",
@@ -69,7 +70,9 @@ WITHOUT = {
     "fdl.inspection": {"Inspection": GIVEN},
     "fdl.metrics": dict.fromkeys(("Calibration", "Confusion", "Mean", "Overlap", "AllRows"), GIVEN),
     "fdl.optim": {"Frozen": GIVEN},
-    "fdl.stats": dict.fromkeys(("Comparison", "Comparisons", "Criterion", "Rate", "Rates", "Verdict"), GIVEN),
+    "fdl.stats": dict.fromkeys(
+        ("Claim", "Comparison", "Comparisons", "Criterion", "Judged", "Rate", "Rates", "Verdict"), GIVEN
+    ),
     "fdl.tasks": {
         "Training": "a type",
         "BatchTraining": "a type",

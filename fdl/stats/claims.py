@@ -1,8 +1,9 @@
 """Claims: several statements about one result, each with its criterion and its negative control."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fdl.arguments import checked
 from fdl.result import Result
 from fdl.stats.comparison import ALPHA
 from fdl.stats.decision import together
@@ -50,6 +51,7 @@ class Judged(NamedTuple):
     p_holm: float | None
 
 
+@checked
 def judge_claims(result: Result, claims: Sequence[Claim]) -> Verdict:
     """Judges every claim, and all together: SUPPORTED if all are, REFUTED if any is, else INCONCLUSIVE.
 
@@ -79,7 +81,7 @@ def judge_claims(result: Result, claims: Sequence[Claim]) -> Verdict:
       [('S1', 'SUPPORTED')]
     """
     check_claims(claims)
-    found = [(_verdict_of(one, "criterion", result), _verdict_of(one, "control", result)) for one in claims]
+    found = [(_given(one, "criterion", one.criterion(result)), _control_of(one, result)) for one in claims]
     tests = [i for i, (own, _) in enumerate(found) if own.p is not None]
     adjusted = dict(zip(tests, holm([found[i][0].p or 0.0 for i in tests]), strict=True))
     judged = tuple(
@@ -112,11 +114,11 @@ def check_claims(claims: Sequence[Claim]) -> None:
         raise ValueError(f"two claims have the id {twice[0]!r}; give each its own")
 
 
-def _verdict_of(claim: Claim, part: str, result: Result) -> Verdict | None:
-    function = getattr(claim, part)
-    if function is None:
-        return None
-    verdict = function(result)
+def _control_of(claim: Claim, result: Result) -> Verdict | None:
+    return None if claim.control is None else _given(claim, "control", claim.control(result))
+
+
+def _given(claim: Claim, part: str, verdict: Any) -> Verdict:
     if not isinstance(verdict, Verdict):
         raise ValueError(
             f"the {part} of {claim.id} gives a {type(verdict).__name__}; expected a verdict, as "
