@@ -72,6 +72,24 @@ def targets(
     return Targets(heat, cells.astype(jnp.int32), size, centre - cells, real)
 
 
+def image_losses(maps: Maps, wanted: Targets, weights: jax.Array | float = 1.0) -> dict[str, jax.Array]:
+    """The parts `heat`, `size` and `offset` of one image's loss, scalars; its maps have no axis B.
+
+    See `fdl.tasks.detection`; `weights`, `[C]`, are what the map of each class counts in `heat`.
+    """
+    objects = jnp.maximum(jnp.sum(wanted.real), 1)
+    chance = jax.nn.sigmoid(maps.heat)
+    here = jnp.square(1 - chance) * jax.nn.log_sigmoid(maps.heat)
+    elsewhere = (1 - wanted.heat) ** 4 * jnp.square(chance) * jax.nn.log_sigmoid(-maps.heat)
+    heat = -jnp.sum(weights * jnp.where(wanted.heat == 1, here, elsewhere)) / objects
+
+    def error(values: jax.Array, true: jax.Array) -> jax.Array:
+        said = values[wanted.cells[:, 0], wanted.cells[:, 1]]
+        return jnp.sum(jnp.abs(said - true) * wanted.real[:, None]) / objects
+
+    return {"heat": heat, "size": error(maps.size, wanted.size), "offset": error(maps.offset, wanted.offset)}
+
+
 def decode_maps(maps: Maps, *, cell: int, count: int) -> Detections:
     """The `count` highest peaks of the heat maps as boxes.
 

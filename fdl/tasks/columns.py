@@ -14,6 +14,7 @@ from fdl.data.splits import parts, row_of
 from fdl.data.verified import outside, verified
 from fdl.losses import is_class
 from fdl.tasks.inputs import in_memory
+from fdl.text import one_line
 
 WEIGHT = "sample_weight"
 """The column of what each row counts, float `[N]`, at least 0, where rows count unequally."""
@@ -111,15 +112,20 @@ def checked_class_weights(given: Any, classes: int) -> jax.Array:
     Raises:
       ValueError: another number of weights, or some that are negative, not finite, or all 0.
     """
-    if isinstance(given, Mapping) or not isinstance(given, Iterable | jax.Array):
+    # An array stays whole: one of a vocabulary has too many entries to take them one by one.
+    whole = isinstance(given, np.ndarray | jax.Array)
+    if isinstance(given, Mapping) or not (jnp.ndim(given) if whole else isinstance(given, Iterable)):
         raise ValueError(
             f"class_weight is {given!r}; expected {classes} numbers, in the order of the classes"
         )
-    single = list(given)
-    if len(single) != classes or any(jnp.ndim(one) for one in single):
+    single: Any = given if whole else list(given)
+    if len(single) != classes or (jnp.ndim(single) > 1 if whole else any(map(jnp.ndim, single))):
         raise ValueError(f"class_weight has {len(single)} entries; expected {classes} numbers, one a class")
-    if not any(isinstance(one, Tracer) for one in single):
-        known = np.array([float(one) for one in single])
+    if not whole and any(isinstance(one, Tracer) for one in single):
+        return jnp.stack([jnp.asarray(one, jnp.float32) for one in single])
+    if not isinstance(single, Tracer):
+        known = np.asarray(single, float)
         if not (np.isfinite(known) & (known >= 0)).all() or not known.any():
-            raise ValueError(f"class_weight is {known.tolist()}; expected numbers from 0, not all 0")
-    return jnp.stack([jnp.asarray(one, jnp.float32) for one in single])
+            said = one_line(str(known.tolist()), most=60)
+            raise ValueError(f"class_weight is {said}; expected numbers from 0, not all 0")
+    return jnp.asarray(single, jnp.float32)

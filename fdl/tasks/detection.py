@@ -1,7 +1,7 @@
 """Detection: where in an image which objects are, as points with sizes."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -17,8 +17,8 @@ from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner, Source
 from fdl.models.detector import Maps
-from fdl.tasks.boxes import Detections, Targets, decode_maps, targets
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.boxes import Detections, decode_maps, image_losses, targets
+from fdl.tasks.columns import WEIGHT, checked_class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
 from fdl.tasks.training import BatchTraining, experiment_over, task
@@ -35,6 +35,7 @@ def detection(
     augment: Augmentation | None = None,
     size_weight: NotNegative[Number] = 0.1,
     offset_weight: NotNegative[Number] = 1.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
@@ -53,12 +54,17 @@ def detection(
       model: a Flax module, `model(x, train=...)`: `[B, H, W, I]` to `Maps`, as `models.Detector`.
       splits: `"x"` images `[N, H, W, I]`; `"boxes"` floats `[N, M, 4]`: top, left, bottom and right in
         pixels, with centres in the image; `"labels"` integers `[N, M]` from 0 to C - 1, or negative where
-        there is no object.
+        there is no object; and, where images count unequally, `"sample_weight"` float `[N]`, by which all
+        means are weighted.
       optimizer: any Optax transformation.
       augment: what is done to every training batch; it must move the boxes with the pixels, or none. None
         leaves batches as they are.
       size_weight: see above.
       offset_weight: see above.
+      class_weight: what the map of each class counts in the heat that is minimised, `[C]`, at least 0, scaled
+        to mean 1, so that only their ratios matter: with 0 the class is not learned. A map has its own
+        background, the cells without its objects, so there is no weight of "no object". Size and offset,
+        which know no classes, and the metrics leave it out. None: all alike, as in the papers.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
@@ -84,6 +90,7 @@ def detection(
         optimizer,
         size_weight=size_weight,
         offset_weight=offset_weight,
+        class_weight=class_weight,
         accumulate=accumulate,
     )
     return experiment_over(
@@ -104,6 +111,7 @@ def detection_learner(
     *,
     size_weight: NotNegative[Number] = 0.1,
     offset_weight: NotNegative[Number] = 1.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     accumulate: Count = 1,
 ) -> Learner:
     """The learner of `detection`; of `splits` only checks and a row's shape are made.
@@ -114,17 +122,21 @@ def detection_learner(
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
     _checked(model, splits)
+    weights = None
+    if class_weight is not None:
+        weights = checked_class_weights(class_weight, output_shapes(model, x).heat.shape[-1])
+        weights = weights / jnp.mean(weights)
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, train=False)
 
-    def measures(maps: Maps, batch: Any) -> dict[str, jax.Array]:
+    def measures(maps: Maps, batch: Any, weights: jax.Array | float = 1.0) -> dict[str, jax.Array]:
         _, height, width, classes = maps.heat.shape
         cell = batch["x"].shape[1] // height
 
         def losses(maps: Maps, boxes: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
             wanted = targets(boxes, labels, shape=(height, width), cell=cell, classes=classes)
-            return image_losses(maps, wanted)
+            return image_losses(maps, wanted, weights)
 
         rows = jax.vmap(losses)(maps, batch["boxes"], batch["labels"])
         return {"loss": rows["heat"] + 0.1 * rows["size"] + rows["offset"], **rows}
@@ -134,7 +146,8 @@ def detection_learner(
         rngs = {"dropout": rng.stream(key, "dropout")}
         maps, state = model.apply(variables, batch["x"], train=True, rngs=rngs, mutable=mutable)
         rows = measures(maps, batch)
-        value = rows["heat"] + size_weight * rows["size"] + offset_weight * rows["offset"]
+        heat = rows["heat"] if weights is None else measures(maps, batch, weights)["heat"]
+        value = heat + size_weight * rows["size"] + offset_weight * rows["offset"]
         weight = row_weights(batch)
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return metrics.mean(value, weight), (means, state)
@@ -212,21 +225,6 @@ def precision_over(
         kept = (*detections, truth["boxes"], truth["labels"])
         rows.append([array[truth["weight"] > 0] for array in kept])
     return metrics.mean_average_precision(*map(np.concatenate, zip(*rows, strict=True)), iou=iou)
-
-
-def image_losses(maps: Maps, wanted: Targets) -> dict[str, jax.Array]:
-    """The parts `heat`, `size` and `offset` of one image's loss, scalars; its maps have no axis B."""
-    objects = jnp.maximum(jnp.sum(wanted.real), 1)
-    chance = jax.nn.sigmoid(maps.heat)
-    here = jnp.square(1 - chance) * jax.nn.log_sigmoid(maps.heat)
-    elsewhere = (1 - wanted.heat) ** 4 * jnp.square(chance) * jax.nn.log_sigmoid(-maps.heat)
-    heat = -jnp.sum(jnp.where(wanted.heat == 1, here, elsewhere)) / objects
-
-    def error(values: jax.Array, true: jax.Array) -> jax.Array:
-        said = values[wanted.cells[:, 0], wanted.cells[:, 1]]
-        return jnp.sum(jnp.abs(said - true) * wanted.real[:, None]) / objects
-
-    return {"heat": heat, "size": error(maps.size, wanted.size), "offset": error(maps.offset, wanted.offset)}
 
 
 def _recall(found: Detections, batch: Any) -> metrics.Mean:

@@ -1,6 +1,6 @@
 """Distillation: a student learns a teacher's probabilities."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.arguments import Count, Positive, Share, checked
+from fdl.arguments import Count, NotNegative, Positive, Share, checked
 from fdl.data import Augmentation, Splits
 from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.checks import check_labels
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.checks import check_labels, count_outputs
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import output_shapes
 from fdl.tasks.training import BatchTraining, experiment_over, task
@@ -34,6 +34,7 @@ def distillation(
     augment: Augmentation | None = None,
     temperature: Positive[float | jax.Array] = 4.0,
     share: Share[float | jax.Array] = 0.9,
+    class_weight: Sequence[NotNegative[float | jax.Array]] | jax.Array | None = None,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
 ) -> Experiment:
@@ -50,11 +51,14 @@ def distillation(
       teacher: likewise; it is always evaluated with `train=False`.
       given: the teacher's variables, `{"params": ..., ...}`. They travel in the learner's state, so
         that they are no constants of the program, and are in its checkpoints.
-      splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1.
+      splits: `"x"` float `[N, ...]` and `"y"` integers `[N]` from 0 to C - 1; and, where rows count
+        unequally, `"sample_weight"` float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
       augment: what is done to every training batch, which both see, or None.
       temperature: T, above 0.
       share: of the teacher in the loss, 0 to 1.
+      class_weight: what a row of each class counts in what is minimised, with both its parts, `[C]`, at least
+        0: the weighted mean. The metrics stay unweighted.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
 
@@ -82,6 +86,7 @@ def distillation(
         optimizer,
         temperature=temperature,
         share=share,
+        class_weight=class_weight,
         accumulate=accumulate,
     )
     return experiment_over(
@@ -104,6 +109,7 @@ def distillation_learner(
     *,
     temperature: Positive[float | jax.Array] = 4.0,
     share: Share[float | jax.Array] = 0.9,
+    class_weight: Sequence[NotNegative[float | jax.Array]] | jax.Array | None = None,
     accumulate: Count = 1,
 ) -> Learner:
     """The learner of `distillation`; of `splits` only checks and a row's shape are made.
@@ -119,6 +125,7 @@ def distillation_learner(
     row = prepared_row(splits)["x"]
     x = jnp.zeros(row.shape, row.dtype)
     _check_teacher(model, teacher, given, x)
+    weigh = None if class_weight is None else class_weights(class_weight, count_outputs(model, splits))
 
     def init(key: jax.Array) -> dict[str, Any]:
         return {**model.init(key, x, train=False), _TEACHER: jax.tree.map(jnp.asarray, dict(given))}
@@ -140,8 +147,10 @@ def distillation_learner(
         rows = measures(logits, taught, batch["y"])
         soft = softened_divergence(logits, taught, temperature=temperature)
         weight = row_weights(batch)
-        value = metrics.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft, weight)
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
+        if weigh is not None:
+            weight = weigh(batch["y"]) if weight is None else weight * weigh(batch["y"])
+        value = metrics.mean((1 - share) * rows["loss"] + share * jnp.square(temperature) * soft, weight)
         return value, (means, {**state, _TEACHER: theirs})
 
     def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:

@@ -1,6 +1,6 @@
 """Language modelling: the next token of a text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
 from fdl.tasks.training import BatchTraining, experiment_over, task
@@ -31,6 +31,7 @@ def language_modelling(
     optimizer: optax.GradientTransformation,
     *,
     label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     balance: NotNegative[Number] = 0.01,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
@@ -41,9 +42,11 @@ def language_modelling(
       model: a Flax module, `model(x, train=...)`: tokens `[B, T]` to logits `[B, T, V]`, in which no
         place sees later ones.
       splits: `"x"` and `"y"`, integers `[N, T]` from 0 to V - 1, and, where not all places count,
-        `"mask"`, `[N, T]`, 0 for those that do not; their y is a token all the same.
+        `"mask"`, `[N, T]`, 0 for those that do not; their y is a token all the same. Where texts count
+        unequally, `"sample_weight"` float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: see `language_learner`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
@@ -64,7 +67,12 @@ def language_modelling(
     """
     splits, _ = check_texts(model, splits, ("x", "y"))
     learner = language_learner(
-        model, optimizer, label_smoothing=label_smoothing, balance=balance, accumulate=accumulate
+        model,
+        optimizer,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        balance=balance,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -81,6 +89,7 @@ def language_learner(
     optimizer: optax.GradientTransformation,
     *,
     label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     balance: NotNegative[Number] = 0.01,
     accumulate: Count = 1,
 ) -> Learner:
@@ -88,7 +97,7 @@ def language_learner(
 
     What is minimised is the mean cross-entropy, with smoothed labels, of the batch's places that
     count, plus `balance` times the losses that the model leaves in the collection `"losses"`
-    (`fdl.models.Experts`). The metrics leave both additions out: `loss` is in nats a token (its
+    (`fdl.models.Experts`). The metrics leave these and class weights out: `loss` is in nats a token (its
     exponential is the perplexity), `bits` the same in bits a token (a character, where tokens are
     characters), and `accuracy` the share of tokens that were thought likeliest. A split's are exact
     means over all places that count.
@@ -97,9 +106,17 @@ def language_learner(
       model: as for `language_modelling`.
       optimizer: any Optax transformation.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: what a place counts in what is minimised by the token that comes next, `[V]`, at least 0:
+        the weighted mean of PyTorch's `CrossEntropyLoss(weight)`. None: all alike.
       balance: factor of the model's own losses, each of a micro-batch by itself.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
+
+    Raises:
+      ValueError: a `class_weight` of another length than the model's V, or with negative entries.
     """
+    weigh = None
+    if class_weight is not None:
+        weigh = class_weights(class_weight, output_shapes(model, jnp.zeros((1, 1), jnp.int32)).shape[-1])
 
     def init(key: jax.Array) -> Any:
         # Parameters do not depend on the text's length, so one token makes them at the least cost.
@@ -117,7 +134,8 @@ def language_learner(
         own = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(state.pop("losses", ()))), jnp.zeros(()))
         counts = _counts(batch)
         values = losses.cross_entropy(logits, batch["y"], label_smoothing=label_smoothing)
-        mean = metrics.mean(values, counts)
+        weighed = counts if weigh is None else counts * weigh(batch["y"].ravel()).reshape(counts.shape)
+        mean = metrics.mean(values, weighed)
         means = {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
         return mean._replace(total=mean.total + balance * own * mean.weight), (means, state)
 

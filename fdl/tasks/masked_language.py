@@ -1,6 +1,6 @@
 """Masked language modelling: the tokens that were hidden from a text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -34,6 +34,7 @@ def masked_language_modelling(
     special: tuple[NotNegative[int], ...] = (),
     rate: Share[Number] = 0.15,
     label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     balance: NotNegative[Number] = 0.01,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
@@ -42,13 +43,15 @@ def masked_language_modelling(
 
     Args:
       model: a Flax module, `model(x, train=...)`: tokens `[B, T]` to logits `[B, T, V]`.
-      splits: `"x"`, integers `[N, T]` from 0 to V - 1.
+      splits: `"x"`, integers `[N, T]` from 0 to V - 1, and, where texts count unequally, `"sample_weight"`
+        float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
       mask_token: see `hide`.
       vocabulary: see `hide`.
       special: see `hide`.
       rate: see `hide`.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: what each hidden token counts in what is minimised, see `language_learner`.
       balance: factor of the losses that the model leaves in the collection `"losses"`.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
@@ -90,6 +93,7 @@ def masked_language_modelling(
         special=special,
         rate=rate,
         label_smoothing=label_smoothing,
+        class_weight=class_weight,
         balance=balance,
         accumulate=accumulate,
     )
@@ -112,6 +116,7 @@ def masked_language_learner(
     special: tuple[NotNegative[int], ...] = (),
     rate: Share[Number] = 0.15,
     label_smoothing: Share[Number] = 0.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     balance: NotNegative[Number] = 0.01,
     accumulate: Count = 1,
 ) -> Learner:
@@ -129,11 +134,20 @@ def masked_language_learner(
       special: see `hide`.
       rate: see `hide`.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: what each hidden token counts in what is minimised, see `language_learner`.
       balance: factor of the model's own losses, each of a micro-batch by itself.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
+
+    Raises:
+      ValueError: as of `language_learner`.
     """
     plain = language_learner(
-        model, optimizer, label_smoothing=label_smoothing, balance=balance, accumulate=accumulate
+        model,
+        optimizer,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        balance=balance,
+        accumulate=accumulate,
     )
     options = {"mask_token": mask_token, "vocabulary": vocabulary, "special": special, "rate": rate}
 

@@ -18,7 +18,7 @@ from fdl.metrics import Mean, accuracy, mean
 from fdl.models.heads import WithHead, unit
 from fdl.tasks.accumulation import check_whole
 from fdl.tasks.checks import check_labels, count_outputs
-from fdl.tasks.columns import class_weights
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.metric_losses import EmbeddingLoss, arcface_loss, distances, triplet
 from fdl.tasks.neighbours import neighbour_accuracy
@@ -43,11 +43,14 @@ def metric_learning(
 
     Metrics of an evaluation, among the rows of one batch (512 at most), of all batches the mean
     weighted by their rows: `loss`; `recall_at_1`, the share of rows whose nearest other row of the
-    batch, by Euclidean distance of the embeddings, has their label.
+    batch, by Euclidean distance of the embeddings, has their label. Where rows count unequally, the loss
+    weighs pairs and triplets (see `pair` and `triplet`), and a row counts in the recall what it weighs;
+    whose neighbour it is, weighs nothing, but a row of weight 0 is no one's.
 
     Args:
       model: a Flax module, `model(x, train)`: `[B, ...]` to embeddings `[B, D]`.
-      splits: `"x"` `[N, ...]` and integers `"y"` `[N]`.
+      splits: `"x"` `[N, ...]`, integers `"y"` `[N]`, and, where rows count unequally, `"sample_weight"` float
+        `[N]`. There are no class weights, as labels are no list of classes: weigh the rows by their labels.
       optimizer: any Optax transformation.
       loss: as `functools.partial(triplet, mining=semi_hard)`.
       augment: what is done to every training batch, or None.
@@ -69,7 +72,9 @@ def metric_learning(
     """
     check_whole(accumulate, "each row is compared with all of the batch")
     learner = metric_learner(model, splits, optimizer, loss=loss)
-    return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
+    return experiment_over(
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
 
 
 @checked
@@ -90,12 +95,14 @@ def metric_learner(
 
     def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         embeddings, state = _train(model, variables, batch["x"], key)
-        embeddings, labels = shards.gathered((embeddings, batch["y"]))
-        value = Mean(loss(embeddings, labels, jnp.ones(len(embeddings))), jnp.ones(()))
+        weight = _weights(batch)
+        embeddings, labels, weight = shards.gathered((embeddings, batch["y"], weight))
+        counts = jnp.any(weight > 0).astype(jnp.float32)
+        value = Mean(loss(embeddings, labels, weight) * counts, counts)
         return value, ({"loss": value}, state)
 
     def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
-        weight = batch["weight"]
+        weight = _weights(batch)
         embeddings = model.apply(variables, batch["x"], train=False, mutable=[])[0]
         value, total = loss(embeddings, batch["y"], weight), jnp.sum(weight)
         found = neighbour_accuracy(-distances(embeddings), batch["y"], weight)
@@ -121,11 +128,13 @@ def arcface(
 
     Metrics of an evaluation: `loss`, with the margin; `accuracy` of the largest cosine, without it;
     `recall_at_1`, the share of rows whose nearest other row of the batch (512 at most), by the cosine
-    of the encoder's features, has their label.
+    of the encoder's features, has their label. All are weighted by `sample_weight`, where a part has it;
+    whose neighbour a row is, weighs nothing, but one of weight 0 is no one's.
 
     Args:
       model: a `WithHead` whose head is a `fdl.models.heads.CosineHead`.
-      splits: `"x"` `[N, ...]` and integers `"y"` `[N]` from 0 to C - 1.
+      splits: `"x"` `[N, ...]`, integers `"y"` `[N]` from 0 to C - 1, and, where rows count unequally,
+        `"sample_weight"` float `[N]`.
       optimizer: any Optax transformation.
       margin: see `fdl.tasks.metric_losses.arcface_loss`.
       scale: see there.
@@ -159,7 +168,9 @@ def arcface(
         class_weight=class_weight,
         accumulate=accumulate,
     )
-    return experiment_over(learner, splits, augment=augment, accumulate=accumulate, **training)
+    return experiment_over(
+        learner, splits, augment=augment, accumulate=accumulate, columns=("x", "y", WEIGHT), **training
+    )
 
 
 @checked
@@ -188,12 +199,13 @@ def arcface_learner(
     def objective(variables: Any, batch: Batch, key: jax.Array) -> tuple[Mean, Any]:
         cosines, state = _train(model, variables, batch["x"], key)
         losses = arcface_loss(cosines, batch["y"], margin=margin, scale=scale)
-        loss = mean(losses)
-        weighed = loss if weigh is None else mean(losses, weigh(batch["y"]))
-        return weighed, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]))}, state)
+        weight = _weights(batch)
+        loss = mean(losses, weight)
+        weighed = loss if weigh is None else mean(losses, weight * weigh(batch["y"]))
+        return weighed, ({"loss": loss, "accuracy": mean(accuracy(cosines, batch["y"]), weight)}, state)
 
     def evaluate(variables: Any, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
-        x, y, weight = batch["x"], batch["y"], batch["weight"]
+        x, y, weight = batch["x"], batch["y"], _weights(batch)
         cosines = model.apply(variables, x, train=False, mutable=[])[0]
         features = unit(model.apply(variables, x, method="features", mutable=[])[0])
         rows = {
@@ -204,6 +216,11 @@ def arcface_learner(
         return {name: mean(values, weight) for name, values in rows.items()}
 
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+
+
+def _weights(batch: Batch) -> jax.Array:
+    weight = row_weights(batch)
+    return jnp.ones(len(batch["y"])) if weight is None else weight
 
 
 def _initial(model: nn.Module, row: jax.ShapeDtypeStruct, key: jax.Array) -> Any:

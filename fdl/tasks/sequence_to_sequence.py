@@ -1,7 +1,7 @@
 """Sequence to sequence: a model learns to give each source its target, token by token."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import flax.linen as nn
@@ -11,13 +11,13 @@ import numpy as np
 import optax
 
 from fdl import losses, metrics, rng
-from fdl.arguments import Count, Share, checked
+from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Splits
 from fdl.data.splits import parts, prepared_row, row_of, size_of
 from fdl.data.tokens.sentences import END, PAD
 from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.generation import Reader, generate, greedy, uncached
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
@@ -34,6 +34,7 @@ def sequence_to_sequence(
     optimizer: optax.GradientTransformation,
     *,
     label_smoothing: Share[float | jax.Array] = 0.0,
+    class_weight: Sequence[NotNegative[float | jax.Array]] | jax.Array | None = None,
     readers: Readers = uncached,
     accumulate: Count = 1,
     **training: Unpack[BatchTraining],
@@ -50,9 +51,12 @@ def sequence_to_sequence(
       model: a Flax module, `model(x, y, train=...)`: sources `[B, S]` and the tokens before each target
         `[B, T]` to logits `[B, T, V]`; for decoding, with the methods `encode(x)`, which gives a tuple, and
         `decode(y, *encoded)`, as `fdl.models.Seq2Seq` and `EncoderDecoder`.
-      splits: `"x"` integers `[N, S]` (or any other source) and `"y"` integers `[N, T]` below V.
+      splits: `"x"` integers `[N, S]` (or any other source) and `"y"` integers `[N, T]` below V; and, where
+        rows count unequally, `"sample_weight"` float `[N]`, by which all means are weighted.
       optimizer: any Optax transformation.
       label_smoothing: see `fdl.losses.cross_entropy`.
+      class_weight: what each token of the targets counts in what is minimised, `[V]`, at least 0: the
+        weighted mean of PyTorch's `CrossEntropyLoss(weight)`; metrics leave it out. None: all alike.
       readers: how the model reads in greedy decoding: `generation.cached`, or anew for each token.
       accumulate: micro-batches in which a batch is passed, see `fdl.tasks.accumulation.passed`.
       **training: `steps`, `batch_size` and others, see `fdl.tasks.training.BatchTraining`.
@@ -73,7 +77,13 @@ def sequence_to_sequence(
     """
     splits = _checked(model, splits)
     learner = sequence_learner(
-        model, splits, optimizer, label_smoothing=label_smoothing, readers=readers, accumulate=accumulate
+        model,
+        splits,
+        optimizer,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        readers=readers,
+        accumulate=accumulate,
     )
     return experiment_over(
         learner,
@@ -91,6 +101,7 @@ def sequence_learner(
     optimizer: optax.GradientTransformation,
     *,
     label_smoothing: Share[float | jax.Array] = 0.0,
+    class_weight: Sequence[NotNegative[float | jax.Array]] | jax.Array | None = None,
     readers: Readers = uncached,
     accumulate: Count = 1,
 ) -> Learner:
@@ -103,6 +114,9 @@ def sequence_learner(
     x, y = (jnp.zeros(row[name].shape, row[name].dtype) for name in ("x", "y"))
     _checked(model, splits)
     length = y.shape[1]
+    weigh = None
+    if class_weight is not None:
+        weigh = class_weights(class_weight, output_shapes(model, x, y).shape[-1])
 
     def init(key: jax.Array) -> Any:
         return model.init(key, x, y, train=False)
@@ -115,7 +129,8 @@ def sequence_learner(
         weight = row_weights(batch)
         ones = jnp.ones(len(batch["y"])) if weight is None else weight
         smooth = losses.cross_entropy(_rows(logits), batch["y"].ravel(), label_smoothing=label_smoothing)
-        loss = metrics.mean(smooth, _real(batch["y"], ones))
+        real = _real(batch["y"], ones)
+        loss = metrics.mean(smooth, real if weigh is None else real * weigh(batch["y"].ravel()))
         return loss, (_token_means(logits, batch["y"], ones), state)
 
     def evaluate(variables: Any, batch: Any, key: jax.Array) -> dict[str, metrics.Mean]:

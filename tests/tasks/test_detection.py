@@ -14,8 +14,8 @@ from fdl.metrics import box_overlap, mean_average_precision
 from fdl.models.detector import Detector, Maps
 from fdl.models.mlp import MLP
 from fdl.models.norms import batch_norm
-from fdl.tasks.boxes import decode_maps, targets
-from fdl.tasks.detection import detect, detection, image_losses, precision_over
+from fdl.tasks.boxes import decode_maps, image_losses, targets
+from fdl.tasks.detection import detect, detection, precision_over
 from fdl.tasks.gradient import variables
 from tests.tasks.test_supervised import batch_of, evaluated, trained
 
