@@ -13,8 +13,8 @@ from fdl.metrics import mean
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
 EmbeddingLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""`loss(embeddings, labels, weight)`, `[B, D]`, `[B]`, `[B]` to a scalar, in which a row counts as if it came as
-often as it weighs, but is no pair with its own copies; one of weight 0 counts as if it were not there."""
+"""`loss(embeddings, labels, weight)`, `[B, D]`, `[B]`, `[B]` to a scalar, in which a row counts as if it came
+as often as it weighs, but is no pair with its own copies; one of weight 0 as if it were not there."""
 
 
 class Triplets(NamedTuple):
@@ -32,8 +32,8 @@ class Triplets(NamedTuple):
 
 
 Mining = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Triplets]
-"""`mining(squares, same, other, weight)`, three times `[B, B]`, and `[B]`: the squared Euclidean distances; who
-has an anchor's label, and who another, as bools; what rows count, of which those of 0 are neither."""
+"""`mining(squares, same, other, weight)`, three times `[B, B]`, and `[B]`: the squared Euclidean distances;
+who has an anchor's label, and who another, as bools; what rows count, of which those of 0 are neither."""
 
 
 @checked

@@ -1,6 +1,6 @@
 """Learning without gradients of a loss: the perceptron's rule, and ADALINE's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
 import jax
@@ -16,7 +16,7 @@ from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
-from fdl.tasks.columns import WEIGHT, row_weights
+from fdl.tasks.columns import WEIGHT, checked_class_weights, row_weights
 from fdl.tasks.supervised import Measures
 from fdl.tasks.training import Training, experiment_over, task
 
@@ -44,6 +44,7 @@ def perceptron(
     *,
     batch_size: Count = 1,
     rate: NotNegative[Number] = 1.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
     **training: Unpack[Training],
 ) -> Experiment:
     """The perceptron: a row on the wrong side of the plane, or on it, is added to the weights.
@@ -62,6 +63,8 @@ def perceptron(
         `"sample_weight"` float `[N]`, by which a row's update and all means are weighted.
       batch_size: rows in a training batch.
       rate: how much of a row is added.
+      class_weight: factors of the updates by rows of the classes -1 and 1, `[2]`, at least 0; metrics leave
+        them out. None: 1.
       **training: `steps` and others, see `fdl.tasks.training.Training`.
 
     Raises:
@@ -77,21 +80,28 @@ def perceptron(
       >>> [name for name in fdl.check(experiment) if name.startswith("test")]
       ['test/accuracy', 'test/loss']
     """
-    learner = perceptron_learner(splits, rate=rate)
+    learner = perceptron_learner(splits, rate=rate, class_weight=class_weight)
     splits = verified(splits, ("y",), _not_a_side)
     return experiment_over(learner, splits, batch_size=batch_size, columns=("x", "y", WEIGHT), **training)
 
 
 @checked
-def perceptron_learner(splits: Splits, *, rate: NotNegative[Number] = 1.0) -> Learner:
+def perceptron_learner(
+    splits: Splits,
+    *,
+    rate: NotNegative[Number] = 1.0,
+    class_weight: Sequence[NotNegative[Number]] | jax.Array | None = None,
+) -> Learner:
     """The learner of `perceptron`; of `splits` only checks and a row's shape are made.
 
     Raises:
       ValueError: data that does not fit together.
     """
 
+    weights = jnp.ones(2) if class_weight is None else checked_class_weights(class_weight, 2)
+
     def error(total: jax.Array, target: jax.Array) -> jax.Array:
-        return jnp.where(target * total <= 0, target, 0)
+        return jnp.where(target * total <= 0, target * jnp.where(target > 0, weights[1], weights[0]), 0)
 
     def measures(total: jax.Array, target: jax.Array) -> Mapping[str, jax.Array]:
         wrong = jnp.maximum(-target * total, 0)[:, 0]

@@ -1,4 +1,4 @@
-"""Weights of rows and classes against rows that are there twice or not at all; columns that nobody reads."""
+"""Weights of rows against rows that are there twice or not at all; columns that nobody reads."""
 
 import functools
 import warnings
@@ -34,6 +34,7 @@ Y = RNG.integers(0, 3, N).astype(np.int32)
 REALS = RNG.normal(size=(N, 2)).astype(np.float32)
 TOKENS = RNG.integers(1, 6, (N, 5)).astype(np.int32)
 IMAGES = RNG.normal(size=(N, 8, 8, 3)).astype(np.float32)
+SOUNDS = RNG.normal(size=(N, 20, 3)).astype(np.float32)
 BOXES = np.tile(np.array([[1, 1, 5, 6]], np.float32), (N, 1, 1)) + RNG.random((N, 1, 1), np.float32)
 
 
@@ -86,6 +87,11 @@ TASKS = {
         slow,
     ),
     "masked_language_modelling": (masked, part_of(TOKENS), slow),
+    "ctc": (
+        functools.partial(tasks.ctc, models.AcousticModel(outputs=6, channels=4, widths=(8,)), stride=2),
+        part_of(SOUNDS, TOKENS[:, :2], length=np.int32([20] * 4 + [12] * 4)),
+        slow,
+    ),
 }
 
 
@@ -109,106 +115,6 @@ def step_of(part, **options):
     task = tasks.classification(MLP((), 3), Splits(part, part, part), optax.sgd(1.0), steps=1, **options)
     state = jax.jit(task.learner.init)(jax.random.key(0))
     return jax.jit(task.learner.step)(state, part, jax.random.key(1))
-
-
-def test_class_weights_are_pytorchs_weighted_mean():
-    part, weights = part_of(X, Y), (1.0, 0.0, 2.5)
-    (after, metrics), (_, plain) = step_of(part, class_weight=weights), step_of(part)
-    same, _ = step_of(part | {"sample_weight": np.asarray(weights, np.float32)[Y]})
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, same.params
-    )
-    assert metrics["loss"] == plain["loss"] and metrics["accuracy"] == plain["accuracy"]
-    torch = pytest.importorskip("torch")
-    start = tasks.classification(MLP((), 3), Splits(part, part, part), optax.sgd(1.0), steps=1)
-    params = jax.jit(start.learner.init)(jax.random.key(0)).params
-    kernel, bias = (
-        torch.tensor(np.asarray(leaf)) for leaf in sorted(jax.tree.leaves(params), key=np.ndim)[::-1]
-    )
-    kernel.requires_grad_()
-    loss = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights))
-    loss(torch.tensor(X) @ kernel + bias, torch.tensor(Y).long()).backward()
-    moved = sorted(jax.tree.leaves(after.params), key=np.ndim)[-1]
-    np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
-
-
-def test_class_weights_of_pixels_are_pytorchs_weighted_mean():
-    torch = pytest.importorskip("torch")
-    labels, weights = RNG.integers(-1, 3, (N, 8, 8)).astype(np.int32), (1.0, 0.0, 2.5)
-    part = part_of(IMAGES, labels)
-    task = tasks.segmentation(
-        Pixels(), Splits(part, part, part), optax.sgd(1.0), steps=1, class_weight=weights, accumulate=2,
-        batch_size=N,
-    )  # fmt: skip
-    state = jax.jit(task.learner.init)(jax.random.key(0))
-    after, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
-    kernel, bias = (
-        torch.tensor(np.asarray(leaf)).requires_grad_()
-        for leaf in sorted(jax.tree.leaves(state.params), key=np.ndim)[::-1]
-    )
-    logits = (torch.tensor(IMAGES) @ kernel + bias).reshape(-1, 3)
-    flat = torch.tensor(labels.reshape(-1)).long()
-    loss = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights), ignore_index=-1)(logits, flat)
-    loss.backward()
-    moved = sorted(jax.tree.leaves(after.params), key=np.ndim)[-1]
-    np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
-    plain = torch.nn.CrossEntropyLoss(ignore_index=-1)(logits, flat)
-    assert float(metrics["loss"].value) == pytest.approx(float(plain.detach()), rel=1e-5)
-
-
-def test_class_weights_of_labels_are_pytorchs_divided_by_their_mean():
-    torch = pytest.importorskip("torch")
-    part, weights = part_of(X, np.float32(REALS > 0)), (0.5, 2.0)
-    task = tasks.multilabel(
-        MLP((), 2), Splits(part, part, part), optax.sgd(1.0), steps=1, class_weight=weights, batch_size=N
-    )
-    state = jax.jit(task.learner.init)(jax.random.key(0))
-    after, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
-    kernel, bias = (
-        torch.tensor(np.asarray(leaf)).requires_grad_()
-        for leaf in sorted(jax.tree.leaves(state.params), key=np.ndim)[::-1]
-    )
-    logits, labels = torch.tensor(X) @ kernel + bias, torch.tensor(part["y"])
-    given = torch.tensor(weights) / np.mean(weights)
-    torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, weight=given).backward()
-    moved = sorted(jax.tree.leaves(after.params), key=np.ndim)[-1]
-    np.testing.assert_allclose(moved, (kernel - kernel.grad).detach(), rtol=1e-4, atol=1e-5)
-    plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-    assert float(metrics["loss"].value) == pytest.approx(float(plain.detach()), rel=1e-5)
-
-
-def test_class_weights_of_angles_are_those_of_rows_that_come_more_often():
-    often = np.repeat(np.arange(N), np.array([1, 0, 3])[Y])
-    one, more = part_of(X, Y), {name: array[often] for name, array in part_of(X, Y).items()}
-
-    def after(part, **options):
-        model = models.WithHead(MLP((), 4), models.CosineHead(3))
-        task = tasks.arcface(
-            model, Splits(one, one, one), optax.sgd(1.0), steps=1, scale=4.0, batch_size=N, **options
-        )
-        state = jax.jit(task.learner.init)(jax.random.key(0))
-        state, metrics = jax.jit(task.learner.step)(state, part, jax.random.key(1))
-        return state.params, float(metrics["loss"].value)
-
-    (weighed, loss), (repeated, _), (_, plain) = after(one, class_weight=(1, 0, 3)), after(more), after(one)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), weighed, repeated)
-    assert loss == plain, "metrics stay unweighted"
-
-
-def test_class_weights_may_be_traced():
-    def loss(weight):
-        return step_of(part_of(X, Y), class_weight=(weight, 1.0, 1.0))[0].params
-
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
-    jax.tree.map(close, jax.jit(loss)(jnp.float32(3)), loss(3.0))
-
-
-@pytest.mark.parametrize(
-    "weights", ((1.0, 2.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (np.nan, 1, 1), {0: 1.0, 1: 2.0, 2: 3.0}, 1.0)
-)
-def test_class_weights_that_are_none(weights):
-    with pytest.raises(ValueError, match="class_weight"):
-        step_of(part_of(X, Y), class_weight=weights)
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,12 @@ def lengths(x):
     return np.linalg.norm(x[:, None].astype(np.float64) - x[None], axis=-1)
 
 
-def slow_triplets(x, labels, hard):
-    """(anchor, positive, negative) by loops over all triplets."""
+def slow_triplets(x, labels, hard, rows=None):
+    """(anchor, positive, negative) by loops over all triplets; copies of one of `rows` are no positives."""
+    rows = np.arange(len(x)) if rows is None else rows
     d, found = lengths(x), []
     for a in range(len(x)):
-        positives = [i for i in range(len(x)) if labels[i] == labels[a] and i != a]
+        positives = [i for i in range(len(x)) if labels[i] == labels[a] and rows[i] != rows[a]]
         negatives = [i for i in range(len(x)) if labels[i] != labels[a]]
         if not positives or not negatives:
             continue
@@ -66,7 +67,7 @@ def test_semi_hard_by_hand():
     x = jnp.array([[0.0], [1.0], [-0.5], [-1.2], [-3.0]])
     same, other = np.zeros((2, 5, 5), bool)
     same[0, 1] = other[0, 2] = other[0, 3] = other[0, 4] = True
-    found = semi_hard(jnp.square(x - x.T), jnp.asarray(same), jnp.asarray(other))
+    found = semi_hard(jnp.square(x - x.T), jnp.asarray(same), jnp.asarray(other), jnp.ones(5))
     np.testing.assert_allclose(found.positive[0, 1], 1.0)
     np.testing.assert_allclose(found.negative[0, 1], 1.44, rtol=1e-6)
 
@@ -105,6 +106,28 @@ def test_pairs_are_those_of_a_loop():
 
 
 LOSSES = [pair, triplet, functools.partial(triplet, mining=semi_hard)]
+WEIGHTS = np.array([2, 1, 3, 0, 1, 1, 2, 0, 1], np.float32)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_row_counts_as_often_as_it_weighs(loss):
+    rows = np.repeat(np.arange(9), WEIGHTS.astype(int))
+    x, labels, terms = embeddings()[rows], LABELS[rows], []
+    d = lengths(x)
+    if loss is pair:
+        for i, j in np.ndindex(len(x), len(x)):
+            if rows[i] != rows[j]:
+                terms.append(d[i, j] ** 2 if labels[i] == labels[j] else max(0, 1 - d[i, j]) ** 2)
+    else:
+        hard = loss is triplet
+        d = d if hard else d**2
+        terms = [max(0, 0.2 + d[a, p] - d[a, n]) for a, p, n in slow_triplets(x, labels, hard, rows)]
+    both = jax.jit(jax.value_and_grad(loss))
+    value, grads = both(jnp.asarray(embeddings()), jnp.asarray(LABELS), jnp.asarray(WEIGHTS))
+    np.testing.assert_allclose(value, np.mean(terms), rtol=1e-5)
+    assert not grads[WEIGHTS == 0].any() and np.isfinite(grads).all()
+    for factor in (0.5, 1e-30, 1e30):  # only ratios matter, though their products leave float32
+        close(both(jnp.asarray(embeddings()), jnp.asarray(LABELS), jnp.asarray(factor * WEIGHTS))[0], value)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -182,6 +205,63 @@ def test_steps_and_evaluations_are_those_of_the_loss():
     padded = {name: jnp.concatenate([rows, jnp.zeros_like(rows[:7])]) for name, rows in test.items()}
     evaluate = jax.jit(learner.evaluate)
     close(evaluate(state, padded, jax.random.key(0)), evaluate(state, test, jax.random.key(0)), rtol=1e-4)
+
+
+def task_of_pairs(part):
+    loss = functools.partial(pair, margin=3.0)
+    return metric_learning(MLP((), 2), Splits(part, part, part), optax.sgd(0.1), steps=1, loss=loss)
+
+
+ANGLES = WithHead(MLP((), 2), CosineHead(4))
+
+
+def task_of_angles(part):
+    return arcface(ANGLES, Splits(part, part, part), optax.sgd(0.1), steps=1, scale=4.0)
+
+
+def directions(params, x):
+    features: Any = ANGLES.apply({"params": params}, x, method="features")
+    return features / jnp.linalg.norm(features, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "features"),
+    [
+        (task_of_pairs, lambda params, x: MLP((), 2).apply({"params": params}, x)),
+        (task_of_angles, directions),
+    ],
+)
+def test_rows_of_weight_0_are_not_there_and_others_count_what_they_weigh_in_the_recall(make, features):
+    part = {"x": embeddings(seed=18), "y": LABELS, "sample_weight": WEIGHTS}
+    there = {name: rows[WEIGHTS > 0] for name, rows in part.items()}
+    found = []
+    for one in (part, there):
+        learner, batch = make(one).learner, {**one, "weight": np.ones(len(one["y"]), np.float32)}
+        state = jax.jit(learner.init)(jax.random.key(0))
+        after, metrics = jax.jit(learner.step)(state, one, jax.random.key(1))
+        values = jax.jit(learner.evaluate)(state, batch, jax.random.key(0))
+        found.append((after.params, metrics, {name: mean.value for name, mean in values.items()}))
+    close(*found, rtol=1e-4)
+
+    def hits(part):
+        d = lengths(np.asarray(features(state.params, part["x"])))
+        np.fill_diagonal(d, np.inf)
+        return part["y"][d.argmin(1)] == part["y"]
+
+    assert (hits(there) != hits(part)[WEIGHTS > 0]).any(), "a row of weight 0 is nearest to one that counts"
+    recall = np.average(hits(there), weights=there["sample_weight"])
+    assert 0 < recall < 1 and recall != np.mean(hits(there))
+    close(found[1][2]["recall_at_1"], recall)
+
+
+def test_a_batch_in_which_no_row_counts_moves_nothing_and_is_no_mean():
+    part = {"x": embeddings(), "y": LABELS, "sample_weight": WEIGHTS}
+    learner = task_of_pairs(part).learner
+    state = jax.jit(learner.init)(jax.random.key(0))
+    nothing = {**part, "sample_weight": np.zeros_like(WEIGHTS)}
+    after, metrics = jax.jit(learner.step)(state, nothing, jax.random.key(1))
+    close(after.params, state.params)
+    assert metrics["loss"].weight == 0
 
 
 @pytest.mark.parametrize("y", [np.zeros(4), np.zeros((4, 1), np.int32), None])
