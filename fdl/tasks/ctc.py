@@ -52,7 +52,9 @@ def ctc(
       model: a Flax module, `model(x, train=..., mask=...)`: features `[B, T, M]` and which frames are
         real, bool `[B, T]`, to logits `[B, ceil(T / stride), C]`.
       splits: `"x"` floats `[N, T, M]`; `"length"`, how many of a row's T frames are real; and `"y"`
-        integers `[N, L]` from 1 to C - 1, then zeros.
+        integers `[N, L]` from 1 to C - 1, then zeros; and, where rows count unequally, `"sample_weight"`
+        float `[N]`, by which all means are weighted. There are no class weights: a row's loss is of its
+        whole sequence, over all alignments, and no sum over labels. Weigh rows by their labels instead.
       optimizer: any Optax transformation.
       batch_size: rows in a training batch.
       stride: frames for each frame of logits.
