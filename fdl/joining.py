@@ -44,6 +44,27 @@ def joined_names(runs: pd.DataFrame, others: pd.DataFrame, fields: Sequence[str]
     return found
 
 
+def check_programs(
+    one: Mapping[str, Any], other: Mapping[str, Any], arms: Collection[str], called: Mapping[str, str]
+) -> None:
+    """Raises `ValueError` where two results have runs of one config that different experiments trained, as
+    far as `Result.meta` tells it by `identities`, a digest of each arm's.
+
+    Args:
+      one: what is told of the first result.
+      other: of the second.
+      arms: the arms that the first has runs of.
+      called: as `joined_names` gives.
+    """
+    mine, theirs = one.get("identities", {}), other.get("identities", {})
+    for arm, name in called.items():
+        if name in arms and mine.get(name) != theirs.get(arm) and name in mine and arm in theirs:
+            raise ValueError(
+                f"both results have runs of {name}, but of other experiments (their code, values or JAX's "
+                "settings differ); train one again, or leave it out, as by where"
+            )
+
+
 def joined_tables(
     runs: pd.DataFrame,
     ones: Mapping[str, pd.DataFrame],
@@ -95,7 +116,8 @@ def joined_table(
 def joined_meta(
     one: Mapping[str, Any], other: Mapping[str, Any], arms: Collection[str], called: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What a report tells of both results, `Result.meta`; configs of arms that have runs there.
+    """What a report tells of both results, `Result.meta`; configs and identities of arms that have
+    runs there.
 
     Args:
       one: of the first result.
@@ -105,10 +127,10 @@ def joined_meta(
     """
     renamed = [_with_arms(program, called) for program in other.get("programs", ())]
     joined = dict(_joined(one, {**other, "programs": renamed} if renamed else other))
-    if "configs" in joined:
-        kept = {arm: config for arm, config in one.get("configs", {}).items() if arm in arms}
-        new = {called[arm]: config for arm, config in other.get("configs", {}).items() if arm in called}
-        joined["configs"] = {**kept, **new}
+    for by_arm in {"configs", "identities"} & joined.keys():
+        kept = {arm: value for arm, value in one.get(by_arm, {}).items() if arm in arms}
+        new = {called[arm]: value for arm, value in other.get(by_arm, {}).items() if arm in called}
+        joined[by_arm] = {**kept, **new}
     return joined
 
 

@@ -112,8 +112,9 @@ class Result:
         config of this one's goes by this one's name, and a run that both have counts once.
 
         Raises:
-          ValueError: other fields or metrics, one name for two configs, a run whose numbers differ, or arms
-            that `best` chose: a join would not know of how many.
+          ValueError: other fields or metrics, one name for two configs, runs of one config that different
+            experiments trained, a run whose numbers differ, or arms that `best` chose: a join would not know
+            of how many.
         """
         if not isinstance(other, Result):
             return NotImplemented
@@ -126,6 +127,7 @@ class Result:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
         runs = self.runs()
         names = joining.joined_names(runs, other.runs(), self.fields)
+        joining.check_programs(self.meta, other.meta, set(runs["arm"]), names)
         return dataclasses.replace(
             self,
             meta=joining.joined_meta(self.meta, other.meta, set(runs["arm"]), names),

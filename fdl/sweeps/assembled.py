@@ -10,9 +10,11 @@ from fdl.cells import cell, column
 from fdl.configs import values
 from fdl.inspection import Inspection
 from fdl.result import Result
+from fdl.serialization import digest, essence
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Trained
 from fdl.train.history import told
+from fdl.train.identity import computed
 from fdl.train.step_log import is_of_log
 
 
@@ -34,8 +36,22 @@ class Told(NamedTuple):
     member: int
 
 
-def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None) -> Result:
-    """The tidy result of a sweep's trials, those that were trained in its order."""
+def assemble(
+    space: Sweep,
+    trained: Sequence[Trained],
+    *,
+    seconds: float | None,
+    program: Mapping[str, Any] | None = None,
+) -> Result:
+    """The tidy result of a sweep's trials, those that were trained in its order.
+
+    Args:
+      space: the sweep.
+      trained: its units.
+      seconds: how long it took, if that is to be told.
+      program: what its experiment means, as `fdl.train.identity.of_program` gives it, by which
+        `Result.__add__` tells it from another; None where nothing is joined.
+    """
     units = {
         (t.config, t.seed): (place, index)
         for place, unit in enumerate(trained)
@@ -49,6 +65,8 @@ def assemble(space: Sweep, trained: Sequence[Trained], *, seconds: float | None)
     ]
     result = tabulated(runs, trained, tuple(values(space.trials[0].config)))
     more = {"configs": configs} | ({} if seconds is None else {"seconds": seconds})
+    if program is not None:
+        more["identities"] = dict.fromkeys(configs, digest(essence(computed(program))))
     return dataclasses.replace(result, meta={**result.meta, **more})
 
 

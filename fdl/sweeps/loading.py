@@ -10,19 +10,18 @@ from fdl.arguments import checked
 from fdl.cells import Identity, identities, text
 from fdl.parallel.plan import plan_from
 from fdl.result import Result
-from fdl.serialization import cell_of, differences, essence
+from fdl.serialization import cell_of, differences, digest, essence
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import Told, tabulated
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import LOST, Trained, Unit, done_of
 from fdl.train.folder import identity_in, read_sealed
+from fdl.train.identity import computed
 from fdl.train.inspecting import stored_inspections
 from fdl.train.resume import ROWS
 from fdl.train.rows_file import read
 
 _Config = tuple[Identity, ...]
-_PROGRAM = ("code", "values", "settings", "best")
-"""What of an identity says what an experiment computes; see `fdl.train.identity.of_program`."""
 _SHOWN = 4
 """So many differences are listed."""
 
@@ -107,7 +106,12 @@ def _opened(directory: Folder) -> _Opened:
     names = _names(runs)
     runs = [run._replace(arm=names[_config(run)]) for run in sorted(runs, key=_order)]
     result = tabulated(runs, trained, tuple(runs[0].fields))
-    meta = {"name": directory.name, "configs": {run.arm: dict(run.fields) for run in runs}}
+    meaning = digest(essence(computed(identity)))
+    meta = {
+        "name": directory.name,
+        "configs": {run.arm: dict(run.fields) for run in runs},
+        "identities": {run.arm: meaning for run in runs},
+    }
     evaluated: list[dict[str, Any]] = []
     for one in told:
         data = {split: rows for split, rows in one["structure"]["data"].items() if split != "train"}
@@ -165,7 +169,7 @@ def _names(runs: Sequence[Told]) -> dict[_Config, str]:
 
 def _check_comparable(one: _Opened, other: _Opened) -> None:
     """Raises `ValueError` where the runs of two directories are no answer to one question."""
-    mine, yours = ({k: v for k, v in each.identity.items() if k in _PROGRAM} for each in (one, other))
+    mine, yours = computed(one.identity), computed(other.identity)
     if essence(mine) == essence(yours):
         return
     what = "; ".join(differences(mine, yours)[:_SHOWN])

@@ -118,11 +118,12 @@ def sweep(
     check_place(directory)
     profiler = Profiler(place_of(profile, directory), progress.say)
     overrides = Overrides(members, mesh, strategy)
-    program = program_of(experiment, space) if directory else None
-    groups = checked_groups(experiment, space, directory, overrides, program=program)
+    program = program_of(experiment, space)
+    shared = program if directory else None
+    groups = checked_groups(experiment, space, directory, overrides, program=shared)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
-    about = {**(identity or {}), **(program or {})}
+    about = {**(identity or {}), **(shared or {})}
     with held(directory, about, restart=restart, say=progress.say), profiler:
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
@@ -145,7 +146,7 @@ def sweep(
                 )
             before += group.experiment.steps * len(group.trials)
             progress.step(before, total, 0)
-    return assemble(space, trained, seconds=time.monotonic() - began)
+    return assemble(space, trained, seconds=time.monotonic() - began, program=program)
 
 
 def forecast(
@@ -222,7 +223,7 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
     finished = [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
-    return assemble(space, finished, seconds=None)
+    return assemble(space, finished, seconds=None, program=program)
 
 
 def first_runs(space: Sweep, *, arms: int) -> set[Run]:

@@ -44,6 +44,15 @@ def of_program(build: Build, config: type) -> dict[str, Any]:
     return {**_told(found), "seen": not found.unseen, "versions": versions(found.packages)}
 
 
+_COMPUTED = ("code", "values", "settings", "best")
+"""What of an identity says what an experiment computes."""
+
+
+def computed(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What an identity, as `of_program` gives it, says of what an experiment computes."""
+    return {name: value for name, value in identity.items() if name in _COMPUTED}
+
+
 def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
     """What the runs of one static structure share beside the program; JSON-able.
 

@@ -150,6 +150,19 @@ def test_several_directories_are_one_result_where_they_answer_one_question(kept,
         load(directory, tmp_path / "data")
 
 
+def test_other_experiments_runs_of_one_config_are_not_joined(kept):
+    directory, result = kept
+    later = grid(Config(), rate=(0.1,), clip=(2.0,), seeds=(2, 3))
+    more, other = sweep(experiment, later), sweep(twice_as_fast, later)
+    for one in (result, load(directory)):
+        assert len((one + more).runs()) == len(result.runs()) + 2
+        for both in (lambda one=one: one + other, lambda one=one: other + (one + more).where(clip=2.0)):
+            with pytest.raises(ValueError, match="runs of .*, but of other experiments .*train one again"):
+                both()
+        joined = one.where(clip=[None]) + other
+        assert joined.meta["identities"]["rate=0.1 clip=2"] == other.meta["identities"]["rate=0.1 clip=2"]
+
+
 def test_what_is_no_result_is_refused(here, tmp_path):
     with pytest.raises(ValueError, match="nothing holds no runs; expected a work directory"):
         load(tmp_path / "nothing")

@@ -208,8 +208,8 @@ def test_class_weights_of_a_perceptron_scale_its_updates():
     part = part_of(X, np.where(Y > 0, 1, -1).astype(np.float32))
     by_class = np.where(Y > 0, 3, 0.5).astype(np.float32)
     found = []
-    for rows, options in ((part, {"class_weight": (0.5, 3.0)}), (part | {"sample_weight": by_class}, {})):
-        learner = tasks.perceptron(Splits(rows, rows, rows), steps=1, **options).learner
+    for rows, weights in ((part, (0.5, 3.0)), (part | {"sample_weight": by_class}, None)):
+        learner = tasks.perceptron(Splits(rows, rows, rows), steps=1, class_weight=weights).learner
         state = jax.jit(learner.init)(jax.random.key(0))
         after, _ = jax.jit(learner.step)(state, rows, jax.random.key(1))
         found.append(after.params)

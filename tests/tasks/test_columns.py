@@ -89,7 +89,7 @@ TASKS = {
     "masked_language_modelling": (masked, part_of(TOKENS), slow),
     "ctc": (
         functools.partial(tasks.ctc, models.AcousticModel(outputs=6, channels=4, widths=(8,)), stride=2),
-        part_of(SOUNDS, TOKENS[:, :2], length=np.int32([20] * 4 + [12] * 4)),
+        part_of(SOUNDS, TOKENS[:, :2], length=np.repeat([20, 12], 4)),
         slow,
     ),
 }
