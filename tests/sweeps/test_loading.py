@@ -157,7 +157,7 @@ def test_other_experiments_runs_of_one_config_are_not_joined(kept):
     for one in (result, load(directory)):
         assert len((one + more).runs()) == len(result.runs()) + 2
         for both in (lambda one=one: one + other, lambda one=one: other + (one + more).where(clip=2.0)):
-            with pytest.raises(ValueError, match="runs of .*, but of other experiments .*train one again"):
+            with pytest.raises(ValueError, match=r"runs of .*, but of other experiments .*train one again"):
                 both()
         joined = one.where(clip=[None]) + other
         assert joined.meta["identities"]["rate=0.1 clip=2"] == other.meta["identities"]["rate=0.1 clip=2"]
