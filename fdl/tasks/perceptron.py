@@ -55,8 +55,8 @@ def perceptron(
     (R / γ)² rows are mistaken (Novikoff 1962, On Convergence Proofs on Perceptrons).
 
     Metrics: `loss` is the mean of max(0, -t (w · x + b)), `accuracy` a share from 0 to 1, and of a step
-    `updates` the share of its rows that were mistaken when their turn came (`NeuronState` counts them all),
-    and `update_norm` as for `gradient_learner`.
+    `updates` the share of its rows that were mistaken when their turn came and weigh more than 0
+    (`NeuronState` counts them all), and `update_norm` as for `gradient_learner`.
 
     Args:
       splits: `"x"` float `[N, ...]` and `"y"` float `[N]`, each -1 or 1; and, where rows count unequally,
