@@ -64,7 +64,7 @@ def assemble(
         if (t.config, t.seed) in units
     ]
     result = tabulated(runs, trained, tuple(values(space.trials[0].config)))
-    more = {"configs": configs} | ({} if seconds is None else {"seconds": seconds})
+    more: dict[str, Any] = {"configs": configs} | ({} if seconds is None else {"seconds": seconds})
     if program is not None:
         more["identities"] = dict.fromkeys(configs, digest(essence(computed(program))))
     return dataclasses.replace(result, meta={**result.meta, **more})
