@@ -100,13 +100,21 @@ class TrainOptions(ResultOptions, HostOptions, MeshOptions):
     """steps between checkpoints, instead of seconds"""
     keep: int = 2
     """how many of the last checkpoints to keep"""
+    emergency: str | None = None
+    """a folder on each process's own disk, or in memory as /dev/shm/fdl, for checkpoints beside those of
+    WORKDIR, which a start of the same processes takes where they are newer and whole"""
+    emergency_seconds: float = 10.0
+    """seconds between these"""
     no_doctor: Switch = False
     """on TPUs, and on several processes with GPUs, do not begin with `fdl doctor`"""
 
     def saving(self) -> Saving:
         """When to save; raises `ValueError` for numbers that make no sense."""
-        saving = Saving(self.checkpoint_seconds, self.checkpoint_steps, self.keep)
-        check_saving(saving, "--checkpoint-seconds", "--checkpoint-steps", "--keep")
+        saving = Saving(
+            self.checkpoint_seconds, self.checkpoint_steps, self.keep, self.emergency, self.emergency_seconds
+        )
+        flags = ("--checkpoint-seconds", "--checkpoint-steps", "--keep")
+        check_saving(saving, *flags, "--emergency", "--emergency-seconds")
         return saving
 
 

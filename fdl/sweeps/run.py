@@ -25,7 +25,7 @@ from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import plans_folder, prepare
-from fdl.train.saving import Saving, check_saving
+from fdl.train.saving import Saving, check_saving, in_vain
 
 
 class Forecast(NamedTuple):
@@ -108,7 +108,7 @@ def sweep(
       >>> len(result.frame), result.fields
       (16, ('rate',))
     """
-    check_saving(saving)
+    check_saving(saving, kept=bool(workdir))
     check_inspect(inspect)
     progress = harmless(progress)
     check_space(space, kept=bool(workdir))
@@ -127,6 +127,8 @@ def sweep(
     with held(directory, about, restart=restart, say=progress.say), profiler:
         total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
+        if line := in_vain(saving, directory):
+            progress.say(line)
         trained: list[Trained] = []
         before, inspected, here = 0, first_runs(space, arms=inspect), history.here(experiment)
         for number, group in enumerate(groups, 1):

@@ -132,7 +132,7 @@ def search(
     """
     directory, overrides = folder(workdir) if workdir else None, Overrides(members, mesh, strategy)
     check_sampler(sampler)
-    check_saving(saving)
+    check_saving(saving, kept=bool(workdir))
     check_place(directory)
     check_storage(storage, directory)
     if several():

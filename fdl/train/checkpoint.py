@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
@@ -18,6 +17,7 @@ from fdl.parallel.distributed import broadcast_from_first, client, is_first, sev
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, in_bucket, move
 from fdl.text import innermost, named
+from fdl.train.key_words import of_words, shape_of_words, words
 from fdl.train.seal import Look, keep_newest, look, patiently, seal
 
 Fits = Callable[[dict[str, Any], int], str | None]
@@ -39,15 +39,16 @@ class Checkpoints(NamedTuple):
       save: `save(step, carry, about)` starts a save and returns within milliseconds; `about` is JSON-able.
         Raises `OSError` if this or the save before failed; where one of several processes fails, all end.
       busy: `busy() -> bool`, whether a save is still under way.
-      restore: `restore(abstract, until, fits) -> Restored | None`, the newest undamaged one of at most
-        `until` steps (of all if None) that `fits`; newer ones are moved aside and said. Raises `ValueError`
-        if there are some but all are damaged, and `OSError` if one cannot be read.
+      restore: `restore(abstract, until, fits, at_least=0) -> Restored | None`, the newest undamaged one of
+        `at_least` and at most `until` steps (of all if None) that `fits`; newer ones are moved aside and
+        said. Raises `ValueError` if all that there are are damaged, but not where `at_least` is more than
+        0, and `OSError` if one cannot be read.
       close: waits for the last save; raises `OSError` if it failed.
     """
 
     save: Callable[[int, Any, dict[str, Any]], None]
     busy: Callable[[], bool]
-    restore: Callable[[Any, int | None, Fits], Restored | None]
+    restore: Callable[..., Restored | None]
     close: Callable[[], None]
 
 
@@ -94,7 +95,7 @@ def open_checkpoints(
 
     def save(step: int, carry: Any, about: dict[str, Any]) -> None:
         if alone:
-            carry = jax.tree.map(_words, carry)
+            carry = jax.tree.map(words, carry)
             carry = host_copy(carry) if several() else carry
         guarded(lambda: [sealed.result() for sealed in seals if sealed.done()])
         saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, force=True))
@@ -114,20 +115,21 @@ def open_checkpoints(
         return found._replace(fault=why) if why else found
 
     def load(step: int, abstract: Any) -> Any:
-        shapes = jax.tree.map(_shape_of_words, abstract) if alone else abstract
+        shapes = jax.tree.map(shape_of_words, abstract) if alone else abstract
         try:
             carry = checkpointer.load(step, {"carry": shapes})["carry"]
         except Exception as error:  # of many types; its bytes are right, so it is not damaged
             raise OSError(named(innermost(error), most=200)) from error
-        return jax.tree.map(_key, carry, abstract) if alone else carry
+        return jax.tree.map(of_words, carry, abstract) if alone else carry
 
-    def restore(abstract: Any, until: int | None, fits: Fits) -> Restored | None:
+    def restore(abstract: Any, until: int | None, fits: Fits, at_least: int = 0) -> Restored | None:
         nonlocal checkpointer
         left: list[Look] = []
         lines: list[str] = []
         there = (saved.step for saved in checkpointer.checkpoints)
-        steps = sorted((step for step in there if until is None or step <= until), reverse=True)
-        newest_good, found = -1, None
+        wanted = range(at_least, sys.maxsize if until is None else until + 1)
+        steps = sorted((step for step in there if step in wanted), reverse=True)
+        newest_good, found = at_least - 1, None
         for step in broadcast_from_first(lambda: steps):
             seen = Look(*broadcast_from_first(lambda step=step: looked_at(step, fits)))
             if seen.fault:
@@ -143,11 +145,11 @@ def open_checkpoints(
             )
             newest_good, found = step, Restored(step, carry, seen.about)
             break
-        if found is None and any(seen.sealed for seen in left):
+        if found is None and not at_least and any(seen.sealed for seen in left):
             again = f"start again with --restart, or move {name.parent} alone away"
             raise ValueError(f"no checkpoint can be used: {'; '.join(lines)}; {again}")
         for line in lines:
-            say(f"damaged checkpoint {line}; moved aside, going on from step {max(newest_good, 0)}")
+            say(f"damaged checkpoint {line}; moved aside, going on from step {max(newest_good, at_least)}")
         if lines and until is None:  # a state asked for again is only read
             checkpointer.close()
             broadcast_from_first(lambda: _move_newer_aside(directory, newest_good))
@@ -201,28 +203,6 @@ def _meeting(failed: Callable[[BaseException], str]) -> Callable[..., None]:
         client().wait_at_barrier(key, timeout_ms)
 
     return meet
-
-
-def _words(leaf: jax.Array) -> jax.Array:
-    """Of a random key its words, as none of several processes can save a key of its own."""
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _shape_of_words(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    if not _is_key(shape):
-        return shape
-    words = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(shape.shape, shape.dtype))
-    return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=shape.sharding)
-
-
-def _key(words: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
-    if not _is_key(shape):
-        return words
-    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(jnp.empty((), shape.dtype)))
-
-
-def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _finish(folder: Folder, saved: Any, about: dict[str, Any], keep: int) -> None:

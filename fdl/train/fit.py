@@ -25,7 +25,7 @@ from fdl.train.progress import Progress, harmless, progress_of
 from fdl.train.resume import restored
 from fdl.train.run import Member, arrays_of, evaluation_steps, result_of
 from fdl.train.runtime import make_room_for, plans_folder, prepare
-from fdl.train.saving import Saving, check_saving
+from fdl.train.saving import Saving, check_saving, in_vain
 from fdl.train.step_log import EVALUATION, is_of_log
 
 
@@ -97,7 +97,7 @@ def fit(
       >>> fitted.end
       {'status': 'finished', 'step': 20}
     """
-    check_saving(saving)
+    check_saving(saving, kept=bool(directory))
     names = check(experiment)
     check_key(key)
     traces = place_of(profile, directory)
@@ -105,6 +105,8 @@ def fit(
     overrides, profiler = Overrides(None, mesh, strategy), Profiler(traces, progress.say)
     with _opened(experiment, key, directory, restart, overrides, progress) as run, profiler:
         place, program, members = run
+        if line := in_vain(saving, place):
+            progress.say(line)
         outcome = execute(
             program,
             members,

@@ -6,6 +6,7 @@ call, nor a save, nor an interruption changes a bit of it.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,7 +18,8 @@ from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder
 from fdl.train import history
 from fdl.train.call_length import call_seconds, wanted_steps
-from fdl.train.checkpoint import Checkpoints, Restored
+from fdl.train.checkpoint import Restored
+from fdl.train.emergency import open_emergency
 from fdl.train.functions import Pulse
 from fdl.train.inspecting import inspector
 from fdl.train.outcome import Outcome, ends
@@ -30,6 +32,7 @@ from fdl.train.resume import ROWS, LeftOff, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
 from fdl.train.run import Member
+from fdl.train.saver import Due, Saver
 from fdl.train.saving import Saving
 from fdl.train.signals import Interrupted, caught
 from fdl.train.step_log import StepLog, log_rows
@@ -72,17 +75,28 @@ def execute(
     members = program.place(members)
     told = dict(here or history.here())
     if directory is None:
-        loop = _Loop(program, members, real, names, None, None, saving, progress, profiler, told)
+        loop = _Loop(program, members, real, names, None, Saver(saving), progress, profiler, told)
         loop.begin(LeftOff(Restored(0, program.init(members), {}), [], Restarts([])), inspected or {})
         return loop.run(schedule, asked=never)
-    checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
+    finished = False
+    place = saving.emergency
+    emergency = open_emergency(Path(place), directory, say=progress.say) if place else None
     try:
-        loop = _Loop(program, members, real, names, directory, checkpoints, saving, progress, profiler, told)
-        loop.begin(left_off(checkpoints, program, members, directory, progress.say), inspected or {})
-        with caught() as asked:
-            return loop.run(schedule, asked=asked)
+        checkpoints = checkpoints_in(directory, keep=saving.keep, say=progress.say)
+        saver = Saver(saving, checkpoints, emergency)
+        try:
+            loop = _Loop(program, members, real, names, directory, saver, progress, profiler, told)
+            left = left_off(checkpoints, program, members, directory, progress.say, emergency)
+            loop.begin(left, inspected or {})
+            with caught() as asked:
+                outcome = loop.run(schedule, asked=asked)
+        finally:
+            saver.close()
+        finished = True
+        return outcome
     finally:
-        checkpoints.close()
+        if emergency:
+            emergency.close(finished)
 
 
 class _Loop:
@@ -95,19 +109,18 @@ class _Loop:
         real: np.ndarray,
         names: Sequence[str],
         directory: Folder | None,
-        checkpoints: Checkpoints | None,
-        saving: Saving,
+        saver: Saver,
         progress: Progress,
         profiler: Profiler,
         here: dict[str, Any],
     ) -> None:
         self.program, self.members, self.real, self.names = program, members, real, names
-        self.directory, self.checkpoints, self.saving = directory, checkpoints, saving
-        self.progress, self.profiler, self.here = progress, profiler, here
+        self.directory, self.saver, self.progress = directory, saver, progress
+        self.profiler, self.here = profiler, here
 
     def begin(self, left: LeftOff, inspected: Mapping[int, str]) -> None:
         """Sets where the loop starts."""
-        found, rows, self.restarts = left
+        found, rows, self.restarts = left.found, left.rows, left.restarts
         done = found.step
         self.carry, self.done, self.rows, self.sum = found.carry, done, rows, Sum(rows)
         self.began, self.before = (time.monotonic(), done), found.about.get("seconds", 0.0)
@@ -120,7 +133,7 @@ class _Loop:
         self.unread: list[tuple[int, Pulse | Row, list[Any]]] = []
         self.call_steps = self.wanted_steps = 1
         self.call_seconds = call_seconds(self.carry)
-        self.saved_at, self.saved_step = time.monotonic(), done
+        self.saver.begin(done, left.stored)
         self.read_at, self.read_step = time.monotonic(), done
         self.live = True
         self.owed = found.about.get("owed", False)  # the evaluation of the step where it is
@@ -133,11 +146,11 @@ class _Loop:
         for border in schedule:
             while (self.done < border or (self.owed and self.done == border)) and self.live:
                 self._call(min(border, self._next_stop()), evaluate_at=border)
-                stop, save = self._agree()
+                stop, due = self._agree()
                 if stop:
                     self._interrupt(stop)
-                if save:
-                    self._save()
+                if any(due):
+                    self._save(due)
             if not self.live:
                 break
         self._read(leave=0)
@@ -154,26 +167,22 @@ class _Loop:
             restarts=about["restarts"],
             inspections=self.inspector.kept,
         )
-        if (
-            self.checkpoints
-            and self.done > self.saved_step
-            and any(e["status"] != "failed" for e in outcome.ends)
-        ):
-            self.checkpoints.save(self.done, self.carry, about)
+        if any(end["status"] != "failed" for end in outcome.ends):
+            self.saver.save(Due(True, False), self.done, self.carry, lambda: about)
         return outcome
 
-    def _agree(self) -> tuple[list[int], bool]:
-        """Which processes were asked to stop, and whether to save; of several processes, as the clock of the
+    def _agree(self) -> tuple[list[int], Due]:
+        """Which processes were asked to stop, and what to save; of several processes, as the clock of the
         first says and the signals of all, so that all make the same calls."""
         stop = heard(self.asked() or self.unheard is not None)
-        stop, save, self.call_steps = broadcast_from_first(
-            lambda: (stop, self._save_is_due(), self.wanted_steps)
+        stop, due, self.call_steps = broadcast_from_first(
+            lambda: (stop, self.saver.due(self.done), self.wanted_steps)
         )
-        return stop, save
+        return stop, Due(*due)
 
     def _next_stop(self) -> int:
-        end, every = self.profiler.bound(self.done, self.done + self.call_steps), self.saving.steps
-        return min(end, (self.done // every + 1) * every) if every and self.checkpoints else end
+        end = self.profiler.bound(self.done, self.done + self.call_steps)
+        return self.saver.next_stop(self.done, end)
 
     def _call(self, end: int, *, evaluate_at: int) -> None:
         try:
@@ -250,19 +259,10 @@ class _Loop:
         if self.directory and fresh and is_first():
             append_rows(self.directory / ROWS, fresh)
 
-    def _save_is_due(self) -> bool:
-        if not self.checkpoints:
-            return False
-        if self.saving.steps:
-            return self.done // self.saving.steps > self.saved_step // self.saving.steps
-        elapsed = time.monotonic() - self.saved_at
-        return elapsed > self.saving.seconds and not self.checkpoints.busy()
-
-    def _save(self) -> None:
+    def _save(self, due: Due) -> None:
         self._read(leave=0)  # the rows up to here are on disk before the checkpoint is
-        if self.checkpoints and self.live and self.done > self.saved_step:
-            self.checkpoints.save(self.done, self.carry, self._about())
-            self.saved_at, self.saved_step = time.monotonic(), self.done
+        if self.live:
+            self.saver.save(due, self.done, self.carry, self._about)
 
     def _about(self) -> dict[str, Any]:
         """What is saved with a checkpoint: by which rows belong to it, and who trained it for how long."""
@@ -273,9 +273,9 @@ class _Loop:
         return about | {"restarts": self.restarts.over}
 
     def _interrupt(self, asked: list[int]) -> None:
-        if self.checkpoints:
-            self._save()
-            self.checkpoints.close()
+        if self.directory:
+            self._save(Due(True, False))
+            self.saver.close()
         if self.unheard and not self.asked():
             raise self.unheard
         who = f"a signal to process {', '.join(map(str, asked))}: " if several() else ""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from fdl.parallel.distributed import broadcast_from_first, is_first
 from fdl.storage import Folder, orbax_writes, remove_partials
-from fdl.train.checkpoint import Checkpoints, Restored, open_checkpoints
+from fdl.train.checkpoint import Checkpoints, Fits, Restored, open_checkpoints
+from fdl.train.emergency import Emergency
 from fdl.train.inspecting import LINES
 from fdl.train.program import Program
 from fdl.train.restart import Restarts, restarted
@@ -33,11 +34,13 @@ class LeftOff(NamedTuple):
       found: its newest checkpoint whose rows are all there, or its beginning.
       rows: those that belong to it.
       restarts: of the run, this one among them.
+      stored: the newest step that the folder itself has; another where an emergency checkpoint was taken.
     """
 
     found: Restored
     rows: Rows
     restarts: Restarts
+    stored: int = 0
 
 
 def left_off(
@@ -46,6 +49,7 @@ def left_off(
     members: Member,
     directory: Folder,
     say: Callable[[str], None],
+    emergency: Emergency | None = None,
 ) -> LeftOff:
     """Where a population goes on. The file of its rows is cut to those of the checkpoint, as is that of what
     was shown; what a kill left half written is removed.
@@ -55,7 +59,8 @@ def left_off(
       program: the compiled functions.
       members: placed on the devices.
       directory: the folder.
-      say: told of what is damaged, one line each.
+      say: told of what is damaged, and of emergency checkpoints, one line each.
+      emergency: the processes' own checkpoints, if there are to be any.
 
     Raises:
       ValueError: there are checkpoints, but none can be used.
@@ -70,7 +75,7 @@ def left_off(
         rows = [row for row in reading.rows if _came(row) <= _measured(about, step)]
         return lacking(rows, about.get("rows"), path)
 
-    found = checkpoints.restore(program.abstract, None, lost)
+    found, stored = _newest(checkpoints, emergency, program.abstract, lost, say)
     last = _measured(found.about, found.step) if found else 0
     for line in reading.faults:
         say(f"{line}; left out: none of the rows up to step {last:,} is lost")
@@ -88,7 +93,32 @@ def left_off(
         environment=os.environ,
     )
     rows = kept if is_first() else read(path).rows
-    return LeftOff(found or Restored(0, program.init(members), {}), rows, restarts)
+    return LeftOff(found or Restored(0, program.init(members), {}), rows, restarts, stored)
+
+
+def _newest(
+    checkpoints: Checkpoints,
+    emergency: Emergency | None,
+    abstract: Carry,
+    fits: Fits,
+    say: Callable[[str], None],
+) -> tuple[Restored | None, int]:
+    """The newest checkpoint that is whole, wherever it is, and the newest step that the folder has."""
+    for step in emergency.steps(abstract, fits) if emergency else ():
+        if found := checkpoints.restore(abstract, None, fits, at_least=step):
+            break
+        if emergency and (own := emergency.load(step, abstract)):
+            emergency.went_on(step)
+            say(f"going on from step {step:,}, of the emergency checkpoints: newer than any in the directory")
+            return own, 0
+    else:
+        found = checkpoints.restore(abstract, None, fits)
+    done = found.step if found else 0
+    if emergency:
+        emergency.went_on(done)
+        if found:
+            say(f"going on from step {done:,}, of the directory: no emergency checkpoint is newer")
+    return found, done
 
 
 def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:

@@ -1,0 +1,28 @@
+"""Random keys as the words that they are, for what stores plain arrays alone."""
+
+import jax
+import jax.numpy as jnp
+
+
+def words(leaf: jax.Array) -> jax.Array:
+    """Of a random key its words; another array as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def shape_of_words(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """What `words` makes of an array of this shape, with the same layout on devices."""
+    if not _is_key(shape):
+        return shape
+    found = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(shape.shape, shape.dtype))
+    return jax.ShapeDtypeStruct(found.shape, found.dtype, sharding=shape.sharding)
+
+
+def of_words(found: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
+    """The array of this shape whose `words` were found."""
+    if not _is_key(shape):
+        return found
+    return jax.random.wrap_key_data(found, impl=jax.random.key_impl(jnp.empty((), shape.dtype)))
+
+
+def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
