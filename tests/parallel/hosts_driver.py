@@ -9,6 +9,7 @@ device is used here, so that every child that is forked is a process of its own.
 import atexit
 import dataclasses
 import faulthandler
+import glob
 import json
 import os
 import resource
@@ -46,7 +47,8 @@ class Scenario:
     `surroundings` stands for the flags: "slurm", or "ray", whose workers begin `jax.distributed` and then
     call the training function in a thread. `planted` is what is wrong with the machine of the `victim`, see
     `tests.doctor.planted`. The processes pretend to be on as many machines as `nodes` says, the first ones
-    on the first; they are on one where it is 0.
+    on the first; they are on one where it is 0. The harm waits until every process has a file that fits the
+    pattern `awaits`, if any.
     """
 
     words: list[str]
@@ -62,6 +64,7 @@ class Scenario:
     reads: str = ""
     planted: str = ""
     nodes: int = 0
+    awaits: str = ""
 
 
 @dataclasses.dataclass
@@ -183,7 +186,8 @@ def prepare(scenario: Scenario, number: int) -> None:
             if mine and done >= scenario.step:
                 harm(scenario)
 
-        yield Progress(step=step)
+        say = lambda line: print(line, file=sys.stderr) if number == 0 else None  # noqa: E731
+        yield Progress(say, step)
 
     commands.shown = shown
 
@@ -205,6 +209,8 @@ def harm(scenario: Scenario) -> None:
     """Does it, to this process, once."""
     if Path(scenario.folder, "harmed").exists():
         return
+    while scenario.awaits and len(glob.glob(scenario.awaits)) < scenario.processes:
+        time.sleep(0.02)
     mark(scenario)
     if scenario.harm == "raise":
         raise RuntimeError("the cat sat on the keyboard")

@@ -1,11 +1,8 @@
 """Several processes of two simulated devices each: the numbers of one process, failures, restarts."""
 
 import json
-import os
 import random
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ from tests.parallel.hosts_driver import Ended
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 FILE = "tests/parallel/hosts_experiment.py"
 RUN = ["run", FILE, "--steps", "60", "--checkpoint-steps", "20"]
 BOUND = 15.0
@@ -26,28 +22,6 @@ BOUND = 15.0
 SHARDED = {"members": 1, "across": "map", "loop": "calls", "data": 2, "fsdp": 4}
 
 Play = Callable[..., Ended]
-
-
-@pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
-    """Plays a scenario of the driver."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_FLAGS", "JAX_", "SLURM_"))}
-    env["FDL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    command = [sys.executable, "-m", "tests.parallel.hosts_driver"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env
-    ) as driver:
-        assert driver.stdin and driver.stdout
-        stdin, stdout = driver.stdin, driver.stdout
-
-        def one(words: list[str], workdir: Path, **scenario: Any) -> Ended:
-            words = [*words, "--workdir", str(workdir)]
-            folder = str(tmp_path_factory.mktemp("folder"))
-            print(json.dumps({"words": words, "folder": folder, **scenario}), file=stdin, flush=True)
-            return Ended(**json.loads(stdout.readline()))
-
-        yield one
-        stdin.close()
 
 
 @pytest.fixture(scope="module")
