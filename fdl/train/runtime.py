@@ -22,6 +22,7 @@ from jaxlib.version import __version__ as jaxlib_version
 from fdl.parallel.plan import MeshSizes, sizes_of
 from fdl.serialization import digest
 from fdl.storage import Folder, cache_folder, in_bucket, path_of, store
+from fdl.train.programs_of_all import write_from_all
 
 THREADS = 4
 """For each CPU device that waits for others."""
@@ -52,6 +53,7 @@ def _begin() -> None:
         utils.absl_set_min_log_level(3)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises
     warnings.showwarning = functools.partial(_show, warnings.showwarning)
+    write_from_all()
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] < 1 and not forced:
         try:

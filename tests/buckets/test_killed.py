@@ -24,8 +24,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SECONDS = 200
 """After so long a process counts as one that hangs."""
-EXPERIMENT = '''"""Does a larger step learn faster?"""
-
+COUNTED = """
 import atexit
 import collections
 import json
@@ -33,13 +32,16 @@ import sys
 
 import jax
 
-import fdl
-from tests import toy
-
 EVENTS = collections.Counter()
 if "pytest" not in sys.modules:  # in a process of its own
     jax.monitoring.register_event_listener(lambda event, **_: EVENTS.update([event.rpartition("/")[2]]))
     atexit.register(lambda: print("events", json.dumps(EVENTS), file=sys.stderr))
+"""
+"""Tells at the end how often JAX found a program in its cache."""
+EXPERIMENT = f'''"""Does a larger step learn faster?"""
+{COUNTED}
+import fdl
+from tests import toy
 
 
 def experiment(config):
@@ -108,14 +110,14 @@ def test_a_killed_sweep_with_a_damaged_checkpoint_ends_as_one_on_a_disk(root, mo
     assert main(list(in_bucket)) == 2 and "holds another run" in capsys.readouterr().err
 
 
-def together(file: Path, place: str) -> list[subprocess.Popen[str]]:
+def together(file: Path, place: str, **environment: str) -> list[subprocess.Popen[str]]:
     """A run in two processes of two devices each, which share the parameters."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     words = ("run", str(file), "--steps", "3000", "--checkpoint-steps", "300", "--workdir", place)
     of = ("--mesh", "data=2,fsdp=2", "--coordinator", f"localhost:{port}", "--processes", "2")
-    return [start(*words, *of, "--process-id", str(number), cwd=file.parent) for number in range(2)]
+    return [start(*words, *of, "--process-id", f"{n}", cwd=file.parent, **environment) for n in range(2)]
 
 
 def codes(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
@@ -128,11 +130,10 @@ def codes(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]
     return [process.returncode for process in processes], out
 
 
-LATE = '''
+LATE = f'''
 """The first of two processes is late to make folders: Orbax's word that they are there is for all."""
-
+{COUNTED}
 import asyncio
-import sys
 
 from orbax.checkpoint._src.path import async_path
 
@@ -161,9 +162,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return file, here
 
 
-def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, undisturbed):
+def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, undisturbed, tmp_path):
+    """And two on other machines go on, each of which compiles nothing."""
     (file, here), place, store = undisturbed, f"{root}/hosts", storage.store(epath.Path(root))
-    killed = together(file, place)
+    killed = together(file, place, **machine(tmp_path / "lost"))
     while not saved(store, place):
         assert all(process.poll() is None for process in killed), codes(killed)
         time.sleep(0.05)
@@ -172,8 +174,11 @@ def test_two_processes_one_of_them_killed_end_as_on_a_disk(root, undisturbed):
     assert all(ended), out
     assert max(saved(store, place)) < 3000
 
-    ended, out = codes(together(file, place))
+    ended, out = codes(together(file, place, **machine(tmp_path / "new")))
     assert ended == [0, 0], out
+    for one in out:
+        events = json.loads(one.rpartition("events ")[2])
+        assert events["cache_hits"] == events["compile_requests_use_cache"] > 10, "nothing was compiled"
     assert max(saved(store, place)) == 3000
     there = pd.read_parquet(io.BytesIO(store.cat_file(f"{place}/results.parquet")))
     pd.testing.assert_frame_equal(there, pd.read_parquet(here / "results.parquet"), check_exact=True)
