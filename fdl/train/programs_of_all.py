@@ -1,8 +1,8 @@
 """Compiled programs that the compilation cache takes from every process.
 
-JAX (0.10.1 and 0.12.0) lets process 0 alone write them, as if all had the same keys. They have not: the key of
-a program for devices of one process has their numbers (but on GPUs), and on CPUs every key has a topology that
-differs from process to process. So a process other than the first would find nothing there of its own.
+JAX (0.10.1 and 0.12.0) lets process 0 alone write them, as if all had the same keys. They have not: the key
+of a program for devices of one process has their numbers (but on GPUs), and on CPUs every key has a topology
+that differs from process to process. So a process other than the first would find nothing there of its own.
 `jax_share_binary_between_hosts` is no help: it waits for the first to send what has the same key.
 """
 
