@@ -82,7 +82,8 @@ def _execute(
         words = checked_command(words, root, files)
     variables = checked_environment(flags.env, os.environ) if runs else {}
     if flags.dry_run:
-        workers, count = (slices.hosts(request.accelerator), request.slices) if request else (1, 1)
+        named = (getattr(flags, "worker", None) or 0) + 1  # of a slice that is there, as many as are named
+        workers, count = (slices.hosts(request.accelerator), request.slices) if request else (named, 1)
         zone = "" if asks else places[0].zone
         world = rehearsal(workers, slices=count, zone=zone, write=world.say)
     if request:

@@ -168,6 +168,7 @@ def test_dry_run_of_several_slices_reaches_every_worker_of_each(root):
         (["run", *WHERE, *SWEEP], ["describe", "describe", "ssh", "ssh", "ssh"]),
         (["run", *WHERE, "--", "list"], ["describe", "describe", "ssh", "ssh", "ssh"]),
         (["logs", *WHERE], ["describe", "describe", "ssh"]),
+        (["logs", *WHERE, "--worker", "1"], ["describe", "describe", "ssh"]),
         (["stop", *WHERE], ["describe", "describe", "ssh"]),
         (["delete", *WHERE], ["describe", "describe", "delete", "describe"]),
         (["watch", *WHERE, "--accelerator", "v4-8", *SWEEP],
