@@ -1,4 +1,4 @@
-"""Every command of the launcher on its pages is one that it takes, with the flags of the fdl command after it."""
+"""Every command of the launcher on its pages is one that it takes, with the fdl command's own flags."""
 
 import re
 import shlex
