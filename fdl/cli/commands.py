@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from rich.console import Console
 
 from fdl.aot import command as aot
-from fdl.cli import reports, seeds_needed, until_decided
+from fdl.cli import executors, reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
 from fdl.cli.ending import claim_of, finish
-from fdl.cli.flags import parse, seat, workdir
+from fdl.cli.flags import is_elsewhere, parse, seat, workdir
 from fdl.cli.forecasts import plan_here
 from fdl.cli.options import (
     OPTIONS,
@@ -33,7 +34,7 @@ from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
-from fdl.sweeps import Sweep, Trial, program_of, search, stored, sweep
+from fdl.sweeps import Executor, Sweep, Trial, program_of, search, stored, sweep
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
 
@@ -46,6 +47,8 @@ def execute(command: str, words: Sequence[str]) -> int:
         )
     if command in ("run", "sweep", "search") and distributed.join(seat(words)):
         abort.watch()
+    if command == "sweep" and is_elsewhere(words):
+        jax.config.update("jax_platforms", "cpu")  # the devices are the workers'
     prepare(workdir(words))
     file = load_file(Path(words[0]))
     options, changed, columns = parse(f"fdl {command} {words[0]}", OPTIONS[command], file.config, words[1:])
@@ -61,8 +64,10 @@ def execute(command: str, words: Sequence[str]) -> int:
         space = aot.single(file, changed, options.seeds)
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
+    executor = None
     if command == "sweep":
         file = until_decided.check_until_decided(file, options, space)
+        executor = executors.executor_of(options, Path(words[0]))
     plans_seeds = command == "plan" and seeds_needed.is_asked(options)
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
@@ -73,7 +78,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if plans_seeds:
         return seeds_needed.plan_seeds(file, options, space, directory, console)
     if command == "sweep":
-        result, space = _sweep(file, options, space, directory, console)
+        result, space = _sweep(file, options, space, directory, console, executor)
     else:
         result = stored(file.experiment, space, workdir=directory)
     return finish(file, options, result, space, directory, made, console)
@@ -99,19 +104,24 @@ def _run(
 
 
 def _sweep(
-    file: ExperimentFile, options: SweepOptions, space: Sweep, directory: Folder, console: Console
+    file: ExperimentFile,
+    options: SweepOptions,
+    space: Sweep,
+    directory: Folder,
+    console: Console,
+    executor: Executor | None,
 ) -> tuple[Result, Sweep]:
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
     _begin(file, options, directory, console)
     if not options.until_decided:
-        return _train(file, options, space, directory, {"kind": "sweep"}, console), space
+        return _train(file, options, space, directory, {"kind": "sweep"}, console, executor), space
     later = dataclasses.replace(options, restart=False, profile=False)
     several = itertools.chain([options], itertools.repeat(later))
     return until_decided.until_decided(
         file,
         options,
         space,
-        lambda trials: _train(file, next(several), trials, directory, {"kind": "sweep"}, console),
+        lambda trials: _train(file, next(several), trials, directory, {"kind": "sweep"}, console, executor),
         functools.partial(console.print, **PLAIN),
     )
 
@@ -172,6 +182,7 @@ def _train(
     directory: Folder,
     identity: dict[str, Any],
     console: Console,
+    executor: Executor | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
     with shown(console) as progress:
@@ -189,4 +200,5 @@ def _train(
             claim=claim_of(file, space),
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
+            executor=executor,
         )

@@ -90,6 +90,11 @@ def seat(words: Sequence[str]) -> Seat | None:
     return seat_of(found.coordinator, found.process_id, found.processes)
 
 
+def is_elsewhere(words: Sequence[str]) -> bool:
+    """Whether other processes are to train: asked before the file is loaded, as that may use devices."""
+    return (_early(words, executor=str).executor or "local") != "local"
+
+
 def workdir(words: Sequence[str]) -> Folder | None:
     """The work directory, if it is one in a bucket, which is not looked at: asked before the file is loaded,
     as that may compile.

@@ -135,7 +135,28 @@ class RunOptions(ProfileOptions):
 
 
 @dataclasses.dataclass
-class SweepOptions(ProfileOptions):
+class ExecutorOptions:
+    """Where a sweep trains."""
+
+    executor: typing.Literal["local", "processes", "ray", "slurm"] = "local"
+    """who trains: this process (local), WORKERS processes on this machine, each with cores or GPUs of its own
+    (processes), tasks of a Ray cluster (extra ray), or jobs of Slurm (extra slurm)"""
+    workers: int | None = None
+    """how many train at once, with every executor but local"""
+    cpus: int = 1
+    """CPU cores of each worker on Ray and Slurm"""
+    gpus: int = 0
+    """GPUs of each worker on Ray and Slurm"""
+    address: str | None = None
+    """of the Ray cluster, as auto or 10.0.0.2:6379 (default: one on this machine, for the time of the sweep)"""
+    minutes: int = 60
+    """that a Slurm job may run; one that takes longer saves, and is queued again"""
+    partition: str | None = None
+    """of Slurm (default: its own)"""
+
+
+@dataclasses.dataclass
+class SweepOptions(ProfileOptions, ExecutorOptions):
     """`fdl sweep`."""
 
     seeds: int | None = None

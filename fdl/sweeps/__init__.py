@@ -7,7 +7,9 @@ from fdl.sweeps.distributions import uniform as uniform
 from fdl.sweeps.drawn import Space as Space
 from fdl.sweeps.drawn import sample as sample
 from fdl.sweeps.drawn import space as space
+from fdl.sweeps.executor import Executor as Executor
 from fdl.sweeps.loading import load as load
+from fdl.sweeps.on_processes import on_processes as on_processes
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of

@@ -13,6 +13,7 @@ from fdl import tree
 from fdl.configs import traced_fields
 from fdl.experiment import Experiment
 from fdl.parallel.arrangement import slice_sizes
+from fdl.parallel.distributed import several
 from fdl.parallel.plan import Overrides, check_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
@@ -96,6 +97,16 @@ def check_inspect(arms: Any) -> None:
     """Raises `ValueError` unless it is a number of arms to look at."""
     if isinstance(arms, bool) or not isinstance(arms, int) or arms < 0:
         raise ValueError(f"inspect is {arms!r}; expected a number of arms to look at, 0 or more")
+
+
+def check_apart(directory: Folder | None, *, profile: bool) -> None:
+    """Raises `ValueError` for what cannot be had where other processes train."""
+    if directory is None:
+        raise ValueError("an executor needs a workdir, which is all that its workers share; give one")
+    if several():
+        raise ValueError("an executor's leading process is one; start it on one host, without --coordinator")
+    if profile:
+        raise ValueError("profile is of a sweep that this process trains; leave out the executor, or profile")
 
 
 def _check_layout(group: Group, overrides: Overrides) -> None:

@@ -1,7 +1,8 @@
 """Populations: trials of one static structure, trained together through the loop of a single run."""
 
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run, Trained, Unit, folder_of, read_unit, stored_units, told_of
 from fdl.train.autotune import Work, autotune, compile_for
 from fdl.train.check import built
-from fdl.train.folder import write_sealed
+from fdl.train.folder import alone_in, write_sealed
 from fdl.train.identity import of_structure
 from fdl.train.loop import execute
 from fdl.train.profiling import Profiler
@@ -85,45 +86,132 @@ def train(
       here: who trains, as `fdl.train.history.here` tells it.
     """
     programs: dict[Plan, Program] = {}
+    units = decided_units(group, overrides, programs, remembered=remembered, say=progress.say)
+    before, total = 0, group.experiment.steps * len(group.trials)
+    for unit in units:
+        named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
+        own = progress_of(progress, named, before=before, total=total)
+        before += group.experiment.steps * len(unit.trials)
+        yield trained(
+            group,
+            unit,
+            overrides,
+            programs,
+            saving=saving,
+            progress=own,
+            profiler=profiler,
+            inspected=inspected,
+            here=here,
+        )
+
+
+def decided_units(
+    group: Group,
+    overrides: Overrides,
+    programs: dict[Plan, Program],
+    *,
+    remembered: Folder,
+    say: Callable[[str], None],
+    workers: int = 1,
+) -> list[Unit]:
+    """All units of a group: those in its folder, and those of what is missing, decided now and stored.
+
+    Args:
+      group: the trials and their folder.
+      overrides: what the user decides of how they run.
+      programs: takes those that are compiled, by their plans.
+      remembered: the folder of plans that were measured before.
+      say: told of every measurement.
+      workers: over how many the missing trials are spread, where the user does not say the members.
+    """
     if group.folder:
         broadcast_from_first(lambda: decided.complete(group.folder))
     stored = stored_units(group)
     known = {(trial.config, trial.seed) for unit in stored for trial in unit.trials}
     missing = [trial for trial in group.trials if (trial.config, trial.seed) not in known]
-    if missing:
-        work = work_of(group, missing)
-        choice, program = autotune(work, overrides, remembered=remembered, say=progress.say)
-        progress.say(f"{choice.plan}: {choice.reason}")
-        programs[choice.plan] = program
-        size = min(choice.plan.members, overrides.members or len(missing))  # a plan's members may be padded
-        parts = (missing[start : start + size] for start in range(0, len(missing), size))
-        new = [Unit(part, choice.plan, choice.reason) for part in parts]
-        if group.folder and is_first():
-            decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in new})
-        stored = stored + new
-    before, total = 0, group.experiment.steps * len(group.trials)
-    for unit in stored:
-        named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
-        own = progress_of(progress, named, before=before, total=total)
-        before += group.experiment.steps * len(unit.trials)
-        try:
-            finished = read_unit(group, unit)
-        except ValueError as fault:
-            progress.say(str(fault))
-            finished = None
-        if finished is None:
-            devices = jax.devices()
-            plan = (on_all if several() else on_devices)(unit.plan, len(devices))
-            plan = on_slices(plan, slice_sizes(devices[: plan.devices]))
-            if plan != unit.plan:
-                progress.say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
-            elif is_other(plan, overrides):
-                progress.say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
-            if plan not in programs:
-                programs[plan] = compile_for(work_of(group, unit.trials), plan)
-            looked_at = {i: _name(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
-            finished = _train_unit(group, unit, programs[plan], looked_at, saving, own, profiler, here)
-        yield finished
+    if not missing:
+        return stored
+    most = overrides.members or -(-len(missing) // workers)
+    work = work_of(group, missing)
+    choice, program = autotune(work, overrides._replace(members=most), remembered=remembered, say=say)
+    say(f"{choice.plan}: {choice.reason}")
+    programs[choice.plan] = program
+    size = min(choice.plan.members, most)  # a plan's members may be padded
+    new = [
+        Unit(part, choice.plan, choice.reason, choice.seconds)
+        for part in parted(missing, size, even=workers > 1 and overrides.members is None)
+    ]
+    if group.folder and is_first():
+        decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in new})
+    return stored + new
+
+
+def trained(
+    group: Group,
+    unit: Unit,
+    overrides: Overrides,
+    programs: dict[Plan, Program],
+    *,
+    saving: Saving,
+    progress: Progress,
+    profiler: Profiler,
+    inspected: Collection[Run] = (),
+    here: Mapping[str, Any] | None = None,
+) -> Trained:
+    """What a unit came to: read where it is finished, else trained from where it left off.
+
+    No two processes train a unit at once: the second waits, and then finds it finished.
+
+    Args:
+      group: the group that it is of.
+      unit: the unit, which is stored, if the group has a folder.
+      overrides: as for `train`, and so all others.
+      programs: those that are compiled already; takes what is compiled now.
+      saving: when to save.
+      progress: told of the progress, in steps of the unit's members together.
+      profiler: traces some steps.
+      inspected: the runs to look at.
+      here: who trains.
+    """
+    if found := whole(group, unit, progress.say):
+        return found
+    with alone_in(folder_of(group, unit) if group.folder else None, say=progress.say):
+        if found := whole(group, unit, lambda _: None):
+            return found
+        plan = _plan_here(unit, overrides, progress.say)
+        if plan not in programs:
+            programs[plan] = compile_for(work_of(group, unit.trials), plan)
+        looked_at = {i: _name(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
+        return _train_unit(group, unit, programs[plan], looked_at, saving, progress, profiler, here)
+
+
+def whole(group: Group, unit: Unit, say: Callable[[str], None]) -> Trained | None:
+    """A finished unit, or None where it is not, or lacks something, which is said."""
+    try:
+        return read_unit(group, unit)
+    except ValueError as fault:
+        say(str(fault))
+        return None
+
+
+def _plan_here(unit: Unit, overrides: Overrides, say: Callable[[str], None]) -> Plan:
+    """A unit's plan on the devices that there are now."""
+    devices = jax.devices()
+    plan = (on_all if several() else on_devices)(unit.plan, len(devices))
+    plan = on_slices(plan, slice_sizes(devices[: plan.devices]))
+    if plan != unit.plan:
+        say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
+    elif is_other(plan, overrides):
+        say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
+    return plan
+
+
+def parted(trials: list[Trial], most: int, *, even: bool) -> Iterator[list[Trial]]:
+    """Trials in their order in as few parts of at most so many as there can be; the last part is the shorter
+    one, or all are of nearly equal lengths."""
+    count = -(-len(trials) // most)
+    ends = [len(trials) * n // count if even else min(n * most, len(trials)) for n in range(count + 1)]
+    return (trials[start:end] for start, end in itertools.pairwise(ends))
 
 
 def _train_unit(

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdl.experiment import Experiment
@@ -12,7 +12,9 @@ from fdl.parallel.plan import MeshSizes, Overrides, Plan, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import assemble
-from fdl.sweeps.check import check_inspect, check_space, checked_groups, named_fields
+from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups, named_fields
+from fdl.sweeps.executor import Executor
+from fdl.sweeps.leading import lead, message_for
 from fdl.sweeps.population import groups_of, identified, train, work_of
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
@@ -65,6 +67,7 @@ def sweep(
     claim: Callable[[Result], Any] | None = None,
     profile: bool | Folder | str = False,
     inspect: int = 8,
+    executor: Executor | None = None,
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
 
@@ -86,6 +89,8 @@ def sweep(
       claim: what will be asked of the result: it is called before anything is trained, on made-up numbers.
       profile: as for `train.fit`, of the first program with steps left; in `workdir` if True.
       inspect: of how many arms, from the first, the experiment's `inspect` looks at the first seed's run.
+      executor: who trains; this process if not given. Another needs a `workdir`, sends `experiment` by name,
+        so no closure, and calls nothing but `say` and `step` of `progress`.
 
     Raises:
       ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
@@ -117,38 +122,54 @@ def sweep(
     began = time.monotonic()
     check_place(directory)
     profiler = Profiler(place_of(profile, directory), progress.say)
-    overrides = Overrides(members, mesh, strategy)
+    overrides, looked_at = Overrides(members, mesh, strategy), first_runs(space, arms=inspect)
+    message = b""
+    if executor:
+        check_apart(directory, profile=bool(profile))
+        assert directory
+        message = message_for(executor, experiment, space, directory, overrides, saving, looked_at)
     program = program_of(experiment, space)
     shared = program if directory else None
-    groups = checked_groups(experiment, space, directory, overrides, program=shared)
+    own = Overrides(members) if executor else overrides  # the mesh is one of the workers' devices
+    groups = checked_groups(experiment, space, directory, own, program=shared)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
     with held(directory, about, restart=restart, say=progress.say), profiler:
-        total = sum(group.experiment.steps * len(group.trials) for group in groups)
         left = _say_what_is_there(groups, progress)
         if line := in_vain(saving, directory):
             progress.say(line)
-        trained: list[Trained] = []
-        before, inspected, here = 0, first_runs(space, arms=inspect), history.here(experiment)
-        for number, group in enumerate(groups, 1):
-            if left:
-                progress.say(f"program {number} of {len(groups)}:")
-            own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
-            with named_fields(group):
-                trained += train(
-                    group,
-                    overrides,
-                    remembered=plans_folder(directory),
-                    saving=saving,
-                    progress=own,
-                    profiler=profiler,
-                    inspected=inspected,
-                    here=here,
-                )
-            before += group.experiment.steps * len(group.trials)
-            progress.step(before, total, 0)
+        if executor and left:
+            lead(executor, message, progress, total=sum(map(_steps, groups)))
+        if executor:
+            trained = [
+                one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))
+            ]
+        else:
+            how = {"saving": saving, "profiler": profiler, "inspected": looked_at}
+            how = {**how, "remembered": plans_folder(directory), "here": history.here(experiment)}
+            trained = list(_train_here(groups, overrides, progress, left, how))
     return assemble(space, trained, seconds=time.monotonic() - began, program=program)
+
+
+def _train_here(
+    groups: Sequence[Group], overrides: Overrides, progress: Progress, left: bool, how: dict[str, Any]
+) -> Iterator[Trained]:
+    """What the units of all groups come to; `how` is that of `fdl.sweeps.population.train`."""
+    before, total = 0, sum(map(_steps, groups))
+    for number, group in enumerate(groups, 1):
+        if left:
+            progress.say(f"program {number} of {len(groups)}:")
+        own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
+        with named_fields(group):
+            yield from train(group, overrides, progress=own, **how)
+        before += _steps(group)
+        progress.step(before, total, 0)
+
+
+def _steps(group: Group) -> int:
+    """Of all the members together."""
+    return group.experiment.steps * len(group.trials)
 
 
 def forecast(
@@ -255,7 +276,7 @@ def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
     for group in groups:
         done = {t[1:] for unit in stored_units(group) if _is_whole(group, unit) for t in unit.trials}
         finished += sum(trial[1:] in done for trial in group.trials)
-    steps = sum(len(group.trials) * group.experiment.steps for group in groups)
+    steps = sum(map(_steps, groups))
     progress.say(
         f"plan: {counted(wanted, 'run')}, {counted(steps, 'step')} in all, {counted(len(groups), 'program')}"
     )

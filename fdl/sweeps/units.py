@@ -11,6 +11,7 @@ A unit's folder holds:
 Beside the folders is the file of `fdl.sweeps.decided` while the units of one decision are being written.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,11 +43,13 @@ class Unit(NamedTuple):
       trials: the members, in their order.
       plan: how they run; it is stored, so that a resumed run computes the same bits.
       reason: why that plan was chosen.
+      seconds: the measured time of one member's step, by which units are ordered; NaN if unknown.
     """
 
     trials: list[Trial]
     plan: Plan
     reason: str
+    seconds: float = math.nan
 
 
 class Trained(NamedTuple):
@@ -111,7 +114,9 @@ def stored_units(group: Group) -> list[Unit]:
             check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
         if same:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
-            units.append(Unit(trials, plan_from(data["plan"]), data["reason"]))
+            units.append(
+                Unit(trials, plan_from(data["plan"]), data["reason"], data.get("seconds") or math.nan)
+            )
     return units
 
 
@@ -157,6 +162,7 @@ def told_of(group: Group, unit: Unit) -> dict[str, Any]:
         "members": members,
         "plan": unit.plan._asdict(),
         "reason": unit.reason,
+        "seconds": None if math.isnan(unit.seconds) else unit.seconds,
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],
     }

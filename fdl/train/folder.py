@@ -1,10 +1,15 @@
 """Folders that hold one piece of work for one process at a time, and the JSON in them."""
 
 import contextlib
+import datetime
 import fcntl
 import itertools
 import json
 import os
+import shlex
+import socket
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ _SHOWN = 8
 """So many differences are listed."""
 _LONGEST_NAME = 255
 """Bytes of a folder's name, on the usual file systems."""
+_WAIT = 0.5
+"""Seconds between two looks at a folder in which another process works."""
 
 
 def check_place(directory: Folder | None) -> None:
@@ -189,22 +196,67 @@ def _locked(
 
 
 @contextlib.contextmanager
-def _lock(directory: Folder) -> Iterator[None]:
+def alone_in(directory: Folder | None, *, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Waits until no other process works in a folder, and keeps others out while it lasts.
+
+    Of several processes of one program the first does it for all. `None` is no folder, and in a bucket
+    nothing can be locked: there nothing is done.
+
+    Args:
+      directory: the folder.
+      say: told for whom it waits, once.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory:
+            broadcast_from_first(lambda: stack.enter_context(_lock(directory, wait=say)))
+        yield
+
+
+@contextlib.contextmanager
+def _lock(directory: Folder, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     if in_bucket(directory):  # nothing can be locked there; a lease would hold up a lost machine's successor
         yield
         return
     assert isinstance(directory, Path)
+    path, told = directory / ".lock", False
     with contextlib.ExitStack() as holding:
         while True:
             directory.mkdir(parents=True, exist_ok=True)
-            lock = holding.enter_context((directory / ".lock").open("a"))
+            lock = holding.enter_context(path.open("a"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_at(lock.fileno(), path):
+                    break  # else another process moved the folder aside after the file was opened
             except BlockingIOError:
-                raise ValueError(
-                    f"{directory} is in use by another process; wait for it or stop it"
-                ) from None
-            if is_at(lock.fileno(), directory / ".lock"):
-                break
-            holding.close()  # another process moved the folder aside after the file was opened
+                if wait is None:
+                    raise ValueError(
+                        f"{directory} is in use by {_holder(path)}; wait for it or stop it"
+                    ) from None
+                if not told:
+                    wait(f"{directory.name} is in use by {_holder(path)}; waiting for it")
+                told = True
+                time.sleep(_WAIT)
+            holding.close()
+        with contextlib.suppress(OSError):  # a full disk is met where it matters
+            lock.truncate(0)
+            lock.write(json.dumps(_myself()))
+            lock.flush()
         yield
+
+
+def _myself() -> dict[str, str]:
+    program, *words = sys.argv or [""]
+    return {
+        "process": f"{os.getpid()} on {socket.gethostname()}",
+        "command": shlex.join([Path(program).name, *words]),
+        "since": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _holder(path: Path) -> str:
+    """Who wrote into a lock; its file may still be empty, or of an earlier fdl."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {found['process']} ({found['command']}, since {found['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

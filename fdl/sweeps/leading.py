@@ -1,0 +1,76 @@
+"""The leading process of a sweep whose units are trained by others: it gives tasks, and reads what came of them."""
+
+import os
+import shlex
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from fdl.parallel.plan import Overrides
+from fdl.serialization import to_json
+from fdl.storage import Folder, in_bucket
+from fdl.sweeps.executor import DECIDE, Executor, Sent, Tell, packed
+from fdl.sweeps.space import Sweep
+from fdl.sweeps.units import Run
+from fdl.train.progress import Progress
+from fdl.train.run import Build
+from fdl.train.saving import Saving
+from fdl.train.signals import caught
+
+
+def message_for(
+    executor: Executor,
+    experiment: Build,
+    space: Sweep,
+    directory: Folder,
+    overrides: Overrides,
+    saving: Saving,
+    inspected: Collection[Run],
+) -> bytes:
+    """What the workers of a sweep are sent.
+
+    Raises:
+      ValueError: as `packed`.
+    """
+    program, *words = sys.argv or [""]
+    sent = Sent(
+        experiment,
+        type(space.trials[0].config),
+        str(directory if in_bucket(directory) else Path(str(directory)).absolute()),
+        [(trial.arm, to_json(trial.config), trial.seed) for trial in space.trials],
+        [(to_json(config), seed) for config, seed in inspected],
+        overrides,
+        saving,
+        executor.workers,
+        shlex.join([Path(program).name, *words]),
+    )
+    return packed(sent, executor.first, {"cwd": os.getcwd(), "path": sys.path})
+
+
+def lead(executor: Executor, message: bytes, progress: Progress, *, total: int) -> None:
+    """Has all units trained that are not yet; returns when none is left.
+
+    Args:
+      executor: who trains.
+      message: of `message_for`.
+      progress: told of the progress.
+      total: steps of all the sweep's members together.
+
+    Raises:
+      Interrupted: we were asked to stop, and all is saved.
+      ValueError: as a worker found something wrong; and `OSError` likewise.
+    """
+    done: dict[str, tuple[int, int]] = {}  # of each unit at work the steps done, and members still running
+    finished = total
+
+    def step(task: str, steps: int, live: int) -> None:
+        done[task] = steps, live
+        at_work = list(done.values())
+        progress.step(finished + sum(n for n, _ in at_work), total, sum(live for _, live in at_work))
+
+    with caught() as asked, executor.open(message, Tell(asked, progress.say, step)) as begin:
+        ((_, units),) = begin([DECIDE])
+        steps = dict(units)
+        finished = total - sum(steps.values())
+        for task, _ in begin(list(steps)) if steps else ():
+            step(task, steps[task], 0)

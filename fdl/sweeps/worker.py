@@ -1,0 +1,205 @@
+"""What a worker of a sweep does: it decides which units there are, or trains those that it is given.
+
+As a program it reads from its standard input what `fdl.sweeps.executor.packed` made, then tasks, and writes
+answers; where its input ends, it saves and ends, so that no worker outlives who gives it work.
+"""
+
+import contextlib
+import math
+import os
+import pickle
+import platform
+import queue
+import signal
+import socket
+import statistics
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fdl.parallel.plan import Plan
+from fdl.serialization import digest, essence, from_json
+from fdl.storage import Folder, folder
+from fdl.sweeps.check import checked_groups, named_fields
+from fdl.sweeps.executor import DECIDE, SAVED, Sent
+from fdl.sweeps.population import decided_units, groups_of, identified, trained, whole
+from fdl.sweeps.space import Sweep, Trial
+from fdl.sweeps.units import LOST, Group, Unit, folder_of, stored_units
+from fdl.text import counted, message_of, some_of
+from fdl.train import history
+from fdl.train.folder import read_sealed
+from fdl.train.identity import of_program
+from fdl.train.profiling import Profiler
+from fdl.train.program import Program
+from fdl.train.progress import Progress, progress_of
+from fdl.train.runtime import plans_folder, prepare
+from fdl.train.signals import SIGNALS
+
+STEP_SECONDS = 0.5
+"""Between two messages of how far a task is."""
+Do = Callable[[str, Progress], Any]
+"""Does a task, and tells how far it is; gives what it comes to."""
+
+
+def work(message: bytes) -> Do:
+    """A function that does tasks of a sweep; its tasks share compiled programs.
+
+    Args:
+      message: of `fdl.sweeps.executor.packed`.
+    """
+    here, first, content = pickle.loads(message)
+    os.chdir(here["cwd"])
+    sys.path += [place for place in here["path"] if place not in sys.path]
+    if first:
+        first()
+    sent: Sent = pickle.loads(content)
+    directory = folder(sent.workdir)
+    prepare(directory)
+    program = of_program(sent.experiment, sent.config)
+    programs: dict[str, dict[Plan, Program]] = {}
+
+    def do(task: str, progress: Progress) -> Any:
+        if task == DECIDE:
+            return _decide(sent, directory, program, progress.say)
+        group, unit = _found(sent, directory, program, task)
+        known = programs.setdefault(digest(essence(group.identity["structure"])), {})
+        return _train(sent, group, unit, known, progress)
+
+    return do
+
+
+def _decide(
+    sent: Sent, directory: Folder, program: dict[str, Any], say: Callable[[str], None]
+) -> list[tuple[str, int]]:
+    """The units that are to be trained, the longest first, with their steps; what is missing is decided."""
+    trials = [Trial(arm, from_json(sent.config, config), seed) for arm, config, seed in sent.trials]
+    space = Sweep(tuple(trials))
+    groups = checked_groups(sent.experiment, space, directory, sent.overrides, program=program)
+    total = sum(group.experiment.steps * len(group.trials) for group in groups)
+    left: list[tuple[str, int, float]] = []
+    for group in groups:
+        each = group.experiment.steps
+        with named_fields(group):
+            units = decided_units(
+                group,
+                sent.overrides,
+                {},
+                remembered=plans_folder(directory),
+                say=say,
+                workers=-(-sent.workers * each * len(group.trials) // total),
+            )
+        left += [
+            (folder_of(group, unit).name, each * len(unit.trials), unit.seconds)
+            for unit in units
+            if whole(group, unit, say) is None
+        ]
+    return longest_first(left)
+
+
+def longest_first(units: Sequence[tuple[str, int, float]]) -> list[tuple[str, int]]:
+    """Names of units and their steps, in the order of how long they take.
+
+    Args:
+      units: of each the name, the steps of all its members, and the seconds of a step; of NaN, as where an
+        earlier fdl decided, nothing is known, and it counts as the mean of the others.
+    """
+    known = [seconds for _, _, seconds in units if not math.isnan(seconds)]
+    usual = statistics.fmean(known) if known else 1.0
+    lengths = [steps * (usual if math.isnan(seconds) else seconds) for _, steps, seconds in units]
+    order = sorted(range(len(units)), key=lambda number: -lengths[number])
+    return [units[number][:2] for number in order]
+
+
+def _found(sent: Sent, directory: Folder, program: dict[str, Any], name: str) -> tuple[Group, Unit]:
+    """A unit that is stored, and its group.
+
+    Raises:
+      ValueError: this process has another experiment, or another fdl, than the one that decided it.
+    """
+    told = read_sealed(directory / "units" / name / "unit.json", of=name, fix=LOST)
+    members = told["members"] if told else []
+    trials = [Trial(one["arm"], from_json(sent.config, one["config"]), one["seed"]) for one in members]
+    for group in groups_of(sent.experiment, trials, folder=directory / "units"):
+        for unit in stored_units(group := identified(group, program)):
+            if folder_of(group, unit).name == name:
+                return group, unit
+    where = f"{socket.gethostname()} (Python {platform.python_version()})"
+    raise ValueError(
+        f"the unit {name} is not one of this experiment as {where} has it: give all workers the same files, "
+        "libraries and work directory"
+    )
+
+
+def _train(sent: Sent, group: Group, unit: Unit, programs: dict[Plan, Program], progress: Progress) -> None:
+    named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
+    runs, steps = counted(len(named), "run"), counted(group.experiment.steps, "step")
+    progress.say(f"{runs} of {steps}: {some_of(list(dict.fromkeys(one['arm'] for one in named)))}")
+    with named_fields(group):
+        trained(
+            group,
+            unit,
+            sent.overrides,
+            programs,
+            saving=sent.saving,
+            progress=progress_of(progress, named, before=0, total=group.experiment.steps * len(named)),
+            profiler=Profiler(),
+            inspected={(from_json(sent.config, config), seed) for config, seed in sent.inspected},
+            here={**history.here(sent.experiment), "command": sent.command},
+        )
+
+
+def main() -> int:
+    """Does the tasks that come on standard input; returns the exit code."""
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what users' code prints is no answer
+
+    def answer(*words: Any) -> None:
+        out.write(pickle.dumps(words))
+        out.flush()
+
+    told = time.monotonic()
+
+    def step(done: int, total: int, live: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told > STEP_SECONDS:
+            told = time.monotonic()
+            answer("step", done, live)
+
+    progress = Progress(lambda line: answer("say", line), step)
+    try:
+        tasks = _tasks()
+        do = work(tasks.get())
+        while True:
+            answer("done", do(tasks.get(), progress))
+    except KeyboardInterrupt:
+        return SAVED
+    except Exception as error:
+        kind = next((kind for kind in (ValueError, OSError, MemoryError) if isinstance(error, kind)), None)
+        if kind is None:
+            traceback.print_exc()
+        with contextlib.suppress(OSError):  # whoever gave the task may be gone
+            answer("failed", kind or RuntimeError, message_of(error))
+        return 1
+
+
+def _tasks() -> "queue.SimpleQueue[Any]":
+    """What comes on standard input; at its end this process is asked to stop."""
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def read() -> None:
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                tasks.put(pickle.load(sys.stdin.buffer))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=read, daemon=True, name="tasks").start()
+    return tasks
+
+
+if __name__ == "__main__":
+    sys.exit(main())
