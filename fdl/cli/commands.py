@@ -64,10 +64,8 @@ def execute(command: str, words: Sequence[str]) -> int:
         space = aot.single(file, changed, options.seeds)
     else:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
-    executor = None
     if command == "sweep":
         file = until_decided.check_until_decided(file, options, space)
-        executor = executors.executor_of(options, Path(words[0]))
     plans_seeds = command == "plan" and seeds_needed.is_asked(options)
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
@@ -78,6 +76,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if plans_seeds:
         return seeds_needed.plan_seeds(file, options, space, directory, console)
     if command == "sweep":
+        executor = executors.executor_of(options, Path(words[0]), directory)
         result, space = _sweep(file, options, space, directory, console, executor)
     else:
         result = stored(file.experiment, space, workdir=directory)

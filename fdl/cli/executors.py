@@ -5,28 +5,56 @@ from pathlib import Path
 
 from fdl.cli.options import SweepOptions
 from fdl.experiment_file import load_file
-from fdl.sweeps import Executor, on_processes
+from fdl.storage import Folder
+from fdl.sweeps import Executor, on_processes, on_ray, on_slurm
+
+HEEDING = {
+    "workers": ("processes", "ray", "slurm"),
+    "cpus": ("ray", "slurm"),
+    "gpus": ("ray", "slurm"),
+    "address": ("ray",),
+    "minutes": ("slurm",),
+    "partition": ("slurm",),
+}
+"""Which executors heed a flag."""
 
 
-def executor_of(options: SweepOptions, path: Path) -> Executor | None:
+def executor_of(options: SweepOptions, path: Path, directory: Folder) -> Executor | None:
     """The executor that flags ask for; None where this process trains.
 
     Args:
       options: those of the command.
       path: of the experiment's file, which workers load.
+      directory: where the runs are.
 
     Raises:
       ValueError: flags that do not go together, or a library that is not installed.
     """
+    _check_used(options)
     if options.executor == "local":
-        _check_local(options)
         return None
     if options.workers is None:
         raise ValueError(f"--executor {options.executor} needs --workers, how many are to train at once")
-    found = on_processes(options.workers)
+    found = _found(options, options.workers, directory)
     return found._replace(first=functools.partial(load_file, path.absolute()))
 
 
-def _check_local(options: SweepOptions) -> None:
-    if options.workers is not None:
-        raise ValueError(f"--workers {options.workers} needs --executor processes, ray or slurm")
+def _found(options: SweepOptions, workers: int, directory: Folder) -> Executor:
+    cpus, gpus = options.cpus, options.gpus
+    if options.executor == "processes":
+        return on_processes(workers)
+    if options.executor == "ray":
+        return on_ray(workers, address=options.address, cpus=cpus, gpus=gpus)
+    logs = Path("slurm") / directory.name  # beside no bucket: Slurm writes it
+    return on_slurm(workers, logs, cpus=cpus, gpus=gpus, minutes=options.minutes, partition=options.partition)
+
+
+def _check_used(options: SweepOptions) -> None:
+    """Raises `ValueError` for a flag that the executor does not heed."""
+    defaults = SweepOptions()
+    for name, heeding in HEEDING.items():
+        value = getattr(options, name)
+        if value != getattr(defaults, name) and options.executor not in heeding:
+            raise ValueError(
+                f"--{name} {value} needs --executor {' or '.join(heeding)}; give it, or leave it out"
+            )

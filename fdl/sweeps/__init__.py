@@ -10,6 +10,8 @@ from fdl.sweeps.drawn import space as space
 from fdl.sweeps.executor import Executor as Executor
 from fdl.sweeps.loading import load as load
 from fdl.sweeps.on_processes import on_processes as on_processes
+from fdl.sweeps.on_ray import on_ray as on_ray
+from fdl.sweeps.on_slurm import on_slurm as on_slurm
 from fdl.sweeps.run import Forecast as Forecast
 from fdl.sweeps.run import forecast as forecast
 from fdl.sweeps.run import program_of as program_of

@@ -10,7 +10,7 @@ from fdl.train.run import Build
 from fdl.train.saving import Saving
 
 DECIDE = "decide"
-"""The task of finding the sweep's units and their plans, which one worker does; every other is a unit's name."""
+"""The task of finding a sweep's units and their plans, which one worker does; all others are units' names."""
 SAVED = 75
 """Exit code of a worker that was asked to stop, and saved."""
 TRIES = 5
@@ -59,8 +59,8 @@ class Tell(NamedTuple):
 
 
 Begin = Callable[[Sequence[str]], Iterator[tuple[str, Any]]]
-"""Gives tasks, those to begin first at the front, to workers; yields each with what it comes to, in the order in
-which they end. Raises `Interrupted` once it was asked to stop, when all have saved."""
+"""Gives tasks, those to begin first at the front, to workers; yields each with what it comes to, as they end.
+Raises `Interrupted` once it was asked to stop."""
 
 
 class Executor(NamedTuple):

@@ -1,4 +1,4 @@
-"""The leading process of a sweep whose units are trained by others: it gives tasks, and reads what came of them."""
+"""The leading process of a sweep whose units are trained by others: it gives tasks and waits."""
 
 import os
 import shlex

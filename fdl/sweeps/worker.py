@@ -20,8 +20,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from fdl.parallel.plan import Plan
-from fdl.serialization import digest, essence, from_json
+from fdl.serialization import from_json
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.executor import DECIDE, SAVED, Sent
@@ -59,13 +61,13 @@ def work(message: bytes) -> Do:
     directory = folder(sent.workdir)
     prepare(directory)
     program = of_program(sent.experiment, sent.config)
-    programs: dict[str, dict[Plan, Program]] = {}
+    programs: dict[Any, dict[Plan, Program]] = {}  # by the configs' static structure
 
     def do(task: str, progress: Progress) -> Any:
         if task == DECIDE:
             return _decide(sent, directory, program, progress.say)
         group, unit = _found(sent, directory, program, task)
-        known = programs.setdefault(digest(essence(group.identity["structure"])), {})
+        known = programs.setdefault(jax.tree.structure(group.trials[0].config), {})
         return _train(sent, group, unit, known, progress)
 
     return do
@@ -155,6 +157,7 @@ def main() -> int:
     """Does the tasks that come on standard input; returns the exit code."""
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm may send it to all processes of a job; ours is told
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what users' code prints is no answer
 
@@ -179,12 +182,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return SAVED
     except Exception as error:
-        kind = next((kind for kind in (ValueError, OSError, MemoryError) if isinstance(error, kind)), None)
-        if kind is None:
-            traceback.print_exc()
         with contextlib.suppress(OSError):  # whoever gave the task may be gone
-            answer("failed", kind or RuntimeError, message_of(error))
+            answer("failed", *failure(error))
         return 1
+
+
+def failure(error: Exception) -> tuple[type[Exception], str]:
+    """An error as another process is to raise it; what is not for the user to mend is printed whole here."""
+    kind = next((kind for kind in (ValueError, OSError, MemoryError) if isinstance(error, kind)), None)
+    if kind is None:
+        traceback.print_exception(error)
+    return kind or RuntimeError, message_of(error)
 
 
 def _tasks() -> "queue.SimpleQueue[Any]":
