@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fdl.cli.options import SweepOptions
 from fdl.experiment_file import load_file
-from fdl.storage import Folder
+from fdl.storage import Folder, in_bucket
 from fdl.sweeps import Executor, on_processes, on_ray, on_slurm
 
 HEEDING = {
@@ -45,7 +45,7 @@ def _found(options: SweepOptions, workers: int, directory: Folder) -> Executor:
         return on_processes(workers)
     if options.executor == "ray":
         return on_ray(workers, address=options.address, cpus=cpus, gpus=gpus)
-    logs = Path("slurm") / directory.name  # beside no bucket: Slurm writes it
+    logs = Path("slurm") / directory.name if in_bucket(directory) else Path(str(directory)) / "slurm"
     return on_slurm(workers, logs, cpus=cpus, gpus=gpus, minutes=options.minutes, partition=options.partition)
 
 

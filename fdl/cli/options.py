@@ -148,7 +148,7 @@ class ExecutorOptions:
     gpus: int = 0
     """GPUs of each worker on Ray and Slurm"""
     address: str | None = None
-    """of the Ray cluster, as auto or 10.0.0.2:6379 (default: one on this machine, for the time of the sweep)"""
+    """of the Ray cluster, as auto or 10.0.0.2:6379 (default: one on this machine, while the sweep lasts)"""
     minutes: int = 60
     """that a Slurm job may run; one that takes longer saves, and is queued again"""
     partition: str | None = None

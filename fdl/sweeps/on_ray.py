@@ -97,7 +97,7 @@ def _outcome(one: Any) -> Any:
 
 
 def done_by_ray(message: bytes, task: str, cpus: int) -> tuple[Any, ...]:
-    """Does a task in this process, which does nothing else: `("done", value)`, or `("failed", kind, message)`.
+    """Does a task in this process, which then ends: `("done", value)`, or `("failed", kind, message)`.
 
     Args:
       message: of `fdl.sweeps.executor.packed`.

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +37,9 @@ def on_slurm(
 ) -> Executor:
     """Jobs of Slurm, as `fdl sweep --executor slurm` (extra `slurm`): an array with a job for each unit.
 
-    A job that reaches its time limit, or is preempted, saves, and as its worker ends with code 75 it is queued
-    again and goes on; one that dies is submitted again. Tested with submitit's local executor, not with Slurm.
+    A job that reaches its time limit, or is preempted, saves, and as its worker ends with code 75 it is
+    queued again and goes on; one that dies is submitted again. Tested with submitit's local executor, not
+    with Slurm.
 
     Args:
       workers: how many jobs of the array run at once; `cluster="local"` runs all.
@@ -60,17 +62,15 @@ def on_slurm(
         import submitit
     except ImportError:
         raise ValueError("submitit is not installed; `pip install submitit`, or `fdl[slurm]`") from None
+    if cluster == "slurm" and not shutil.which("srun"):
+        raise ValueError("there is no Slurm here (no command srun); run it where its jobs are submitted")
     asked: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": cpus, "gpus_per_node": gpus}
     if cluster == "slurm":
-        if not submitit.SlurmExecutor.affinity() > 0:
-            raise ValueError("there is no Slurm here (no command srun); run it where jobs are submitted")
         asked |= {"slurm_array_parallelism": workers, "slurm_signal_delay_s": SIGNAL_SECONDS}
         asked |= {"slurm_partition": partition} if partition else {}
-    jobs = submitit.AutoExecutor(
-        logs, cluster=cluster, slurm_max_num_timeout=TIME_OUTS, local_max_num_timeout=TIME_OUTS
-    )
-    jobs.update_parameters(name="fdl", **asked)
-    return Executor(workers, functools.partial(_opened, jobs, cpus))
+    limits = {f"{cluster}_max_num_timeout": TIME_OUTS}
+    make = functools.partial(submitit.AutoExecutor, str(logs), cluster=cluster, **limits)
+    return Executor(workers, functools.partial(_opened, make, asked))
 
 
 class Job:
@@ -108,9 +108,11 @@ class Job:
 
 
 @contextlib.contextmanager
-def _opened(jobs: Any, cpus: int, message: bytes, tell: Tell) -> Iterator[Begin]:
+def _opened(make: Callable[[], Any], asked: dict[str, Any], message: bytes, tell: Tell) -> Iterator[Begin]:
+    jobs = make()
+    jobs.update_parameters(name="fdl", **asked)
     running: dict[Any, str] = {}
-    job, tries = Job(message, cpus), dict[str, int]()
+    job, tries = Job(message, asked["cpus_per_task"]), dict[str, int]()
 
     def submit(tasks: Sequence[str]) -> None:
         found = jobs.map_array(job, tasks)

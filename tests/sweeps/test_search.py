@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_the_same_command_only_reads_and_more_trials_go_on(tmp_path, monkeypatch
     assert more["arms"][0]["arm"] == found().judged.runs()["arm"][0]
     with held(database.parent, identity_in(database.parent) or {}):
         assert main([*words.split(), "--trials", "8"]) == 2
-    assert "is in use by another process" in capsys.readouterr().err
+    assert f"is in use by process {os.getpid()} on " in capsys.readouterr().err
 
 
 WRONG = {

@@ -1,0 +1,133 @@
+"""Kill -9 workers of a sweep at random instants: its table is that of one process, nothing is trained twice."""
+
+import contextlib
+import importlib.util
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from fdl.sweeps import Executor, grid, on_ray, on_slurm, sweep
+from fdl.sweeps.on_processes import Place, in_places
+from fdl.train import Progress, Saving
+from tests.sweeps.spread import experiment
+from tests.toy import Config
+
+RATES = (0.001, 0.002, 0.003)
+CORES = sorted(os.sched_getaffinity(0))
+SHARED = {"OMP_NUM_THREADS": "1"}
+
+
+def three_processes(folder: Path) -> Executor:
+    """A core each; where there are fewer, some share one."""
+    del folder
+    return in_places([Place(frozenset({CORES[n % len(CORES)]}), SHARED) for n in range(3)])
+
+
+def ray_tasks(folder: Path) -> Executor:
+    del folder
+    return on_ray(2)
+
+
+def slurm_jobs(folder: Path) -> Executor:
+    return on_slurm(2, folder / "logs", cluster="local")
+
+
+WORKER = ("fdl.sweeps.worker", signal.SIGKILL)
+TIME_OUT = ("submitit.core._submit", signal.SIGUSR2)
+KINDS = {
+    "processes": (three_processes, 3, [WORKER, WORKER], "concurrent"),
+    "slurm": (slurm_jobs, 2, [TIME_OUT, WORKER], "submitit"),
+    "ray": (ray_tasks, 2, [("ray::done_by_ray", signal.SIGKILL)], "ray"),
+}
+"""An executor, how many trials it has, what is done to workers, and the library that it needs."""
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The table of one process."""
+    return train(tmp_path_factory.mktemp("alone"), None, len(RATES))
+
+
+def train(
+    folder: Path, executor: Executor | None, trials: int, say: Callable[[str], None] = print
+) -> pd.DataFrame:
+    result = sweep(
+        experiment,
+        grid(Config(steps=20_000), lr=RATES[:trials]),
+        workdir=folder / "work",
+        members=1,
+        executor=executor,
+        saving=Saving(steps=2000),
+        progress=Progress(say),
+    )
+    return result.frame
+
+
+@contextlib.contextmanager
+def disturbed(folder: Path, signals: list[tuple[str, int]], dice: random.Random) -> Iterator[dict[str, list]]:
+    """While it lasts, workers are sent signals at random instants after one has saved something; gives by
+    `"sent"` how many, and by a unit's name when it ended."""
+    seen: dict[str, list] = {"sent": []}
+    over, waits = threading.Event(), [dice.uniform(0.0, 0.5) for _ in signals]
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            for path in folder.glob("work/units/*/done.json"):
+                times = seen.setdefault(path.parent.name, [])
+                if (at := path.stat().st_mtime_ns) not in times:
+                    times.append(at)
+            if len(seen["sent"]) < len(signals) and is_training(folder):
+                name, number = signals[len(seen["sent"])]
+                over.wait(waits[len(seen["sent"])])
+                if found := of_us(name):
+                    os.kill(dice.choice(found), number)
+                    seen["sent"].append(name)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a unit has a checkpoint, and has not ended."""
+    units = [path for path in folder.glob("work/units/*") if not (path / "done.json").exists()]
+    return any(path.name.isdigit() for unit in units for path in unit.glob("checkpoints/*"))
+
+
+def of_us(name: str) -> list[int]:
+    """The processes below this one that are called so."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if name in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_workers_change_no_bit_and_nothing_is_trained_twice(kind, alone, tmp_path):
+    make, trials, signals, library = KINDS[kind]
+    if not importlib.util.find_spec(library):
+        pytest.skip(f"{library} is not installed")
+    lines: list[str] = []
+    with disturbed(tmp_path, signals, random.Random(kind)) as seen:
+        table = train(tmp_path, make(tmp_path), trials, lines.append)
+    expected = alone[alone["lr"].isin(RATES[:trials])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert len(seen.pop("sent")) == len(signals), lines
+    assert len(seen) == trials and all(len(ends) == 1 for ends in seen.values())
+    again: list[str] = []
+    train(tmp_path, None, trials, again.append)
+    assert "all of them are finished already" in again
