@@ -42,6 +42,8 @@ def on_ray(
       >>> fdl.sweeps.on_ray(8).workers
       8
     """
+    # Else Ray starts its workers by the `uv run` that started us, in a copy of the folder: they hang.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray  # noqa: F401
     except ImportError:

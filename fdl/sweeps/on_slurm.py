@@ -58,12 +58,12 @@ def on_slurm(
       >>> fdl.sweeps.on_slurm(8, "logs", cluster="local").workers
       8
     """
+    if cluster == "slurm" and not shutil.which("srun"):
+        raise ValueError("there is no Slurm here (no command srun); run it where its jobs are submitted")
     try:
         import submitit
     except ImportError:
         raise ValueError("submitit is not installed; `pip install submitit`, or `fdl[slurm]`") from None
-    if cluster == "slurm" and not shutil.which("srun"):
-        raise ValueError("there is no Slurm here (no command srun); run it where its jobs are submitted")
     asked: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": cpus, "gpus_per_node": gpus}
     if cluster == "slurm":
         asked |= {"slurm_array_parallelism": workers, "slurm_signal_delay_s": SIGNAL_SECONDS}

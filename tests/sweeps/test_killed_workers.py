@@ -1,4 +1,4 @@
-"""Kill -9 workers of a sweep at random instants: its table is that of one process, nothing is trained twice."""
+"""Kill -9 workers at random instants: the table is that of one process, and nothing is trained twice."""
 
 import contextlib
 import importlib.util

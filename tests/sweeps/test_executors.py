@@ -1,0 +1,197 @@
+"""Executors: which tasks workers are given, in which order, and what is refused."""
+
+import contextlib
+import json
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fdl.cli import main
+from fdl.parallel.plan import Overrides
+from fdl.serialization import to_json
+from fdl.sweeps import Executor, Sweep, grid, sweep
+from fdl.sweeps.executor import DECIDE, Begin, Sent, Tell, packed
+from fdl.sweeps.on_processes import gpus, places
+from fdl.sweeps.population import parted
+from fdl.sweeps.worker import longest_first, work
+from fdl.train import Progress, Saving
+from fdl.train.folder import alone_in, held
+from tests.sweeps.spread import experiment
+from tests.toy import Config
+
+STRUCTURES = grid(Config(), steps=(4, 12), lr=(0.01, 0.02, 0.03))
+
+
+def here(given: list[str], workers: int = 2) -> Executor:
+    """All workers are this process; `given` takes the tasks."""
+
+    @contextlib.contextmanager
+    def opened(message: bytes, tell: Tell) -> Iterator[Begin]:
+        do = work(message)
+
+        def begin(tasks: Sequence[str]) -> Iterator[tuple[str, Any]]:
+            given.extend(tasks)
+            return ((task, do(task, Progress(tell.say))) for task in tasks)
+
+        yield begin
+
+    return Executor(workers, opened)
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory):
+    """Of a sweep of two structures by two workers: directory, table, tasks, and what was told."""
+    given, told, folder = [], [], tmp_path_factory.mktemp("spread")
+    progress = Progress(step=lambda *step: told.append(step))
+    result = sweep(experiment, STRUCTURES, workdir=folder, executor=here(given), progress=progress)
+    return folder, result.frame, given, told
+
+
+@pytest.mark.medium
+def test_one_worker_decides_and_the_longest_unit_is_first(spread):
+    folder, frame, (decide, *units), told = spread
+    sizes = [frame[frame["steps"] == steps]["arm"].nunique() for steps in (4, 12)]
+    assert decide == DECIDE and sizes == [3, 3]
+    steps = [steps_of(folder, name) for name in units]
+    assert sorted(steps) == [
+        4,
+        12,
+        12,
+    ]  # 3 of 12 steps are three quarters of the work: two workers share them
+    assert told[-1] == (48, 48, 0)
+
+
+@pytest.mark.medium
+def test_the_table_is_that_of_one_process_and_what_is_finished_is_given_to_nobody(spread, tmp_path):
+    folder, frame, _, _ = spread
+    given: list[str] = []
+    again = sweep(experiment, STRUCTURES, workdir=folder, executor=here(given)).frame
+    assert not given
+    pd.testing.assert_frame_equal(again, frame, check_exact=True)
+    alone = sweep(experiment, STRUCTURES, workdir=tmp_path).frame
+    pd.testing.assert_frame_equal(frame, alone, rtol=2e-5)
+
+
+@pytest.mark.medium
+def test_what_a_worker_finds_wrong_is_said_by_the_leading_process(spread, tmp_path):
+    with pytest.raises(ValueError, match="population=64 takes 64 devices"):
+        sweep(experiment, STRUCTURES, workdir=tmp_path, executor=here([]), mesh={"population": 64})
+    folder, *_ = spread
+    name = next(folder.glob("units/*")).name
+    other = packed(sent(grid(Config(), lr=(0.5,)), other_experiment, folder), None, PLACE)
+    with pytest.raises(ValueError, match=f"the unit {name} is not one of this experiment as"):
+        work(other)(name, Progress())
+
+
+def other_experiment(config: Config) -> Any:
+    return experiment(config)  # of another code
+
+
+PLACE = {"cwd": ".", "path": []}
+
+
+def sent(space: Sweep, build: Any, folder: Any) -> Sent:
+    trials = [(one.arm, to_json(one.config), one.seed) for one in space.trials]
+    return Sent(build, Config, str(folder), trials, [], Overrides(), Saving(), 1, "fdl")
+
+
+def steps_of(folder: Any, name: str) -> int:
+    told = json.loads((folder / "units" / name / "unit.json").read_text())
+    return told["members"][0]["config"]["steps"]
+
+
+WRONG = {
+    "a closure": ({"experiment": lambda config: experiment(config)}, "cannot be sent to other processes"),
+    "no directory": ({"workdir": None}, "an executor needs a workdir"),
+    "a profile": ({"profile": True}, "profile is of a sweep that this process trains"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_other_processes_cannot_do_is_refused_before_anything_is_written(case, tmp_path):
+    wrong, words = WRONG[case]
+    asked = {"experiment": experiment, "workdir": tmp_path / "work", "executor": here([]), **wrong}
+    with pytest.raises(ValueError, match=words):
+        sweep(asked.pop("experiment"), STRUCTURES, **asked)
+    assert not (tmp_path / "work").exists()
+
+
+FLAGS = {
+    "workers of this process": (["--workers", "2"], "--workers 2 needs --executor processes or ray or slurm"),
+    "no number of workers": (["--executor", "processes"], "--executor processes needs --workers"),
+    "more than cores": (["--executor", "processes", "--workers", "9999"], "9999 workers, but there"),
+    "none": (["--executor", "processes", "--workers", "0"], "workers is 0; expected at least 1"),
+    "minutes of processes": (
+        ["--executor", "processes", "--minutes", "5"],
+        "--minutes 5 needs --executor slurm",
+    ),
+    "no such executor": (["--executor", "condor"], "condor"),
+    "no Slurm": (["--executor", "slurm", "--workers", "2"], "there is no Slurm here"),
+}
+
+
+@pytest.mark.parametrize("case", FLAGS)
+def test_flags_that_make_no_executor_are_one_line(case, tmp_path, monkeypatch, capsys):
+    words, expected = FLAGS[case]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "file.py").write_text(
+        '"""Q?"""\nfrom tests.toy import Config, experiment\nimport fdl\nSWEEP = fdl.grid(Config())\n'
+    )
+    assert main(["sweep", "file.py", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert expected in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file.py"]
+
+
+def test_cores_and_gpus_are_dealt_so_that_no_two_workers_share_one():
+    found = places(3, list(range(8)), ["0", "1", "2", "3", "4", "5", "6"])
+    assert [sorted(place.cores) for place in found] == [[0, 1], [2, 3], [4, 5]]
+    assert [one.environment["CUDA_VISIBLE_DEVICES"] for one in found] == ["0,1", "2,3", "4,5"]
+    assert {one.environment["OMP_NUM_THREADS"] for one in found} == {"2"}
+    with pytest.raises(ValueError, match="2 workers, but there is 1 GPU;"):
+        places(2, [0, 1], ["0"])
+    assert gpus({"CUDA_VISIBLE_DEVICES": "3,5"}) == ["3", "5"] and gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+def test_units_are_in_the_order_of_how_long_they_take():
+    units = [("a", 100, 1.0), ("b", 10, 20.0), ("c", 30, math.nan), ("d", 400, 0.5)]
+    assert longest_first(units) == [("c", 30), ("b", 10), ("d", 400), ("a", 100)]
+    assert longest_first([("a", 1, math.nan), ("b", 2, math.nan)]) == [("b", 2), ("a", 1)]
+
+
+def test_trials_are_parted_in_their_order():
+    trials: Any = list(range(10))
+    assert [len(part) for part in parted(trials, 4, even=True)] == [3, 3, 4]
+    assert [len(part) for part in parted(trials, 4, even=False)] == [4, 4, 2]
+    assert [one for part in parted(trials, 4, even=True) for one in part] == trials
+
+
+def test_the_second_command_for_a_directory_says_who_holds_it(tmp_path):
+    with (
+        held(tmp_path, {"lr": 1}),
+        pytest.raises(ValueError, match=r"in use by process \d+ on .*since 2.*UTC"),
+        held(tmp_path, {"lr": 1}),
+    ):
+        pass
+
+
+def test_the_second_worker_of_a_unit_waits_for_the_first(tmp_path):
+    said, order, first = [], [], threading.Event()
+
+    def second() -> None:
+        with alone_in(tmp_path, say=lambda line: (said.append(line), first.set())):
+            order.append("second")
+
+    with alone_in(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert first.wait(60)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"] and "is in use by process" in said[0] and len(said) == 1
