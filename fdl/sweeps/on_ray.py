@@ -10,6 +10,7 @@ import jax
 
 from fdl.arguments import Count, NotNegative, checked
 from fdl.sweeps.executor import TRIES, Begin, Executor, Tell
+from fdl.text import named
 from fdl.train.signals import Interrupted
 
 _LOOK = 0.5
@@ -44,6 +45,7 @@ def on_ray(
     """
     # Else Ray starts its workers by the `uv run` that started us, in a copy of the folder: they hang.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     try:
         import ray  # noqa: F401
     except ImportError:
@@ -58,13 +60,16 @@ def _opened(
     import ray
 
     begun = not ray.is_initialized()
-    if begun and address is None:
-        ray.init(num_cpus=workers * cpus, num_gpus=workers * gpus, include_dashboard=False)
-    elif begun:
-        ray.init(address=address)
+    try:
+        if begun and address is None:
+            ray.init(num_cpus=workers * cpus, num_gpus=workers * gpus, include_dashboard=False)
+        elif begun:
+            ray.init(address=address)
+    except Exception as error:  # Ray raises whatever went wrong
+        raise OSError(f"no Ray at {address or 'this machine'}: {named(error, most=300)}") from error
     # A process each, as JAX cannot change its devices; Ray repeats a task whose process or node dies.
-    asked = {"num_cpus": cpus, "num_gpus": gpus, "max_calls": 1, "max_retries": TRIES - 1}
-    work, content = ray.remote(**asked)(done_by_ray), ray.put(message)
+    asked = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=TRIES - 1)
+    work, content = asked(done_by_ray), ray.put(message)
     running: dict[Any, str] = {}
 
     def begin(tasks: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -88,10 +93,11 @@ def _opened(
 def _outcome(one: Any) -> Any:
     """What a task came to."""
     import ray
+    from ray.exceptions import RayError
 
     try:
         kind, *words = ray.get(one)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         raise OSError(f"Ray gave up on a task after {TRIES} tries: {error}") from error
     if kind == "failed":
         raise words[0](words[1])

@@ -153,7 +153,7 @@ def _outcome(job: Any) -> tuple[Any, ...]:
 
     try:
         return job.result()
+    except FailedJobError as error:  # which is an UncompletedJobError too
+        return "failed", RuntimeError, str(error)
     except UncompletedJobError:
         return "died", f"ended without a result ({job.state})"
-    except FailedJobError as error:
-        return "failed", RuntimeError, str(error)

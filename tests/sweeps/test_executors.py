@@ -184,8 +184,12 @@ def test_the_second_command_for_a_directory_says_who_holds_it(tmp_path):
 def test_the_second_worker_of_a_unit_waits_for_the_first(tmp_path):
     said, order, first = [], [], threading.Event()
 
+    def say(line: str) -> None:
+        said.append(line)
+        first.set()
+
     def second() -> None:
-        with alone_in(tmp_path, say=lambda line: (said.append(line), first.set())):
+        with alone_in(tmp_path, say=say):
             order.append("second")
 
     with alone_in(tmp_path):
