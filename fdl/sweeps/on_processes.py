@@ -124,7 +124,7 @@ def _opened(where: list[tuple[int, Place]], message: bytes, tell: Tell) -> Itera
 
     def begin(tasks: Sequence[str]) -> Iterator[tuple[str, Any]]:
         futures = {pool.submit(do, task): task for task in tasks}
-        yield from results(futures, tell)
+        yield from as_they_end(futures, tell)
 
     with concurrent.futures.ThreadPoolExecutor(len(where), initializer=settle) as pool:
         try:
@@ -138,7 +138,9 @@ def _opened(where: list[tuple[int, Place]], message: bytes, tell: Tell) -> Itera
                 worker.wait()
 
 
-def results(futures: Mapping[concurrent.futures.Future[Any], str], tell: Tell) -> Iterator[tuple[str, Any]]:
+def as_they_end(
+    futures: Mapping[concurrent.futures.Future[Any], str], tell: Tell
+) -> Iterator[tuple[str, Any]]:
     """What tasks come to as they end; raises `Interrupted` as soon as we are asked to stop."""
     left = set(futures)
     while left:

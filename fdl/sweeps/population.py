@@ -173,10 +173,10 @@ def trained(
       inspected: the runs to look at.
       here: who trains.
     """
-    if found := whole(group, unit, progress.say):
+    if found := finished_unit(group, unit, progress.say):
         return found
     with alone_in(folder_of(group, unit) if group.folder else None, say=progress.say):
-        if found := whole(group, unit, lambda _: None):
+        if found := finished_unit(group, unit, lambda _: None):
             return found
         plan = _plan_here(unit, overrides, progress.say)
         if plan not in programs:
@@ -185,7 +185,7 @@ def trained(
         return _train_unit(group, unit, programs[plan], looked_at, saving, progress, profiler, here)
 
 
-def whole(group: Group, unit: Unit, say: Callable[[str], None]) -> Trained | None:
+def finished_unit(group: Group, unit: Unit, say: Callable[[str], None]) -> Trained | None:
     """A finished unit, or None where it is not, or lacks something, which is said."""
     try:
         return read_unit(group, unit)

@@ -27,7 +27,7 @@ from fdl.serialization import from_json
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.executor import DECIDE, SAVED, Sent
-from fdl.sweeps.population import decided_units, groups_of, identified, trained, whole
+from fdl.sweeps.population import decided_units, finished_unit, groups_of, identified, trained
 from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.units import LOST, Group, Unit, folder_of, stored_units
 from fdl.text import counted, message_of, some_of
@@ -96,7 +96,7 @@ def _decide(
         left += [
             (folder_of(group, unit).name, each * len(unit.trials), unit.seconds)
             for unit in units
-            if whole(group, unit, say) is None
+            if finished_unit(group, unit, say) is None
         ]
     return longest_first(left)
 
@@ -153,7 +153,7 @@ def _train(sent: Sent, group: Group, unit: Unit, programs: dict[Plan, Program], 
         )
 
 
-def main() -> int:
+def take_tasks() -> int:
     """Does the tasks that come on standard input; returns the exit code."""
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
@@ -210,4 +210,4 @@ def _tasks() -> "queue.SimpleQueue[Any]":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(take_tasks())
