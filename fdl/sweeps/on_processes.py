@@ -110,15 +110,17 @@ def _opened(where: list[tuple[int, Place]], message: bytes, tell: Tell) -> Itera
         say = lambda line: tell.say(f"worker {own.number}: {line}")  # noqa: E731
         progress = Progress(say, lambda done, _, live: tell.step(task, done, live))
         for _ in range(TRIES):
-            if over.is_set():
-                raise Interrupted("stopped; the same command goes on from there")
             if own.worker is None:
                 own.worker = started(message, own.place.environment)
                 workers.append(own.worker)
+            if over.is_set():  # looked at once the worker is in the list, so that one of us stops it
+                stop(own.worker)
             try:
                 return asked_to_do(own.worker, task, progress)
             except Died as death:
                 own.worker = None
+                if over.is_set():
+                    raise Interrupted("stopped; the same command goes on from there") from None
                 say(f"{death}; another goes on from the last checkpoint of {task}")
         raise OSError(f"{TRIES} workers died at {task}; see what they printed")
 
