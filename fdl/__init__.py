@@ -4,6 +4,7 @@ Write one         Experiment, Learner, Source, Stopper, Best; config, static, tr
 Check one         check
 Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
 Search            search in a space; Search, Space
+Stop early        successive_halving, asha, hyperband; Scheduler of Curves and Next
 Judge them        load, Result; compare, compare_rates, all_of, judge_claims; Claim, Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
@@ -63,18 +64,24 @@ if TYPE_CHECKING:
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
     from fdl.stats import judge_claims as judge_claims
+    from fdl.sweeps import Curves as Curves
+    from fdl.sweeps import Next as Next
+    from fdl.sweeps import Scheduler as Scheduler
     from fdl.sweeps import Search as Search
     from fdl.sweeps import Space as Space
     from fdl.sweeps import Sweep as Sweep
     from fdl.sweeps import Trial as Trial
     from fdl.sweeps import ablate as ablate
+    from fdl.sweeps import asha as asha
     from fdl.sweeps import choice as choice
     from fdl.sweeps import grid as grid
+    from fdl.sweeps import hyperband as hyperband
     from fdl.sweeps import load as load
     from fdl.sweeps import log_uniform as log_uniform
     from fdl.sweeps import sample as sample
     from fdl.sweeps import search as search
     from fdl.sweeps import space as space
+    from fdl.sweeps import successive_halving as successive_halving
     from fdl.sweeps import sweep as sweep
     from fdl.sweeps import uniform as uniform
     from fdl.sweeps import zip_ as zip_
@@ -97,18 +104,24 @@ _HOME = {
     "compare_rates": "fdl.stats",
     "all_of": "fdl.stats",
     "judge_claims": "fdl.stats",
+    "Curves": "fdl.sweeps",
+    "Next": "fdl.sweeps",
+    "Scheduler": "fdl.sweeps",
     "Search": "fdl.sweeps",
     "Space": "fdl.sweeps",
     "Sweep": "fdl.sweeps",
     "Trial": "fdl.sweeps",
     "ablate": "fdl.sweeps",
+    "asha": "fdl.sweeps",
     "choice": "fdl.sweeps",
     "grid": "fdl.sweeps",
+    "hyperband": "fdl.sweeps",
     "load": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",
     "sample": "fdl.sweeps",
     "search": "fdl.sweeps",
     "space": "fdl.sweeps",
+    "successive_halving": "fdl.sweeps",
     "sweep": "fdl.sweeps",
     "uniform": "fdl.sweeps",
     "zip_": "fdl.sweeps",

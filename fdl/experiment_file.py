@@ -17,7 +17,7 @@ from fdl.identity import installed
 from fdl.result import Result
 from fdl.stats import Verdict, judge_claims
 from fdl.stats.claims import check_claims
-from fdl.sweeps import Space, Sweep
+from fdl.sweeps import Scheduler, Space, Sweep
 from fdl.sweeps.check import check_fields, check_space
 from fdl.train.user_errors import told
 
@@ -35,6 +35,7 @@ class ExperimentFile(NamedTuple):
       sweep: its `SWEEP`, if it has one.
       claim: its function `claim`, or one that judges its `CLAIMS`, if it has either.
       search: its `SEARCH`, if it has one.
+      scheduler: its `SCHEDULER`, if it has one.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ExperimentFile(NamedTuple):
     sweep: Sweep | None
     claim: Callable[[Result], Verdict] | None
     search: Space | None
+    scheduler: Scheduler | None = None
 
 
 def load_file(path: Path) -> ExperimentFile:
@@ -160,6 +162,12 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     search = getattr(module, "SEARCH", None)
     if search is not None:
         _check_search(search, path, config)
+    scheduler = getattr(module, "SCHEDULER", None)
+    if scheduler is not None and not isinstance(scheduler, Scheduler):
+        raise ValueError(
+            f"{path}: SCHEDULER is a {type(scheduler).__name__}; expected fdl.successive_halving(...), "
+            "fdl.asha(...), fdl.hyperband(...) or an fdl.Scheduler"
+        )
     return ExperimentFile(
-        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search
+        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search, scheduler
     )

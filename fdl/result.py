@@ -10,11 +10,10 @@ import scipy.stats
 
 from fdl import formats, joining
 from fdl.cells import cell, column, identities, identity, listed, named, texts
+from fdl.choosing import choosing
 from fdl.inspection.record import Inspection, joined_inspections, of_arms, without_runs
 
 Better = Literal["higher", "lower"]
-JUDGES = 5
-"""The fewest seeds that `Result.best` leaves to judge: fewer pairs of runs are never conclusive."""
 
 
 class Selection(NamedTuple):
@@ -42,10 +41,10 @@ class Result:
     Attributes:
       frame: a row per run and evaluation. Columns: `arm` (its name), the config's fields, `seed`,
         `step` (updates done), metrics as `train/loss` or `test/accuracy`, and `status` of the run:
-        `"finished"`, `"stopped"` (early), `"failed"` (a required metric was not finite), or `"running"`; and
-        `best`, whether this state is its run's result so far, where that may be another than the last.
-        Fields hold the values themselves, None too, but functions by their short name and tuples as
-        text; a field whose values are of several types has the dtype object.
+        `"finished"`, `"stopped"` (early, by itself or by a scheduler), `"failed"` (a required metric was not
+        finite), or `"running"`; and `best`, whether this state is its run's result so far, where that may be
+        another than the last. Fields hold the values themselves, None too, but functions by their short name
+        and tuples as text; a field whose values are of several types has the dtype object.
       fields: the names of the columns that are config fields.
       failures: a row per failed run: `arm`, the fields, `seed`, `step`, `metric`.
       meta: what else a report tells: question, plan, cost, versions, config, source.
@@ -53,6 +52,8 @@ class Result:
       log: where experiments have `log_every`, a row per run and so many steps: the columns of `frame` but
         those of evaluations, failed runs up to where they failed; else None.
       inspections: what `inspect` showed of some of the runs, also of those by which `best` chose an arm.
+      stopped: by name the arms that a scheduler stopped, with the step where. Their curves are in `frame`,
+        but they have no result: `last`, `table`, `best` and comparisons leave them out.
     """
 
     frame: pd.DataFrame
@@ -62,6 +63,7 @@ class Result:
     selection: Selection | None = None
     log: pd.DataFrame | None = None
     inspections: tuple[Inspection, ...] = ()
+    stopped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -125,6 +127,11 @@ class Result:
             joining.check_alike(tuple(tables), tuple(others), "tables")
         if self.selection or other.selection:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
+        if self.stopped or other.stopped:
+            raise ValueError(
+                "a result in which a scheduler stopped arms cannot be joined with another; sweep all "
+                "trials at once, or train what is to be joined without the scheduler"
+            )
         runs = self.runs()
         names = joining.joined_names(runs, other.runs(), self.fields)
         joining.check_programs(self.meta, other.meta, set(runs["arm"]), names)
@@ -142,9 +149,11 @@ class Result:
         return both.drop_duplicates(["arm", "seed"], ignore_index=True)
 
     def last(self) -> pd.DataFrame:
-        """The evaluation that is each run's result, a row per run that did not fail: its last one, or that of
-        its best state where the experiment keeps that (the column `best`)."""
-        alive = self.frame[self.frame["status"] != "failed"]
+        """The evaluation that is each run's result, a row per run that did not fail and that no scheduler
+        stopped: its last one, or that of its best state where the experiment keeps that (the column
+        `best`)."""
+        ended = ~self.frame["arm"].isin(list(self.stopped))
+        alive = self.frame[(self.frame["status"] != "failed") & ended]
         if "best" in alive:
             alive = alive[alive["best"].astype(bool)]
         return alive.sort_values("step", kind="stable").groupby(["arm", "seed"], sort=False).tail(1)
@@ -163,7 +172,8 @@ class Result:
         seeds that all arms have, the first n // 2 choose and are left out of what is kept, if 5 or
         more remain. Below 9 seeds all choose and stay, and `fdl.compare` comes to no conclusion then;
         nor does it between arms that were chosen of different numbers of candidates. Where there is
-        only one value to a setting, nothing is chosen and all runs stay.
+        only one value to a setting, nothing is chosen and all runs stay. An arm that a scheduler stopped
+        is not chosen, but counts among the candidates.
 
         Args:
           over: the field to choose, as `"lr"`; or several, whose values are chosen together. Those
@@ -181,13 +191,15 @@ class Result:
         over = (over,) if isinstance(over, str) else tuple(over)
         if missing := [name for name in over if name not in self.fields]:
             raise ValueError(f"no field {missing[0]!r}; there are: {', '.join(self.fields)}")
-        return _select(self, over, by, better, _choosing(self.runs(), seeds), seeds is not None)
+        return _select(self, over, by, better, choosing(self.runs(), seeds), seeds is not None)
 
     def table(self) -> pd.DataFrame:
         """A row per arm: its fields that vary, runs, failures, and for each metric of the last
         evaluation the mean and the half-width of its 95 % t-interval over seeds (`<metric> ±`), and of how
-        many runs (`<metric> n`): those in which it is not missing."""
+        many runs (`<metric> n`): those in which it is not missing. Arms that a scheduler stopped are left
+        out."""
         first = self.runs().drop_duplicates("arm")
+        first = first[~first["arm"].isin(list(self.stopped))]
         arms = first["arm"].tolist()
         last = self.last()
         failed = self.failures["arm"].value_counts()
@@ -235,30 +247,6 @@ def mean_and_margin(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(margin)
 
 
-def _choosing(runs: pd.DataFrame, seeds: int | Iterable[int] | None) -> frozenset[int]:
-    """The seeds that choose, of those in `runs`; see `Result.best`.
-
-    Raises:
-      ValueError: seeds that are not there.
-    """
-    shared = sorted(frozenset.intersection(*(frozenset(own) for _, own in runs.groupby("arm")["seed"])))
-    if seeds is None:
-        half = len(shared) // 2
-        return frozenset(shared[:half] if len(shared) - half >= JUDGES else runs["seed"])
-    if not isinstance(seeds, int | Iterable) or isinstance(seeds, bool):
-        raise ValueError(
-            f"seeds is {seeds!r} ({type(seeds).__name__}); expected a whole number, or a list of seeds"
-        )
-    if not isinstance(seeds, int):
-        chosen = frozenset(seeds)
-        if not chosen or not chosen <= frozenset(shared):
-            raise ValueError(f"seeds={sorted(chosen)} are to choose; those that all arms have are {shared}")
-        return chosen
-    if not 1 <= seeds <= len(shared):
-        raise ValueError(f"seeds={seeds} are to choose; expected 1 to {len(shared)}, which all arms have")
-    return frozenset(shared[:seeds])
-
-
 def _ranking(
     result: Result, seeds: frozenset[int], by: str, better: Better
 ) -> Callable[[str], tuple[int, float]]:
@@ -288,7 +276,9 @@ def _select(
         return result
     rank = _ranking(result, choosing, by, better)
     counts = {
-        min(arms, key=rank): sum(before.candidates.get(arm, 1) for arm in arms) for arms in settings.values()
+        min(whole, key=rank): sum(before.candidates.get(arm, 1) for arm in arms)
+        for arms in settings.values()
+        if (whole := [arm for arm in arms if arm not in result.stopped])
     }
     left = frozenset(runs["seed"]) - choosing or choosing
     kept = {

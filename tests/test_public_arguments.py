@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from unittest import mock
 
 import flax.linen as nn
@@ -139,6 +139,8 @@ def right(kind: Any) -> Any:
         candidates.append(mock.Mock(spec=bare))
     if typing.get_origin(bare) is collections.abc.Sequence:
         candidates.append((right(typing.get_args(bare)[0]),))
+    if typing.get_origin(bare) is Literal:
+        candidates += typing.get_args(bare)
     for candidate in candidates:
         try:
             check_value("it", candidate, kind)

@@ -11,8 +11,9 @@ import pytest
 
 from fdl import formats
 from fdl.cells import cell, column, identities, text, texts
+from fdl.choosing import JUDGES
 from fdl.report import tables
-from fdl.result import JUDGES, Result
+from fdl.result import Result
 from fdl.stats import compare, compare_rates
 from fdl.stats.comparison import LEAST
 

@@ -34,7 +34,7 @@ from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
-from fdl.sweeps import Executor, Sweep, Trial, program_of, search, stored, sweep
+from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, search, stored, sweep
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
 
@@ -66,6 +66,8 @@ def execute(command: str, words: Sequence[str]) -> int:
         space = space_of(file.config, file.sweep, changed, columns, options.seeds)
     if command == "sweep":
         file = until_decided.check_until_decided(file, options, space)
+    if command == "plan" and file.scheduler:
+        console.print("SCHEDULER is left out of account: this is what all arms take to their end", **PLAIN)
     plans_seeds = command == "plan" and seeds_needed.is_asked(options)
     if command == "plan" and options.topology:
         return aot.plan_for(Path(words[0]), file, options.target(), space, console, as_json=options.json)
@@ -79,7 +81,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         executor = executors.executor_of(options, Path(words[0]), directory)
         result, space = _sweep(file, options, space, directory, console, executor)
     else:
-        result = stored(file.experiment, space, workdir=directory)
+        result = stored(file.experiment, space, workdir=directory, scheduler=file.scheduler)
     return finish(file, options, result, space, directory, made, console)
 
 
@@ -113,7 +115,8 @@ def _sweep(
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
     _begin(file, options, directory, console)
     if not options.until_decided:
-        return _train(file, options, space, directory, {"kind": "sweep"}, console, executor), space
+        how = {"executor": executor, "scheduler": file.scheduler}
+        return _train(file, options, space, directory, {"kind": "sweep"}, console, **how), space
     later = dataclasses.replace(options, restart=False, profile=False)
     several = itertools.chain([options], itertools.repeat(later))
     return until_decided.until_decided(
@@ -182,6 +185,7 @@ def _train(
     identity: dict[str, Any],
     console: Console,
     executor: Executor | None = None,
+    scheduler: Scheduler | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
     with shown(console) as progress:
@@ -200,4 +204,5 @@ def _train(
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
             executor=executor,
+            scheduler=scheduler,
         )

@@ -49,7 +49,7 @@ def finish(
     except Exception as error:  # what was measured is reported all the same
         problem = error
     own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
-    place = reports.place(directory, space, own=own)
+    place = reports.place(directory, space, own=own, rungs=result.meta.get("schedule", {}).get("rungs"))
     report.write(result, verdict, place)
     report.show(result, verdict, console)
     console.print(f"report: {place / 'report.html'}", **PLAIN)
@@ -81,6 +81,7 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: 
         "runs": len(result.last()),
         "failed": len(result.failures),
         "arms": arms,
+        **({"stopped": dict(result.stopped)} if "schedule" in result.meta else {}),
         "verdict": verdict.status if verdict else None,
         "sentence": verdict.sentence if verdict else None,
         "claims": [

@@ -22,18 +22,19 @@ from fdl.train.history import commit_of
 _FILES = (*FILES, "trials.json")
 
 
-def place(directory: Folder, space: Sweep, *, own: bool) -> Folder:
+def place(directory: Folder, space: Sweep, *, own: bool, rungs: Any = None) -> Folder:
     """The folder for the report of some trials; what an earlier one holds there is moved to its own place.
 
     Args:
       directory: where the runs are.
       space: the trials.
       own: whether they are all that the file itself asks for.
+      rungs: JSON-able, what a scheduler decided on them, if one did.
 
     Raises:
       OSError: the directory cannot be written.
     """
-    told = _told(space)
+    told = _told(space, rungs)
     before = _before(directory)
     taken = before is not None and before["mark"] != told["mark"]
     folder = directory / "reports" / told["mark"] if taken and not own else directory
@@ -65,10 +66,11 @@ def made(words: Sequence[str]) -> dict[str, str]:
     return told
 
 
-def _told(space: Sweep) -> dict[str, Any]:
+def _told(space: Sweep, rungs: Any) -> dict[str, Any]:
     trials = sorted(([t.arm, t.seed, to_json(t.config)] for t in space.trials), key=repr)
     arms = list(dict.fromkeys(trial.arm for trial in space.trials))
-    return {"mark": digest(trials), "arms": arms, "seeds": sorted({trial.seed for trial in space.trials})}
+    mark = digest(trials if rungs is None else [trials, rungs])
+    return {"mark": mark, "arms": arms, "seeds": sorted({trial.seed for trial in space.trials})}
 
 
 def _move(directory: Folder, target: Folder) -> None:

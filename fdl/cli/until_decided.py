@@ -28,6 +28,11 @@ def check_until_decided(file: ExperimentFile, options: SweepOptions, space: Swee
         if options.max_seeds is not None:
             raise ValueError(f"--max-seeds {options.max_seeds} needs --until-decided; else give --seeds")
         return file
+    if file.scheduler is not None:
+        raise ValueError(
+            "--until-decided adds seeds until the claim is decided, and the file's SCHEDULER stops arms by "
+            "the seeds that would decide it; use one of them"
+        )
     if file.claim is None or not is_judged(file.sweep, space):
         raise ValueError(
             "--until-decided needs a claim about the file's own SWEEP: leave out --grid and fields' flags, "

@@ -18,6 +18,7 @@ from fdl.cells import text
 from fdl.report import figures, tables
 from fdl.report.figures import Drawing
 from fdl.report.inspections import sliders
+from fdl.report.schedule import schedule
 from fdl.report.terminal import ICONS
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -82,6 +83,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         caption=tables.caption(result),
         results=tables.results(result),
         search=tables.trials(meta["search"]) if "search" in meta else None,
+        schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
         pictures=pictures,
         inspections=sliders(result.inspections),
         failures=tables.failures(result),

@@ -71,6 +71,8 @@ def caption(result: Result) -> str:
         which += ", which flatters what is measured on test"
     if "search" in result.meta:
         which += ", from seeds that chose nothing"
+    if result.stopped:
+        which += f", without {counted(len(result.stopped), 'arm')} that the scheduler stopped"
     if last.duplicated("arm").any():
         return f"{which}: mean ± half-width of the 95 % interval over seeds"
     return f"{which}; one run an arm leaves no interval"

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdl.report import tables
+from fdl.report.schedule import schedule
 from fdl.report.tables import Column
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -38,6 +39,12 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
         heading, columns = tables.trials(result.meta["search"])
         console.print(Text(f"\n{heading}", style="dim"))
         _print(console, columns, [column.name for column in columns])
+    if "schedule" in result.meta:
+        told = schedule(result.meta["schedule"])
+        console.print(Text(f"\n{told.heading}", style="dim"))
+        _print(console, told.columns, [column.name for column in told.columns])
+        for sentence in told.sentences:
+            console.print(Text(sentence), soft_wrap=True)
     if verdict is None:
         return
     if verdict.comparisons:

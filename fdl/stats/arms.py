@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fdl.cells import Identity, identities, listed, named
-from fdl.result import JUDGES, Result, check_metric
+from fdl.choosing import JUDGES
+from fdl.result import Result, check_metric
+from fdl.text import counted
 
 _RUN = ["arm", "seed"]
 
@@ -17,7 +19,7 @@ def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Se
     """The last value of `metric` of each run, for each value of the column `arms`.
 
     Args:
-      result: the runs. Those still running are left out.
+      result: the runs. Those still running are left out, and the arms that a scheduler stopped.
       metric: the metric's name, as `"test/accuracy"`.
       arms: `"arm"`, or the config field whose values are the arms.
 
@@ -35,6 +37,7 @@ def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Se
     final = last[last["status"] != "running"].set_index(_RUN)[metric].astype(np.float64)
     running = result.frame.loc[result.frame["status"] == "running", _RUN]
     started = result.runs()
+    started = started[~started["arm"].isin(list(result.stopped))]
     every = identities(started[arms])
     ended = ~pd.MultiIndex.from_frame(started[_RUN]).isin(pd.MultiIndex.from_frame(running))
     values = {}
@@ -102,6 +105,12 @@ def how_chosen(
       values: by arm, a series over the seeds that judge.
       compared: whether arms are held against each other, and so should be of as many candidates.
     """
+    if result.stopped:
+        return False, (
+            f" Not conclusive: a scheduler stopped {counted(len(result.stopped), 'other arm')} by the seeds "
+            "that judge, where those that go on are partly the luckiest. Train the arms again from other "
+            "seeds, without it."
+        )
     how = result.selection
     if how is None:
         return True, ""

@@ -101,10 +101,10 @@ def tabulated(runs: Sequence[Told], trained: Sequence[Trained], fields: Sequence
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
     lost = _table(failures, fields, columns=[*columns, "metric"])
     logged = _table(log, fields, columns=None) if log else None
-    return Result(frame, tuple(fields), lost, _meta(trained), log=logged, inspections=tuple(inspections))
+    return Result(frame, tuple(fields), lost, meta_of(trained), log=logged, inspections=tuple(inspections))
 
 
-def _meta(trained: Sequence[Trained]) -> dict[str, Any]:
+def meta_of(trained: Sequence[Trained]) -> dict[str, Any]:
     """What a report tells of the units."""
     programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
     meta = {"programs": programs, **told((len(unit.unit.trials), unit.parts) for unit in trained)}

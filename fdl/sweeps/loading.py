@@ -89,6 +89,11 @@ class _Opened(NamedTuple):
 def _opened(directory: Folder) -> _Opened:
     identity = identity_in(directory)
     paths = sorted((directory / "units").glob("*/unit.json")) if identity else []
+    if identity and not paths and any((directory / "schedules").glob("*")):
+        raise ValueError(
+            f"{directory} holds a sweep that a scheduler led, which is read with the experiment's code: "
+            "by `fdl report FILE`, or by the same fdl.sweep(..., scheduler=...), which trains what is missing"
+        )
     if identity is None or not paths:
         raise ValueError(
             f"{directory} holds no runs; expected a work directory, which `fdl run` and `fdl sweep` name"

@@ -15,7 +15,7 @@ from fdl.serialization import file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
 from fdl.sweeps.space import Trial
-from fdl.sweeps.units import Group, Run, Trained, Unit, folder_of, read_unit, stored_units, told_of
+from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, stored_units, told_of
 from fdl.train.autotune import Work, autotune, compile_for
 from fdl.train.check import built
 from fdl.train.folder import alone_in, write_sealed
@@ -24,9 +24,10 @@ from fdl.train.loop import execute
 from fdl.train.profiling import Profiler
 from fdl.train.program import Program, stack_members
 from fdl.train.progress import Progress, progress_of
+from fdl.train.resume import Begin
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum
-from fdl.train.run import Build, arrays_of, evaluation_steps
+from fdl.train.run import Build, Carry, arrays_of, evaluation_steps
 from fdl.train.saving import Saving
 
 
@@ -178,11 +179,12 @@ def trained(
     with alone_in(folder_of(group, unit) if group.folder else None, say=progress.say):
         if found := finished_unit(group, unit, lambda _: None):
             return found
-        plan = _plan_here(unit, overrides, progress.say)
+        plan = plan_now(unit.plan, overrides, progress.say)
         if plan not in programs:
             programs[plan] = compile_for(work_of(group, unit.trials), plan)
-        looked_at = {i: _name(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
-        return _train_unit(group, unit, programs[plan], looked_at, saving, progress, profiler, here)
+        looked_at = {i: shown_as(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
+        found, _ = train_unit(group, unit, programs[plan], looked_at, saving, progress, profiler, here)
+        return found
 
 
 def finished_unit(group: Group, unit: Unit, say: Callable[[str], None]) -> Trained | None:
@@ -194,18 +196,6 @@ def finished_unit(group: Group, unit: Unit, say: Callable[[str], None]) -> Train
         return None
 
 
-def _plan_here(unit: Unit, overrides: Overrides, say: Callable[[str], None]) -> Plan:
-    """A unit's plan on the devices that there are now."""
-    devices = jax.devices()
-    plan = (on_all if several() else on_devices)(unit.plan, len(devices))
-    plan = on_slices(plan, slice_sizes(devices[: plan.devices]))
-    if plan != unit.plan:
-        say(f"begun on {unit.plan.devices} devices, going on with {plan.devices}: {plan}")
-    elif is_other(plan, overrides):
-        say(f"begun as {plan}, and goes on so, bit for bit; another mesh needs --restart")
-    return plan
-
-
 def parted(trials: list[Trial], most: int, *, even: bool) -> Iterator[list[Trial]]:
     """Trials in their order in as few parts of at most so many as there can be; the last part is the shorter
     one, or all are of nearly equal lengths."""
@@ -214,7 +204,19 @@ def parted(trials: list[Trial], most: int, *, even: bool) -> Iterator[list[Trial
     return (trials[start:end] for start, end in itertools.pairwise(ends))
 
 
-def _train_unit(
+def plan_now(plan: Plan, overrides: Overrides, say: Callable[[str], None]) -> Plan:
+    """A stored plan on the devices that there are now; says what the user may not expect."""
+    devices = jax.devices()
+    now = (on_all if several() else on_devices)(plan, len(devices))
+    now = on_slices(now, slice_sizes(devices[: now.devices]))
+    if now != plan:
+        say(f"begun on {plan.devices} devices, going on with {now.devices}: {now}")
+    elif is_other(now, overrides):
+        say(f"begun as {now}, and goes on so, bit for bit; another mesh needs --restart")
+    return now
+
+
+def train_unit(
     group: Group,
     unit: Unit,
     program: Program,
@@ -223,13 +225,16 @@ def _train_unit(
     progress: Progress,
     profiler: Profiler,
     here: Mapping[str, Any] | None,
-) -> Trained:
+    begin: Begin | None = None,
+) -> tuple[Trained, Carry]:
+    """Trains a unit, from where its folder left off; what it came to, and its members' last carry."""
+    start, end, _ = unit.segment or Segment(0, group.experiment.steps)
     work = work_of(group, unit.trials)
     directory = folder_of(group, unit) if group.folder else None
     outcome = execute(
         program,
         stack_members(work.configs, work.keys, pad_to=unit.plan.members),
-        evaluation_steps(group.experiment),
+        [step for step in evaluation_steps(group.experiment) if start < step <= end],
         metric_names(group.experiment),
         directory=directory,
         saving=saving,
@@ -237,6 +242,7 @@ def _train_unit(
         profiler=profiler,
         inspected=inspected,
         here=here,
+        begin=begin,
     )
     cost = {
         "members": len(unit.trials),
@@ -244,7 +250,7 @@ def _train_unit(
         "reason": unit.reason,
         "compile_seconds": program.compile_seconds,
         "train_seconds": outcome.seconds,
-        "steps": group.experiment.steps,
+        "steps": end - start,
         "memory_bytes": program.memory_bytes,
         "members_per_second": len(unit.trials) / outcome.seconds,
     }
@@ -255,9 +261,10 @@ def _train_unit(
     if directory and is_first():
         done = {"ends": outcome.ends, "cost": cost, "parts": outcome.parts, "rows": Sum(outcome.rows).told()}
         write_sealed(directory / "done.json", done, of=directory.name)
-    return Trained(unit, outcome.rows, outcome.ends, cost, outcome.parts, outcome.inspections)
+    trained = Trained(unit, outcome.rows, outcome.ends, cost, outcome.parts, outcome.inspections)
+    return trained, outcome.carry
 
 
-def _name(trial: Trial) -> str:
+def shown_as(trial: Trial) -> str:
     """The folder of what is shown of a run."""
     return file_name(f"{trial.arm} seed={trial.seed}")

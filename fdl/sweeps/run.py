@@ -3,53 +3,34 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import broadcast_from_first
-from fdl.parallel.plan import MeshSizes, Overrides, Plan, Strategy
+from fdl.parallel.plan import MeshSizes, Overrides, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import assemble
 from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups, named_fields
 from fdl.sweeps.executor import Executor
 from fdl.sweeps.leading import lead, message_for
-from fdl.sweeps.population import groups_of, identified, train, work_of
+from fdl.sweeps.population import groups_of, identified, train
 from fdl.sweeps.rehearsal import rehearse
+from fdl.sweeps.schedule_check import check_scheduler
+from fdl.sweeps.schedule_result import scheduled_result
+from fdl.sweeps.scheduled import How, place_of_schedule, schedule_of, train_scheduled
+from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
 from fdl.text import counted, some_of
 from fdl.train import history
-from fdl.train.autotune import autotune
 from fdl.train.folder import check_place, check_same, held, identity_in
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import plans_folder, prepare
 from fdl.train.saving import Saving, check_saving, in_vain
-
-
-class Forecast(NamedTuple):
-    """What one program of a sweep will be, before it runs.
-
-    Attributes:
-      arms: the arms whose trials are in it.
-      trials: how many trials it trains.
-      plan: how they run.
-      reason: why so.
-      memory_bytes: peak memory on one device, by the compiler's own analysis.
-      compile_seconds: what compiling took just now.
-      train_seconds: what training will take by the measured speed.
-    """
-
-    arms: list[str]
-    trials: int
-    plan: Plan
-    reason: str
-    memory_bytes: int
-    compile_seconds: float
-    train_seconds: float
 
 
 def sweep(
@@ -68,6 +49,7 @@ def sweep(
     profile: bool | Folder | str = False,
     inspect: int = 8,
     executor: Executor | None = None,
+    scheduler: Scheduler | None = None,
 ) -> Result:
     """Trains every trial that is not finished yet, and gives what all of them measured.
 
@@ -91,6 +73,7 @@ def sweep(
       inspect: of how many arms, from the first, the experiment's `inspect` looks at the first seed's run.
       executor: who trains; this process if not given. Another needs a `workdir`, sends `experiment` by name,
         so no closure, and calls nothing but `say` and `step` of `progress`.
+      scheduler: which arms go on at which steps, as `fdl.successive_halving(...)`; all to the end if None.
 
     Raises:
       ValueError: a bad config or experiment (see `fdl.check`), a traced value that decides Python control
@@ -124,6 +107,8 @@ def sweep(
     profiler = Profiler(place_of(profile, directory), progress.say)
     overrides, looked_at = Overrides(members, mesh, strategy), first_runs(space, arms=inspect)
     message = b""
+    if executor and scheduler:
+        raise ValueError("a scheduler decides between rungs in this process; leave out the executor")
     if executor:
         check_apart(directory, profile=bool(profile))
         assert directory
@@ -132,13 +117,18 @@ def sweep(
     shared = program if directory else None
     own = Overrides(members) if executor else overrides  # the mesh is one of the workers' devices
     groups = checked_groups(experiment, space, directory, own, program=shared)
+    if scheduler is not None:
+        check_scheduler(scheduler, groups, space)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
+    how = How(overrides, saving, progress, profiler, looked_at, history.here(experiment))
     with held(directory, about, restart=restart, say=progress.say), profiler:
-        left = _say_what_is_there(groups, progress)
         if line := in_vain(saving, directory):
             progress.say(line)
+        if scheduler is not None:
+            return _scheduled(groups, space, scheduler, how, directory, began, program)
+        left = _say_what_is_there(groups, progress)
         if executor and left:
             lead(executor, message, progress, total=sum(map(_steps, groups)))
         if executor:
@@ -146,25 +136,8 @@ def sweep(
                 one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))
             ]
         else:
-            how = {"saving": saving, "profiler": profiler, "inspected": looked_at}
-            how = {**how, "remembered": plans_folder(directory), "here": history.here(experiment)}
-            trained = list(_train_here(groups, overrides, progress, left, how))
+            trained = _train_all(groups, how, directory, left)
     return assemble(space, trained, seconds=time.monotonic() - began, program=program)
-
-
-def _train_here(
-    groups: Sequence[Group], overrides: Overrides, progress: Progress, left: bool, how: dict[str, Any]
-) -> Iterator[Trained]:
-    """What the units of all groups come to; `how` is that of `fdl.sweeps.population.train`."""
-    before, total = 0, sum(map(_steps, groups))
-    for number, group in enumerate(groups, 1):
-        if left:
-            progress.say(f"program {number} of {len(groups)}:")
-        own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
-        with named_fields(group):
-            yield from train(group, overrides, progress=own, **how)
-        before += _steps(group)
-        progress.step(before, total, 0)
 
 
 def _steps(group: Group) -> int:
@@ -172,53 +145,47 @@ def _steps(group: Group) -> int:
     return group.experiment.steps * len(group.trials)
 
 
-def forecast(
-    experiment: Callable[[Any], Experiment],
-    space: Sweep,
-    *,
-    members: int | None = None,
-    mesh: MeshSizes | None = None,
-    strategy: Strategy = "jit",
-    claim: Callable[[Result], Any] | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> list[Forecast]:
-    """What a sweep would run, a program each; compiles and measures, but trains nothing.
-
-    Args:
-      experiment: `config -> Experiment`.
-      space: the trials.
-      members: members in a program, if the user decides.
-      mesh: the sizes of the mesh's axes, if the user decides.
-      strategy: how the rows of a batch are split.
-      claim: as for `sweep`.
-      say: told what may be wrong with it.
-
-    Raises:
-      ValueError: as `sweep`.
-    """
-    check_space(space)
-    prepare()
-    overrides = Overrides(members, mesh, strategy)
-    found, groups = [], checked_groups(experiment, space, None, overrides)
-    if claim:
-        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=say)
-    for group in groups:
+def _train_all(groups: Sequence[Group], how: How, directory: Folder | None, left: bool) -> list[Trained]:
+    """Every trial, trained to its end; `left` is whether any is to be trained."""
+    progress, trained, before = how.progress, [], 0
+    total = sum(map(_steps, groups))
+    for number, group in enumerate(groups, 1):
+        if left:
+            progress.say(f"program {number} of {len(groups)}:")
+        own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
         with named_fields(group):
-            work = work_of(group, group.trials)
-            choice, program = autotune(work, overrides)
-        steps = group.experiment.steps * len(group.trials)
-        found.append(
-            Forecast(
-                arms=list(dict.fromkeys(trial.arm for trial in group.trials)),
-                trials=len(group.trials),
-                plan=choice.plan,
-                reason=choice.reason,
-                memory_bytes=program.memory_bytes,
-                compile_seconds=program.compile_seconds,
-                train_seconds=choice.seconds * steps,
+            trained += train(
+                group,
+                how.overrides,
+                remembered=plans_folder(directory),
+                saving=how.saving,
+                progress=own,
+                profiler=how.profiler,
+                inspected=how.inspected,
+                here=how.here,
             )
-        )
-    return found
+        before += _steps(group)
+        progress.step(before, total, 0)
+    return trained
+
+
+def _scheduled(
+    groups: Sequence[Group],
+    space: Sweep,
+    scheduler: Scheduler,
+    how: How | None,
+    directory: Folder | None,
+    began: float | None,
+    program: Mapping[str, Any],
+) -> Result:
+    """What a scheduler's sweep comes to; without `how` only read."""
+    if directory:
+        place = place_of_schedule(directory, schedule_of(scheduler, groups, space))
+        groups = [group._replace(folder=place / "units") for group in groups]
+    race, trained = train_scheduled(groups, space, scheduler, how, directory=directory)
+    seconds = None if began is None else time.monotonic() - began
+    steps = groups[0].experiment.steps
+    return scheduled_result(space, scheduler, race, trained, steps=steps, seconds=seconds, program=program)
 
 
 def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
@@ -231,11 +198,18 @@ def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[st
     return broadcast_from_first(lambda: of_program(experiment, type(space.trials[0].config)))
 
 
-def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Folder) -> Result:
+def stored(
+    experiment: Callable[[Any], Experiment],
+    space: Sweep,
+    *,
+    workdir: Folder,
+    scheduler: Scheduler | None = None,
+) -> Result:
     """What a sweep's directory holds of its finished trials; trains nothing.
 
     Raises:
-      ValueError: none is finished, or the directory holds another experiment's.
+      ValueError: none is finished, or the directory holds another experiment's; or, with a scheduler, it has
+        not come to its end.
     """
     program = program_of(experiment, space)
     found = identity_in(workdir)
@@ -243,6 +217,9 @@ def stored(experiment: Callable[[Any], Experiment], space: Sweep, *, workdir: Fo
         check_same(workdir, {k: v for k, v in found.items() if k in program or k == "best"}, program)
     groups = groups_of(experiment, space.trials, folder=workdir / "units")
     groups = [identified(group, program) for group in groups]
+    if scheduler is not None:
+        check_scheduler(scheduler, groups, space)
+        return _scheduled(groups, space, scheduler, None, workdir, None, program)
     finished = [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")

@@ -36,6 +36,21 @@ Run = tuple[Any, int]
 """A config and a seed."""
 
 
+class Segment(NamedTuple):
+    """Of which of its members' steps a unit is, where a scheduler decides between them.
+
+    Attributes:
+      start: updates done before.
+      until: updates done after; a rung, or the end.
+      states: for each member the name of the unit from whose last state it goes on, and which of its members
+        that was; empty at step 0.
+    """
+
+    start: int
+    until: int
+    states: tuple[tuple[str, int], ...] = ()
+
+
 class Unit(NamedTuple):
     """Trials that are trained together.
 
@@ -44,12 +59,14 @@ class Unit(NamedTuple):
       plan: how they run; it is stored, so that a resumed run computes the same bits.
       reason: why that plan was chosen.
       seconds: the measured time of one member's step, by which units are ordered; NaN if unknown.
+      segment: which of their steps; all if None.
     """
 
     trials: list[Trial]
     plan: Plan
     reason: str
     seconds: float = math.nan
+    segment: Segment | None = None
 
 
 class Trained(NamedTuple):
@@ -165,13 +182,15 @@ def told_of(group: Group, unit: Unit) -> dict[str, Any]:
         "seconds": None if math.isnan(unit.seconds) else unit.seconds,
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],
+        **({"segment": unit.segment._asdict()} if unit.segment else {}),
     }
 
 
 def folder_of(group: Group, unit: Unit) -> Folder:
     """Where a unit of a group that is kept has its folder."""
     assert group.folder is not None
-    return group.folder / digest([_fingerprint(group, trial) for trial in unit.trials])
+    runs = [_fingerprint(group, trial) for trial in unit.trials]
+    return group.folder / digest([runs, unit.segment] if unit.segment else runs)
 
 
 def _fingerprint(group: Group, trial: Trial) -> str:

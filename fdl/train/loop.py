@@ -18,7 +18,6 @@ from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder
 from fdl.train import history
 from fdl.train.call_length import call_seconds, wanted_steps
-from fdl.train.checkpoint import Restored
 from fdl.train.emergency import open_emergency
 from fdl.train.functions import Pulse
 from fdl.train.inspecting import inspector
@@ -28,7 +27,7 @@ from fdl.train.profiling import Profiler
 from fdl.train.program import Program
 from fdl.train.progress import Progress
 from fdl.train.restart import Restarts
-from fdl.train.resume import ROWS, LeftOff, checkpoints_in, left_off
+from fdl.train.resume import ROWS, Begin, LeftOff, begun, checkpoints_in, left_off
 from fdl.train.rows import Row
 from fdl.train.rows_file import Sum, append_rows
 from fdl.train.run import Member
@@ -52,6 +51,7 @@ def execute(
     profiler: Profiler = Profiler(),  # noqa: B008
     inspected: Mapping[int, str] | None = None,
     here: Mapping[str, Any] | None = None,
+    begin: Begin | None = None,
 ) -> Outcome:
     """Trains a population to the end of its schedule, from where its directory left off.
 
@@ -66,6 +66,7 @@ def execute(
       profiler: traces some of the steps; whoever made it ends it.
       inspected: the members to look at, by number, each with the folder of its files.
       here: who trains, as `history.here` tells it.
+      begin: where the population begins, if not at step 0; the schedule's steps come after it.
 
     Raises:
       Interrupted: SIGTERM, SIGHUP or SIGINT came, and all is saved.
@@ -76,7 +77,7 @@ def execute(
     told = dict(here or history.here())
     if directory is None:
         loop = _Loop(program, members, real, names, None, Saver(saving), progress, profiler, told)
-        loop.begin(LeftOff(Restored(0, program.init(members), {}), [], Restarts([])), inspected or {})
+        loop.begin(LeftOff(begun(program, members, begin), [], Restarts([])), inspected or {})
         return loop.run(schedule, asked=never)
     finished = False
     place = saving.emergency
@@ -86,7 +87,7 @@ def execute(
         saver = Saver(saving, checkpoints, emergency)
         try:
             loop = _Loop(program, members, real, names, directory, saver, progress, profiler, told)
-            left = left_off(checkpoints, program, members, directory, progress.say, emergency)
+            left = left_off(checkpoints, program, members, directory, progress.say, emergency, begin)
             loop.begin(left, inspected or {})
             with caught() as asked:
                 outcome = loop.run(schedule, asked=asked)

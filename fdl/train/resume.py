@@ -20,6 +20,9 @@ from fdl.train.step_log import EVALUATION
 ROWS = "metrics.jsonl"
 """The file, or in a bucket the folder, of the rows that a population measured."""
 
+Begin = Callable[[Member], Restored]
+"""`begin(members)`, where members that are placed on the devices begin."""
+
 
 def checkpoints_in(directory: Folder, *, keep: int, say: Callable[[str], None]) -> Checkpoints:
     """The checkpoints of a population's folder, on a disk or in a store."""
@@ -50,6 +53,7 @@ def left_off(
     directory: Folder,
     say: Callable[[str], None],
     emergency: Emergency | None = None,
+    begin: Begin | None = None,
 ) -> LeftOff:
     """Where a population goes on. The file of its rows is cut to those of the checkpoint, as is that of what
     was shown; what a kill left half written is removed.
@@ -61,6 +65,7 @@ def left_off(
       directory: the folder.
       say: told of what is damaged, and of emergency checkpoints, one line each.
       emergency: the processes' own checkpoints, if there are to be any.
+      begin: where it begins, if not at step 0.
 
     Raises:
       ValueError: there are checkpoints, but none can be used.
@@ -83,17 +88,17 @@ def left_off(
     broadcast_from_first(lambda: kept.extend(keep_rows(path, lambda row: _came(row) <= last)))
     broadcast_from_first(lambda: keep_rows(directory / LINES, lambda line: line["step"] <= last))
     reached = broadcast_from_first(lambda: max(map(_came, reading.rows), default=0))
-    about, step = (found.about, found.step) if found else ({}, 0)
+    start = found or begun(program, members, begin)
     restarts = restarted(
-        about.get("restarts", []),
-        step,
+        start.about.get("restarts", []),
+        start.step if found or reached else 0,
         reached,
         compile_seconds=program.compile_seconds,
         restore_seconds=time.monotonic() - began,
         environment=os.environ,
     )
     rows = kept if is_first() else read(path).rows
-    return LeftOff(found or Restored(0, program.init(members), {}), rows, restarts, stored)
+    return LeftOff(start, rows, restarts, stored)
 
 
 def _newest(
@@ -119,6 +124,11 @@ def _newest(
         if found:
             say(f"going on from step {done:,}, of the directory: no emergency checkpoint is newer")
     return found, done
+
+
+def begun(program: Program, members: Member, begin: Begin | None) -> Restored:
+    """The beginning of a population, `members` placed on the devices: at step 0, if `begin` says no other."""
+    return begin(members) if begin else Restored(0, program.init(members), {})
 
 
 def restored(program: Program, members: Member, directory: Folder | None, *, until: int) -> tuple[int, Carry]:

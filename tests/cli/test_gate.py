@@ -46,6 +46,14 @@ FILES = {
         "SWEEP = fdl.grid(Config(), link=(lambda x: x,))",
         "SWEEP: field 'link': <function <lambda> at",
     ),
+    "SCHEDULER that is none": (
+        SWEEP + "SCHEDULER = 3",
+        "SCHEDULER is a int; expected fdl.successive_halving",
+    ),
+    "a scheduler on test": (
+        SWEEP + "SCHEDULER = fdl.asha(metric='test/loss', better='lower', first=2)",
+        "the scheduler's metric is 'test/loss': what chooses may not judge",
+    ),
     "SWEEP that is a list": ("SWEEP = [Config()]", "SWEEP: the sweep is a list; expected an fdl.Sweep"),
     "SWEEP of something else": ("SWEEP = fdl.sweeps.Sweep((fdl.Trial('a', 3, 0),))", "a trial's config is 3"),
     "SWEEP without a trial": ("SWEEP = fdl.sweeps.Sweep(())", "has no trials"),

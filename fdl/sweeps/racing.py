@@ -1,0 +1,239 @@
+"""How a scheduler leads a sweep from rung to rung, however the arms are trained in between."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fdl.sweeps.schedulers import Curves, Next, Scheduler
+from fdl.sweeps.space import Sweep, Trial
+
+State = tuple[str, int]
+"""A unit's name, and which of its members: whose state at the unit's end."""
+
+
+class Leg(NamedTuple):
+    """A run's steps up to a rung: what to run, and from whose state; None at step 0."""
+
+    trial: Trial
+    state: State | None
+
+
+class Ran(NamedTuple):
+    """What a leg came to: its rows, its end (as of `fdl.train.outcome.Outcome.ends`), where its state is."""
+
+    rows: list[dict[str, Any]]
+    end: dict[str, Any]
+    state: State
+
+
+Train = Callable[[Sequence[Leg], int, int], list[Ran]]
+"""`train(legs, start, until)`, what each came to."""
+
+
+class Left(NamedTuple):
+    """Where an arm was told to leave: after how many updates, at which rank of how many by then (from 1; of
+    an arm with a failed run None), and whether it ran on all the same."""
+
+    step: int
+    rank: int | None
+    of: int
+    ran_on: bool
+
+
+class Decided(NamedTuple):
+    """What was decided at a rung of a population.
+
+    Attributes:
+      population: its number.
+      step: the rung.
+      arms: the numbers of those that came, failed ones too.
+      going: those that go on.
+      ran_on: those that go on to the end although they are told to leave, from now on.
+    """
+
+    population: int
+    step: int
+    arms: tuple[int, ...]
+    going: tuple[Next, ...]
+    ran_on: tuple[int, ...]
+
+
+class Race(NamedTuple):
+    """How it went.
+
+    Attributes:
+      rows: of each run by arm and seed, in their order.
+      ends: likewise how its last leg ended.
+      left: by arm's name those that were told to leave.
+      decided: each decision.
+      taken: steps of all runs together.
+    """
+
+    rows: dict[tuple[str, int], list[dict[str, Any]]]
+    ends: dict[tuple[str, int], dict[str, Any]]
+    left: dict[str, Left]
+    decided: list[Decided]
+    taken: int
+
+
+def race(
+    space: Sweep,
+    scheduler: Scheduler,
+    evaluations: Sequence[int],
+    train: Train,
+    tell: Callable[[Decided], None] = lambda _: None,
+) -> Race:
+    """Trains a sweep's arms from rung to rung, those that the scheduler lets go on.
+
+    Args:
+      space: the trials; every arm with the same seeds.
+      scheduler: asked at each rung.
+      evaluations: after which updates runs are evaluated; the last ends them.
+      train: trains some runs between two rungs.
+      tell: told of each decision before it counts.
+
+    Raises:
+      ValueError: the scheduler's decision is none.
+    """
+    trials: dict[str, list[Trial]] = {}
+    for trial in space.trials:
+        trials.setdefault(trial.arm, []).append(trial)
+    racing = _Race(scheduler, evaluations, list(trials.values()), train, tell)
+    numbers = range(len(trials))
+    size = scheduler.population or len(trials)
+    for population, start in enumerate(range(0, len(trials), size)):
+        racing.run(population, numbers[start : start + size])
+    return racing.told()
+
+
+def reached(scheduler: Scheduler, steps: int) -> tuple[int, ...]:
+    """The rungs that runs of so many steps reach before their end."""
+    return tuple(rung for rung in scheduler.rungs if rung < steps)
+
+
+class _Race:
+    """The state of one `race`; arms go by their number."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        evaluations: Sequence[int],
+        trials: list[list[Trial]],
+        train: Train,
+        tell: Callable[[Decided], None],
+    ) -> None:
+        self.scheduler, self.evaluations, self.trials = scheduler, list(evaluations), trials
+        self.train, self.tell = train, tell
+        self.rungs = reached(scheduler, self.evaluations[-1])
+        self.values = np.full((len(trials), len(evaluations)), np.nan)
+        self.states: dict[tuple[int, int], State] = {}
+        self.rows = {(t.arm, t.seed): [] for arm in trials for t in arm}
+        self.ends: dict[tuple[str, int], dict[str, Any]] = {}
+        self.left: dict[int, Left] = {}
+        self.decided: list[Decided] = []
+        self.taken = 0
+
+    def run(self, population: int, arms: Sequence[int]) -> None:
+        """Trains a population to its end."""
+        racing, running_on = list(arms), []
+        spared = self._spared(population, arms)
+        start = 0
+        for until in (*self.rungs, self.evaluations[-1]):
+            if not racing and not running_on:
+                return
+            sound = self._train(sorted([*racing, *running_on]), start, until)
+            if until == self.evaluations[-1]:
+                return
+            self._measure(racing, until)
+            decided = self._decide(population, until, racing, sound, spared)
+            self._heed(decided)
+            racing = [one.arm for one in decided.going]
+            running_on = [arm for arm in running_on if arm in sound] + list(decided.ran_on)
+            start = until
+
+    def told(self) -> Race:
+        """What it came to."""
+        left = {self.trials[arm][0].arm: left for arm, left in sorted(self.left.items())}
+        return Race(self.rows, self.ends, left, self.decided, self.taken)
+
+    def _spared(self, population: int, arms: Sequence[int]) -> frozenset[int]:
+        """The arms that run on whatever is decided."""
+        draw = np.random.default_rng([self.scheduler.draw_seed, population])
+        count = round(self.scheduler.run_on * len(arms))
+        return frozenset(draw.permutation(np.asarray(arms))[:count].tolist())
+
+    def _train(self, arms: Sequence[int], start: int, until: int) -> set[int]:
+        """Trains arms up to a rung; those of which no run failed."""
+        runs = [(arm, trial) for arm in arms for trial in self.trials[arm]]
+        legs = [Leg(trial, self.states.get((arm, trial.seed))) for arm, trial in runs]
+        failed = set()
+        for (arm, trial), ran in zip(runs, self.train(legs, start, until), strict=True):
+            self.rows[trial.arm, trial.seed] += ran.rows
+            self.ends[trial.arm, trial.seed] = ran.end
+            self.states[arm, trial.seed] = ran.state
+            self.taken += ran.end["step"] - start
+            if ran.end["status"] == "failed":
+                failed.add(arm)
+        return set(arms) - failed
+
+    def _measure(self, arms: Collection[int], until: int) -> None:
+        """Fills in the curves of arms, means over seeds."""
+        steps = [step for step in self.evaluations if step <= until]
+        for arm in arms:
+            each = np.full((len(self.trials[arm]), len(steps)), np.nan)
+            for own, trial in zip(each, self.trials[arm], strict=True):
+                for row in self.rows[trial.arm, trial.seed]:
+                    if row["step"] in steps and self.scheduler.metric in row:
+                        own[steps.index(row["step"])] = row[self.scheduler.metric]
+            self.values[arm, : len(steps)] = each.mean(axis=0)
+
+    def _decide(
+        self, population: int, until: int, racing: Sequence[int], sound: set[int], spared: Collection[int]
+    ) -> Decided:
+        count = self.evaluations.index(until) + 1
+        waiting = [arm for arm in racing if arm in sound and np.isfinite(self.values[arm, count - 1])]
+        key = jax.random.fold_in(jax.random.key(self.scheduler.draw_seed), population)
+        known = Curves(
+            self.values[:, :count].copy(), tuple(self.evaluations[:count]), tuple(waiting), self.rungs
+        )
+        configs = [arm[0].config for arm in self.trials]
+        going: Iterable[Next] = ()
+        if waiting:
+            going = self.scheduler.decide(known, configs, jax.random.fold_in(key, until))
+        going = _checked(going, waiting)
+        gone = {one.arm for one in going}
+        ran_on = tuple(arm for arm in waiting if arm in spared and arm not in gone)
+        return Decided(population, until, tuple(racing), tuple(going), ran_on)
+
+    def _heed(self, decided: Decided) -> None:
+        """Makes a decision count."""
+        self.tell(decided)
+        self.decided.append(decided)
+        sign = -1 if self.scheduler.better == "higher" else 1
+        now = sign * self.values[:, self.evaluations.index(decided.step)]
+        order = sorted((arm for arm in decided.arms if np.isfinite(now[arm])), key=lambda arm: now[arm])
+        gone = {one.arm for one in decided.going}
+        for arm in set(decided.arms) - gone:
+            rank = order.index(arm) + 1 if arm in order else None
+            self.left[arm] = Left(decided.step, rank, len(decided.arms), arm in decided.ran_on)
+
+
+def _checked(going: Any, waiting: Sequence[int]) -> list[Next]:
+    """A decision in the order of the arms.
+
+    Raises:
+      ValueError: it is none.
+    """
+    going = list(going) if isinstance(going, Iterable) else going
+    if not isinstance(going, list) or not all(isinstance(one, Next) for one in going):
+        raise ValueError(f"the scheduler's decide gave {going!r}; expected a list of fdl.Next(arm)")
+    arms = [one.arm for one in going]
+    if len(set(arms)) < len(arms):
+        raise ValueError(f"the scheduler's decide lets an arm go on twice: {sorted(arms)}")
+    if wrong := set(arms) - set(waiting):
+        raise ValueError(
+            f"the scheduler's decide lets arm {min(wrong)} go on; expected arms that wait: {list(waiting)}"
+        )
+    return sorted(going)

@@ -1,0 +1,267 @@
+"""A sweep that a scheduler leads: between two rungs those who go on are trained, packed into few programs."""
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from fdl.identity import meaning
+from fdl.parallel.plan import Overrides, Plan, plan_from
+from fdl.serialization import digest, essence
+from fdl.storage import Folder
+from fdl.sweeps.packing import last_carry, packed, width
+from fdl.sweeps.population import plan_now, shown_as, train_unit, work_of
+from fdl.sweeps.racing import Decided, Leg, Race, Ran, race, reached
+from fdl.sweeps.schedulers import Scheduler
+from fdl.sweeps.space import Sweep
+from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, told_of
+from fdl.train.autotune import autotune, compile_for
+from fdl.train.checkpoint import Restored
+from fdl.train.folder import read_sealed, write_sealed
+from fdl.train.profiling import Profiler
+from fdl.train.program import Program
+from fdl.train.progress import Progress, progress_of
+from fdl.train.run import Carry, Member, evaluation_steps
+from fdl.train.runtime import plans_folder
+from fdl.train.saving import Saving
+
+_FIX = "remove that file and repeat, and it is decided again"
+
+
+class How(NamedTuple):
+    """How units are trained.
+
+    Attributes:
+      overrides: what the user decides of plans.
+      saving: when to save.
+      progress: told of the progress, in steps of all runs.
+      profiler: traces some steps of the first unit that is trained.
+      inspected: the runs to look at.
+      here: who trains, as `fdl.train.history.here` tells it.
+    """
+
+    overrides: Overrides
+    saving: Saving
+    progress: Progress
+    profiler: Profiler
+    inspected: Collection[Run]
+    here: Mapping[str, Any]
+
+
+def train_scheduled(
+    groups: Sequence[Group],
+    space: Sweep,
+    scheduler: Scheduler,
+    how: How | None,
+    *,
+    directory: Folder | None,
+) -> tuple[Race, list[Trained]]:
+    """Trains what a scheduler asks for; what is stored is only read. How it went, and the units.
+
+    Args:
+      groups: the trials by static structure, their folder that of this schedule's units.
+      space: the trials.
+      scheduler: who decides.
+      how: how units are trained; None to read only what is stored.
+      directory: the sweep's.
+
+    Raises:
+      ValueError: a decision that is none, or another than that of the same rung before; what is stored is
+        damaged, or, without `how`, not all there.
+    """
+    units = _Units(groups, how, directory)
+    place = groups[0].folder and groups[0].folder.parent
+    tell = functools.partial(_agree, place, space, (how.progress if how else Progress()).say)
+    evaluations = evaluation_steps(groups[0].experiment)
+    return race(space, scheduler, evaluations, units.train, tell), units.trained
+
+
+def schedule_of(scheduler: Scheduler, groups: Sequence[Group], space: Sweep) -> dict[str, Any]:
+    """What decides a schedule of groups with identities: JSON-able."""
+    described = meaning({"decide": scheduler.decide})
+    runs = {
+        trial: group.fingerprint(trial) for group in groups if group.fingerprint for trial in group.trials
+    }
+    return {
+        "kind": "schedule",
+        **{name: value for name, value in scheduler._asdict().items() if name not in ("decide", "rungs")},
+        "rungs": reached(scheduler, groups[0].experiment.steps),
+        "decide": {"code": described.code, "values": described.values},
+        "runs": digest([runs[trial] for trial in space.trials]),
+    }
+
+
+def place_of_schedule(directory: Folder, schedule: Mapping[str, Any]) -> Folder:
+    """The folder of a schedule in a sweep's."""
+    return directory / "schedules" / digest(essence(schedule))
+
+
+def _agree(place: Folder | None, space: Sweep, say: Any, decided: Decided) -> None:
+    """Stores a decision, or finds that it is the one that is stored.
+
+    Raises:
+      ValueError: it is another.
+    """
+    went, ran_on = len(decided.going), len(decided.ran_on)
+    more = f"; {ran_on} drawn at random run on all the same" if ran_on else ""
+    say(f"step {decided.step:,}: {went} of {len(decided.arms)} arms go on{more}")
+    if place is None:
+        return
+    names = list(dict.fromkeys(trial.arm for trial in space.trials))
+    told = {
+        "arms": [names[arm] for arm in decided.arms],
+        "going": [names[one.arm] for one in decided.going],
+        "ran_on": [names[arm] for arm in decided.ran_on],
+    }
+    path = place / "decisions" / f"{decided.population}-{decided.step}.json"
+    before = read_sealed(path, fix=_FIX)
+    if before is not None and before != told:
+        raise ValueError(
+            f"{path} holds another decision than now: either decide is no pure function of the curves, the "
+            "configs and the key, or runs that were trained again have other numbers here; mend it, or start "
+            "again with --restart (restart=True)"
+        )
+    if before is None:
+        write_sealed(path, told)
+
+
+class _Ended(NamedTuple):
+    """A unit that was trained; `carry` only where nothing is stored."""
+
+    group: Group
+    unit: Unit
+    carry: Carry | None
+
+
+class _Units:
+    """The units of one schedule: `train` is what `race` asks for."""
+
+    def __init__(self, groups: Sequence[Group], how: How | None, directory: Folder | None) -> None:
+        self.groups, self.how, self.directory = groups, how, directory
+        self.bases: dict[int, tuple[Plan, str]] = {}
+        self.programs: dict[tuple[int, Plan], Program] = {}
+        self.ended: dict[str, _Ended] = {}
+        self.trained: list[Trained] = []
+        self.done, self.total = 0, sum(len(group.trials) * group.experiment.steps for group in groups)
+
+    def train(self, legs: Sequence[Leg], start: int, until: int) -> list[Ran]:
+        """Trains runs between two rungs, those of one structure packed together."""
+        found: dict[int, Ran] = {}
+        before, self.ended = self.ended, {}
+        self.total = self.done + len(legs) * (self.groups[0].experiment.steps - start)
+        for number, group in enumerate(self.groups):
+            kind = jax.tree.structure(group.trials[0].config)
+            mine = [i for i, leg in enumerate(legs) if jax.tree.structure(leg.trial.config) == kind]
+            if not mine:
+                continue
+            base, reason = self._base(number, [legs[i] for i in mine])
+            for first in range(0, len(mine), base.members):
+                part = mine[first : first + base.members]
+                states = tuple(state for i in part if (state := legs[i].state) is not None)
+                plan = base._replace(members=width(len(part), base))
+                unit = Unit(
+                    [legs[i].trial for i in part], plan, reason, segment=Segment(start, until, states)
+                )
+                name, trained = self._unit(number, unit, before)
+                rows = _by_member(trained)
+                for place, i in enumerate(part):
+                    found[i] = Ran(rows.get(place, []), trained.ends[place], (name, place))
+        return [found[i] for i in range(len(legs))]
+
+    def _base(self, number: int, legs: Sequence[Leg]) -> tuple[Plan, str]:
+        """The plan of a group's widest units, and why; it is stored, so that what resumes packs alike."""
+        if number in self.bases:
+            return self.bases[number]
+        group = self.groups[number]
+        path = group.folder and group.folder.parent / f"plan-{number}.json"
+        stored = read_sealed(path, fix=_FIX) if path else None
+        if stored is None:
+            how = self._how()
+            work = work_of(group, [leg.trial for leg in legs])
+            remembered = plans_folder(self.directory)
+            choice, program = autotune(work, how.overrides, remembered=remembered, say=how.progress.say)
+            how.progress.say(f"{choice.plan}: {choice.reason}")
+            self.programs[number, choice.plan] = program
+            stored = {"plan": choice.plan._asdict(), "reason": choice.reason}
+            if path:
+                write_sealed(path, stored)
+        self.bases[number] = plan_from(stored["plan"]), stored["reason"]
+        return self.bases[number]
+
+    def _unit(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[str, Trained]:
+        """A unit, trained if it is not stored, and its name."""
+        group = self.groups[number]
+        folder = folder_of(group, unit) if group.folder else None
+        name = folder.name if folder else str(len(self.trained))
+        trained, carry = self._stored(group, unit), None
+        if trained is None:
+            if folder and not (folder / "unit.json").exists():
+                write_sealed(folder / "unit.json", told_of(group, unit), of=name)
+            trained, carry = self._new(number, unit, before)
+        assert unit.segment
+        self.done += len(unit.trials) * (unit.segment.until - unit.segment.start)
+        self.trained.append(trained)
+        self.ended[name] = _Ended(group, unit, None if folder else carry)
+        return name, trained
+
+    def _stored(self, group: Group, unit: Unit) -> Trained | None:
+        try:
+            return read_unit(group, unit)
+        except ValueError as fault:
+            self._how().progress.say(str(fault))
+            return None
+
+    def _new(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[Trained, Carry]:
+        how, group = self._how(), self.groups[number]
+        plan = plan_now(unit.plan, how.overrides, how.progress.say)
+        if (number, plan) not in self.programs:
+            self.programs[number, plan] = compile_for(work_of(group, unit.trials), plan)
+        program = self.programs[number, plan]
+        self.programs[number, plan] = program._replace(compile_seconds=0.0)  # told of the first unit alone
+        named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
+        progress = progress_of(how.progress, named, before=self.done, total=self.total)
+        looked_at = {i: shown_as(t) for i, t in enumerate(unit.trials) if t[1:] in how.inspected}
+        return train_unit(
+            group,
+            unit,
+            program,
+            looked_at,
+            how.saving,
+            progress,
+            how.profiler,
+            how.here,
+            begin=functools.partial(_begin, unit, program, before),
+        )
+
+    def _how(self) -> How:
+        """How to train.
+
+        Raises:
+          ValueError: nothing is to be trained.
+        """
+        if self.how is None:
+            raise ValueError("the sweep's scheduler has not come to its end; run `fdl sweep` first")
+        return self.how
+
+
+def _begin(unit: Unit, program: Program, before: Mapping[str, _Ended], members: Member) -> Restored:
+    """Where a unit's members begin."""
+    assert unit.segment
+    start, _, states = unit.segment
+    if not states:
+        return Restored(start, program.init(members), {})
+    carries = {}
+    for name in dict.fromkeys(name for name, _ in states):
+        group, source, carry = before[name]
+        if carry is None:
+            carry = last_carry(group, source, folder_of(group, source), step=start)
+        carries[name] = carry
+    return Restored(start, packed(states, carries, program, members), {})
+
+
+def _by_member(trained: Trained) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in trained.rows:
+        found.setdefault(row["member"], []).append(row)
+    return found
