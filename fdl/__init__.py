@@ -5,7 +5,8 @@ Check one         check
 Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
 Search            search in a space; Search, Space
 Stop early        successive_halving, asha, hyperband; Scheduler of Curves and Next
-Judge them        load, Result; compare, compare_rates, all_of, judge_claims; Claim, Comparison, Verdict
+Judge them        load, Result; compare, compare_rates, difference_in_differences, all_of,
+                  judge_claims; Claim, Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
 fdl.models        Flax modules: what is trained
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from fdl.stats import all_of as all_of
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
+    from fdl.stats import difference_in_differences as difference_in_differences
     from fdl.stats import judge_claims as judge_claims
     from fdl.sweeps import Curves as Curves
     from fdl.sweeps import Next as Next
@@ -102,6 +104,7 @@ _HOME = {
     "Verdict": "fdl.stats",
     "compare": "fdl.stats",
     "compare_rates": "fdl.stats",
+    "difference_in_differences": "fdl.stats",
     "all_of": "fdl.stats",
     "judge_claims": "fdl.stats",
     "Curves": "fdl.sweeps",

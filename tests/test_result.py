@@ -15,7 +15,7 @@ from fdl.choosing import JUDGES
 from fdl.report import tables
 from fdl.result import Result
 from fdl.stats import compare, compare_rates
-from fdl.stats.comparison import LEAST
+from fdl.stats.criterion import LEAST
 
 METRIC, BY = "test/accuracy", "validation/accuracy"
 MIXED = (None, 1, 1.0, True, "1", "None", 2)

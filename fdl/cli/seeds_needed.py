@@ -50,6 +50,8 @@ def plan_seeds(
     verdict = judged(file.claim, stored(file.experiment, space, workdir=directory))
     if not verdict.comparisons:
         raise ValueError("--power needs a claim with comparisons, as fdl.compare gives; this one has none")
+    if any(one.by not in (None, "seed") for one in verdict.comparisons):
+        raise ValueError("--power counts seeds, but the claim's pairs are not of seeds: it gives by=")
     if any(one.bounds for one in verdict.comparisons):
         raise ValueError("--power does not know comparisons with bounds=; their number depends on the edge")
     told = [

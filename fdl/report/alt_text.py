@@ -37,6 +37,19 @@ def of_distribution(result: Result, metric: str) -> str:
     )
 
 
+def of_parallel(result: Result, metric: str) -> str:
+    """Which fields there are, and each end's arms."""
+
+    def mean(values: np.ndarray) -> str:
+        return formats.number(float(values.mean()))
+
+    fields = ", ".join(short(field, 40) for field in result.varying)
+    return (
+        f"Parallel coordinates: a line an arm across {fields} to the mean of {metric} over seeds. "
+        f"{_each(result, metric, mean)}"
+    )
+
+
 def short(text: str, most: int) -> str:
     """At most so many characters of a text, its beginning and its end; none that has no picture."""
     text = "".join(character if character.isprintable() else " " for character in text)

@@ -17,49 +17,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from fdl import formats
 from fdl.report import alt_text, tables
 from fdl.report.layout import MOST, Layout, extremes, layout
+from fdl.report.parallel import parallel_coordinates
+from fdl.report.style import DASHES, FAINT, NARROW, PALETTE, STYLE, WIDE
 from fdl.result import Result, check_metric
-
-# Every colour keeps a contrast of 3:1 to white and to near-black: one figure serves both themes.
-PALETTE = ("#2f7fc1", "#d1592a", "#2f9461", "#9a6bc9", "#948220", "#d0529a", "#1b93a1", "#808080")
-DASHES: tuple[Any, ...] = (
-    "",
-    (4, 1.5),
-    (1, 1),
-    (3, 1.25, 1.5, 1.25),
-    (5, 1, 1, 1),
-    (5, 1, 2, 1, 2, 1),
-    (2, 2, 3, 1.5),
-    (1, 2.5, 3, 1.2),
-)
-"""One per colour, so that colour is never the only difference."""
-INK = "#24292f"
-"""The colour of text and axes; a page in dark colours replaces it."""
-FAINT = "#c9ced6"
-"""The colour of grids and of curves in the background; a page in dark colours replaces it."""
-WIDE, NARROW = 9.6, 6.8
-"""Inches: of a figure with several panels, and with one."""
-
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,  # a $ in a name is a dollar sign
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-}
 
 
 class Drawing(NamedTuple):
@@ -73,7 +33,8 @@ class Drawing(NamedTuple):
 
 def draw(result: Result) -> list[Drawing]:
     """The figures of a report: learning curves for each main metric and for what is logged between
-    evaluations and, where an arm has several runs, the distribution of the last values."""
+    evaluations, where an arm has several runs the distribution of the last values and, of more arms than
+    have a place each, parallel coordinates of the first main metric."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
@@ -86,6 +47,9 @@ def draw(result: Result) -> list[Drawing]:
         if several and metric in main:
             alt = alt_text.of_distribution(result, metric)
             drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
+    if last["arm"].nunique() > MOST and len(result.varying) > 1:
+        alt = alt_text.of_parallel(result, main[0])
+        drawings.insert(0, Drawing(main[0], "parallel", parallel_coordinates(result, main[0]), alt))
     return drawings
 
 
@@ -109,7 +73,7 @@ def learning_curves(result: Result, metric: str) -> Figure:
     across = min(len(panels), 4 if each else 3)
     down = math.ceil(len(panels) / across)
     height = 3.2 if down == 1 else 0.4 + (1.6 if each else 2.6) * down
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(NARROW if len(panels) == 1 else WIDE, height), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
         for index, (axis, name) in enumerate(zip(axes, panels, strict=False)):
@@ -143,7 +107,7 @@ def distribution(result: Result, metric: str) -> Figure:
     last = result.last()
     last = last[np.isfinite(last[metric].astype(float)) & last["arm"].isin(arms)]
     groups = dict(iter(last.groupby("arm")[metric]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(NARROW, 0.8 + 0.34 * len(arms)), layout="constrained")
         axis = figure.subplots()
         for place, arm in enumerate(arms):

@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 
 from fdl import formats
 from fdl.cells import text
-from fdl.report import figures, tables
+from fdl.report import tables
 from fdl.report.figures import Drawing
+from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.schedule import schedule
+from fdl.report.style import FAINT, INK
 from fdl.report.terminal import ICONS
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -79,22 +81,35 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         verdict=verdict,
         icons=ICONS,
         comparisons=tables.comparisons(verdict) if verdict and verdict.comparisons else None,
+        pairing=tables.pairing(verdict) if verdict else "",
         facts=_facts(result),
         caption=tables.caption(result),
         results=tables.results(result),
         search=tables.trials(meta["search"]) if "search" in meta else None,
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
+        importance=_importance(result),
         pictures=pictures,
         inspections=sliders(result.inspections),
-        failures=tables.failures(result),
-        programs=tables.programs(meta.get("programs", ())),
+        failures=tables.first(
+            "Runs that ended because a metric that must be finite was not", tables.failures(result)
+        ),
+        programs=tables.first(
+            "Compiled programs: what ran in each, how, and what it took",
+            tables.programs(meta.get("programs", ())),
+        ),
         shared_config=tables.shared_config(meta.get("configs", {})),
-        arm_configs=tables.arm_configs(meta.get("configs", {})),
+        arm_configs=tables.arm_configs(meta.get("configs", {}), tables.shown_arms(result)),
         versions=meta.get("versions", {}),
         device=meta.get("device", ""),
         made={text: meta[name] for name, text in _MADE.items() if meta.get(name)},
         source=meta.get("source", ""),
     )
+
+
+def _importance(result: Result) -> tuple[str, tuple[tables.Column, ...]] | None:
+    metrics = tables.main_metrics(result)
+    found = importance(result, metrics[0]) if metrics else None
+    return tables.shares(found) if found else None
 
 
 def _facts(result: Result) -> dict[str, str]:
@@ -129,7 +144,7 @@ def _embedded(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "fdl"}):  # the same figure is the same text
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     head, tag, rest = buffer.getvalue().partition("<defs>")
-    rest = rest.replace(figures.INK, "var(--ink)").replace(figures.FAINT, "var(--faint)")
+    rest = rest.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
     image = head + _THEME + tag + rest
     return f"data:image/svg+xml;base64,{base64.b64encode(image.encode()).decode()}"
 

@@ -8,6 +8,8 @@ import pandas as pd
 
 from fdl import formats
 from fdl.cells import identity, text, texts
+from fdl.report.importance import Importance
+from fdl.report.layout import extremes
 from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
@@ -15,6 +17,8 @@ from fdl.text import counted
 
 SHOWN = 20
 """So many trials of a search are shown, the best."""
+ROWS = 48
+"""Rows of a table: of more arms, those at both ends; of what is not ranked, the first."""
 SPLITS = ("test", "validation", "train")
 """The splits, the one that tells most first."""
 
@@ -45,8 +49,11 @@ def results(result: Result) -> tuple[Column, ...]:
     mean and the half-width of its 95 % interval over seeds.
 
     The arms' names are left out where the fields' columns say the same, failures where there are none.
+    Of more than 48 arms, those that `shown_arms` names, from the highest mean.
     """
     table = result.table()
+    if len(table) > ROWS:
+        table = table.set_index("arm", drop=False).loc[shown_arms(result)].reset_index(drop=True)
     fields = result.varying
     columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
     columns += [_column(name, table[name]) for name in fields]
@@ -73,9 +80,43 @@ def caption(result: Result) -> str:
         which += ", from seeds that chose nothing"
     if result.stopped:
         which += f", without {counted(len(result.stopped), 'arm')} that the scheduler stopped"
-    if last.duplicated("arm").any():
-        return f"{which}: mean ± half-width of the 95 % interval over seeds"
-    return f"{which}; one run an arm leaves no interval"
+    several = last.duplicated("arm").any()
+    which += (
+        ": mean ± half-width of the 95 % interval over seeds"
+        if several
+        else "; one run an arm leaves no interval"
+    )
+    count = result.runs()["arm"].nunique()
+    if count > ROWS:
+        ends = f"{len(shown_arms(result))} of {count} arms, from both ends by {main_metrics(result)[0]}"
+        which += f". {ends}: results.parquet has all"
+    return which
+
+
+def shown_arms(result: Result) -> list[str]:
+    """The arms that have a row in a table: all or, of more than 48, the 24 with the highest and the 24 with
+    the lowest mean of the first main metric."""
+    arms, metrics = result.runs()["arm"].drop_duplicates().tolist(), main_metrics(result)
+    if len(arms) <= ROWS:
+        return arms
+    return (extremes(result, metrics[0], ROWS) if metrics else []) or arms[:ROWS]
+
+
+def first(heading: str, columns: tuple[Column, ...]) -> tuple[str, tuple[Column, ...]]:
+    """A table's first rows, of which its heading tells."""
+    count = len(columns[0].cells) if columns else 0
+    if count <= ROWS:
+        return heading, columns
+    return f"{heading}: the first {ROWS} of {count}", tuple(c._replace(cells=c.cells[:ROWS]) for c in columns)
+
+
+def shares(found: Importance) -> tuple[str, tuple[Column, ...]]:
+    """Which fields set the arms apart: a heading, and a row per field, the one that tells most first."""
+    order = sorted(found.shares, key=lambda field: -found.shares[field])
+    heading = f"Share of the variance of {found.metric} between {found.arms} arms that is each field's alone"
+    heading += f" (the forest foretells {found.foretold:.0%} of it in arms that it has not seen)"
+    told = [f"{found.shares[field]:.2f}" for field in order]
+    return heading, (_column("field", order), Column("share", tuple(told)))
 
 
 def trials(search: Mapping[str, Any]) -> tuple[str, tuple[Column, ...]]:
@@ -126,9 +167,15 @@ def curve_rows(result: Result, metric: str) -> pd.DataFrame:
 def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     """A heading, and a row per comparison with its numbers to the digits that the interval leaves.
 
-    A metric or a baseline that all rows share stands in the heading instead of in a column.
+    A metric or a baseline that all rows share stands in the heading instead of in a column. Of more than 48
+    comparisons, the 24 with the largest and the 24 with the smallest difference.
     """
     rows = verdict.comparisons
+    if len(rows) > ROWS:
+        ranked = sorted(rows, key=lambda row: -row.difference if row.n else 0.0)
+        rows = (*ranked[: ROWS // 2], *ranked[-ROWS // 2 :])
+
+    needed = "seeds needed" if all(row.by == "seed" for row in rows) else "pairs needed"
 
     def each(show: Callable[[Comparison, float], str]) -> tuple[str, ...]:
         return tuple(show(row, (row.high - row.low) / 2) for row in rows)
@@ -154,17 +201,29 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         Column("p (Holm)", each(lambda row, _: formats.p_value(row.p_holm))),
         Column("effect size", each(lambda row, _: formats.number(row.effect_size, digits=3))),
         Column("detectable", each(lambda row, _: formats.number(row.smallest_detectable, digits=2))),
-        Column("seeds needed", each(lambda row, _: f"{'≥ ' * (row.seeds_needed >= MOST)}{row.seeds_needed}")),
+        Column(needed, each(lambda row, _: f"{'≥ ' * (row.seeds_needed >= MOST)}{row.seeds_needed}")),
     ]
     shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
     left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
     counts = ("dropped", "failed", "baseline failed")
     if all(row.anytime for row in rows):
-        left_out |= {"detectable", "seeds needed"}  # of a number of pairs that is fixed before
+        left_out |= {"detectable", needed}  # of a number of pairs that is fixed before
     left_out |= {name for name in counts if not any(getattr(row, name.replace(" ", "_")) for row in rows)}
     heading = f"Differences in {shared.get('metric', 'several metrics')}"
     heading += f" against {shared['baseline']}" if "baseline" in shared else ""
+    if len(rows) < len(verdict.comparisons):
+        heading += f": {len(rows)} of {len(verdict.comparisons)}, from both ends"
     return heading, tuple(column for column in columns if column.name not in left_out)
+
+
+def pairing(verdict: Verdict) -> str:
+    """What the pairs in `comparisons` are, in sentences."""
+    told = {
+        "seed": "Runs are paired by seed.",
+        None: "Runs that nothing pairs are put side by side in the order of their seeds.",
+    }
+    each = dict.fromkeys(one.by for one in verdict.comparisons)
+    return " ".join(told.get(by, f"A pair is a value of {by}, of means over seeds.") for by in each)
 
 
 def failures(result: Result) -> tuple[Column, ...]:
@@ -203,12 +262,14 @@ def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...
     return _column("field", same), _column("value", same.values(), number=False)
 
 
-def arm_configs(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
-    """A row per arm with the fields in which the arms differ; no column where they agree in all."""
-    same = shared_config(configs)[0].cells
+def arm_configs(configs: Mapping[str, Mapping[str, Any]], shown: Iterable[str]) -> tuple[Column, ...]:
+    """A row per arm, of more than 48 for each of `shown`, with the fields in which arms differ; no column
+    where they agree in all."""
+    same = set(shared_config(configs)[0].cells)
     names = dict.fromkeys(name for config in configs.values() for name in config if name not in same)
-    columns = [_column(name, [config.get(name) for config in configs.values()]) for name in names]
-    return (_column("arm", configs), *columns) if columns else ()
+    rows = configs if len(configs) <= ROWS else {arm: configs[arm] for arm in shown if arm in configs}
+    columns = [_column(name, [config.get(name) for config in rows.values()]) for name in names]
+    return (_column("arm", rows), *columns) if columns else ()
 
 
 def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:

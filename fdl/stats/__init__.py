@@ -3,11 +3,14 @@
 from fdl.public import public as _public
 from fdl.stats.betting import confidence_sequence
 from fdl.stats.claims import Claim, Judged, judge_claims
-from fdl.stats.comparison import Comparison, Criterion
+from fdl.stats.comparing import compare
+from fdl.stats.comparison import Comparison
+from fdl.stats.criterion import Criterion
 from fdl.stats.inference import holm, interval, sign_flip
+from fdl.stats.interaction import difference_in_differences
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
 from fdl.stats.rates import Rate, Rates, compare_rates, success_rate
-from fdl.stats.verdict import Comparisons, Verdict, all_of, compare
+from fdl.stats.verdict import Comparisons, Verdict, all_of
 
 __all__ = [
     "Claim",
@@ -23,6 +26,7 @@ __all__ = [
     "compare_rates",
     "confidence_sequence",
     "detectable",
+    "difference_in_differences",
     "holm",
     "interval",
     "judge_claims",

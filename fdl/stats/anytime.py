@@ -9,9 +9,11 @@ import pandas as pd
 
 from fdl.result import Better, Result
 from fdl.stats.betting import Bounds, capital, confidence_sequence
-from fdl.stats.comparison import ALPHA, ROUNDING, Comparison, Criterion, edge_of, effect_size_of
+from fdl.stats.comparison import ROUNDING, Comparison
+from fdl.stats.criterion import ALPHA, Criterion, edge_of
 from fdl.stats.failures import Counted, Policy, count_failures
 from fdl.stats.inference import spread
+from fdl.stats.seeds_needed import effect_size_of
 
 
 def check_anytime(result: Result, anytime: bool, bounds: Bounds | None) -> None:

@@ -15,22 +15,29 @@ from fdl.text import counted
 _RUN = ["arm", "seed"]
 
 
-def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Series]:
+def final_values(
+    result: Result, metric: str, arms: str, *, by: str | None = "seed"
+) -> dict[Identity, pd.Series]:
     """The last value of `metric` of each run, for each value of the column `arms`.
 
     Args:
       result: the runs. Those still running are left out, and the arms that a scheduler stopped.
       metric: the metric's name, as `"test/accuracy"`.
       arms: `"arm"`, or the config field whose values are the arms.
+      by: what pairs the runs, as for `compare`.
 
     Returns:
       By arm, in order of appearance: a series over the seeds in rising order, NaN for runs that
-      failed or whose last value is not finite.
+      failed or whose last value is not finite. Where a field pairs the runs, over its values, by the number
+      of their appearance, and seeds.
 
     Raises:
       ValueError: an unknown metric or field, or an arm with several runs of one seed.
     """
     check_metric(result, metric)
+    if by in ("arm", arms) or by not in (None, "seed", *result.fields):
+        others = [name for name in result.fields if name != arms]
+        raise ValueError(f"by={by!r} pairs no runs; expected {', '.join(['seed', *others])} or None")
     if arms not in ("arm", *result.fields):
         raise ValueError(f"no field {arms!r} to compare by; there are: arm, {', '.join(result.fields)}")
     last = result.last()
@@ -38,32 +45,69 @@ def final_values(result: Result, metric: str, arms: str) -> dict[Identity, pd.Se
     running = result.frame.loc[result.frame["status"] == "running", _RUN]
     started = result.runs()
     started = started[~started["arm"].isin(list(result.stopped))]
-    every = identities(started[arms])
     ended = ~pd.MultiIndex.from_frame(started[_RUN]).isin(pd.MultiIndex.from_frame(running))
     values = {}
-    for arm in dict.fromkeys(every):
-        mine = started[ended & np.array([one == arm for one in every], dtype=bool)]
-        _check_one_run_a_seed(mine, result, arms, arm)
+    for arm, places in _places(started[arms]).items():
+        mine = started.iloc[[place for place in places if ended[place]]]
+        keys = _keys(mine, result, by)
+        if not keys.is_unique:
+            raise ValueError(_several_runs(mine, result, (arms, by), label(arms, arm)))
         series = final.reindex(pd.MultiIndex.from_frame(mine[_RUN])).replace([np.inf, -np.inf], np.nan)
-        values[arm] = series.set_axis(mine["seed"]).sort_index()
+        values[arm] = series.set_axis(keys).sort_index()
     return values
 
 
+def _keys(runs: pd.DataFrame, result: Result, by: str | None) -> pd.Index:
+    """What tells the runs of an arm apart: their seeds or, where a field pairs them, also its value, by the
+    number of its appearance in the result."""
+    if by in (None, "seed"):
+        return pd.Index(runs["seed"])
+    order = {one: place for place, one in enumerate(_places(result.runs()[by]))}
+    blocks = [order[one] for one in identities(runs[by])]
+    return pd.MultiIndex.from_arrays([blocks, runs["seed"]], names=[by, "seed"])
+
+
+def paired(arm: pd.Series, baseline: pd.Series, by: str | None) -> tuple[pd.Series, pd.Series]:
+    """The values of two arms, over what pairs them; NaN where a pair is not whole.
+
+    Args:
+      arm: the arm's values, as of `final_values`.
+      baseline: the baseline's.
+      by: likewise. With None, runs are put side by side in the order of their seeds; by a field, each of its
+        values has the mean of the seeds that both arms have there.
+    """
+    if by is None:
+        arm, baseline = (one.dropna().reset_index(drop=True) for one in (arm, baseline))
+    both = pd.concat([arm, baseline], axis=1, sort=True)
+    if by not in (None, "seed"):
+        whole = both.where(both.notna().all(axis=1))
+        both = whole.groupby(level=0).mean()
+    return both.iloc[:, 0], both.iloc[:, 1]
+
+
 def without_value(
-    result: Result, metric: str, arms: str, values: dict[Identity, pd.Series]
+    result: Result, arms: str, values: dict[Identity, pd.Series], *, by: str | None = "seed"
 ) -> dict[Identity, int]:
     """How many runs of each arm ended without failing and yet have no last value of a metric: nobody knows
     why, so that neither a worst value nor a smaller number of pairs may stand for them."""
     lost = result.frame.loc[result.frame["status"] == "failed", _RUN]
     failed = pd.MultiIndex.from_frame(pd.concat([lost, result.failures.reindex(columns=_RUN)]))
     started = result.runs()
-    found = {}
-    for arm, series in values.items():
-        without = set(series.index[series.isna()])
-        mine = started[np.array([one == arm for one in identities(started[arms])], dtype=bool)]
-        mine = mine[mine["seed"].isin(without)]
+    places, found = _places(started[arms]), dict.fromkeys(values, 0)
+    for arm in [arm for arm, series in values.items() if series.isna().any()]:
+        mine = started.iloc[places[arm]]
+        mine = mine[_keys(mine, result, by).isin(values[arm].index[values[arm].isna()])]
         found[arm] = int((~pd.MultiIndex.from_frame(mine[_RUN]).isin(failed)).sum())
     return found
+
+
+def _places(column: pd.Series) -> dict[Identity, list[int]]:
+    """The rows of each value of a column, in order of appearance: a value is looked at once, however many
+    arms there are."""
+    places: dict[Identity, list[int]] = {}
+    for place, value in enumerate(identities(column)):
+        places.setdefault(value, []).append(place)
+    return places
 
 
 def label(arms: str, arm: Identity) -> str:
@@ -123,7 +167,7 @@ def how_chosen(
         return True, ""
     what = " and ".join(dict.fromkeys(how.over)) + (" was" if len(set(how.over)) == 1 else " were")
     chosen = f"{what} chosen by {' and '.join(dict.fromkeys(how.by))}"
-    judging = {seed for series in values.values() for seed in series.index}
+    judging = {seed for series in values.values() for seed in series.index.get_level_values(-1)}
     if both := len(judging & how.seeds):
         return False, (
             f" Not conclusive: {chosen} on {both} of the seeds that judge, where the best is partly the "
@@ -137,14 +181,12 @@ def how_chosen(
     return True, f" {chosen} on {len(how.seeds)} other seeds, of {counts[most]} candidates for each arm."
 
 
-def _check_one_run_a_seed(runs: pd.DataFrame, result: Result, arms: str, arm: Identity) -> None:
-    """Raises `ValueError`, naming what else varies, if `runs` has two rows of one seed."""
-    if runs["seed"].is_unique:
-        return
-    varying = [n for n in result.fields if n != arms and len(set(identities(runs[n]))) > 1]
+def _several_runs(runs: pd.DataFrame, result: Result, known: tuple[str | None, ...], name: str) -> str:
+    """What is wrong where `runs` has two rows of one seed: what else varies than the columns `known`."""
+    varying = [n for n in result.fields if n not in known and len(set(identities(runs[n]))) > 1]
     what = f"they differ in {', '.join(varying)}" if varying else "their configs are the same"
-    name = varying[0] if varying else "arm"
-    raise ValueError(
-        f"{label(arms, arm)} has several runs of one seed ({what}); "
-        f"keep one of them, as result.where({name}=...) or result.best({name!r}, by=...)"
+    field = varying[0] if varying else "arm"
+    return (
+        f"{name} has several runs of one seed ({what}); "
+        f"keep one of them, as result.where({field}=...) or result.best({field!r}, by=...)"
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from fdl.arguments import checked
 from fdl.result import Result
-from fdl.stats.comparison import ALPHA
+from fdl.stats.criterion import ALPHA
 from fdl.stats.decision import together
 from fdl.stats.inference import holm
 from fdl.stats.verdict import Verdict, p_of_all

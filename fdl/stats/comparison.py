@@ -1,34 +1,15 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
-import numbers
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
-from fdl.result import Better, check_better
-from fdl.stats.bound import skew_reach, tost_reach, widening
-from fdl.stats.inference import TOST_FROM, equivalence_interval, interval, mean_test, sign_flip, spread
-from fdl.stats.power import (
-    MOST,
-    POWER,
-    detectable,
-    equivalence_power,
-    joint_power,
-    pairs_needed,
-    two_sided_power,
-)
-
-Status = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
-
-ALPHA = 0.05  # the share of wrong conclusions that is allowed
-LEAST = 5  # pairs: 2**-4 = 0.0625 is the least two-sided p of 5 sign flips; of 4 it is 0.125
-_SIMULATED = 16  # arms of which the joint power is simulated
-TIED_LEAST = 59
-"""Pairs whose differences are all equal are conclusive from here on: what happens to 5 % of seeds or more
-is then among them with 95 % chance."""
+from fdl.stats.criterion import ALPHA, Criterion, Status, edge_of
+from fdl.stats.inference import equivalence_interval, interval, mean_test, sign_flip, spread
+from fdl.stats.power import detectable
+from fdl.stats.seeds_needed import effect_size_of, seeds_needed, wider_than_t
 
 ROUNDING = float(np.finfo(np.float32).eps)
 """Of float32 metrics, relative."""
@@ -73,6 +54,8 @@ class Comparison(NamedTuple):
       anytime: whether intervals and p hold whenever the sweep is stopped (`compare`). What counts on a
         number of pairs fixed before is then left out: `smallest_detectable` is NaN, `seeds_needed` 0.
       bounds: of the metric, where that test knows them.
+      by: what pairs the runs (`compare`); "seeds" above are then values of that field or, with None, runs.
+      scale: the size of the metric, where the means are of differences of it and so smaller than it.
     """
 
     metric: str
@@ -99,69 +82,23 @@ class Comparison(NamedTuple):
     spread: float = math.nan
     anytime: bool = False
     bounds: tuple[float, float] | None = None
+    by: str | None = "seed"
+    scale: float = 0.0
+
+    @property
+    def units(self) -> str:
+        """What its pairs are of, as a plural."""
+        return {"seed": "seeds", None: "runs of either arm"}.get(self.by, f"values of {self.by}")
 
     @property
     def rounding(self) -> float:
         """The difference that float32 metrics of this size may show by rounding alone."""
-        return ROUNDING * max(abs(self.arm_mean), abs(self.baseline_mean))
+        return ROUNDING * max(abs(self.arm_mean), abs(self.baseline_mean), self.scale)
 
     @property
     def tied(self) -> bool:
         """Whether all differences are equal, so that nothing shows how far they can vary."""
         return self.n > 1 and math.isnan(self.low)
-
-
-class Criterion(NamedTuple):
-    """What is claimed of the difference between an arm and the baseline.
-
-    Attributes:
-      better: the side on which the arm should be.
-      at_least: by how much, in the metric's unit, ≥ 0.
-      equivalent: instead: the bound on the difference to either side, > 0.
-      arms: how many arms it is claimed of.
-    """
-
-    better: Better
-    at_least: float
-    equivalent: float | None
-    arms: int
-
-    @property
-    def sign(self) -> float:
-        """1 where more is better, -1 where less is."""
-        return 1.0 if self.better == "higher" else -1.0
-
-    @property
-    def exceeds_zero(self) -> bool:
-        """Whether any difference on the better side is enough."""
-        return self.equivalent is None and self.at_least == 0
-
-    @property
-    def least(self) -> int:
-        """The fewest pairs that can be conclusive: 5, or as many as let the exact test of one of
-        several arms come below 5 % after Holm's correction."""
-        if self.arms == 1 or self.equivalent is not None:
-            return LEAST
-        return max(LEAST, math.floor(math.log2(2 * self.arms / ALPHA)) + 1)
-
-
-def check_criterion(criterion: Criterion) -> None:
-    """Raises `ValueError` if the criterion is out of range or asks for two things at once."""
-    better, at_least, equivalent, _ = criterion
-    check_better(better)
-    for name, bound in (("at_least", at_least), ("equivalent", 1 if equivalent is None else equivalent)):
-        if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
-            raise ValueError(f"{name} is {bound!r} ({type(bound).__name__}); expected a number")
-    if not 0 <= at_least < math.inf:
-        raise ValueError(
-            f"at_least={at_least} must be a finite number ≥ 0; for less is better, better='lower'"
-        )
-    if equivalent is not None and not 0 < equivalent < math.inf:
-        raise ValueError(
-            f"equivalent={equivalent} must be a finite number > 0: the largest difference allowed"
-        )
-    if equivalent is not None and at_least:
-        raise ValueError(f"at_least={at_least} and equivalent={equivalent} are two claims; give one of them")
 
 
 def compared(
@@ -172,6 +109,7 @@ def compared(
     metric: str,
     arm: str,
     baseline: str,
+    scale: float = 0.0,
 ) -> tuple[Comparison, float]:
     """The numbers of one comparison, `p_holm` and `status` not yet known.
 
@@ -182,6 +120,7 @@ def compared(
       metric: the metric's name.
       arm: the arm's name.
       baseline: the baseline's name.
+      scale: as `Comparison.scale`.
 
     Returns:
       The comparison, and the two-sided p-value of the criterion's edge: of the true difference
@@ -191,7 +130,8 @@ def compared(
     pairs = seeds.dropna().to_numpy()
     n = len(pairs)
     means = pairs.mean(axis=0) if n else np.full(2, np.nan)
-    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], ROUNDING * float(np.abs(means).max()))
+    rounding = ROUNDING * max(float(np.abs(means).max()), scale)
+    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], rounding)
     mean = float(differences.mean()) if n else math.nan
     sd = float(spread(differences)) if n > 1 else math.nan
     ends = [float(end) for end in (*interval(differences), *equivalence_interval(differences))]
@@ -213,10 +153,11 @@ def compared(
         p_holm=p,
         effect_size=effect_size_of(mean, sd),
         smallest_detectable=detectable(n, wider=wider_than_t(n, ALPHA)) * sd if sd > 0 else math.nan,
-        seeds_needed=_seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
+        seeds_needed=seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
         status="INCONCLUSIVE",
         arms=criterion.arms,
         spread=sd,
+        scale=scale,
     )
     return comparison, p if edge == 0 else _p(differences, edge)
 
@@ -233,67 +174,3 @@ def _p(differences: np.ndarray, edge: float) -> float:
     flips = float(sign_flip(differences - edge))
     never_varies = len(differences) > 1 and not spread(differences)
     return flips if never_varies else max(flips, float(mean_test(differences, edge)))
-
-
-def edge_of(mean: float, criterion: Criterion) -> float:
-    """The difference at which a criterion is just met, of two the nearer to the mean."""
-    if criterion.equivalent is not None:
-        return math.copysign(criterion.equivalent, mean)
-    return criterion.sign * criterion.at_least
-
-
-def effect_size_of(difference: float, sd: float) -> float:
-    """`difference / sd`; 0 for no difference and infinite for one that never varies."""
-    if difference == 0 or sd > 0:
-        return difference / sd if difference else 0.0
-    return math.copysign(math.inf, difference) if sd == 0 else math.nan
-
-
-def wider_than_t(n: int, alpha: float) -> float:
-    """`widening` of the test by which `interval` is made, two-sided at level `alpha`."""
-    return widening(n, alpha / 2, float(skew_reach(n, alpha / 2))) if n > 1 else 1.0
-
-
-def _criticals(n: int, arms: int) -> np.ndarray:
-    """`[arms]`: what t of normal differences must exceed to be below ALPHA / 1, ..., ALPHA / arms.
-    How much wider than Student's these tests are is nearly linear in the logarithm of the level."""
-    levels = ALPHA / np.arange(1, arms + 1)
-    wider = np.interp(
-        np.log(levels),
-        np.log([levels[-1], ALPHA]),
-        [wider_than_t(n, float(levels[-1])), wider_than_t(n, ALPHA)],
-    )
-    return wider * scipy.stats.t.isf(levels / 2, n - 1)
-
-
-def _seeds_needed(mean: float, sd: float, criterion: Criterion) -> int:
-    """See `Comparison`. Beyond 16 arms each is asked for 80 % power at the first of Holm's levels,
-    which makes about 80 % for all together: those that share a baseline are mostly decided together
-    (from 73 % where 100 seeds are needed to 99 % with 10: docs/statistics.md)."""
-    alpha = ALPHA / criterion.arms
-
-    def one_of_them(gap: float) -> int:
-        return pairs_needed(
-            lambda n: two_sided_power(gap, n, alpha=alpha, wider=wider_than_t(n, alpha)),
-            least=criterion.least,
-        )
-
-    if sd == 0:
-        return MOST if criterion.exceeds_zero and mean == 0 else TIED_LEAST
-    if criterion.equivalent is None:
-        gap = effect_size_of(criterion.sign * mean - criterion.at_least, sd)
-        if gap <= 0 or criterion.arms == 1 or criterion.arms > _SIMULATED:
-            return one_of_them(gap)
-        arms = criterion.arms
-        return pairs_needed(lambda n: joint_power(gap, n, _criticals(n, arms)), least=criterion.least)
-    bound = criterion.equivalent
-    if abs(mean) > bound:
-        return one_of_them(effect_size_of(abs(mean) - bound, sd))
-    margins = effect_size_of(bound + mean, sd), effect_size_of(bound - mean, sd)
-
-    def supported(n: int) -> float:
-        if n < TOST_FROM:
-            return equivalence_power(margins, n, alpha=ALPHA / 2, wider=wider_than_t(n, ALPHA))
-        return equivalence_power(margins, n, wider=widening(n, ALPHA, tost_reach(n)))
-
-    return pairs_needed(supported, least=LEAST, target=POWER ** (1 / criterion.arms))

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from fdl.stats.comparison import ALPHA, LEAST, TIED_LEAST, Comparison, Criterion, Status
+from fdl.stats.comparison import Comparison
+from fdl.stats.criterion import ALPHA, LEAST, TIED_LEAST, Criterion, Status
 from fdl.stats.power import MOST
 from fdl.stats.sentences import missed
 
@@ -79,8 +80,8 @@ def _judge_tied(one: Comparison, criterion: Criterion) -> tuple[Status, str]:
         return "INCONCLUSIVE", f"{equal}, which does not show how far they can vary"
     if one.n < TIED_LEAST:
         return "INCONCLUSIVE", (
-            f"{equal}, and {one.n} seeds are too few to show how they vary: what happens to up to "
-            f"{100 * missed(one.n):.0f} % of seeds may have been missed{_more(one)}"
+            f"{equal}, and {one.n} {one.units} are too few to show how they vary: what happens to up "
+            f"to {100 * missed(one.n):.0f} % of {one.units} may have been missed{_more(one)}"
         )
     past = criterion.sign * one.difference - criterion.at_least
     if criterion.equivalent is not None:
@@ -113,4 +114,4 @@ def _more(one: Comparison) -> str:
 
 def _more_seeds(one: Comparison) -> str:
     more = max((LEAST if one.anytime else one.seeds_needed) - one.n, 1)
-    return f"{more} more seed{'s' * (more > 1)}"
+    return f"{more} more {'seed' if one.by == 'seed' and more == 1 else one.units}"

@@ -5,8 +5,10 @@ import functools
 import numpy as np
 
 from fdl.stats.betting import capital
-from fdl.stats.comparison import ALPHA, Comparison, Criterion, wider_than_t
+from fdl.stats.comparison import Comparison
+from fdl.stats.criterion import ALPHA, Criterion
 from fdl.stats.power import pairs_needed, two_sided_power
+from fdl.stats.seeds_needed import wider_than_t
 
 MOST_BETS = 1_024
 """Pairs after which a test by bets is not followed any longer."""

@@ -10,7 +10,7 @@ import scipy.stats
 from fdl.arguments import Count, InnerShare, NotNegative, checked
 from fdl.result import Better, Result, check_better
 from fdl.stats.arms import final_values, how_chosen, label
-from fdl.stats.comparison import ALPHA, Status
+from fdl.stats.criterion import ALPHA, Status
 from fdl.stats.decision import together
 from fdl.stats.verdict import Verdict
 

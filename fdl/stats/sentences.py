@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fdl.stats.comparison import Comparison, Criterion
+from fdl.stats.comparison import Comparison
+from fdl.stats.criterion import Criterion
 from fdl.stats.failures import Counted
 
 _NAMED = 4  # arms in a sentence, which is to stay one
@@ -25,13 +26,16 @@ def criterion_in_words(comparisons: Sequence[Comparison], criterion: Criterion) 
 def finding(one: Comparison) -> str:
     """The numbers of one comparison."""
     if not one.n:
-        return f"{one.metric} has no seed with a final value for both {one.arm} and {one.baseline}"
+        what = {"seed": "seed", None: "run"}.get(one.by, f"value of {one.by}")
+        return f"{one.metric} has no {what} with a final value for both {one.arm} and {one.baseline}"
     kind, valid = ("confidence sequence", "anytime-valid ") if one.anytime else ("interval", "")
     interval = "" if one.n == 1 or one.tied else f"95 % {kind} {one.low:+.3g} to {one.high:+.3g}, "
     p = f"{valid}p = {one.p:.2g}, " if one.n > 1 else ""
+    pairs = f"{one.n} unpaired {one.units}" if one.by is None else f"{one.n} pair{'s' * (one.n > 1)}"
+    pairs += f", each a value of {one.by}" if one.by not in (None, "seed") else ""
     return (
         f"{one.metric} of {one.arm} is {one.arm_mean:.4g}, of {one.baseline} {one.baseline_mean:.4g}, "
-        f"difference {one.difference:+.3g} ({interval}{p}{one.n} pair{'s' * (one.n > 1)})"
+        f"difference {one.difference:+.3g} ({interval}{p}{pairs})"
     )
 
 
@@ -41,10 +45,10 @@ def missed(n: int) -> float:
     return 1 - 0.05 ** (1 / n)
 
 
-def unseen(n: int) -> str:
-    """What no test can know from n seeds, in a sentence."""
+def unseen(n: int, units: str) -> str:
+    """What no test can know from n seeds, or values of a field, in a sentence."""
     share = f"{100 * missed(n):.0f} %"
-    return f" ({n} seeds can miss a collapse in up to {share} of seeds: in 5 % of sweeps none shows it.)"
+    return f" ({n} {units} can miss a collapse in up to {share} of {units}: in 5 % of sweeps none shows it.)"
 
 
 def at_any_time(bounds: tuple[float, float] | None) -> str:
@@ -80,7 +84,9 @@ def lost_seeds(comparisons: Sequence[Comparison]) -> str:
     if not worst.dropped:
         return ""
     where = f" for {worst.arm}" if len(comparisons) > 1 else ""
+    if worst.by is None:
+        return f" {worst.dropped} runs{where} are left out, as the other arm has fewer."
     return (
-        f" {worst.dropped} of {worst.n + worst.dropped} seeds make no pair{where}: "
+        f" {worst.dropped} of {worst.n + worst.dropped} {worst.units} make no pair{where}: "
         "a run failed, is missing or not finished."
     )

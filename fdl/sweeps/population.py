@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from fdl.parallel.arrangement import slice_sizes
 from fdl.parallel.distributed import broadcast_from_first, is_first, several
 from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices, on_slices
+from fdl.rng import roots
 from fdl.serialization import file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
@@ -56,7 +56,7 @@ def identified(group: Group, program: Mapping[str, Any]) -> Group:
 
 def work_of(group: Group, trials: Sequence[Trial]) -> Work:
     """What the plan for some of a group's trials is chosen for."""
-    keys = jnp.stack([jax.random.key(trial.seed) for trial in trials])
+    keys = roots([trial.seed for trial in trials])
     configs = [trial.config for trial in trials]
     return Work(
         group.build, group.experiment, configs, keys, arrays_of(group.experiment), group.experiment.steps

@@ -11,7 +11,7 @@ import scipy.stats
 from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 
 from fdl import formats
-from fdl.report import figures
+from fdl.report import figures, style
 from fdl.report.alt_text import of_curves, of_distribution
 from fdl.result import Result
 from tests.report.examples import crossed, example, lost, many, single
@@ -68,7 +68,7 @@ def test_many_arms_have_a_panel_each_over_all_others():
     ]
     for index, axis in enumerate(figure.axes):
         behind, front = axis.lines
-        assert behind.get_color() == figures.FAINT
+        assert behind.get_color() == style.FAINT
         assert (
             np.isnan(np.asarray(behind.get_ydata(), float)).sum() == 20
         )  # a curve with a gap after it, each

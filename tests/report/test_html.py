@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fdl.report import figures, html, show, tables
+from fdl.report import figures, html, show, style, tables
 from fdl.result import Result
 from fdl.stats import Verdict
 from tests.report.examples import COMPARISON, crossed, example, lost, many, single, verdict
@@ -186,7 +186,7 @@ def test_figures_are_images_that_follow_the_theme():
         xml.etree.ElementTree.fromstring(drawing)
         assert "prefers-color-scheme: dark" in drawing
         assert drawing.count("var(--ink)") > 10
-        assert figures.INK not in drawing.partition("</style>")[2]
+        assert style.INK not in drawing.partition("</style>")[2]
 
 
 def test_the_same_result_is_the_same_page():

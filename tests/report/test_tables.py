@@ -109,9 +109,9 @@ def test_comparisons_of_several_metrics_and_baselines():
 def test_configs_are_split_into_what_is_shared_and_what_differs():
     configs = crossed().meta["configs"]
     assert by_name(tables.shared_config(configs)) == {"field": ("lr",), "value": ("0.001",)}
-    assert [*by_name(tables.arm_configs(configs))] == ["arm", "depth", "skip"]
+    assert [*by_name(tables.arm_configs(configs, configs))] == ["arm", "depth", "skip"]
     one = {"base": {"lr": 0.1}}
-    assert tables.arm_configs(one) == ()
+    assert tables.arm_configs(one, one) == ()
     assert by_name(tables.shared_config(one))["field"] == ("lr",)
 
 

@@ -16,7 +16,7 @@ import scipy.stats
 
 from fdl.stats.betting import Bounds, capital
 from fdl.stats.bound import exceedance, skew_reach, tost_reach
-from fdl.stats.comparison import ALPHA
+from fdl.stats.criterion import ALPHA
 from fdl.stats.inference import TOST_FROM, sign_flip, spread
 
 PAIRS = (5, 6, 8, 10, 12, 14, 16, 20, 30)
@@ -114,6 +114,25 @@ def _beats(differences: np.ndarray, edge: float, tail: float, reach: float) -> n
     rows = np.flatnonzero(found)
     found[rows] = exceedance(differences[rows], edge, reach) < tail
     return found
+
+
+def unpaired(family: Family, n: int, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values `[sweeps, n]` of two independent arms of one mean: of a family, and normal ones that vary a
+    fifth as much as a standard normal."""
+    return draw(family, n, sweeps), 0.2 * np.random.default_rng([n, 1]).normal(size=(sweeps, n))
+
+
+def interaction(family: Family, n: int, sweeps: int) -> np.ndarray:
+    """Differences of differences `[sweeps, n]` of four arms that are alike, of a family each."""
+    randoms = [np.random.default_rng([n, cell, len(family.name)]) for cell in range(4)]
+    cells = [family.draw(random, (sweeps, n)) for random in randoms]
+    return cells[0] - cells[1] - cells[2] + cells[3]
+
+
+def welchs(arm: np.ndarray, baseline: np.ndarray, *, tail: float = 0.025) -> np.ndarray:
+    """Whether Welch's test alone would say that the mean of `arm` is above that of `baseline`."""
+    found = scipy.stats.ttest_ind(arm, baseline, axis=-1, equal_var=False, alternative="greater")
+    return np.asarray(found.pvalue < tail)
 
 
 def decided(

@@ -12,6 +12,7 @@ TESTED = {
     "compare_rates": "test_rates",
     "confidence_sequence": "test_betting",
     "detectable": "test_power",
+    "difference_in_differences": "test_interaction",
     "holm": "test_inference",
     "interval": "test_inference",
     "judge_claims": "test_claims",

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fdl.stats import compare
-from fdl.stats.comparison import Criterion, _seeds_needed
+from fdl.stats.criterion import Criterion
+from fdl.stats.seeds_needed import seeds_needed
 from fdl.stats.sentences import missed
 from tests.stats.results import METRIC, arms
 from tests.stats.simulation import (
@@ -17,7 +18,10 @@ from tests.stats.simulation import (
     common_baseline,
     draw,
     failing,
+    interaction,
     students,
+    unpaired,
+    welchs,
     within,
 )
 
@@ -95,6 +99,23 @@ def test_the_rule_simulated_is_that_of_compare(family: Family, n: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", HELD[:6], ids=lambda family: family.name)
+def test_at_most_five_percent_of_unpaired_arms_and_interactions_are_wrong(family: Family) -> None:
+    for n in PAIRS:
+        arm, baseline = unpaired(family, n, SWEEPS)
+        for differences in (arm - baseline, interaction(family, n, SWEEPS)):
+            assert above(differences).mean() <= ALLOWED, n
+            assert above(-differences).mean() <= ALLOWED, n
+
+
+def test_welchs_test_would_be_wrong_more_often() -> None:
+    exponential = next(family for family in HELD if "exponential" in family.name)
+    arm, baseline = unpaired(exponential, 5, 2_000)
+    assert welchs(arm, baseline).mean() > 0.08
+    assert above(arm - baseline).mean() < 0.05
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("arm_fails", [0.05, 0.2, 0.5])
 @pytest.mark.parametrize("n", [5, 8, 16])
 def test_arms_alike_in_failing_and_surviving_are_alike(n: int, arm_fails: float) -> None:
@@ -113,7 +134,7 @@ def test_an_arm_of_which_half_the_runs_fail_is_not_supported(n: int, gap: float)
 @pytest.mark.parametrize("effect", [0.7, 1.0, 1.5])
 @pytest.mark.parametrize("count", [1, 2, 4, 10])
 def test_the_seeds_needed_decide_in_about_80_percent(effect: float, count: int) -> None:
-    n = _seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, count))
+    n = seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, count))
     assert 0.7 <= all_supported(common_baseline(effect, count, n, 400)).mean() <= 0.9
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fdl.stats.comparison import Criterion, _seeds_needed
+from fdl.stats.criterion import Criterion
+from fdl.stats.seeds_needed import seeds_needed
 from fdl.stats.sentences import missed
 from tests.stats.simulation import (
     BEYOND,
@@ -23,12 +24,16 @@ from tests.stats.simulation import (
     decided,
     draw,
     failing,
+    interaction,
     students,
+    unpaired,
+    welchs,
     within,
 )
 
 SWEEPS = 4_000
 PAIRS = (5, 8, 10, 16, 20, 30)
+SIDES = "wrong to the side whose tail is short / long, %"
 LOOKED = 64  # seeds up to which sweeps are looked at again and again
 FILE = Path(__file__).parents[2] / "docs" / "statistics.md"
 
@@ -45,15 +50,20 @@ def percent(*found: np.ndarray | np.bool) -> str:
     return " / ".join(f"{100 * one.mean():.1f}" for one in found)
 
 
-def errors(families: Sequence[Family], rule: Callable[[np.ndarray], np.ndarray]) -> str:
+def errors(
+    families: Sequence[Family],
+    rule: Callable[[np.ndarray], np.ndarray],
+    *,
+    of: Callable[[Family, int], np.ndarray] = lambda family, n: draw(family, n, SWEEPS),
+) -> str:
     """Wrong conclusions towards either side, by family and pairs."""
 
     def cell(family: Family, n: int) -> str:
-        differences = draw(family, n, SWEEPS)
+        differences = of(family, n)
         return percent(rule(differences), rule(-differences))
 
     return table(
-        "wrong to the side whose tail is short / long, %",
+        SIDES,
         PAIRS,
         ((family.name, [cell(family, n) for n in PAIRS]) for family in families),
     )
@@ -76,7 +86,7 @@ def seeds() -> str:
     """The seeds needed, and how often so many end SUPPORTED."""
 
     def cell(effect: float, arms: int) -> str:
-        n = _seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, arms))
+        n = seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, arms))
         differences = common_baseline(effect, arms, n, min(1_000, 50_000 // n // arms))
         return f"{n}: {percent(all_supported(differences))}"
 
@@ -138,7 +148,7 @@ def anytime_seeds() -> str:
     def cells(effect: float) -> list[str]:
         rows = np.random.default_rng(0).normal(size=(SWEEPS, LOOKED)) + effect
         found = decided(rows)
-        fixed = _seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, 1))
+        fixed = seeds_needed(effect, 1.0, Criterion("higher", 0.0, None, 1))
         used = np.where(found > 0, found, LOOKED)
         within = percent((found > 0) & (found <= fixed))
         return [str(fixed), f"{used.mean():.1f}", f"{np.median(used):.0f}", percent(found > 0), within]
@@ -157,6 +167,37 @@ def bounded_seeds() -> str:
 
     sizes = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
     return table("difference", ("bounds=(0, 1)", "without"), ((d, cells(d)) for d in sizes))
+
+
+def contrasts() -> str:
+    """Wrong conclusions of unpaired arms, by this rule and by Welch's test, and of interactions; power."""
+    unlike = errors(HELD[:6], above, of=lambda family, n: np.subtract(*unpaired(family, n, SWEEPS)))
+
+    def by_welch(family: Family, n: int) -> str:
+        arm, baseline = unpaired(family, n, SWEEPS)
+        return percent(welchs(arm, baseline), welchs(-arm, -baseline))
+
+    welch = ((family.name, [by_welch(family, n) for n in PAIRS]) for family in HELD[:6])
+    crossed = errors(HELD[:6], above, of=lambda family, n: interaction(family, n, SWEEPS))
+
+    def found(gap: float, n: int) -> str:
+        arm, baseline = np.random.default_rng(n).normal(size=(2, SWEEPS, n))
+        return f"{percent(above(arm + gap - baseline))} ({percent(welchs(arm + gap, baseline))})"
+
+    gaps = (1.0, 1.5, 2.0, 3.0)
+    return "\n\n".join(
+        [
+            "Two independent arms of one mean, one of a family, the other normal and a fifth as wide:",
+            unlike,
+            "Welch's test alone, for comparison:",
+            table(SIDES, PAIRS, welch),
+            "Differences in differences of four arms that are alike, of a family each:",
+            crossed,
+            "Two independent normal arms so many of their standard deviations apart, how often that is "
+            "found; in brackets by Welch's test:",
+            table("gap", PAIRS, ((gap, [found(gap, n) for n in PAIRS]) for gap in gaps)),
+        ]
+    )
 
 
 def document() -> str:
@@ -183,6 +224,7 @@ def document() -> str:
         + power(4),
         "### Seeds needed\n\nThe number stated, and in how many per cent of sweeps of so many seeds all "
         "arms are SUPPORTED:\n\n" + seeds(),
+        "### Unpaired arms and interactions\n\n" + contrasts(),
         '### Failed runs under `failures="worst"`\n\n' + failures(),
         f"### At any stopping time\n\nUp to {LOOKED} seeds, looked at after every 4 from 8 on. Wrong at the "
         "edge of the criterion:\n\n" + anytime_errors(),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import jax
 import pytest
 
-from fdl import serialization
+from fdl import rng, serialization
 from fdl.parallel.plan import Plan
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.sweeps import grid, population, program_of
@@ -61,3 +62,20 @@ def test_rows_are_read_once_however_many_trials_there_are():
     assert result.frame["step"].tolist() == [10, 20] * len(trials)
     expected = [member + step / 100 for member in range(len(trials)) for step in (10, 20)]
     assert result.frame["test/loss"].tolist() == expected
+
+
+def test_root_keys_are_made_in_one_operation_with_the_bits_of_each(monkeypatch):
+    """One by one they are as many operands of a program that stacks them."""
+    seeds = [0, 7, 2**31, 2**32 - 1]
+    one_by_one = [jax.random.key_data(jax.random.key(seed)).tolist() for seed in seeds]
+    assert jax.random.key_data(rng.roots(seeds)).tolist() == one_by_one
+    (group,) = groups_of(experiment, grid(Config(), lr=(0.01, 0.02), seeds=50).trials, folder=None)
+    made, real = [], jax.random.key
+
+    def counted(seed: Any) -> Any:
+        made.append(seed)
+        return real(seed)
+
+    monkeypatch.setattr(jax.random, "key", counted)
+    assert population.work_of(group, group.trials).keys.shape == (100,)
+    assert len(made) == 1
