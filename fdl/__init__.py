@@ -78,7 +78,6 @@ if TYPE_CHECKING:
     from fdl.sweeps import choice as choice
     from fdl.sweeps import grid as grid
     from fdl.sweeps import hyperband as hyperband
-    from fdl.sweeps import load as load
     from fdl.sweeps import log_uniform as log_uniform
     from fdl.sweeps import sample as sample
     from fdl.sweeps import search as search
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from fdl.sweeps import uniform as uniform
     from fdl.sweeps import zip_ as zip_
     from fdl.train.check import check as check
+    from fdl.trained import load as load
 
 _HOME = {
     "config": "fdl.configs",
@@ -119,7 +119,6 @@ _HOME = {
     "choice": "fdl.sweeps",
     "grid": "fdl.sweeps",
     "hyperband": "fdl.sweeps",
-    "load": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",
     "sample": "fdl.sweeps",
     "search": "fdl.sweeps",
@@ -129,6 +128,7 @@ _HOME = {
     "uniform": "fdl.sweeps",
     "zip_": "fdl.sweeps",
     "check": "fdl.train.check",
+    "load": "fdl.trained",
 }
 
 _PARTS = (

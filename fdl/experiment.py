@@ -15,7 +15,7 @@ Metrics = Mapping[str, Any]
 
 
 class Learner(NamedTuple):
-    """A learning algorithm as three pure functions.
+    """A learning algorithm as pure functions.
 
     A run fails at the first step or evaluation in which a required metric is not finite. Any other that is
     not a number is a missing value, as before the end of a first episode.
@@ -30,12 +30,16 @@ class Learner(NamedTuple):
         batch of each split, and the same at every evaluation of a run: what differs between two of them is
         the state, not the draw.
       required: the metrics of steps and of evaluations that must be finite.
+      predict: `predict(state, batch) -> {"label": [B], "probability": [B, C], ...}`, what the state says of
+        rows whose targets are not known: the batch is one of `evaluate`'s without them. Each row's outputs
+        depend on that row alone. `None`: the learner predicts nothing.
     """
 
     init: Callable[[jax.Array], State]
     step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]]
     evaluate: Callable[[State, Batch, jax.Array], Metrics]
     required: tuple[str, ...] = ("loss",)
+    predict: Callable[[State, Batch], Mapping[str, jax.Array]] | None = None
 
 
 class Source(NamedTuple):
@@ -58,6 +62,24 @@ class Source(NamedTuple):
     batches: int
     fetch: Callable[[int, np.ndarray, slice], Any] | None = None
     identity: Any = None
+
+
+class Inputs(NamedTuple):
+    """What rows are before they become the batches that a learner gets: by which new rows are prepared as
+    those of the training were.
+
+    Attributes:
+      row: shape and dtype of one row's arrays, by name.
+      prepare: `prepare(batch) -> batch`, pure, or None; see `fdl.data.Splits`.
+      classes: the names of the labels 0, 1, ...; `()` where they have none.
+      read: `read(path) -> rows`, without targets, of a file or folder like the one that the data came from;
+        None where the data did not come from such.
+    """
+
+    row: Mapping[str, Any]
+    prepare: Callable[[Batch], Batch] | None = None
+    classes: tuple[str, ...] = ()
+    read: Callable[[Any], Any] | None = None
 
 
 class Best(NamedTuple):
@@ -103,6 +125,8 @@ class Experiment(NamedTuple):
       inspect: `inspect(state, key) -> {"samples": fdl.inspection.Image(...), ...}`, what to look at, see
         `fdl.inspection`; pure. It is called after evaluations, for a few members of a population, always with
         the same key of a run, and changes nothing of it. `None`: nothing.
+      inputs: what new rows are like, from which a trained run predicts. `None`: they are as `predict` of the
+        learner gets them.
     """
 
     learner: Learner
@@ -114,3 +138,4 @@ class Experiment(NamedTuple):
     best: Best | None = None
     log_every: int | None = None
     inspect: Callable[[State, jax.Array], Mapping[str, Any]] | None = None
+    inputs: Inputs | None = None

@@ -36,6 +36,7 @@ class ExperimentFile(NamedTuple):
       claim: its function `claim`, or one that judges its `CLAIMS`, if it has either.
       search: its `SEARCH`, if it has one.
       scheduler: its `SCHEDULER`, if it has one.
+      path: the file.
     """
 
     name: str
@@ -47,7 +48,15 @@ class ExperimentFile(NamedTuple):
     sweep: Sweep | None
     claim: Callable[[Result], Verdict] | None
     search: Space | None
+    path: Path
     scheduler: Scheduler | None = None
+
+
+def stored_source(file: ExperimentFile) -> dict[str, Any]:
+    """What a work directory's identity records of the file, beside what its runs mean."""
+    return {
+        "experiment_file": {"path": str(file.path.resolve()), "given": str(file.path), "source": file.source}
+    }
 
 
 def load_file(path: Path) -> ExperimentFile:
@@ -169,5 +178,5 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
             "fdl.asha(...), fdl.hyperband(...) or an fdl.Scheduler"
         )
     return ExperimentFile(
-        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search, scheduler
+        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search, path, scheduler
     )

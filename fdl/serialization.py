@@ -148,7 +148,7 @@ def fingerprint(config: Any, *, seed: int = 0, identity: Any = None) -> str:
     return fingerprints(identity)(config, seed)
 
 
-RECORDED = ("versions", "lowered")
+RECORDED = ("versions", "lowered", "experiment_file")
 """Entries of an identity that belong to a version of the libraries: no part of a fingerprint."""
 
 

@@ -34,7 +34,6 @@ FILES = (
     "fdl.public",
     "fdl.sweeps.distributions",
     "fdl.sweeps.drawn",
-    "fdl.sweeps.loading",
     "fdl.sweeps.run",
     "fdl.sweeps.schedulers",
     "fdl.sweeps.searching",
@@ -45,6 +44,7 @@ FILES = (
     "fdl.train.fit",
     "fdl.train.profiling",
     "fdl.train.run",
+    "fdl.trained.loading",
 )
 """Modules with examples outside the packages."""
 GIVEN = "users get it from a function, whose example shows it"

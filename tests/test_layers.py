@@ -24,6 +24,7 @@ LAYERS = (
     ("result", "train", "pretrained"),
     ("stats", "sweeps"),
     ("report", "experiment_file"),
+    ("trained",),
     ("aot",),
     ("doctor",),
     ("cli",),

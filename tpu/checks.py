@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tpu.options import check_flags
 
-COMMANDS = ("run", "sweep", "search", "plan", "report", "list", "doctor", "data")
+COMMANDS = ("run", "sweep", "search", "plan", "report", "inspect", "predict", "list", "doctor", "data")
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "search", "plan", "report")
 """Those whose first word is an experiment's file."""

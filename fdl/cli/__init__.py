@@ -52,6 +52,14 @@ COMMANDS = {
     "report": Command(
         (("FILE", "the report of what a sweep has finished"),), "fdl.cli.commands:report_of", "ReportOptions"
     ),
+    "inspect": Command(
+        (("DIRECTORY", "what trained runs are: checkpoints, parameters, how to load them"),),
+        "fdl.cli.inspect_command:execute",
+    ),
+    "predict": Command(
+        (("DIRECTORY INPUT -o OUT", "what a trained run says of new rows: a table, images, a text"),),
+        "fdl.cli.predict_command:execute",
+    ),
     "list": Command(
         (("[FOLDER]", "the experiments in a folder and their questions"),), "fdl.cli.list_command:listing"
     ),

@@ -28,7 +28,7 @@ from fdl.cli.progress import shown
 from fdl.cli.trials import searched, space_of
 from fdl.configs import replaced
 from fdl.doctor.examination import on_slice
-from fdl.experiment_file import ExperimentFile, load_file
+from fdl.experiment_file import ExperimentFile, load_file, stored_source
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
 from fdl.result import Result
@@ -98,7 +98,7 @@ def _run(
     space = Sweep((Trial("run", config, options.seed),))
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = options.directory(Path("runs") / file.name / mark)
-    identity = {"kind": "run", "config": to_json(config), "seed": options.seed}
+    identity = {"kind": "run", "config": to_json(config), "seed": options.seed, **stored_source(file)}
     _begin(file, options, directory, console)
     result = _train(file, options, space, directory, identity, console)
     return finish(file._replace(sweep=None), options, result, space, directory, made, console)
@@ -114,16 +114,17 @@ def _sweep(
 ) -> tuple[Result, Sweep]:
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
     _begin(file, options, directory, console)
+    identity = {"kind": "sweep", **stored_source(file)}
     if not options.until_decided:
         how = {"executor": executor, "scheduler": file.scheduler}
-        return _train(file, options, space, directory, {"kind": "sweep"}, console, **how), space
+        return _train(file, options, space, directory, identity, console, **how), space
     later = dataclasses.replace(options, restart=False, profile=False)
     several = itertools.chain([options], itertools.repeat(later))
     return until_decided.until_decided(
         file,
         options,
         space,
-        lambda trials: _train(file, next(several), trials, directory, {"kind": "sweep"}, console, executor),
+        lambda trials: _train(file, next(several), trials, directory, identity, console, executor),
         functools.partial(console.print, **PLAIN),
     )
 
@@ -154,7 +155,7 @@ def _search(
             draw_seed=options.draw_seed,
             storage=options.storage,
             workdir=directory,
-            identity={"kind": "sweep"},
+            identity={"kind": "sweep", **stored_source(file)},
             members=options.members,
             mesh=options.sizes(),
             strategy=options.strategy,

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from fdl.arguments import checked
+from fdl.experiment import Inputs
 
 SOON_READ = 2**26
 """Bytes of a column in a file that are read whole for a check before training: a fraction of a second."""
@@ -41,6 +42,19 @@ Part = Mapping[str, Any] | Rows
 them, such as an `x` of several inputs, which a model then gets as such."""
 
 
+class Reader(NamedTuple):
+    """How new rows are read from a file or folder like the one that a data set came from.
+
+    Attributes:
+      read: `read(path) -> part`, the rows without targets, scaled and coded as train's rows are.
+      of: train's own rows as they were read (the array `x`, or the identity of `Rows`): where a data set
+        has others in their place, they were changed since, and new rows would not be.
+    """
+
+    read: Callable[[Any], Part]
+    of: Any
+
+
 class Splits(NamedTuple):
     """A data set in three parts, each a `Part`.
 
@@ -53,6 +67,7 @@ class Splits(NamedTuple):
       classes: the names of the labels 0, 1, ...; `()` where they have none.
       sampling: weights `[N]` by which train's rows are drawn with replacement (see `weighted`); each row
         comes once an epoch if None.
+      reader: how new rows are read; None for what did not come from files.
     """
 
     train: Any  # a `Part`; so typed, one must not cast before every look at an array
@@ -61,6 +76,7 @@ class Splits(NamedTuple):
     prepare: Callable[[Any], Any] | None = None
     classes: tuple[str, ...] = ()
     sampling: np.ndarray | None = None
+    reader: Reader | None = None
 
 
 @checked
@@ -124,6 +140,18 @@ def prepared_row(splits: Splits) -> dict[str, Any]:
     one = lambda form: jax.ShapeDtypeStruct((1, *form.shape), form.dtype)  # noqa: E731
     row = jax.tree.map(one, row_of(splits.train))
     return row if splits.prepare is None else dict(jax.eval_shape(splits.prepare, row))
+
+
+def inputs_of(splits: Splits) -> Inputs:
+    """What new rows of a data set are like. `read` is None where train's rows were changed after reading."""
+    train, reader = splits.train, splits.reader
+    if isinstance(train, Rows):
+        own = train.identity
+        own = [own, own[0] if isinstance(own, list) and own else None]  # `select_columns` puts it in a list
+    else:
+        own = [train.get("x")]
+    same = reader is not None and any(one is reader.of for one in own)
+    return Inputs(row_of(train), splits.prepare, splits.classes, reader.read if reader and same else None)
 
 
 def size_of(part: Part) -> int:

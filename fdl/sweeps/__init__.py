@@ -10,7 +10,6 @@ from fdl.sweeps.drawn import space as space
 from fdl.sweeps.executor import Executor as Executor
 from fdl.sweeps.forecasting import Forecast as Forecast
 from fdl.sweeps.forecasting import forecast as forecast
-from fdl.sweeps.loading import load as load
 from fdl.sweeps.on_processes import on_processes as on_processes
 from fdl.sweeps.on_ray import on_ray as on_ray
 from fdl.sweeps.on_slurm import on_slurm as on_slurm

@@ -23,7 +23,7 @@ def started(message: bytes, more: Mapping[str, str]) -> Worker:
     """A worker that waits for tasks.
 
     Args:
-      message: of `fdl.sweeps.executor.packed`.
+      message: of `fdl.sweeps.executor.pickled`.
       more: what its environment has beside ours.
     """
     worker = subprocess.Popen(

@@ -71,7 +71,7 @@ class Executor(NamedTuple):
 
     Attributes:
       workers: how many units are trained at once.
-      open: `open(message, tell)` has workers for as long as it lasts; `message` is of `packed`, for
+      open: `open(message, tell)` has workers for as long as it lasts; `message` is of `pickled`, for
         `fdl.sweeps.worker.work`. At its end those still at work save and end.
       first: a worker calls it before it looks for the experiment by its name.
     """
@@ -81,7 +81,7 @@ class Executor(NamedTuple):
     first: Callable[[], Any] | None = None
 
 
-def packed(sent: Sent, first: Callable[[], Any] | None, here: Mapping[str, Any]) -> bytes:
+def pickled(sent: Sent, first: Callable[[], Any] | None, here: Mapping[str, Any]) -> bytes:
     """What workers are sent, as bytes.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from fdl.parallel.plan import Overrides
 from fdl.serialization import to_json
 from fdl.storage import Folder, in_bucket
-from fdl.sweeps.executor import DECIDE, Executor, Sent, Tell, packed
+from fdl.sweeps.executor import DECIDE, Executor, Sent, Tell, pickled
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Run
 from fdl.train.progress import Progress
@@ -30,7 +30,7 @@ def message_for(
     """What the workers of a sweep are sent.
 
     Raises:
-      ValueError: as `packed`.
+      ValueError: as `pickled`.
     """
     program, *words = sys.argv or [""]
     sent = Sent(
@@ -44,7 +44,7 @@ def message_for(
         executor.workers,
         shlex.join([Path(program).name, *words]),
     )
-    return packed(sent, executor.first, {"cwd": os.getcwd(), "path": sys.path})
+    return pickled(sent, executor.first, {"cwd": os.getcwd(), "path": sys.path})
 
 
 def lead(executor: Executor, message: bytes, progress: Progress, *, total: int) -> None:

@@ -1,17 +1,14 @@
 """What directories hold, as a result: from their files alone, without the experiment's code."""
 
 import dataclasses
-import functools
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fdl.arguments import checked
 from fdl.cells import Identity, identities, text
 from fdl.parallel.plan import plan_from
 from fdl.result import Result
 from fdl.serialization import cell_of, differences, digest, essence
-from fdl.storage import Folder, folder
+from fdl.storage import Folder
 from fdl.sweeps.assembled import Told, tabulated
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import LOST, Trained, Unit, done_of
@@ -21,54 +18,33 @@ from fdl.train.inspecting import stored_inspections
 from fdl.train.resume import ROWS
 from fdl.train.rows_file import read
 
-_Config = tuple[Identity, ...]
+ConfigKey = tuple[Identity, ...]
+"""What tells a config from others in a table."""
 _SHOWN = 4
 """So many differences are listed."""
 
 
-@checked
-def load(directory: str | Folder, *more: str | Folder) -> Result:
-    """The result that work directories hold, also of a sweep that is still running: every run that has been
-    evaluated, whichever command trained it.
+class StoredRun(NamedTuple):
+    """Where a run is stored.
 
-    Runs are sorted by their fields' values. An arm is called as it was when it was trained; where one name
-    stands for several configs, with the fields in which they differ.
-
-    Args:
-      directory: of a run or a sweep, as `runs/first/0123456789abcdef`; local or in a bucket.
-      more: others, whose results are joined as by `+`.
-
-    Raises:
-      ValueError: it is no work directory, nothing is measured there yet, or a file is damaged; or directories
-        that cannot be compared: of experiments that evaluate on other data, or that mean something else and
-        have runs of the same config.
-      OSError: a file cannot be read.
-
-    Example:
-      >>> import tempfile
-      >>> import fdl, numpy as np
-      >>> from fdl import data, tasks
-      >>> @fdl.config
-      ... class Config:
-      ...     rate: float = 1.0
-      ...
-      >>> rows = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
-      >>> splits = data.Splits(rows, rows, rows)
-      >>> def experiment(config):
-      ...     return tasks.perceptron(splits, steps=4, rate=config.rate)
-      ...
-      >>> directory = tempfile.mkdtemp()
-      >>> result = fdl.sweep(experiment, fdl.grid(Config(), rate=(0.1, 1.0), seeds=2), workdir=directory)
-      >>> fdl.load(directory).frame.equals(result.frame)
-      True
+    Attributes:
+      directory: the work directory.
+      unit: the folder of those that were trained with it.
+      member: its place among them.
+      config: its config, as `fdl.serialization.to_json` wrote it.
+      seed: its seed.
+      structure: what its static structure means, see `fdl.train.identity.of_structure`.
     """
-    first, *others = [_opened(folder(place)) for place in (directory, *more)]
-    for other in others:
-        _check_comparable(first, other)
-    return functools.reduce(operator.add, (one.result for one in (first, *others)))
+
+    directory: Folder
+    unit: Folder
+    member: int
+    config: Mapping[str, Any]
+    seed: int
+    structure: Mapping[str, Any]
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
     """A work directory.
 
     Attributes:
@@ -77,16 +53,24 @@ class _Opened(NamedTuple):
       evaluated: on which data they are evaluated, a description each.
       configs: those of its runs.
       result: what they measured.
+      runs: where each is, by its config and seed.
     """
 
     directory: Folder
     identity: dict[str, Any]
     evaluated: list[dict[str, Any]]
-    configs: set[_Config]
+    configs: set[ConfigKey]
     result: Result
+    runs: dict[tuple[ConfigKey, int], StoredRun]
 
 
-def _opened(directory: Folder) -> _Opened:
+def opened_directory(directory: Folder) -> Opened:
+    """What a work directory holds: every run that has been evaluated, whichever command trained it.
+
+    Raises:
+      ValueError: it is no work directory, nothing is measured there yet, or a file is damaged.
+      OSError: a file cannot be read.
+    """
     identity = identity_in(directory)
     paths = sorted((directory / "units").glob("*/unit.json")) if identity else []
     if identity and not paths and any((directory / "schedules").glob("*")):
@@ -122,7 +106,19 @@ def _opened(directory: Folder) -> _Opened:
         data = {split: rows for split, rows in one["structure"]["data"].items() if split != "train"}
         evaluated += [data] if data not in evaluated else []
     result = dataclasses.replace(result, meta={**meta, **result.meta})
-    return _Opened(directory, identity, evaluated, set(names), result)
+    places = {
+        (shown_config(member["config"]), member["seed"]): StoredRun(
+            directory, path.parent, index, member["config"], member["seed"], one["structure"]
+        )
+        for path, one in zip(paths, told, strict=True)
+        for index, member in enumerate(one["members"])
+    }
+    return Opened(directory, identity, evaluated, set(names), result, places)
+
+
+def shown_config(config: Mapping[str, Any]) -> ConfigKey:
+    """What tells a stored config from others in a table."""
+    return tuple(identities(_shown(config).values()))
 
 
 def _unit(path: Folder, told: Mapping[str, Any]) -> Trained:
@@ -142,7 +138,7 @@ def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cell_of(value) for name, value in config.items()}
 
 
-def _config(run: Told) -> _Config:
+def _config(run: Told) -> ConfigKey:
     return tuple(identities(run.fields.values()))
 
 
@@ -155,11 +151,11 @@ def _order(run: Told) -> Any:
     ], run.seed
 
 
-def _names(runs: Sequence[Told]) -> dict[_Config, str]:
+def _names(runs: Sequence[Told]) -> dict[ConfigKey, str]:
     """What the arm of each config is called: two commands may have given one name to two configs, or two
     names to one."""
-    called: dict[_Config, str] = {}
-    fields: dict[str, dict[_Config, Mapping[str, Any]]] = {}
+    called: dict[ConfigKey, str] = {}
+    fields: dict[str, dict[ConfigKey, Mapping[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run.arm):
         name = called.setdefault(_config(run), run.arm)
         fields.setdefault(name, {})[_config(run)] = run.fields
@@ -172,7 +168,7 @@ def _names(runs: Sequence[Told]) -> dict[_Config, str]:
     return names
 
 
-def _check_comparable(one: _Opened, other: _Opened) -> None:
+def check_comparable(one: Opened, other: Opened) -> None:
     """Raises `ValueError` where the runs of two directories are no answer to one question."""
     mine, yours = computed(one.identity), computed(other.identity)
     if essence(mine) == essence(yours):

@@ -108,7 +108,7 @@ def done_by_ray(message: bytes, task: str, cpus: int) -> tuple[Any, ...]:
     """Does a task in this process, which then ends: `("done", value)`, or `("failed", kind, message)`.
 
     Args:
-      message: of `fdl.sweeps.executor.packed`.
+      message: of `fdl.sweeps.executor.pickled`.
       task: which.
       cpus: how many cores it has; Ray keeps to their number, and not to which.
     """

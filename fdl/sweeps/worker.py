@@ -1,6 +1,6 @@
 """What a worker of a sweep does: it decides which units there are, or trains those that it is given.
 
-As a program it reads from its standard input what `fdl.sweeps.executor.packed` made, then tasks, and writes
+As a program it reads from its standard input what `fdl.sweeps.executor.pickled` made, then tasks, and writes
 answers; where its input ends, it saves and ends, so that no worker outlives who gives it work.
 """
 
@@ -50,7 +50,7 @@ def work(message: bytes) -> Do:
     """A function that does tasks of a sweep; its tasks share compiled programs.
 
     Args:
-      message: of `fdl.sweeps.executor.packed`.
+      message: of `fdl.sweeps.executor.pickled`.
     """
     here, first, content = pickle.loads(message)
     os.chdir(here["cwd"])

@@ -33,6 +33,7 @@ from fdl.tasks.distillation import distillation as distillation
 from fdl.tasks.distillation import distillation_learner as distillation_learner
 from fdl.tasks.fine_tuning import frozen as frozen
 from fdl.tasks.fine_tuning import warm_start as warm_start
+from fdl.tasks.fitting import fitting as fitting
 from fdl.tasks.gradient import State as State
 from fdl.tasks.gradient import gradient_learner as gradient_learner
 from fdl.tasks.language import language_learner as language_learner

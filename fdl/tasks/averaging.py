@@ -91,7 +91,12 @@ def with_ema(learner: Learner, *, decay: Share[float | jax.Array]) -> Learner:
     def evaluate(averaged: Averaged, batch: Batch, key: jax.Array) -> Mapping[str, Mean]:
         return learner.evaluate(averaged.state, batch, key)
 
-    return learner._replace(init=init, step=step, evaluate=evaluate)
+    def predict(averaged: Averaged, batch: Batch) -> Mapping[str, jax.Array]:
+        assert learner.predict is not None
+        return learner.predict(averaged.state, batch)
+
+    whole = learner._replace(init=init, step=step, evaluate=evaluate)
+    return whole._replace(predict=predict if learner.predict else None)
 
 
 def moved_to(average: Variables, latest: Variables, *, share: Share[float | jax.Array]) -> Variables:

@@ -17,6 +17,7 @@ from fdl.tasks.checks import check_labels, count_outputs
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import output_shapes
+from fdl.tasks.predictions import applied, one_of_classes
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _TEACHER = "teacher"
@@ -160,7 +161,10 @@ def distillation_learner(
         rows = measures(logits, taught, batch["y"])
         return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    def predict(variables: Any, batch: Any) -> Mapping[str, jax.Array]:
+        return applied(model, one_of_classes)(_apart(variables)[0], batch)
+
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def softened_divergence(

@@ -19,6 +19,8 @@ from fdl.tasks.accumulation import Loss, Passed, Variables, passed
 
 Evaluate = Callable[[Variables, Batch, jax.Array], Mapping[str, Mean]]
 """`evaluate(variables, batch, key) -> metrics`, as in `fdl.Learner`."""
+Predict = Callable[[Variables, Batch], Mapping[str, jax.Array]]
+"""`predict(variables, batch) -> outputs`, as in `fdl.Learner`."""
 Penalty = Callable[[Any], jax.Array]
 """`penalty(params)`, a scalar."""
 Draw = Callable[[Batch, jax.Array], Batch]
@@ -55,6 +57,7 @@ def gradient_learner(
     penalty: Penalty | None = None,
     draw: Draw | None = None,
     accumulate: Count = 1,
+    predict: Predict | None = None,
 ) -> Learner:
     """The learner that minimises a loss.
 
@@ -71,6 +74,7 @@ def gradient_learner(
       penalty: a function of the parameters alone that is added to the loss.
       draw: what is drawn for the rows of a whole batch, before it is split.
       accumulate: micro-batches of each batch, see `fdl.tasks.accumulation.passed`.
+      predict: see `Predict`; None: the learner predicts nothing.
 
     Returns:
       A learner whose state is a `State`.
@@ -102,7 +106,11 @@ def gradient_learner(
         return descend(optimizer, state, at, rng.stream(key, "optimizer"))
 
     return Learner(
-        start, step, lambda state, batch, key: evaluate(variables(state), batch, key), ("loss", "update_norm")
+        start,
+        step,
+        lambda state, batch, key: evaluate(variables(state), batch, key),
+        ("loss", "update_norm"),
+        (lambda state, batch: predict(variables(state), batch)) if predict else None,
     )
 
 

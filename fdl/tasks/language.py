@@ -18,6 +18,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.predictions import applied, one_of_classes
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
@@ -144,7 +145,8 @@ def language_learner(
         counts = _counts(batch)
         return {name: metrics.mean(rows, counts) for name, rows in _measures(logits, batch["y"]).items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    predict = applied(model, one_of_classes)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:

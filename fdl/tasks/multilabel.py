@@ -15,6 +15,7 @@ from fdl.data.verified import verified
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_targets, count_outputs
 from fdl.tasks.columns import WEIGHT, checked_class_weights
+from fdl.tasks.predictions import any_of_labels
 from fdl.tasks.supervised import Number, RowLoss
 from fdl.tasks.supervised import row_learner as row_learner
 from fdl.tasks.training import BatchTraining, experiment_over, task
@@ -91,7 +92,9 @@ def multilabel_learner(
     """
     check_targets(model, splits)
     loss = label_cross_entropy if class_weight is None else _weighted(model, splits, class_weight)
-    return row_learner(model, splits, optimizer, loss, _measures, l1=l1, l2=l2, accumulate=accumulate)
+    return row_learner(
+        model, splits, optimizer, loss, _measures, l1=l1, l2=l2, accumulate=accumulate, says=any_of_labels
+    )
 
 
 def _weighted(model: nn.Module, splits: Splits, class_weight: Any) -> RowLoss:

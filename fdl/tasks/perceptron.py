@@ -17,6 +17,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.models.neurons import Neuron
 from fdl.tasks.checks import check_targets
 from fdl.tasks.columns import WEIGHT, checked_class_weights, row_weights
+from fdl.tasks.predictions import Says
 from fdl.tasks.supervised import Measures
 from fdl.tasks.training import Training, experiment_over, task
 
@@ -107,7 +108,10 @@ def perceptron_learner(
         wrong = jnp.maximum(-target * total, 0)[:, 0]
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
-    return _online(splits, error, measures, rate=rate)
+    def says(sums: jax.Array) -> Mapping[str, jax.Array]:
+        return {"label": jnp.where(sums > 0, 1, -1).astype(jnp.int32)}
+
+    return _online(splits, error, measures, says, rate=rate)
 
 
 @task
@@ -164,11 +168,14 @@ def adaline_learner(splits: Splits, *, rate: NotNegative[Number] = 0.01) -> Lear
         error = losses.absolute_error(total, target)
         return {"loss": losses.squared_error(total, target), "absolute_error": error}
 
-    return _online(splits, lambda total, target: target - total, measures, rate=rate)
+    return _online(
+        splits, lambda total, target: target - total, measures, lambda sums: {"prediction": sums}, rate=rate
+    )
 
 
-def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) -> Learner:
-    """The learner that adds `rate * error * x`, times what the row counts, to the weights, row by row."""
+def _online(splits: Splits, error: Rule, measures: Measures, says: Says, *, rate: Number) -> Learner:
+    """The learner that adds `rate * error * x`, times what the row counts, to the weights, row by row;
+    `says(sums)` is what it predicts of rows of which the weighted sums are `[B]`."""
     check_targets(_SUM, splits)
     row = prepared_row(splits)["x"]
 
@@ -209,7 +216,10 @@ def _online(splits: Splits, error: Rule, measures: Measures, *, rate: Number) ->
         rows = measures(total(state.params, batch["x"]), batch["y"].reshape(-1, 1))
         return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
-    return Learner(init, step, evaluate, ("loss", "update_norm"))
+    def predict(state: NeuronState, batch: Any) -> Mapping[str, jax.Array]:
+        return says(total(state.params, batch["x"])[:, 0])
+
+    return Learner(init, step, evaluate, ("loss", "update_norm"), predict)
 
 
 def _not_a_side(rows: Mapping[str, np.ndarray]) -> tuple[int, str] | None:

@@ -18,6 +18,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
+from fdl.tasks.predictions import applied, one_of_classes
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
@@ -116,7 +117,8 @@ def segmentation_learner(
         iou = metrics.overlap(jnp.argmax(logits, axis=-1), y, weight, classes=classes)
         return {**_pixel_means(logits, y, _weights(batch)), "mean_iou": iou}
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    predict = applied(model, one_of_classes)
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def _weights(batch: Any) -> jax.Array:

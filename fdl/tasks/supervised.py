@@ -16,6 +16,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.checks import check_labels, check_targets, count_outputs
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import Penalty, gradient_learner
+from fdl.tasks.predictions import Says, applied, one_of_classes, quantities_of
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
@@ -129,7 +130,16 @@ def classification_learner(
 
     weigh = None if class_weight is None else class_weights(class_weight, count_outputs(model, splits))
     return row_learner(
-        model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate, weigh=weigh
+        model,
+        splits,
+        optimizer,
+        loss,
+        measures,
+        l1=l1,
+        l2=l2,
+        accumulate=accumulate,
+        weigh=weigh,
+        says=one_of_classes,
     )
 
 
@@ -206,7 +216,10 @@ def regression_learner(
         error = losses.absolute_error(predictions.reshape(targets.shape), targets)
         return {"loss": loss(predictions, targets), "absolute_error": error}
 
-    return row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
+    says = quantities_of(prepared_row(splits)["y"].shape[1:])
+    return row_learner(
+        model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate, says=says
+    )
 
 
 def row_learner(
@@ -220,9 +233,10 @@ def row_learner(
     l2: NotNegative[Number],
     accumulate: Count = 1,
     weigh: Callable[[jax.Array], jax.Array] | None = None,
+    says: Says | None = None,
 ) -> Learner:
     """The three functions; of `splits` only the shape of a row matters. `weigh(targets)`, `[B]`, is what rows
-    count in the loss that is minimised, but not in metrics."""
+    count in the loss that is minimised, but not in metrics; `says(outputs)` is what it predicts, if any."""
     row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> Any:
@@ -245,7 +259,10 @@ def row_learner(
         return {name: metrics.mean(values, row_weights(batch)) for name, values in rows.items()}
 
     penalty = _penalty(l1=l1, l2=l2)
-    return gradient_learner(init, objective, evaluate, optimizer, penalty=penalty, accumulate=accumulate)
+    predict = None if says is None else applied(model, says)
+    return gradient_learner(
+        init, objective, evaluate, optimizer, penalty=penalty, accumulate=accumulate, predict=predict
+    )
 
 
 def _penalty(*, l1: Number, l2: Number) -> Penalty | None:

@@ -9,6 +9,7 @@ from typing import ParamSpec, Required, TypedDict, Unpack
 from fdl.arguments import Count, checked
 from fdl.counts import check_counts
 from fdl.data import Augmentation, Splits, sources
+from fdl.data.splits import inputs_of
 from fdl.experiment import Best, Experiment, Learner, Source, Stopper
 from fdl.tasks.accumulation import check_accumulate
 from fdl.tasks.checks import check_argument
@@ -101,7 +102,8 @@ def experiment_over(
         "best": best,
         "log_every": log_every,
     }
-    return experiment_from(learner, train, evaluation, **options)
+    made = experiment_from(learner, train, evaluation, **options)
+    return made._replace(inputs=inputs_of(splits))
 
 
 def experiment_from(

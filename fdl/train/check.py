@@ -98,6 +98,8 @@ def _check_parts(experiment: Any) -> None:
     _expect("learner", experiment.learner, Learner, "Learner(init, step, evaluate)")
     for name in ("init", "step", "evaluate"):
         _expect_callable(f"learner.{name}", getattr(experiment.learner, name))
+    if experiment.learner.predict is not None:
+        _expect_callable("learner.predict", experiment.learner.predict)
     required = experiment.learner.required
     if isinstance(required, str) or not all(isinstance(name, str) for name in required):
         raise ValueError(f"learner.required is {required!r}; expected a tuple of names, as ('loss',)")

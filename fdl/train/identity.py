@@ -66,13 +66,25 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
         lowered for the compiler is part of the fingerprint. Else it is recorded, and compared where the same
         version of JAX lowers it again: what code reaches in ways that cannot be followed shows there.
     """
-    config = _with_defaults(config)
-    own = meaning({name: value for name, value in values(config).items() if _has_meaning(value)})
+    config = with_defaults(config)
     experiment = build(config)
+    told, unseen = _structure(config, experiment)
+    return {**told, **_program(build, config, experiment, seen=seen and not unseen)}
+
+
+def of_built(config: Any, experiment: Experiment) -> dict[str, Any]:
+    """What of `of_structure` an experiment tells that is built already, at a config of `with_defaults`; the
+    program as it is lowered is left out."""
+    return _structure(config, experiment)[0]
+
+
+def _structure(config: Any, experiment: Experiment) -> tuple[dict[str, Any], bool]:
+    """What a structure means, and whether something of it cannot be described."""
+    own = meaning({name: value for name, value in values(config).items() if _has_meaning(value)})
     data = {split: _data(source) for split, source in sources_of(experiment).items()}
-    found = meaning({**data, "experiment": experiment})
+    found = meaning({**data, "experiment": _trained(experiment)})
     told = {split: found.values[split] for split in data}
-    return {
+    structure = {
         "functions": {
             "code": own.code,
             "values": {k: v for k, v in own.values.items() if not isinstance(v, str)},
@@ -81,8 +93,8 @@ def of_structure(build: Build, config: Any, *, seen: bool) -> dict[str, Any]:
         "constants": sorted(words for words in found.arrays if words not in repr(told)),
         "steps": experiment.steps,
         "evaluate_every": experiment.evaluate_every,
-        **_program(build, config, experiment, seen=seen and not own.unseen),
     }
+    return structure, bool(own.unseen)
 
 
 def _has_meaning(value: Any) -> bool:
@@ -94,9 +106,14 @@ def _has_meaning(value: Any) -> bool:
 
 def of_experiment(experiment: Experiment) -> dict[str, Any]:
     """What an experiment that is built already means, with all that its functions close over; JSON-able."""
-    found = meaning({"experiment": experiment})
+    found = meaning({"experiment": _trained(experiment)})
     program = _program(lambda _: experiment, (), experiment, seen=not found.unseen)
     return {**_told(found), **program, "versions": versions(found.packages)}
+
+
+def _trained(experiment: Experiment) -> Experiment:
+    """What is trained and measured; what a trained run predicts decides nothing of that."""
+    return experiment._replace(learner=experiment.learner._replace(predict=None), inputs=None)
 
 
 def _told(found: Meaning) -> dict[str, Any]:
@@ -116,7 +133,8 @@ def _data(source: Source) -> dict[str, Any]:
     return {**about, "read": [source.fetch(step, np.zeros(2, np.uint32), slice(None)) for step in steps]}
 
 
-def _with_defaults(config: Any) -> Any:
+def with_defaults(config: Any) -> Any:
+    """The config with its traced fields at their defaults."""
     if not is_config(type(config)):
         return config
     defaults = {field.name: field.default for field in dataclasses.fields(config)}

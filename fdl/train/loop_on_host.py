@@ -127,7 +127,7 @@ def _measure(parts: Parts, name: str) -> Callable[..., Any]:
 
     def of_one(own: Any, shared: Any) -> Any:
         experiment = one.experiment_of(parts.build, own[1])
-        return one.measure(experiment, own[1], {name: shared[0]}, own[0], name, shared[1])
+        return one.measure(experiment, own[1], {name: shared[0]}, own[0].state, name, shared[1])
 
     of_all = lifted(parts, of_one)
     run = jax.jit(lambda carry, members, data, index: of_all((carry, members), (data, index)))

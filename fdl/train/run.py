@@ -131,19 +131,19 @@ def evaluate(build: Build, member: Member, arrays: Any, carry: Carry) -> tuple[C
     """Evaluates every split whole, closes the sums of the step metrics, and asks early stopping."""
     experiment, found = experiment_of(build, member), {}
     for split, source in experiment.evaluation.items():
-        measured = functools.partial(measure, experiment, member, arrays, carry, split)
+        measured = functools.partial(measure, experiment, member, arrays, carry.state, split)
         found[split] = over(measured, source.batches)
     return close(experiment, carry, found)
 
 
 def measure(
-    experiment: Experiment, member: Member, arrays: Any, carry: Carry, split: str, index: jax.Array
+    experiment: Experiment, member: Member, arrays: Any, state: State, split: str, index: jax.Array
 ) -> Metrics:
     """The evaluation metrics of one batch of a split, by name."""
     source = experiment.evaluation[split]
     batch = source.batch(_inputs(source, arrays[split]), index, jax.random.key(0))  # read in a fixed order
     key = jax.random.fold_in(rng.stream(rng.stream(member.key, "evaluate"), split), index)
-    return dict(experiment.learner.evaluate(carry.state, batch, key))
+    return dict(experiment.learner.evaluate(state, batch, key))
 
 
 def close(experiment: Experiment, carry: Carry, found: Mapping[str, Metrics]) -> tuple[Carry, Row]:

@@ -14,7 +14,7 @@ from fdl.cli import main
 from fdl.parallel.plan import Overrides
 from fdl.serialization import to_json
 from fdl.sweeps import Executor, Sweep, grid, sweep
-from fdl.sweeps.executor import DECIDE, Begin, Sent, Tell, packed
+from fdl.sweeps.executor import DECIDE, Begin, Sent, Tell, pickled
 from fdl.sweeps.on_processes import gpus, places
 from fdl.sweeps.population import parted
 from fdl.sweeps.worker import longest_first, work
@@ -82,7 +82,7 @@ def test_what_a_worker_finds_wrong_is_said_by_the_leading_process(spread, tmp_pa
         sweep(experiment, STRUCTURES, workdir=tmp_path, executor=here([]), mesh={"population": 64})
     folder, *_ = spread
     name = next(folder.glob("units/*")).name
-    other = packed(sent(grid(Config(), lr=(0.5,)), other_experiment, folder), None, PLACE)
+    other = pickled(sent(grid(Config(), lr=(0.5,)), other_experiment, folder), None, PLACE)
     with pytest.raises(ValueError, match=f"the unit {name} is not one of this experiment as"):
         work(other)(name, Progress())
 

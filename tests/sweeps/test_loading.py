@@ -16,7 +16,8 @@ import fdl
 from fdl import data, tasks
 from fdl.cells import cell
 from fdl.serialization import cell_of, to_json
-from fdl.sweeps import ablate, grid, load, sweep
+from fdl.sweeps import ablate, grid, sweep
+from fdl.trained import load
 
 
 class Kind(enum.Enum):

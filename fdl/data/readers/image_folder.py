@@ -1,5 +1,6 @@
 """Image classification from folders: a folder a class, decoded when a batch needs it."""
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from fdl import copies, identity
 from fdl.arguments import Count, Share, checked
 from fdl.data.readers.image_files import SUFFIXES, image_files
 from fdl.data.readers.workers import Decode, decoding
-from fdl.data.splits import Rows, Splits
+from fdl.data.splits import Reader, Rows, Splits
 
 MEAN = (0.485, 0.456, 0.406)
 """What `standardise_colours` takes from red, green and blue in 0..1: ImageNet's mean, as commonly used."""
@@ -88,8 +89,9 @@ def image_folder(
     else:
         classes, *first = _listed(root / "train")
         pieces = [first, *(_listed(root / name, classes)[1:] for name in _PARTS[1:])]
-    parts = (_rows(decode, paths, labels, size, root) for paths, labels in pieces)
-    return Splits(*parts, prepare=standardise_colours, classes=classes)
+    parts = [_rows(decode, paths, labels, size, root) for paths, labels in pieces]
+    reader = Reader(functools.partial(_unlabelled, decode, size), parts[0].identity)
+    return Splits(*parts, prepare=standardise_colours, classes=classes, reader=reader)
 
 
 def standardise_colours(batch: dict) -> dict:
@@ -116,6 +118,21 @@ def _rows(decode: Decode, paths: list[str], labels: np.ndarray, size: int, root:
         memory={"y": labels},
         where=lambda number: paths[number],
         identity=[identity.files(paths, root=root), labels],
+    )
+
+
+def _unlabelled(decode: Decode, size: int, folder: str | os.PathLike[str]) -> Rows:
+    """The images of a folder, also of deeper ones, or one image, in order of path and without labels."""
+    root = copies.local(folder)
+    paths = image_files(root) if root.is_dir() else [str(root)]
+    if not paths:
+        raise ValueError(f"{root}: no images; expected files in {', '.join(SUFFIXES)}")
+    return Rows(
+        size=len(paths),
+        row={"x": jax.ShapeDtypeStruct((size, size, 3), np.uint8)},
+        take=lambda index: {"x": decode([paths[number] for number in index])},
+        where=lambda number: paths[number],
+        identity=identity.files(paths, root=root),
     )
 
 

@@ -1,5 +1,6 @@
 """Tables from CSV and Parquet files as data sets: typed columns, scaled by train statistics."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ from fdl.arguments import checked
 from fdl.data.partition import split_groups, split_rows
 from fdl.data.readers.columns import Columns, check_names, joined, read_table
 from fdl.data.readers.features import category_texts, features, quantities
+from fdl.data.readers.new_rows import new_features
 from fdl.data.readers.table_cells import NA_VALUES, Declared, Missing, check_notation, missing, numeric
-from fdl.data.splits import Splits
+from fdl.data.splits import Reader, Splits
 from fdl.storage import Folder, path_of
 
 
@@ -112,7 +114,8 @@ def table(
     roles = _Roles(targets, group, weight)
     known = frozenset(value.casefold() for value in na_values)
     declared = Declared(categorical, dates or {}, converters or {}, missing, known, decimal, thousands)
-    read, origin = _read(path_of(path), validation, test, separator=separator, drop=drop)
+    whole = functools.partial(_read, path_of(path), validation, test, separator=separator, drop=drop)
+    read, origin = whole()
     _check_roles(read, roles, declared, regression=regression)
     read, origin = _without_missing(read, origin, roles, declared)
     y, classes = _targets(read, targets, declared, regression=regression)
@@ -132,7 +135,11 @@ def table(
             f"{path}: class {classes[unseen[0]]!r} of column {targets[0]!r} is in no row of train; expected "
             "each class there: drop its rows, or give more of them"
         )
-    return Splits(train, held_out, tested, classes=classes)
+
+    # Not kept, as the texts of all cells are larger than what was made of them.
+    read_again = lambda: _without_missing(*whole(), roles, declared)[0]  # noqa: E731
+    read_new = functools.partial(new_features, read_again, names, declared, rows[0], train["x"], separator)
+    return Splits(train, held_out, tested, classes=classes, reader=Reader(read_new, train["x"]))
 
 
 def _read(

@@ -4,9 +4,11 @@ import codecs
 import os
 from collections.abc import Callable
 
+import numpy as np
+
 from fdl.arguments import Count, Share, checked
 from fdl.data.readers.opened_files import content_of
-from fdl.data.splits import Part, Splits
+from fdl.data.splits import Part, Reader, Rows, Splits
 from fdl.data.tokens.vocabulary import Vocabulary, characters
 from fdl.data.tokens.windows import windows
 from fdl.storage import Folder, in_bucket, path_of
@@ -73,11 +75,19 @@ def text(
             place = f"the {title} part, characters {start} to {stop} of {len(content)}"
             raise ValueError(f"{name}, {place}: {error}") from None
 
+    def read_new(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+        tokens = made.encode(read_text(path))
+        if len(tokens) < length:
+            raise ValueError(f"{path} has {len(tokens)} tokens; expected at least {length}, one window")
+        return {"x": tokens[len(tokens) % length :].reshape(-1, length)}  # up to the end, which is to go on
+
+    train = part("train", 0, middle, stride)
     return Splits(
-        part("train", 0, middle, stride),
+        train,
         part("validation", middle, last),
         part("test", last, len(content)),
         classes=made.symbols,
+        reader=Reader(read_new, train.identity if isinstance(train, Rows) else train["x"]),
     )
 
 
