@@ -2,9 +2,10 @@
 
     uv run python experiments/benchmarks/gpu.py --json gpu.json
 
-Six parts, all by default, or some by `--only gpt,resume`:
+Seven parts, all by default, or some by `--only gpt,resume`:
 
 - correctness: a training step of four nets in float32, on the GPU and on the CPU;
+- attention: cuDNN's kernel in bfloat16 against fdl's own attention in float32;
 - population: 4,096 small nets as one population, against PyTorch one after another and by `torch.func.vmap`;
 - gpt: GPT-2 with 124 million parameters in bfloat16, against `torch.compile`;
 - resnet: ResNet-18 on images of 32x32 in bfloat16, against `torch.compile`;
@@ -36,6 +37,7 @@ from typing import Any
 # Before JAX starts: PyTorch, and the processes of `resume`, need memory of the same GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.6")
 
+import gpu_attention
 import gpu_exact
 import gpu_population
 import gpu_speed
@@ -73,6 +75,7 @@ def parts_of(folder: Path, gigabytes: float) -> Parts:
     checkpoint = functools.partial(gpu_exact.checkpoint, folder, int(gigabytes * 1e9))
     return {
         "correctness": gpu_exact.correctness,
+        "attention": gpu_attention.attention,
         "population": gpu_population.population,
         "gpt": gpu_speed.gpt,
         "resnet": gpu_speed.resnet,

@@ -10,9 +10,8 @@ import functools
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,50 +42,26 @@ class Images(NamedTuple):
     rows: int = 256
 
 
-class FusedAttention(nn.Module):
-    """As `fdl.models.Attention` with a causal mask, by one kernel; of the same parameters.
-
-    It stands here and not in the library to measure what such a kernel would gain.
-    """
-
-    heads: int
-    implementation: str
-    initializer: Callable[[], nn.initializers.Initializer]
-    last_initializer: Callable[[], nn.initializers.Initializer]
-    rotate: Any = None
-    cache: int = 0
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False, **given: Any) -> jax.Array:
-        """`[B, T, E]` to the same; the mask that is given must be causal."""
-        del train, given
-        dense = functools.partial(nn.Dense, x.shape[-1], kernel_init=self.initializer())
-        split = lambda y: y.reshape(*y.shape[:2], self.heads, -1)  # noqa: E731
-        parts = (split(dense(name=name)(x)) for name in ("query", "key", "value"))
-        # Parameters are made in float32, which cuDNN's kernel does not take.
-        implementation: Any = "xla" if self.is_initializing() else self.implementation
-        seen = jax.nn.dot_product_attention(*parts, is_causal=True, implementation=implementation)
-        out = nn.Dense(x.shape[-1], kernel_init=self.last_initializer(), name="out")
-        return out(seen.reshape(x.shape))
-
-
 def gpt(
     sizes: Sizes = Sizes(),  # noqa: B008
     device: str = "cuda",
     *,
-    kernel: str = "cudnn",
+    kernel: Literal["cudnn", "xla"] = "cudnn",
     rounds: int = 5,
     steps: int = 10,
 ) -> list[Line]:
-    """GPT-2 with AdamW, and once more with attention by one kernel; see `jax.nn.dot_product_attention`."""
+    """GPT-2 with AdamW, and once more with attention by one kernel; see `fdl.models.fused_attend`."""
     tokens = np.random.default_rng(0).integers(0, sizes.vocabulary, (sizes.rows, sizes.length + 1))
     batch = {"x": jnp.asarray(tokens[:, :-1], jnp.int32), "y": jnp.asarray(tokens[:, 1:], jnp.int32)}
     learners = {
         "fdl": gpt_learner(sizes),
-        f"fdl, attention by {kernel}": gpt_learner(sizes, attention=fused(sizes, kernel)),
+        f"fdl, attention by {kernel}": gpt_learner(
+            sizes, attend=functools.partial(models.fused_attend, implementation=kernel)
+        ),
     }
     flops = flops_of(learners["fdl"], batch)
-    runs = {name: with_fdl(learner, batch, steps) for name, learner in learners.items()}
+    init = learners["fdl"].init  # which takes long to compile; the other makes the same parameters
+    runs = {name: with_fdl(learner._replace(init=init), batch, steps) for name, learner in learners.items()}
     runs["PyTorch"] = gpt_with_torch(sizes, tokens, device, steps)
     return compared(by_turns(runs, rounds), flops, sizes.rows * sizes.length, "tokens/s", steps, least=45)
 
@@ -136,18 +111,6 @@ def gpt_learner(sizes: Sizes, **options: Any) -> Learner:
     vocabulary, length, width, layers, heads, _ = sizes
     model = models.gpt2(vocabulary, length=length, width=width, layers=layers, heads=heads, **options)
     return tasks.language_learner(models.MixedPrecision(model), optax.adamw(1e-3))
-
-
-def fused(sizes: Sizes, kernel: str) -> Callable[..., nn.Module]:
-    """Makes GPT-2's attention with a kernel, its parameters drawn as `models.gpt2` draws them."""
-    normal = functools.partial(functools.partial, nn.initializers.normal)
-    return functools.partial(
-        FusedAttention,
-        heads=sizes.heads,
-        implementation=kernel,
-        initializer=normal(0.02),
-        last_initializer=normal(0.02 / (2 * sizes.layers) ** 0.5),
-    )
 
 
 def flops_of(learner: Learner, batch: Batch) -> int:

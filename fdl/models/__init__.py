@@ -40,6 +40,7 @@ from fdl.models.feedforward import DeepLinear as DeepLinear
 from fdl.models.feedforward import FourierNet as FourierNet
 from fdl.models.feedforward import Maxout as Maxout
 from fdl.models.feedforward import RandomFeatureNet as RandomFeatureNet
+from fdl.models.fused import fused_attend as fused_attend
 from fdl.models.gan import Conditional as Conditional
 from fdl.models.gan import DCGANDiscriminator as DCGANDiscriminator
 from fdl.models.gan import DCGANGenerator as DCGANGenerator

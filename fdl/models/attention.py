@@ -1,6 +1,7 @@
 """Attention: queries that read values where keys match, with masks, shared keys and a cache."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,8 @@ from fdl.models.dropout import Dropout
 
 Mask = Callable[[jax.Array, jax.Array], jax.Array]
 """`mask(queries, keys)`, positions `[T]` and `[S]` to bool `[T, S]`: which keys a query may see."""
+Attend = Callable[..., jax.Array]
+"""Of the form of `attend`, as `fused_attend`; `drop` it gets only where there is something to drop."""
 Initializer = Callable[[], nn.initializers.Initializer]
 
 
@@ -59,6 +62,7 @@ def attend(
     mask: jax.Array | None = None,
     bias: jax.Array | None = None,
     scale: float | None = None,
+    is_causal: bool = False,
     drop: Callable[[jax.Array], jax.Array] = lambda weights: weights,
 ) -> jax.Array:
     """Scaled dot-product attention (Vaswani et al. 2017, Attention Is All You Need, sec. 3.2.1).
@@ -74,6 +78,7 @@ def attend(
       mask: bool, `[B, 1, T, S]` or what broadcasts to it: True where a query may see a key.
       bias: added to the scaled scores, `[H, T, S]`.
       scale: factor of the scores; D ** -0.5 if None.
+      is_causal: whether query t sees, of what the mask leaves, only the keys 0 to t.
       drop: what is done to the weights `[B, H, T, S]`, such as dropout.
 
     Returns:
@@ -100,6 +105,9 @@ def attend(
     scores = scores.reshape(batch, heads, length, -1)
     if bias is not None:
         scores = scores + bias
+    if is_causal:
+        before = causal(jnp.arange(length), jnp.arange(key.shape[1]))
+        mask = before if mask is None else mask & before
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(precise).min)
     weights = drop(jax.nn.softmax(scores, axis=-1).astype(value.dtype))
@@ -125,6 +133,9 @@ class Attention(nn.Module):
       scale: see `attend`.
       rotate: see `fdl.models.positions.Positions`.
       dropout: rate of dropout of the weights.
+      attend: what computes it from queries, keys and values, as `fused_attend`.
+      is_causal: whether places of a text see, of what the mask leaves, only themselves and what is before
+        them; for what `attend` does faster than by a mask. Without a cache.
       initializer: makes the initialiser of the kernels; biases start at zero.
       query_initializer: makes that of the query's kernel; `initializer` if None.
       last_initializer: makes that of the last kernel; `initializer` if None.
@@ -147,6 +158,8 @@ class Attention(nn.Module):
     scale: float | None = None
     rotate: Callable[[jax.Array, jax.Array], jax.Array] = lambda heads, positions: heads
     dropout: Share[float | jax.Array] = 0.0
+    attend: Attend = attend
+    is_causal: bool = False
     initializer: Initializer = nn.initializers.lecun_normal
     query_initializer: Initializer | None = None
     last_initializer: Initializer | None = None
@@ -190,12 +203,20 @@ class Attention(nn.Module):
             if self.cache:
                 key = self._stored("key", key, positions[0])
                 value = self._stored("value", value, positions[0])
-        drop = lambda weights: Dropout(self.dropout)(weights, train)  # noqa: E731
-        y = attend(query, key, value, mask=mask, bias=bias, scale=self.scale, drop=drop)
+        given = {"mask": mask, "bias": bias, "scale": self.scale} | self._more(train, context)
+        # Parameters are made in float32, which a kernel may not take.
+        y = (attend if self.is_initializing() else self.attend)(query, key, value, **given)
         y = y.reshape(*y.shape[:2], -1)
         kernel = with_axes((self.last_initializer or self.initializer)(), "heads", "embed")
         out = nn.Dense(x.shape[-1], self.bias, kernel_init=kernel, bias_init=_zeros("embed"), name="out")
         return constrain(out(y), "batch", "length", "embed")
+
+    def _more(self, train: bool, context: jax.Array | None) -> dict[str, Any]:
+        """What an `attend` is told only where it matters."""
+        never = isinstance(self.dropout, int | float) and self.dropout == 0
+        drop = lambda weights: Dropout(self.dropout)(weights, train)  # noqa: E731
+        dropped = {} if never or not train else {"drop": drop}
+        return dropped | ({"is_causal": True} if self.is_causal and context is None else {})
 
     def _project(self, x: jax.Array, name: str, heads: int, width: int) -> jax.Array:
         """`[B, T, E]` to `[B, T, heads, width]`."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.arguments import Count, NotNegative, Share, checked
-from fdl.models.attention import Initializer, Mask
+from fdl.models.attention import Attend, Initializer, Mask, causal
 from fdl.models.axes import constrain, with_axes
 from fdl.models.dropout import Dropout
 from fdl.models.norms import layer_norm
@@ -130,6 +130,7 @@ class Transformer(nn.Module):
       feed_forward: makes what follows it, as `functools.partial(FeedForward, 2048)`.
       positions: how places are told apart, as `rotary()`; `Positions()`: not at all.
       mask: which places may see which, as `causal`; None: all see all.
+      attend: how the attentions compute where there is no cache, as `fused_attend`; None: as they are made.
       norm: called for each branch of each layer, `norm(x, train)`.
       pre_norm: whether norms stand at the start of branches, else after their sums.
       first_norm: called before the first layer, or None.
@@ -161,6 +162,7 @@ class Transformer(nn.Module):
     feed_forward: Callable[..., nn.Module]
     positions: Positions = Positions()
     mask: Mask | None = None
+    attend: Attend | None = None
     norm: Norm = layer_norm
     pre_norm: bool = True
     first_norm: Norm | None = None
@@ -200,7 +202,8 @@ class Transformer(nn.Module):
         x = self.positions.embed(x, queries)
         x = x if self.first_norm is None else self.first_norm(x, train)
         x = constrain(Dropout(self.dropout)(x, train), "batch", "length", "embed")
-        mask = None if self.mask is None else self.mask(queries, keys)[None, None]
+        is_causal = self._is_causal(valid)
+        mask = None if self.mask is None or is_causal else self.mask(queries, keys)[None, None]
         if valid is not None:
             mask = _seen(valid) if mask is None else mask & _seen(valid)
         inputs = {
@@ -210,7 +213,8 @@ class Transformer(nn.Module):
             "context": context,
             "context_mask": None if context_valid is None else _seen(context_valid),
         }
-        x = self._apply_layers(x, train, inputs)
+        options = {"attend": self.attend, "is_causal": is_causal} if self._attends() else {}
+        x = self._apply_layers(x, train, inputs, options)
         return Dropout(self.last_dropout)(self.norm(x, train) if self.pre_norm else x, train)
 
     def _check(self, length: int) -> None:
@@ -223,6 +227,14 @@ class Transformer(nn.Module):
                 "expected no longer text, and a mask such as causal"
             )
 
+    def _attends(self) -> bool:
+        """Whether the attentions compute as `attend` says."""
+        return self.attend is not None and not self.cache
+
+    def _is_causal(self, valid: jax.Array | None) -> bool:
+        """Whether `attend` need not be given a mask, as it is causal and nothing else."""
+        return self._attends() and self.mask is causal and valid is None
+
     def _start(self, length: int) -> jax.Array | int:
         """The position of the first place."""
         if not self.cache:
@@ -232,10 +244,14 @@ class Transformer(nn.Module):
         position.value = start + length
         return start
 
-    def _apply_layers(self, x: jax.Array, train: bool, inputs: dict[str, Any]) -> jax.Array:
+    def _apply_layers(
+        self, x: jax.Array, train: bool, inputs: dict[str, Any], options: dict[str, Any]
+    ) -> jax.Array:
+        """The layers, one after another; `options` are attributes of the attentions."""
+
         def make(name: str) -> Block:
             def attention(name: str) -> nn.Module:
-                return self.attention(rotate=self.positions.rotate, cache=self.cache, name=name)
+                return self.attention(rotate=self.positions.rotate, cache=self.cache, name=name, **options)
 
             return Block(attention, self.feed_forward, self.norm, self.pre_norm, self.dropout, name=name)
 

@@ -17,6 +17,7 @@ from fdl.parallel.distributed import broadcast_from_first, client, is_first, sev
 from fdl.parallel.sharding import host_copy
 from fdl.storage import Folder, in_bucket, move
 from fdl.text import innermost, named
+from fdl.train.device_copy import copied, on_gpus, on_host
 from fdl.train.key_words import of_words, shape_of_words, words
 from fdl.train.seal import Look, keep_newest, look, patiently, seal
 
@@ -37,7 +38,9 @@ class Checkpoints(NamedTuple):
 
     Attributes:
       save: `save(step, carry, about)` starts a save and returns within milliseconds; `about` is JSON-able.
-        Raises `OSError` if this or the save before failed; where one of several processes fails, all end.
+        On GPUs without room for a copy (see `fdl.train.device_copy`), or of several processes, it returns
+        once all is on the host, and waits for the save before. Raises `OSError` if this or the save before
+        failed; where one of several processes fails, all end.
       busy: `busy() -> bool`, whether a save is still under way.
       restore: `restore(abstract, until, fits, at_least=0) -> Restored | None`, the newest undamaged one of
         `at_least` and at most `until` steps (of all if None) that `fits`; newer ones are moved aside and
@@ -97,13 +100,23 @@ def open_checkpoints(
         if alone:
             carry = jax.tree.map(words, carry)
             carry = host_copy(carry) if several() else carry
+        alongside = not several() and on_gpus(carry)
+        if alongside:  # one copy at a time, and one thread at a time that asks Orbax for a save
+            concurrent.futures.wait(seals)
         guarded(lambda: [sealed.result() for sealed in seals if sealed.done()])
-        saved = guarded(lambda: checkpointer.save_async(step, {"carry": carry}, force=True))
+        copy = guarded(lambda: copied(carry)) if alongside else None
+        begin = lambda carry: checkpointer.save_async(step, {"carry": carry}, force=True)  # noqa: E731
+        if copy is None:
+            begun = _known(guarded(lambda: begin(carry)))
+        else:
+            held = [copy]  # what is popped is freed once it is on the host
+            begun = lambda: begin(on_host(held.pop()))  # noqa: E731
         if is_first() or alone:  # one that is shared is complete once that of all processes is
             seals[:] = [sealed for sealed in seals if not sealed.done()]
-            seals.append(sealing.submit(_finish, directory / str(step), saved, about, keep))
+            seals.append(sealing.submit(_finish, directory / str(step), begun, about, keep))
 
     def close() -> None:
+        concurrent.futures.wait(seals)  # they may have begun a save only now
         guarded(lambda: checkpointer.close())
         guarded(lambda: [sealed.result() for sealed in seals])
         sealing.shutdown()
@@ -205,8 +218,14 @@ def _meeting(failed: Callable[[BaseException], str]) -> Callable[..., None]:
     return meet
 
 
-def _finish(folder: Folder, saved: Any, about: dict[str, Any], keep: int) -> None:
-    """Once a checkpoint is complete, seals it, and then removes those that are not to be kept."""
+def _known(saved: Any) -> Callable[[], Any]:
+    return lambda: saved
+
+
+def _finish(folder: Folder, begun: Callable[[], Any], about: dict[str, Any], keep: int) -> None:
+    """Once the checkpoint that is `begun` is complete, seals it, and then removes those that are not to be
+    kept."""
+    saved = begun()
     try:
         saved.result()
     except Exception:  # raised where the save itself is waited for
