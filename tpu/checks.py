@@ -12,7 +12,10 @@ from pathlib import Path
 
 from tpu.options import check_flags
 
-COMMANDS = ("run", "sweep", "search", "plan", "report", "inspect", "predict", "list", "doctor", "data")
+COMMANDS = (
+    "run", "sweep", "search", "plan", "report", "watch", "export-results", "inspect", "predict", "list",
+    "doctor", "data",
+)  # fmt: skip
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "search", "plan", "report")
 """Those whose first word is an experiment's file."""

@@ -52,6 +52,14 @@ COMMANDS = {
     "report": Command(
         (("FILE", "the report of what a sweep has finished"),), "fdl.cli.commands:report_of", "ReportOptions"
     ),
+    "watch": Command(
+        (("DIR [--once]", "how the runs in a work directory stand: curves and ranks, while they run"),),
+        "fdl.cli.watch:execute",
+    ),
+    "export-results": Command(
+        (("DIR --format csv|latex|markdown", "the table of what a work directory holds"),),
+        "fdl.cli.export_results:execute",
+    ),
     "inspect": Command(
         (("DIRECTORY", "what trained runs are: checkpoints, parameters, how to load them"),),
         "fdl.cli.inspect_command:execute",

@@ -11,10 +11,11 @@ import jax
 from rich.console import Console
 
 from fdl.aot import command as aot
-from fdl.cli import executors, reports, seeds_needed, until_decided
+from fdl.cli import budget, executors, reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
-from fdl.cli.ending import claim_of, finish
+from fdl.cli.ending import claim_of, finish, is_own, stopped
 from fdl.cli.flags import is_elsewhere, parse, seat, workdir
+from fdl.cli.following import followed
 from fdl.cli.forecasts import plan_here
 from fdl.cli.options import (
     OPTIONS,
@@ -25,6 +26,7 @@ from fdl.cli.options import (
     TrainOptions,
 )
 from fdl.cli.progress import shown
+from fdl.cli.tensorboard import EventFiles, check_tensorboard
 from fdl.cli.trials import searched, space_of
 from fdl.configs import replaced
 from fdl.doctor.examination import on_slice
@@ -35,6 +37,7 @@ from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
 from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, search, stored, sweep
+from fdl.sweeps.loading import so_far
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
 
@@ -80,6 +83,9 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command == "sweep":
         executor = executors.executor_of(options, Path(words[0]), directory)
         result, space = _sweep(file, options, space, directory, console, executor)
+        if left := budget.unfinished(space, result):
+            return stopped(file, options, result, space, directory, made, console, left)
+        assert result is not None
     else:
         result = stored(file.experiment, space, workdir=directory, scheduler=file.scheduler)
     return finish(file, options, result, space, directory, made, console)
@@ -111,22 +117,46 @@ def _sweep(
     directory: Folder,
     console: Console,
     executor: Executor | None,
-) -> tuple[Result, Sweep]:
-    """What a sweep measured, and its trials: with `--until-decided` as many as were needed."""
-    _begin(file, options, directory, console)
+) -> tuple[Result | None, Sweep]:
+    """What a sweep measured, and its trials: with `--until-decided` as many as were needed, with `--budget`
+    what was finished in time, or None."""
+    limit = None if options.budget is None else budget.seconds_of(options.budget)
+    if limit is not None and executor is not None:
+        raise ValueError("--budget is for runs in this process alone; leave out it or the executor's flags")
+    if options.tensorboard is not None:
+        check_tensorboard(options.tensorboard)
+    _check_scheduled(file, options)
     identity = {"kind": "sweep", **stored_source(file)}
-    if not options.until_decided:
-        how = {"executor": executor, "scheduler": file.scheduler}
-        return _train(file, options, space, directory, identity, console, **how), space
+    how = {"executor": executor, "scheduler": file.scheduler}
     later = dataclasses.replace(options, restart=False, profile=False)
-    several = itertools.chain([options], itertools.repeat(later))
-    return until_decided.until_decided(
-        file,
-        options,
-        space,
-        lambda trials: _train(file, next(several), trials, directory, identity, console, executor),
-        functools.partial(console.print, **PLAIN),
-    )
+    several, asked = itertools.chain([options], itertools.repeat(later)), [space]
+
+    def train(trials: Sweep) -> Result:
+        asked.append(trials)
+        return _train(file, next(several), trials, directory, identity, console, **how)
+
+    with budget.within(limit) as spent:
+        _begin(file, options, directory, console)
+        try:
+            if not options.until_decided:
+                return train(space), space
+            say = functools.partial(console.print, **PLAIN)
+            return until_decided.until_decided(file, options, space, train, say)
+        except KeyboardInterrupt:
+            if not spent():
+                raise
+    found = so_far(directory, asked[-1], {})
+    if found is None or (found.frame["status"] == "running").all():
+        return None, asked[-1]
+    return stored(file.experiment, asked[-1], workdir=directory), asked[-1]
+
+
+def _check_scheduled(file: ExperimentFile, options: SweepOptions) -> None:
+    for name in ("watch", "budget", "tensorboard"):
+        if file.scheduler and getattr(options, name):
+            raise ValueError(
+                f"--{name} knows no SCHEDULER, which stops runs on purpose; leave one of them out"
+            )
 
 
 def _search(
@@ -141,7 +171,7 @@ def _search(
     mark = digest(essence(program_of(file.experiment, base)))
     directory = options.directory(Path("runs") / file.name / mark)
     _begin(file, options, directory, console)
-    with shown(console) as progress:
+    with shown(console) as (progress, _):
         found = search(
             file.experiment,
             space,
@@ -189,7 +219,22 @@ def _train(
     scheduler: Scheduler | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
-    with shown(console) as progress:
+    sure = not getattr(options, "until_decided", False)
+    place = functools.partial(reports.running_place, directory, space, own=is_own(file, space), sure=sure)
+    tensorboard = getattr(options, "tensorboard", None)
+    kept = EventFiles(tensorboard, directory).write if tensorboard else None
+    with (
+        shown(console) as (progress, stand),
+        followed(
+            progress,
+            space,
+            directory,
+            place,
+            stand if getattr(options, "watch", False) else None,
+            kept,
+            elsewhere=executor is not None,
+        ) as told,
+    ):
         return sweep(
             file.experiment,
             space,
@@ -200,7 +245,7 @@ def _train(
             strategy=options.strategy,
             saving=saving,
             restart=options.restart,
-            progress=progress,
+            progress=told,
             claim=claim_of(file, space),
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),

@@ -3,22 +3,26 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
 from fdl import report
-from fdl.cli import reports
+from fdl.cli import budget, reports
+from fdl.cli.exit_codes import INTERRUPTED
 from fdl.cli.options import Options
 from fdl.cli.trials import is_judged
 from fdl.experiment_file import ExperimentFile, judged
 from fdl.parallel import distributed
+from fdl.report.costs import cost_of_answer, costs
 from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.stats import Verdict
 from fdl.storage import Folder
 from fdl.sweeps import Sweep
+from fdl.text import named, some_of
 
 FAILED = 3
 """Exit code where a metric of a run that must be finite was not."""
@@ -29,6 +33,11 @@ def claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] 
     return functools.partial(judged, file.claim) if file.claim and is_judged(file.sweep, space) else None
 
 
+def is_own(file: ExperimentFile, space: Sweep) -> bool:
+    """Whether trials are all that the file itself asks for."""
+    return file.sweep is not None and set(file.sweep.trials) == set(space.trials)
+
+
 def finish(
     file: ExperimentFile,
     options: Options,
@@ -37,19 +46,22 @@ def finish(
     directory: Folder,
     made: dict[str, str],
     console: Console,
+    left: Mapping[str, int] = MappingProxyType({}),
 ) -> int:
-    """Reports what a command measured; the exit code."""
+    """Reports what a command measured; the exit code. Where an arm has only runs that are `left`, by arm how
+    many were not finished, the claim is not judged: it is about all arms."""
     if not distributed.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
     result = dataclasses.replace(result, meta={**result.meta, **about, **made})
-    claim, problem, verdict = claim_of(file, space), None, None
+    absent = left.keys() - set(result.runs()["arm"])
+    claim, problem, verdict = None if absent else claim_of(file, space), None, None
     try:
         verdict = claim(result) if claim else None
     except Exception as error:  # what was measured is reported all the same
         problem = error
-    own = file.sweep is not None and set(file.sweep.trials) == set(space.trials)
-    place = reports.place(directory, space, own=own, rungs=result.meta.get("schedule", {}).get("rungs"))
+    rungs = result.meta.get("schedule", {}).get("rungs")
+    place = reports.place(directory, space, own=is_own(file, space), rungs=rungs)
     report.write(result, verdict, place)
     report.show(result, verdict, console)
     console.print(f"report: {place / 'report.html'}", **PLAIN)
@@ -59,11 +71,37 @@ def finish(
             f"after step {failure['step']}",
             **PLAIN,
         )
-    if problem:
+    if problem and not left:
         raise problem
+    if problem:
+        console.print(f"the claim cannot be judged on what is finished: {named(problem)}", **PLAIN)
     if options.json:
-        print(json.dumps(_summary(result, verdict, directory, place)))
+        print(json.dumps({**_summary(result, verdict, directory, place), "unfinished": dict(left)}))
     return FAILED if len(result.failures) else 0
+
+
+def stopped(
+    file: ExperimentFile,
+    options: Options,
+    result: Result | None,
+    space: Sweep,
+    directory: Folder,
+    made: dict[str, str],
+    console: Console,
+    left: Mapping[str, int],
+) -> int:
+    """Reports what was finished before a budget was spent, and says what was not; the exit code."""
+    if result is not None:
+        finish(file, options, result, space, directory, made, console, left)
+    elif options.json:
+        none = dict.fromkeys(("report", "cost", "verdict", "sentence"))
+        told = {"name": file.name, "directory": str(directory), "runs": 0, "failed": 0, "arms": [], **none}
+        print(json.dumps({**told, "unfinished": dict(left)}))
+    absent = left.keys() - (set() if result is None else set(result.runs()["arm"]))
+    console.print(budget.left_over(left, len(space.trials)), **PLAIN)
+    if absent and claim_of(file, space):
+        console.print(f"the claim is not judged: no run is finished of {some_of(sorted(absent))}", **PLAIN)
+    return INTERRUPTED
 
 
 def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: Folder) -> dict[str, Any]:
@@ -82,6 +120,7 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: 
         "failed": len(result.failures),
         "arms": arms,
         **({"stopped": dict(result.stopped)} if "schedule" in result.meta else {}),
+        "cost": _cost(result, verdict),
         "verdict": verdict.status if verdict else None,
         "sentence": verdict.sentence if verdict else None,
         "claims": [
@@ -96,4 +135,20 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: 
             }
             for one in (verdict.claims if verdict else ())
         ],
+    }
+
+
+def _cost(result: Result, verdict: Verdict | None) -> dict[str, Any] | None:
+    """In seconds of devices; None where nothing is known of it."""
+    found = costs(result)
+    if found is None:
+        return None
+    told = {arm: {"total": cost.total, **cost._asdict()} for arm, cost in found.arms.items()}
+    answer = cost_of_answer(result, verdict) if verdict else None
+    return {
+        "unit": "device-seconds",
+        "total": found.whole.total,
+        "at_least": found.at_least,
+        "arms": told,
+        "answer": answer,
     }

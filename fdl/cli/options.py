@@ -169,6 +169,12 @@ class SweepOptions(ProfileOptions, ExecutorOptions):
     """add four seeds of every arm at a time until the claim, which compares with anytime=True, is decided"""
     max_seeds: int | None = None
     """with --until-decided: so many seeds of an arm in all (default: 64)"""
+    budget: str | None = None
+    """stop after so long, as 30m or 1h30m: saved, with a report of what is finished and exit code 75"""
+    tensorboard: str | None = None
+    """a folder for TensorBoard, where each run's evaluations are written as they come (extra tensorboard)"""
+    watch: Switch = False
+    """show how the arms stand while they run, as `fdl watch` does beside any sweep: curves and ranks"""
 
 
 @dataclasses.dataclass
@@ -215,7 +221,7 @@ class PlanOptions(PlaceOptions, MeshOptions):
     slices: int = 1
     """how many of them"""
     price: float | None = None
-    """of an hour of a chip, to compute what the sweep costs"""
+    """of an hour of a device (a chip), to compute what the sweep costs"""
     fit: Switch = False
     """search the largest batch, and the cheapest mesh and remat, that fit"""
     quick: Switch = False
@@ -226,6 +232,12 @@ class PlanOptions(PlaceOptions, MeshOptions):
     effect: float | None = None
     """a difference off what is claimed, in the metric's unit, as 0.01"""
 
+    def checked_price(self) -> float | None:
+        """The price; raises `ValueError` for one that is not a positive number."""
+        if self.price is not None and not 0 < self.price < float("inf"):
+            raise ValueError(f"--price is {self.price}; expected money for an hour of a chip, more than 0")
+        return self.price
+
     def target(self) -> Target:
         """What `--topology` and the flags beside it ask for.
 
@@ -233,15 +245,13 @@ class PlanOptions(PlaceOptions, MeshOptions):
           ValueError: no such slice, or a price that is not a positive number.
         """
         assert self.topology is not None
-        if self.price is not None and not self.price > 0:
-            raise ValueError(f"--price is {self.price}; expected money for an hour of a chip, more than 0")
         return Target(
             parse_slice(self.topology),
             self.slices,
             self.mesh,
             self.strategy,
             self.members,
-            self.price,
+            self.checked_price(),
             self.fit,
             self.quick,
         )

@@ -4,12 +4,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-import rich.progress
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
 
+from fdl.cli.watch import board
 from fdl.formats import duration
 from fdl.report.terminal import PLAIN
+from fdl.result import Result
 from fdl.train import Progress
 
 LINE_SECONDS = 10.0
@@ -17,23 +20,40 @@ LINE_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def shown(console: Console) -> Iterator[Progress]:
-    """A live display of members, steps a second and time left; plain lines where there is no terminal."""
+def shown(console: Console) -> Iterator[tuple[Progress, Callable[[Result], None]]]:
+    """A live display of members, steps a second and time left; plain lines where there is no terminal. With
+    it what shows how the arms stand above that, whenever it is called."""
     rate = _Rate()
     if not console.is_terminal:
-        yield Progress(lambda line: console.print(line, **PLAIN), _lines(console, rate))
+        yield Progress(lambda line: console.print(line, **PLAIN), _lines(console, rate)), _boards(console)
         return
     columns = (SpinnerColumn(), BarColumn(bar_width=None), TextColumn("{task.description}", markup=False))
-    with rich.progress.Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task("compiling", total=None)
+    bar, above = Bar(*columns, console=console, expand=True), list[RenderableType]()
+    task = bar.add_task("compiling", total=None)
+    with Live(console=console, transient=True, get_renderable=lambda: Group(*above, bar)) as live:
 
-        def step(done: int, total: int, live: int) -> None:
-            bar.update(task, completed=done, total=total, description=rate.text(done, total, live))
+        def step(done: int, total: int, running: int) -> None:
+            bar.update(task, completed=done, total=total, description=rate.text(done, total, running))
 
         def say(line: str) -> None:
-            bar.console.print(line, **PLAIN)
+            live.console.print(line, **PLAIN)
 
-        yield Progress(say, step)
+        def stand(result: Result) -> None:
+            above[:] = [board(result, console)]
+
+        yield Progress(say, step), stand
+
+
+def _boards(console: Console) -> Callable[[Result], None]:
+    printed = float("-inf")
+
+    def stand(result: Result) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > LINE_SECONDS:
+            printed = time.monotonic()
+            console.print(board(result, console))
+
+    return stand
 
 
 def _lines(console: Console, rate: "_Rate") -> Callable[[int, int, int], None]:

@@ -44,6 +44,24 @@ def place(directory: Folder, space: Sweep, *, own: bool, rungs: Any = None) -> F
     return folder
 
 
+def running_place(directory: Folder, space: Sweep, *, own: bool, sure: bool) -> Folder | None:
+    """The folder for the table of trials that still run: that of their report, or None.
+
+    Args:
+      directory: where the runs are.
+      space: the trials.
+      own: whether they are all that the file itself asks for.
+      sure: whether the report will be of these and no others; if not, no other report makes room for them.
+
+    Raises:
+      OSError: the directory cannot be written.
+    """
+    before = _before(directory)
+    if before is None or before["mark"] == _told(space)["mark"]:
+        return directory
+    return place(directory, space, own=own) if sure else None
+
+
 def _before(directory: Folder) -> dict[str, Any] | None:
     """Of which trials the report in a directory is; where that is damaged, of none that are known."""
     try:

@@ -35,7 +35,7 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     folder = directory / "figures"
     if not in_bucket(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "results.parquet", _parquet(result.frame))
+    write_results(result, directory)
     write_atomically(directory / "failures.parquet", _parquet(result.failures))
     if result.log is not None:
         write_atomically(directory / "log.parquet", _parquet(result.log))
@@ -48,6 +48,15 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
         for suffix in ("png", "svg"):
             write_atomically(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
     write_atomically(directory / "report.html", html.render(result, verdict, drawings).encode())
+
+
+def write_results(result: Result, directory: Folder) -> None:
+    """Writes `results.parquet` alone, the tidy table, also of runs that still run; the folder must exist.
+
+    Raises:
+      OSError: it cannot be written; what was there before is whole.
+    """
+    write_atomically(directory / "results.parquet", _parquet(result.frame))
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from fdl import formats
 from fdl.cells import text
 from fdl.report import tables
+from fdl.report.costs import cost_of_answer, cost_table, costs, spent
 from fdl.report.figures import Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
@@ -66,7 +67,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
       verdict: what the claim came to, if there is one.
       drawings: the result's figures.
     """
-    meta = result.meta
+    meta, found = result.meta, costs(result)
     pictures: dict[str, list[_Picture]] = {}
     for drawing in drawings:
         pictures.setdefault(drawing.metric, []).append(_picture(drawing))
@@ -97,6 +98,8 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
             "Compiled programs: what ran in each, how, and what it took",
             tables.programs(meta.get("programs", ())),
         ),
+        costs=cost_table(found) if found else None,
+        cost_of_answer=cost_of_answer(result, verdict) if verdict else None,
         shared_config=tables.shared_config(meta.get("configs", {})),
         arm_configs=tables.arm_configs(meta.get("configs", {}), tables.shown_arms(result)),
         versions=meta.get("versions", {}),
@@ -128,6 +131,8 @@ def _facts(result: Result) -> dict[str, str]:
             facts[name] = formats.duration(sum(program.get(key, 0.0) for program in programs))
     if lost := lost_time(one for program in programs for one in program.get("restarts", ())):
         facts["Lost to restarts"] = f"at least {lost}"
+    if found := costs(result):
+        facts["Device time"] = spent(found)
     if "seconds" in result.meta:
         facts["Wall time"] = formats.duration(result.meta["seconds"])
     return facts

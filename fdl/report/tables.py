@@ -44,15 +44,16 @@ class Column(NamedTuple):
         return "long" if max(map(len, self.cells), default=0) > 28 else ""
 
 
-def results(result: Result) -> tuple[Column, ...]:
+def results(result: Result, *, whole: bool = False) -> tuple[Column, ...]:
     """A row per arm: what sets it apart, its runs, and for every metric at the last evaluation the
     mean and the half-width of its 95 % interval over seeds.
 
     The arms' names are left out where the fields' columns say the same, failures where there are none.
-    Of more than 48 arms, those that `shown_arms` names, from the highest mean.
+    Of more than 48 arms, those that `shown_arms` names, from the highest mean; all if the `whole` table is
+    asked for.
     """
     table = result.table()
-    if len(table) > ROWS:
+    if len(table) > ROWS and not whole:
         table = table.set_index("arm", drop=False).loc[shown_arms(result)].reset_index(drop=True)
     fields = result.varying
     columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
@@ -67,7 +68,7 @@ def results(result: Result) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def caption(result: Result) -> str:
+def caption(result: Result, *, whole: bool = False) -> str:
     """What the numbers in `results` are."""
     last = result.last()
     if last.empty:
@@ -80,6 +81,8 @@ def caption(result: Result) -> str:
         which += ", from seeds that chose nothing"
     if result.stopped:
         which += f", without {counted(len(result.stopped), 'arm')} that the scheduler stopped"
+    if running := int((last["status"] == "running").sum()):
+        which += f", so far: {counted(running, 'run')} of {len(last)} still running"
     several = last.duplicated("arm").any()
     which += (
         ": mean ± half-width of the 95 % interval over seeds"
@@ -87,7 +90,7 @@ def caption(result: Result) -> str:
         else "; one run an arm leaves no interval"
     )
     count = result.runs()["arm"].nunique()
-    if count > ROWS:
+    if count > ROWS and not whole:
         ends = f"{len(shown_arms(result))} of {count} arms, from both ends by {main_metrics(result)[0]}"
         which += f". {ends}: results.parquet has all"
     return which

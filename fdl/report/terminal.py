@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from fdl.report import tables
+from fdl.report.costs import cost_of_answer
 from fdl.report.schedule import schedule
 from fdl.report.tables import Column
 from fdl.result import Result
@@ -34,15 +35,19 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
     console.print(Text(tables.caption(result), style="dim"))
     columns = tables.results(result)
     metrics = tables.ordered_metrics(result)
-    _print(console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics])
+    console.print(
+        fitted_table(
+            console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics]
+        )
+    )
     if "search" in result.meta:
         heading, columns = tables.trials(result.meta["search"])
         console.print(Text(f"\n{heading}", style="dim"))
-        _print(console, columns, [column.name for column in columns])
+        console.print(fitted_table(console, columns, [column.name for column in columns]))
     if "schedule" in result.meta:
         told = schedule(result.meta["schedule"])
         console.print(Text(f"\n{told.heading}", style="dim"))
-        _print(console, told.columns, [column.name for column in told.columns])
+        console.print(fitted_table(console, told.columns, [column.name for column in told.columns]))
         for sentence in told.sentences:
             console.print(Text(sentence), soft_wrap=True)
     if verdict is None:
@@ -60,7 +65,7 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
             "pairs",
             "effect size",
         )
-        _print(console, columns, first)
+        console.print(fitted_table(console, columns, first))
     for one in verdict.claims:
         console.print(Text(f"\n{one.claim.id}  {one.claim.statement}", style="bold"))
         _print_verdict(console, one.verdict)
@@ -71,6 +76,8 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
         console.print(_mark(verdict) + Text(f"  {told}", style="not bold default"))
     else:
         _print_verdict(console, verdict)
+    if cost := cost_of_answer(result, verdict):
+        console.print(Text(f"Cost of the answer: {cost}", style="dim"))
 
 
 def _print_verdict(console: Console, verdict: Verdict) -> None:
@@ -88,8 +95,8 @@ def _identity(columns: Sequence[Column], result: Result) -> list[str]:
     return ["arm"] if "arm" in names else [name for name in names if name in result.fields]
 
 
-def _print(console: Console, columns: Sequence[Column], first: Sequence[str]) -> None:
-    """Prints the columns that fit the width: those named `first`, then the others, in that order."""
+def fitted_table(console: Console, columns: Sequence[Column], first: Sequence[str]) -> Group:
+    """The columns that fit the width: those named `first`, then the others, in that order."""
     names = [column.name for column in columns]
     kept: set[str] = set()
     for name in dict.fromkeys([*(name for name in first if name in names), *names]):
@@ -100,9 +107,9 @@ def _print(console: Console, columns: Sequence[Column], first: Sequence[str]) ->
             <= console.width
         ):
             kept.add(name)
-    console.print(_table([column for column in columns if column.name in kept]))
-    if left_out := [name for name in names if name not in kept]:
-        console.print(Text(f"Too wide to show: {', '.join(left_out)}", style="dim"))
+    left_out = [name for name in names if name not in kept]
+    more = [Text(f"Too wide to show: {', '.join(left_out)}", style="dim")] if left_out else []
+    return Group(_table([column for column in columns if column.name in kept]), *more)
 
 
 def _table(columns: Sequence[Column]) -> Table:

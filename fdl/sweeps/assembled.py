@@ -1,6 +1,7 @@
 """The tidy result of trials, from what each unit of them came to."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -101,12 +102,23 @@ def tabulated(runs: Sequence[Told], trained: Sequence[Trained], fields: Sequence
     frame = _table(rows, fields, columns=None if rows else [*columns, "status"])
     lost = _table(failures, fields, columns=[*columns, "metric"])
     logged = _table(log, fields, columns=None) if log else None
-    return Result(frame, tuple(fields), lost, meta_of(trained), log=logged, inspections=tuple(inspections))
+    return Result(
+        frame, tuple(fields), lost, meta_of(runs, trained), log=logged, inspections=tuple(inspections)
+    )
 
 
-def meta_of(trained: Sequence[Trained]) -> dict[str, Any]:
-    """What a report tells of the units."""
-    programs = [{**u.cost, "arms": list(dict.fromkeys(t.arm for t in u.unit.trials))} for u in trained]
+def meta_of(runs: Sequence[Told], trained: Sequence[Trained]) -> dict[str, Any]:
+    """What a report tells of the units: of each the arms, and how many runs of each, and how many failed."""
+    counts = [(Counter[str](), Counter[str]()) for _ in trained]
+    for run in runs:
+        there, failed = counts[run.place]
+        there[run.arm] += 1
+        failed[run.arm] += trained[run.place].ends[run.member]["status"] == "failed"
+    programs = [
+        {**unit.cost, "arms": [*there], "runs": [*there.values()], "failed": [failed[arm] for arm in there]}
+        for unit, (there, failed) in zip(trained, counts, strict=True)
+        if there
+    ]
     meta = {"programs": programs, **told((len(unit.unit.trials), unit.parts) for unit in trained)}
     if best := {u.cost["best"] for u in trained if "best" in u.cost}:
         meta["best"] = ", ".join(sorted(best))

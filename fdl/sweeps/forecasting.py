@@ -1,4 +1,4 @@
-"""What a sweep would run, before it runs."""
+"""What a sweep would run and take, before it runs: `fdl plan`."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from fdl.sweeps.population import work_of
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
 from fdl.train.autotune import autotune
+from fdl.train.run import evaluation_steps
 from fdl.train.runtime import prepare
+from fdl.train.timing import timed
 
 
 class Forecast(NamedTuple):
@@ -25,8 +27,11 @@ class Forecast(NamedTuple):
       plan: how they run.
       reason: why so.
       memory_bytes: peak memory on one device, by the compiler's own analysis.
-      compile_seconds: what compiling took just now.
-      train_seconds: what training will take by the measured speed.
+      compile_seconds: what compiling took just now, with what the first calls took more than later ones.
+      train_seconds: what training and evaluating will take by the speed of a short trial.
+      train_low: lower end of its interval, of at least 95 % as far as the trial's calls tell
+        (`fdl.train.timing.Measured`).
+      train_high: upper end.
     """
 
     arms: list[str]
@@ -36,6 +41,15 @@ class Forecast(NamedTuple):
     memory_bytes: int
     compile_seconds: float
     train_seconds: float
+    train_low: float
+    train_high: float
+
+    @property
+    def device_seconds(self) -> tuple[float, float, float]:
+        """The time of compiling and training, times the devices that the plan takes; and its interval."""
+        ends = (self.train_seconds, self.train_low, self.train_high)
+        mean, low, high = (self.plan.devices * (self.compile_seconds + train) for train in ends)
+        return mean, low, high
 
 
 def forecast(
@@ -72,7 +86,13 @@ def forecast(
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = autotune(work, overrides)
-        steps = group.experiment.steps * len(group.trials)
+            taken = timed(work, program)
+        steps, evaluations = group.experiment.steps, len(evaluation_steps(group.experiment))
+        units = -(-len(group.trials) // min(choice.plan.members, members or len(group.trials)))
+        train, low, high = (
+            units * (steps * step + evaluations * evaluation)
+            for step, evaluation in zip(taken.step, taken.evaluation, strict=True)
+        )
         found.append(
             Forecast(
                 arms=list(dict.fromkeys(trial.arm for trial in group.trials)),
@@ -80,8 +100,10 @@ def forecast(
                 plan=choice.plan,
                 reason=choice.reason,
                 memory_bytes=program.memory_bytes,
-                compile_seconds=program.compile_seconds,
-                train_seconds=choice.seconds * steps,
+                compile_seconds=program.compile_seconds + taken.first,
+                train_seconds=train,
+                train_low=low,
+                train_high=high,
             )
         )
     return found

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from fdl.cells import Identity, identities, text
 from fdl.parallel.plan import plan_from
 from fdl.result import Result
-from fdl.serialization import cell_of, differences, digest, essence
+from fdl.serialization import cell_of, differences, digest, essence, from_json
 from fdl.storage import Folder
-from fdl.sweeps.assembled import Told, tabulated
-from fdl.sweeps.space import Trial
+from fdl.sweeps.assembled import Told, assemble, tabulated
+from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.units import LOST, Trained, Unit, done_of
 from fdl.train.folder import identity_in, read_sealed
 from fdl.train.identity import computed
@@ -42,6 +42,36 @@ class StoredRun(NamedTuple):
     config: Mapping[str, Any]
     seed: int
     structure: Mapping[str, Any]
+
+
+def so_far(directory: Folder, space: Sweep, finished: dict[str, Trained]) -> Result | None:
+    """What a directory holds of a sweep's trials now, running ones too; None before the first evaluation.
+
+    Read from the files alone while others write them, by one process without the rest.
+
+    Args:
+      directory: where the runs are; of this sweep's experiment.
+      space: the trials, in whose order and by whose names they are told.
+      finished: units that were read before, by the names of their folders; those that are new are added.
+
+    Raises:
+      ValueError: a file is damaged.
+      OSError: a file cannot be read.
+    """
+    cls, trained = type(space.trials[0].config), []
+    for path in sorted((directory / "units").glob("*/unit.json")):
+        name = path.parent.name
+        if name not in finished:
+            told = read_sealed(path, of=name, fix=LOST) or {}
+            trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in told["members"]]
+            unit = _unit(path.parent, told, trials, looks=False)
+            if any(end["status"] == "running" for end in unit.ends):
+                trained.append(unit)
+                continue
+            finished[name] = unit
+        trained.append(finished[name])
+    result = assemble(space, trained, seconds=None)
+    return result if len(result.frame) else None
 
 
 class Opened(NamedTuple):
@@ -83,7 +113,10 @@ def opened_directory(directory: Folder) -> Opened:
             f"{directory} holds no runs; expected a work directory, which `fdl run` and `fdl sweep` name"
         )
     told = [read_sealed(path, of=path.parent.name, fix=LOST) or {} for path in paths]
-    trained = [_unit(path.parent, one) for path, one in zip(paths, told, strict=True)]
+    trained = [
+        _unit(path.parent, one, [Trial(member["arm"], None, member["seed"]) for member in one["members"]])
+        for path, one in zip(paths, told, strict=True)
+    ]
     if not any(unit.rows for unit in trained):
         raise ValueError(f"{directory} holds no evaluation yet; look again once one is done")
     configs = [[_shown(member["config"]) for member in one["members"]] for one in told]
@@ -121,14 +154,13 @@ def shown_config(config: Mapping[str, Any]) -> ConfigKey:
     return tuple(identities(_shown(config).values()))
 
 
-def _unit(path: Folder, told: Mapping[str, Any]) -> Trained:
-    """A unit, finished or not."""
-    trials = [Trial(member["arm"], None, member["seed"]) for member in told["members"]]
+def _unit(path: Folder, told: Mapping[str, Any], trials: list[Trial], *, looks: bool = True) -> Trained:
+    """A unit, finished or not; what was shown of its runs too, or nothing of that."""
     unit = Unit(trials, plan_from(told["plan"]), told["reason"])
     done, fault = done_of(path)
     if fault:
         raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
-    rows, shown = read(path / ROWS).rows, stored_inspections(path)
+    rows, shown = read(path / ROWS).rows, stored_inspections(path) if looks else []
     if done is None:
         return Trained(unit, rows, [{"status": "running"}] * len(trials), {"members": len(trials)}, [], shown)
     return Trained(unit, rows, done["ends"], done["cost"], done["parts"], shown)

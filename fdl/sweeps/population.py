@@ -11,7 +11,7 @@ from fdl.parallel.arrangement import slice_sizes
 from fdl.parallel.distributed import broadcast_from_first, is_first, several
 from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices, on_slices
 from fdl.rng import roots
-from fdl.serialization import file_name, fingerprints
+from fdl.serialization import digest, file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
 from fdl.sweeps.space import Trial
@@ -183,7 +183,10 @@ def trained(
         if plan not in programs:
             programs[plan] = compile_for(work_of(group, unit.trials), plan)
         looked_at = {i: shown_as(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
-        found, _ = train_unit(group, unit, programs[plan], looked_at, saving, progress, profiler, here)
+        program = programs[plan]
+        # What compiling it took is told by the first unit of this process alone: it was done once.
+        programs[plan] = program._replace(compile_seconds=0.0)
+        found, _ = train_unit(group, unit, program, looked_at, saving, progress, profiler, here)
         return found
 
 
@@ -247,8 +250,10 @@ def train_unit(
     cost = {
         "members": len(unit.trials),
         "plan": str(program.plan),
+        "devices": program.plan.devices,
+        "program": digest([str(jax.tree.structure(unit.trials[0].config)), str(program.plan)]),
         "reason": unit.reason,
-        "compile_seconds": program.compile_seconds,
+        **({"compile_seconds": program.compile_seconds} if program.compile_seconds else {}),
         "train_seconds": outcome.seconds,
         "steps": end - start,
         "memory_bytes": program.memory_bytes,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdl.result import Result
-from fdl.sweeps.assembled import assemble, meta_of
+from fdl.sweeps.assembled import Told, assemble, meta_of
 from fdl.sweeps.outlook import lost_by_stopping, saved_by_stopping
 from fdl.sweeps.racing import Decided, Race
 from fdl.sweeps.schedulers import Scheduler
@@ -39,7 +39,12 @@ def scheduled_result(
     plan = trained[0].unit.plan
     whole = Trained(Unit(list(space.trials), plan, ""), rows, ends, {}, [], shown)
     result = assemble(space, [whole], seconds=seconds, program=program)
-    result = dataclasses.replace(result, meta={**result.meta, **meta_of(trained)}, stopped=stopped)
+    legs = [
+        Told(trial.arm, {}, trial.seed, place, member)
+        for place, unit in enumerate(trained)
+        for member, trial in enumerate(unit.unit.trials)
+    ]
+    result = dataclasses.replace(result, meta={**result.meta, **meta_of(legs, trained)}, stopped=stopped)
     told = {
         "metric": scheduler.metric,
         "better": scheduler.better,

@@ -76,7 +76,8 @@ class Trained(NamedTuple):
       unit: what was trained.
       rows: as `fdl.train.outcome.Outcome.rows`.
       ends: as `fdl.train.outcome.Outcome.ends`.
-      cost: numbers for the report: compile and train seconds, memory, steps, members a second, restarts.
+      cost: numbers for the report: devices, which program, train seconds, memory, steps, members a second,
+        restarts; of a program's first unit also the seconds of compiling it.
       parts: as `fdl.train.outcome.Outcome.parts`.
       inspections: likewise.
     """

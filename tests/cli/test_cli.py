@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from fdl.cli import main
@@ -283,6 +284,7 @@ def test_an_interrupted_run_saves_and_goes_on(file, number):
     assert process.returncode == 75
     assert "the same command goes on" in error and "Traceback" not in error
     assert [path for path in folder.glob("*/checkpoints/*") if path.name.isdigit()]
+    assert set(pd.read_parquet(file.parent / "here" / "results.parquet")["status"]) == {"running"}
 
 
 @pytest.mark.medium

@@ -1,5 +1,6 @@
 """What others wrote, in the terminal: shown as it is, whatever is in it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -39,13 +40,26 @@ def file(tmp_path: Path) -> Path:
 def test_a_plan_shows_names_as_they_are(file, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     arms = ["[/b]", "norm=[red]", "\\[x]"]
-    program = Forecast(arms, 4, Plan(4, "vmap", "scan"), "", 4200, 0.5, 1.5)
+    program = Forecast(arms, 4, Plan(4, "vmap", "scan"), "", 4200, 0.5, 1.5, 1.25, 1.75)
     monkeypatch.setattr(forecasts, "forecast", lambda *args, **flags: [program])
     assert main(["plan", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "Does [/b] or [bold red]x[/] matter? [link=a]" in shown
     assert "1: [/b], norm=[red], \\[x]" in shown
-    assert "4.10 KiB" in shown
+    assert "4.10 KiB" in shown and "1.5 s (1.2 s to 1.8 s)" in shown
+
+
+def test_a_plan_says_what_the_devices_cost(file, monkeypatch, capsys):
+    program = Forecast(["a"], 4, Plan(4, "vmap", "scan", 2), "", 4200, 600.0, 1200.0, 300.0, 3000.0)
+    monkeypatch.setattr(forecasts, "forecast", lambda *args, **flags: [program, program])
+    assert main(["plan", str(file), "--price", "1.5", "--json"]) == 0
+    out, error = capsys.readouterr()
+    told = json.loads(out)
+    assert told["device_hours"] == [2.0, 1.0, 4.0] and told["money"] == [3.0, 1.5, 6.0]
+    assert "2.0 (1.0 to 4.0) device-hours, which cost 3.0 (1.5 to 6.0)" in error
+    assert "about 1 h 00 min (30 min 00 s to 2 h 00 min)" in error
+    assert main(["plan", str(file), "--price", "0"]) == 2
+    assert "--price is 0.0" in capsys.readouterr().err
 
 
 def test_every_file_of_a_folder_is_listed_or_said_to_be_unreadable(tmp_path, capsys):

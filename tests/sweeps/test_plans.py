@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from fdl.parallel.plan import Plan
 from fdl.sweeps import forecast, grid, sweep
 from fdl.train import Progress, Saving, autotune
+from fdl.train.timing import Measured, Timing, times_interval
 from tests.sweeps.test_run import SPACE, whole
 from tests.toy import Config, experiment
 
@@ -96,6 +98,32 @@ def test_forecast_trains_nothing():
     programs = forecast(experiment, SPACE)
     assert [program.trials for program in programs] == [6, 6]
     assert all(program.memory_bytes > 0 and program.train_seconds > 0 for program in programs)
+    assert all(program.train_low < program.train_seconds < program.train_high for program in programs)
+
+
+@pytest.mark.medium
+def test_a_forecast_is_the_trials_times_as_often_as_the_sweep_takes_them(monkeypatch):
+    steps = []
+
+    def timed(work, program):
+        steps.append(work.steps)
+        return Timing(Measured(0.5, 0.25, 0.75), Measured(3.0, 2.0, 4.0), 100.0)
+
+    monkeypatch.setattr("fdl.sweeps.forecasting.timed", timed)
+    (one,) = forecast(experiment, grid(Config(steps=25), lr=(0.01, 0.02), seeds=3), members=4)
+    assert steps == [25]  # evaluated after 10, 20 and 25 steps; two units of at most 4 of the 6 runs
+    assert (one.train_seconds, one.train_low, one.train_high) == (43.0, 2 * 12.25, 2 * 30.75)
+    assert one.compile_seconds > 100
+    expected = [one.plan.devices * (one.compile_seconds + each) for each in (43.0, 24.5, 61.5)]
+    np.testing.assert_allclose(one.device_seconds, expected)
+
+
+def test_the_interval_of_a_trials_times_is_students():
+    seconds = [0.1, 0.11, 0.13, 0.1]
+    found = times_interval(seconds)
+    low, high = scipy.stats.t.interval(0.975, 3, loc=np.mean(seconds), scale=scipy.stats.sem(seconds))
+    np.testing.assert_allclose(found, (np.mean(seconds), low, high), rtol=1e-12)
+    assert times_interval([0.1, 5.0]).low == 0.0
 
 
 @pytest.mark.medium

@@ -1,0 +1,88 @@
+"""`fdl watch`: how the runs in a work directory stand, from its files alone."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from fdl.cli.flags import parse_options
+from fdl.cli.options import Switch
+from fdl.report.standing import standing
+from fdl.report.terminal import fitted_table
+from fdl.result import Better, Result
+from fdl.storage import folder
+from fdl.trained import load
+
+
+@dataclasses.dataclass
+class WatchOptions:
+    """`fdl watch`."""
+
+    directory: tyro.conf.Positional[str]
+    """a work directory, as runs/first/0123456789abcdef; local or in a bucket"""
+    once: Switch = False
+    """look once, and end"""
+    metric: str | None = None
+    """by which arms rank, as validation/loss (default: the first that the report shows)"""
+    better: Better | None = None
+    """which way METRIC is better (default: a loss or an error lower, all else higher)"""
+    every: float = 5.0
+    """seconds between two looks"""
+
+
+def execute(words: Sequence[str]) -> int:
+    """Runs the command on the words after its name, until Ctrl-C; returns the exit code.
+
+    Raises:
+      ValueError: there is no such directory, no such metric in it, or with `--once` nothing measured yet.
+    """
+    options = parse_options("fdl watch", WatchOptions, words)
+    if not options.every > 0:
+        raise ValueError(f"--every is {options.every}; expected seconds, more than 0")
+    if not folder(options.directory).exists():
+        raise ValueError(f"{options.directory} is no folder; expected a work directory, as a sweep names it")
+    console = Console()
+    if options.once:
+        console.print(board(load(options.directory), console, options.metric, options.better))
+        return 0
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        before = ""
+        while True:
+            shown = _look(options, console)
+            if console.is_terminal:
+                live.update(shown, refresh=True)
+            elif (text := _text(shown, console)) != before:  # only what is new
+                before = text
+                console.print(shown)
+            time.sleep(options.every)
+    return 0
+
+
+def board(
+    result: Result, console: Console, metric: str | None = None, better: Better | None = None
+) -> RenderableType:
+    """What `standing` tells, as wide as the console; the columns that matter most, where not all fit."""
+    heading, columns = standing(result, metric, better)
+    names = [column.name for column in columns]
+    first = ("arm", names[-3], "rank", "curve", "step", "ended")  # names[-3] is the metric
+    return Group(Text(heading, style="dim"), fitted_table(console, columns, first))
+
+
+def _look(options: WatchOptions, console: Console) -> RenderableType:
+    """What there is to see now, or why there is nothing yet."""
+    try:
+        result = load(options.directory)
+    except (OSError, ValueError) as error:
+        return Text(str(error), style="dim")
+    return board(result, console, options.metric, options.better)
+
+
+def _text(shown: RenderableType, console: Console) -> str:
+    with console.capture() as capture:
+        console.print(shown)
+    return capture.get()
