@@ -219,6 +219,7 @@ def _train(
     scheduler: Scheduler | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
+    # Of a scheduler's sweep there is no table before its end: which runs it stops is known only then.
     sure = not getattr(options, "until_decided", False)
     place = functools.partial(reports.running_place, directory, space, own=is_own(file, space), sure=sure)
     tensorboard = getattr(options, "tensorboard", None)
@@ -229,7 +230,7 @@ def _train(
             progress,
             space,
             directory,
-            place,
+            place if scheduler is None else lambda: None,
             stand if getattr(options, "watch", False) else None,
             kept,
             elsewhere=executor is not None,

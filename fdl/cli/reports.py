@@ -57,7 +57,7 @@ def running_place(directory: Folder, space: Sweep, *, own: bool, sure: bool) -> 
       OSError: the directory cannot be written.
     """
     before = _before(directory)
-    if before is None or before["mark"] == _told(space)["mark"]:
+    if before is None or before["mark"] == _told(space, None)["mark"]:
         return directory
     return place(directory, space, own=own) if sure else None
 
