@@ -19,7 +19,11 @@ from fdl.report import alt_text, tables
 from fdl.report.layout import MOST, Layout, extremes, layout
 from fdl.report.parallel import parallel_coordinates
 from fdl.report.style import DASHES, FAINT, NARROW, PALETTE, STYLE, WIDE
+from fdl.report.timeline import timeline
 from fdl.result import Result, check_metric
+
+TIMELINE = "timeline"
+"""The kind of the figure that is of no metric."""
 
 
 class Drawing(NamedTuple):
@@ -34,10 +38,12 @@ class Drawing(NamedTuple):
 def draw(result: Result) -> list[Drawing]:
     """The figures of a report: learning curves for each main metric and for what is logged between
     evaluations, where an arm has several runs the distribution of the last values and, of more arms than
-    have a place each, parallel coordinates of the first main metric."""
+    have a place each, parallel coordinates of the first main metric; and who trained what, if several did."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
+    if found := timeline(result.meta.get("programs", ())):
+        drawings.append(Drawing("workers", TIMELINE, *found))
     if not len(last):
         return drawings
     main = tables.main_metrics(result)

@@ -17,7 +17,7 @@ from fdl import formats
 from fdl.cells import text
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer, cost_table, costs, spent
-from fdl.report.figures import Drawing
+from fdl.report.figures import TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.schedule import schedule
@@ -70,7 +70,8 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
     meta, found = result.meta, costs(result)
     pictures: dict[str, list[_Picture]] = {}
     for drawing in drawings:
-        pictures.setdefault(drawing.metric, []).append(_picture(drawing))
+        if drawing.kind != TIMELINE:
+            pictures.setdefault(drawing.metric, []).append(_picture(drawing))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -90,6 +91,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
         importance=_importance(result),
         pictures=pictures,
+        workers=next((_picture(drawing) for drawing in drawings if drawing.kind == TIMELINE), None),
         inspections=sliders(result.inspections),
         failures=tables.first(
             "Runs that ended because a metric that must be finite was not", tables.failures(result)

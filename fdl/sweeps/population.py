@@ -2,6 +2,9 @@
 
 import functools
 import itertools
+import os
+import socket
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -234,6 +237,7 @@ def train_unit(
     start, end, _ = unit.segment or Segment(0, group.experiment.steps)
     work = work_of(group, unit.trials)
     directory = folder_of(group, unit) if group.folder else None
+    began = time.time()
     outcome = execute(
         program,
         stack_members(work.configs, work.keys, pad_to=unit.plan.members),
@@ -255,6 +259,9 @@ def train_unit(
         "reason": unit.reason,
         **({"compile_seconds": program.compile_seconds} if program.compile_seconds else {}),
         "train_seconds": outcome.seconds,
+        "worker": f"{socket.gethostname()} {os.getpid()}",
+        "began": began,
+        "ended": time.time(),
         "steps": end - start,
         "memory_bytes": program.memory_bytes,
         "members_per_second": len(unit.trials) / outcome.seconds,
