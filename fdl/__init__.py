@@ -2,10 +2,11 @@
 
 Write one         Experiment, Learner, Source, Stopper, Best; config, static, traced
 Check one         check
-Run many          sweep over grid, zip_, sample, ablate; choice, uniform, log_uniform; Sweep, Trial
+Run many          sweep over grid, fractional_factorial, zip_, sample, ablate; choice, uniform, log_uniform;
+                  Sweep, Trial
 Search            search in a space; Search, Space
 Stop early        successive_halving, asha, hyperband; Scheduler of Curves and Next
-Judge them        load, Result; compare, compare_rates, difference_in_differences, all_of,
+Judge them        load, Result; compare, compare_rates, difference_in_differences, factorial_effects, all_of,
                   judge_claims; Claim, Comparison, Verdict
 
 fdl.data          data sets, readers of files, augmentations, sources
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from fdl.stats import compare as compare
     from fdl.stats import compare_rates as compare_rates
     from fdl.stats import difference_in_differences as difference_in_differences
+    from fdl.stats import factorial_effects as factorial_effects
     from fdl.stats import judge_claims as judge_claims
     from fdl.sweeps import Curves as Curves
     from fdl.sweeps import Next as Next
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from fdl.sweeps import ablate as ablate
     from fdl.sweeps import asha as asha
     from fdl.sweeps import choice as choice
+    from fdl.sweeps import fractional_factorial as fractional_factorial
     from fdl.sweeps import grid as grid
     from fdl.sweeps import hyperband as hyperband
     from fdl.sweeps import log_uniform as log_uniform
@@ -106,6 +109,7 @@ _HOME = {
     "compare_rates": "fdl.stats",
     "difference_in_differences": "fdl.stats",
     "all_of": "fdl.stats",
+    "factorial_effects": "fdl.stats",
     "judge_claims": "fdl.stats",
     "Curves": "fdl.sweeps",
     "Next": "fdl.sweeps",
@@ -117,6 +121,7 @@ _HOME = {
     "ablate": "fdl.sweeps",
     "asha": "fdl.sweeps",
     "choice": "fdl.sweeps",
+    "fractional_factorial": "fdl.sweeps",
     "grid": "fdl.sweeps",
     "hyperband": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",

@@ -75,7 +75,11 @@ WITHOUT = {
     "fdl.metrics": dict.fromkeys(("Calibration", "Confusion", "Mean", "Overlap", "AllRows"), GIVEN),
     "fdl.optim": {"Frozen": GIVEN},
     "fdl.stats": dict.fromkeys(
-        ("Claim", "Comparison", "Comparisons", "Criterion", "Judged", "Rate", "Rates", "Verdict"), GIVEN
+        (
+            *("Claim", "Comparison", "Comparisons", "Criterion", "Effect", "Effects", "Judged", "Rate"),
+            *("Rates", "Verdict"),
+        ),
+        GIVEN,
     ),
     "fdl.tasks": {
         "Training": "a type",

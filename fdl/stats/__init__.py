@@ -6,6 +6,7 @@ from fdl.stats.claims import Claim, Judged, judge_claims
 from fdl.stats.comparing import compare
 from fdl.stats.comparison import Comparison
 from fdl.stats.criterion import Criterion
+from fdl.stats.effects import Effect, Effects, factorial_effects
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.interaction import difference_in_differences
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
@@ -17,6 +18,8 @@ __all__ = [
     "Comparison",
     "Comparisons",
     "Criterion",
+    "Effect",
+    "Effects",
     "Judged",
     "Rate",
     "Rates",
@@ -27,6 +30,7 @@ __all__ = [
     "confidence_sequence",
     "detectable",
     "difference_in_differences",
+    "factorial_effects",
     "holm",
     "interval",
     "judge_claims",

@@ -10,6 +10,7 @@ from fdl.sweeps.drawn import space as space
 from fdl.sweeps.executor import Executor as Executor
 from fdl.sweeps.forecasting import Forecast as Forecast
 from fdl.sweeps.forecasting import forecast as forecast
+from fdl.sweeps.fractional import fractional_factorial as fractional_factorial
 from fdl.sweeps.on_processes import on_processes as on_processes
 from fdl.sweeps.on_ray import on_ray as on_ray
 from fdl.sweeps.on_slurm import on_slurm as on_slurm

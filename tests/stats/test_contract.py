@@ -13,6 +13,7 @@ TESTED = {
     "confidence_sequence": "test_betting",
     "detectable": "test_power",
     "difference_in_differences": "test_interaction",
+    "factorial_effects": "test_effects",
     "holm": "test_inference",
     "interval": "test_inference",
     "judge_claims": "test_claims",
