@@ -88,7 +88,7 @@ def factorial_effects(
 
     Example:
       >>> import fdl, numpy as np, pandas as pd
-      >>> noise = np.random.default_rng(0).normal(0, 0.01, 16)
+      >>> noise = np.random.default_rng(4).normal(0, 0.01, 16)
       >>> rows = [(s, n, seed) for s in (0, 1) for n in (0, 1) for seed in range(4)]
       >>> frame = pd.DataFrame(rows, columns=["skip", "norm", "seed"]).assign(step=10, status="finished")
       >>> frame["arm"] = [f"skip={s} norm={n}" for s, n, _ in rows]
