@@ -6,15 +6,16 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from fdl.configs import is_config
 from fdl.experiment import Experiment
-from fdl.identity import installed
+from fdl.identity import installed, meaning
 from fdl.result import Result
+from fdl.serialization import digest, essence
 from fdl.stats import Verdict, judge_claims
 from fdl.stats.claims import check_claims
 from fdl.sweeps import Scheduler, Space, Sweep
@@ -37,6 +38,7 @@ class ExperimentFile(NamedTuple):
       search: its `SEARCH`, if it has one.
       scheduler: its `SCHEDULER`, if it has one.
       path: the file.
+      asked: what its claims ask, the functions of each by its id.
     """
 
     name: str
@@ -50,13 +52,21 @@ class ExperimentFile(NamedTuple):
     search: Space | None
     path: Path
     scheduler: Scheduler | None = None
+    asked: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def stored_source(file: ExperimentFile) -> dict[str, Any]:
-    """What a work directory's identity records of the file, beside what its runs mean."""
-    return {
-        "experiment_file": {"path": str(file.path.resolve()), "given": str(file.path), "source": file.source}
-    }
+    """What a work directory's identity records of the file when its first run begins, beside what its runs
+    mean; see `criteria` too."""
+    about = {"path": str(file.path.resolve()), "given": str(file.path), "source": file.source}
+    return {"experiment_file": {**about, "criteria": criteria(file)}}
+
+
+def criteria(file: ExperimentFile) -> dict[str, str]:
+    """A digest of what each of the file's claims asks, by its id (`claim`, where it is one function): of the
+    code of its criterion and its control, and of the values that they read; a comment changes nothing."""
+    found = {name: meaning(functions) for name, functions in file.asked.items()}
+    return {name: digest(essence({"code": one.code, "values": one.values})) for name, one in found.items()}
 
 
 def load_file(path: Path) -> ExperimentFile:
@@ -166,8 +176,10 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
             raise ValueError(f"{path}: {what} is {value!r}; expected a function")
     if sweep is not None:
         _check_sweep(sweep, path, config)
+    asked = {} if claim is None else {"claim": {"criterion": claim}}
     if claims is not None:
         claim = _claim_of(claims, claim, path)
+        asked = {one.id: {"criterion": one.criterion, "control": one.control} for one in claims}
     search = getattr(module, "SEARCH", None)
     if search is not None:
         _check_search(search, path, config)
@@ -178,5 +190,16 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
             "fdl.asha(...), fdl.hyperband(...) or an fdl.Scheduler"
         )
     return ExperimentFile(
-        path.stem, question, detail.strip(), source, config, experiment, sweep, claim, search, path, scheduler
+        path.stem,
+        question,
+        detail.strip(),
+        source,
+        config,
+        experiment,
+        sweep,
+        claim,
+        search,
+        path,
+        scheduler,
+        asked,
     )

@@ -13,6 +13,7 @@ from fdl import report
 from fdl.cli import budget, reports
 from fdl.cli.exit_codes import INTERRUPTED
 from fdl.cli.options import Options
+from fdl.cli.registered import registered
 from fdl.cli.trials import is_judged
 from fdl.experiment_file import ExperimentFile, judged
 from fdl.parallel import distributed
@@ -57,7 +58,9 @@ def finish(
     absent = left.keys() - set(result.runs()["arm"])
     claim, problem, verdict = None if absent else claim_of(file, space), None, None
     try:
-        verdict = claim(result) if claim else None
+        if claim:
+            verdict, told = registered(claim(result), file, directory)
+            result = dataclasses.replace(result, meta={**result.meta, "criteria": told})
     except Exception as error:  # what was measured is reported all the same
         problem = error
     rungs = result.meta.get("schedule", {}).get("rungs")

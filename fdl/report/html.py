@@ -40,6 +40,7 @@ _MADE = {
     "date": "Reported",
     "command": "Reported by",
     "commit": "Reported at commit",
+    "criteria": "Criteria",
 }
 """What the page says of its making, by its name in `Result.meta`: runs may have been trained earlier, by
 other commands, at other commits where `experiment` means the same."""
