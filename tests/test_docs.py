@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tpu").glob("*.md"))
     if path.is_file()
 )
-FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
@@ -37,7 +38,9 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    return [Block(*match.groups("")) for match in FENCE.finditer(page.read_text())]
+    """The blocks of a page; one within a list is indented there."""
+    found = (match.groups("") for match in FENCE.finditer(page.read_text()))
+    return [Block(language, title, textwrap.dedent(text)) for language, title, text in found]
 
 
 def prose(page: Path) -> str:
