@@ -46,7 +46,7 @@ def _saved(saved: Mapping[str, Any]) -> str:
     return (
         f"{saved['steps']:,} of the {saved['steps_of_all']:,} steps of all runs were taken ({share:.0%}). "
         f"Training took {took} of device time{known}. Compiling the programs for those that went on took "
-        f"{compiling}."
+        f"another {compiling}."
     )
 
 

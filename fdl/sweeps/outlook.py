@@ -12,7 +12,7 @@ from fdl.sweeps.units import Trained
 
 
 def saved_by_stopping(race: Race, trained: Sequence[Trained], runs: int, steps: int) -> dict[str, Any]:
-    """Steps and seconds that were taken, and those of all runs to their end.
+    """Steps and seconds of devices that were taken, and those of all runs to their end.
 
     Args:
       race: how it went.
@@ -24,18 +24,22 @@ def saved_by_stopping(race: Race, trained: Sequence[Trained], runs: int, steps: 
       `steps`, `steps_of_all` (both exact), `seconds` (measured training), `compile_seconds` (of the programs
       of units that began at a rung), `seconds_of_all`: an estimate, by
       the measured speed of the units that began at step 0, each member's step as fast as there; these took
-      `seconds_at_first`.
+      `seconds_at_first`. All seconds are those of devices: what passed, times the devices that were held.
     """
     first = [unit for unit in trained if not _start(unit)]
-    speed = [unit.cost["train_seconds"] / max(1, unit.cost["steps"]) for unit in first]
+    speed = [_held(unit, "train_seconds") / max(1, unit.cost["steps"]) for unit in first]
     return {
         "steps": race.taken,
         "steps_of_all": runs * steps,
-        "seconds": sum(unit.cost["train_seconds"] for unit in trained),
+        "seconds": sum(_held(unit, "train_seconds") for unit in trained),
         "seconds_of_all": sum(speed) * steps,
-        "seconds_at_first": sum(unit.cost["train_seconds"] for unit in first),
-        "compile_seconds": sum(unit.cost["compile_seconds"] for unit in trained if _start(unit)),
+        "seconds_at_first": sum(_held(unit, "train_seconds") for unit in first),
+        "compile_seconds": sum(_held(unit, "compile_seconds") for unit in trained if _start(unit)),
     }
+
+
+def _held(unit: Trained, name: str) -> float:
+    return unit.cost["devices"] * unit.cost.get(name, 0.0)
 
 
 def _start(unit: Trained) -> int:
