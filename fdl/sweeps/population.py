@@ -146,7 +146,9 @@ def decided_units(
         for part in parted(missing, size, even=workers > 1 and overrides.members is None)
     ]
     if group.folder and is_first():
-        decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in new})
+        # For other processes, and later ones; here the program itself tells what compiling it took.
+        told = [new[0]._replace(compile_seconds=program.compile_seconds), *new[1:]]
+        decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in told})
     return stored + new
 
 
@@ -251,13 +253,14 @@ def train_unit(
         here=here,
         begin=begin,
     )
+    compiling = program.compile_seconds + unit.compile_seconds
     cost = {
         "members": len(unit.trials),
         "plan": str(program.plan),
         "devices": program.plan.devices,
         "program": digest([str(jax.tree.structure(unit.trials[0].config)), str(program.plan)]),
         "reason": unit.reason,
-        **({"compile_seconds": program.compile_seconds} if program.compile_seconds else {}),
+        **({"compile_seconds": compiling} if compiling else {}),
         "train_seconds": outcome.seconds,
         "worker": f"{socket.gethostname()} {os.getpid()}",
         "began": began,

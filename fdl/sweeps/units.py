@@ -60,6 +60,8 @@ class Unit(NamedTuple):
       reason: why that plan was chosen.
       seconds: the measured time of one member's step, by which units are ordered; NaN if unknown.
       segment: which of their steps; all if None.
+      compile_seconds: what compiling the program took where the plan was decided, if that was in another
+        process; of a decision's first unit.
     """
 
     trials: list[Trial]
@@ -67,6 +69,7 @@ class Unit(NamedTuple):
     reason: str
     seconds: float = math.nan
     segment: Segment | None = None
+    compile_seconds: float = 0.0
 
 
 class Trained(NamedTuple):
@@ -77,7 +80,7 @@ class Trained(NamedTuple):
       rows: as `fdl.train.outcome.Outcome.rows`.
       ends: as `fdl.train.outcome.Outcome.ends`.
       cost: numbers for the report: devices, which program, train seconds, memory, steps, members a second,
-        restarts; of a program's first unit also the seconds of compiling it.
+        restarts; of a program's first unit also the seconds of compiling it, wherever that was.
       parts: as `fdl.train.outcome.Outcome.parts`.
       inspections: likewise.
     """
@@ -132,8 +135,9 @@ def stored_units(group: Group) -> list[Unit]:
             check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
         if same:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
+            speed, compiling = data.get("seconds") or math.nan, data.get("compile_seconds", 0.0)
             units.append(
-                Unit(trials, plan_from(data["plan"]), data["reason"], data.get("seconds") or math.nan)
+                Unit(trials, plan_from(data["plan"]), data["reason"], speed, compile_seconds=compiling)
             )
     return units
 
@@ -181,6 +185,7 @@ def told_of(group: Group, unit: Unit) -> dict[str, Any]:
         "plan": unit.plan._asdict(),
         "reason": unit.reason,
         "seconds": None if math.isnan(unit.seconds) else unit.seconds,
+        "compile_seconds": unit.compile_seconds,
         "structure": group.identity["structure"],
         "versions": group.identity["program"]["versions"],
         **({"segment": unit.segment._asdict()} if unit.segment else {}),

@@ -5,6 +5,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -63,6 +64,29 @@ def test_one_worker_decides_and_the_longest_unit_is_first(spread):
         12,
     ]  # 3 of 12 steps are three quarters of the work: two workers share them
     assert told[-1] == (48, 48, 0)
+
+
+@pytest.mark.medium
+def test_what_deciding_compiled_is_told_with_what_training_compiled(spread, tmp_path):
+    """A worker finds most of its program in the cache, as another has compiled it; here no one else has."""
+    sweep(experiment, grid(Config(), lr=(0.01, 0.02)), workdir=tmp_path)
+    decided, told = compiled(tmp_path)
+    assert decided == told and decided[0] > 0
+    decided, told = compiled(spread[0])
+    assert sorted(one > 0 for one in decided) == [False, True, True]
+    assert all(whole >= one for one, whole in zip(decided, told, strict=True))
+    assert sum(told) > sum(decided)
+
+
+def compiled(folder: Path) -> tuple[list[float], list[float]]:
+    """Of each unit the seconds of compiling where it was decided, and those that its report counts."""
+    units = sorted(path.parent for path in folder.glob("units/*/unit.json"))
+    decided, done = (
+        [json.loads((unit / name).read_text()) for unit in units] for name in ("unit.json", "done.json")
+    )
+    return [one["compile_seconds"] for one in decided], [
+        one["cost"].get("compile_seconds", 0.0) for one in done
+    ]
 
 
 @pytest.mark.medium
