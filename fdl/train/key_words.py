@@ -1,5 +1,7 @@
 """Random keys as the words that they are, for what stores plain arrays alone."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +23,14 @@ def of_words(found: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
     """The array of this shape whose `words` were found."""
     if not _is_key(shape):
         return found
-    return jax.random.wrap_key_data(found, impl=jax.random.key_impl(jnp.empty((), shape.dtype)))
+    return jax.random.wrap_key_data(found, impl=_impl(shape))
+
+
+def _impl(shape: jax.ShapeDtypeStruct) -> Any:
+    """The kind of a key, asked of one that is traced: making one would be compiled, at every resuming."""
+    found: list[Any] = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct((), shape.dtype))
+    return found[0]
 
 
 def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
