@@ -12,6 +12,7 @@ from fdl.storage import Folder
 from fdl.sweeps.population import plan_now
 from fdl.sweeps.racing import State
 from fdl.sweeps.units import Group, Unit
+from fdl.train.key_words import of_words, words
 from fdl.train.lowering import parts_of
 from fdl.train.program import Program, stack_members
 from fdl.train.resume import checkpoints_in
@@ -44,14 +45,9 @@ def packed(states: Sequence[State], carries: dict[str, Carry], program: Program,
     order = [states[min(index, len(states) - 1)] for index in range(program.plan.members)]
 
     def one(shape: jax.ShapeDtypeStruct, *leaves: Any) -> Any:
-        key = jnp.issubdtype(shape.dtype, jax.dtypes.prng_key)
-        whole = {
-            name: np.asarray(jax.random.key_data(leaf) if key else leaf)
-            for name, leaf in zip(carries, leaves, strict=True)
-        }
+        whole = {name: np.asarray(words(leaf)) for name, leaf in zip(carries, leaves, strict=True)}
         rows = np.stack([whole[name][member] for name, member in order])
-        made = jax.random.wrap_key_data(jnp.asarray(rows), impl=_impl(shape)) if key else rows
-        return jax.device_put(made, shape.sharding)
+        return jax.device_put(of_words(jnp.asarray(rows), shape), shape.sharding)
 
     carry = jax.tree.map(one, program.abstract, *carries.values())
     return carry._replace(stopped=carry.stopped | ~members.live)
@@ -90,7 +86,3 @@ def last_carry(group: Group, unit: Unit, folder: Folder, *, step: int) -> Carry:
 def _fault(about: dict[str, Any], step: int) -> str | None:
     """Of a unit that was interrupted in its last evaluation: the sums behind that are not closed."""
     return f"saved before the evaluation of step {step} had ended" if about.get("owed") else None
-
-
-def _impl(shape: jax.ShapeDtypeStruct) -> Any:
-    return jax.random.key_impl(jnp.empty((), shape.dtype))
