@@ -170,20 +170,22 @@ def curve_rows(result: Result, metric: str) -> pd.DataFrame:
 def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
     """A heading, and a row per comparison with its numbers to the digits that the interval leaves.
 
-    A metric or a baseline that all rows share stands in the heading instead of in a column. Of more than 48
-    comparisons, the 24 with the largest and the 24 with the smallest difference.
+    A metric or a baseline that all rows share stands in the heading instead. Of more than 48 comparisons, the
+    24 with the largest and the 24 with the smallest difference; each with its claim, where there are several.
     """
-    rows = verdict.comparisons
-    if len(rows) > ROWS:
-        ranked = sorted(rows, key=lambda row: -row.difference if row.n else 0.0)
-        rows = (*ranked[: ROWS // 2], *ranked[-ROWS // 2 :])
-
+    claimed = [(one.claim.id, row) for one in verdict.claims for row in one.verdict.comparisons]
+    claimed = claimed or [("", row) for row in verdict.comparisons]
+    if len(claimed) > ROWS:
+        ranked = sorted(claimed, key=lambda one: -one[1].difference if one[1].n else 0.0)
+        claimed = [*ranked[: ROWS // 2], *ranked[-ROWS // 2 :]]
+    rows = [row for _, row in claimed]
     needed = "seeds needed" if all(row.by == "seed" for row in rows) else "pairs needed"
 
     def each(show: Callable[[Comparison, float], str]) -> tuple[str, ...]:
         return tuple(show(row, (row.high - row.low) / 2) for row in rows)
 
     columns = [
+        _column("claim", [name for name, _ in claimed]),
         _column("arm", [row.arm for row in rows]),
         _column("baseline", [row.baseline for row in rows]),
         _column("metric", [row.metric for row in rows]),
@@ -197,8 +199,7 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         Column("difference", each(lambda row, spread: formats.fixed(row.difference, spread, sign=True))),
         Column("95 % interval", each(lambda row, spread: formats.interval(row.low, row.high, spread))),
         Column(
-            "90 % interval",
-            each(lambda row, spread: formats.interval(row.equivalence_low, row.equivalence_high, spread)),
+            "90 % interval", each(lambda r, s: formats.interval(r.equivalence_low, r.equivalence_high, s))
         ),
         Column("p", each(lambda row, _: formats.p_value(row.p))),
         Column("p (Holm)", each(lambda row, _: formats.p_value(row.p_holm))),
@@ -206,14 +207,14 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         Column("detectable", each(lambda row, _: formats.number(row.smallest_detectable, digits=2))),
         Column(needed, each(lambda row, _: f"{'≥ ' * (row.seeds_needed >= MOST)}{row.seeds_needed}")),
     ]
-    shared = {c.name: c.cells[0] for c in columns[1:3] if len(set(c.cells)) == 1}
-    left_out = {*shared, *(["says"] if len(rows) == 1 else [])}
+    shared = {c.name: c.cells[0] for c in columns[2:4] if len(set(c.cells)) == 1}
+    left_out = {*shared, *(["says"] if len(rows) == 1 else []), *([] if verdict.claims else ["claim"])}
     counts = ("dropped", "failed", "baseline failed")
     if all(row.anytime for row in rows):
         left_out |= {"detectable", needed}  # of a number of pairs that is fixed before
     left_out |= {name for name in counts if not any(getattr(row, name.replace(" ", "_")) for row in rows)}
-    heading = f"Differences in {shared.get('metric', 'several metrics')}"
-    heading += f" against {shared['baseline']}" if "baseline" in shared else ""
+    against = f" against {shared['baseline']}" if "baseline" in shared else ""
+    heading = f"Differences in {shared.get('metric', 'several metrics')}{against}"
     if len(rows) < len(verdict.comparisons):
         heading += f": {len(rows)} of {len(verdict.comparisons)}, from both ends"
     return heading, tuple(column for column in columns if column.name not in left_out)

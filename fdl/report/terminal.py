@@ -56,6 +56,7 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
         heading, columns = tables.comparisons(verdict)
         console.print(Text(f"\n{heading}", style="dim"))
         first = (
+            "claim",
             "arm",
             "baseline",
             "metric",

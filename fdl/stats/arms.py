@@ -1,7 +1,7 @@
 """The arms of a result: the final value of a metric for every run, by arm and seed."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from fdl.cells import Identity, identities, listed, named
 from fdl.choosing import JUDGES
 from fdl.result import Result, check_metric
-from fdl.text import counted
+from fdl.text import counted, some_of
 
 _RUN = ["arm", "seed"]
 
@@ -115,8 +115,11 @@ def label(arms: str, arm: Identity) -> str:
     return str(arm[1]) if arms == "arm" else f"{arms}={arm[1]}"
 
 
-def choose_baseline(values: Iterable[Identity], arms: str, baseline: Any) -> Identity:
-    """The arm that `baseline` names; the first one for `dataclasses.MISSING`.
+def choose_baseline(
+    values: Iterable[Identity], arms: str, baseline: Any, stopped: Collection[str] = ()
+) -> Identity:
+    """The arm that `baseline` names; the first one for `dataclasses.MISSING`; `stopped` are those that a
+    scheduler stopped.
 
     Raises:
       ValueError: fewer than two arms, or none of that value.
@@ -125,14 +128,20 @@ def choose_baseline(values: Iterable[Identity], arms: str, baseline: Any) -> Ide
     if len(values) < 2:
         raise ValueError(
             f"a comparison needs two arms, but {arms!r} has only {listed(values) or 'none'}; "
-            "give another field as arms= or keep more runs"
+            f"give another field as arms= or keep more runs{_without(stopped)}"
         )
     if baseline is dataclasses.MISSING:
         return values[0]
     arm = named(baseline, values)
     if arm is None:
-        raise ValueError(f"no arm {arms}={baseline!r} as baseline; there are: {listed(values)}")
+        raise ValueError(
+            f"no arm {arms}={baseline!r} as baseline; there are: {listed(values)}{_without(stopped)}"
+        )
     return arm
+
+
+def _without(stopped: Collection[str]) -> str:
+    return f" (a scheduler stopped {some_of(list(stopped))})" if stopped else ""
 
 
 def how_chosen(

@@ -113,7 +113,7 @@ def compare(
       'SUPPORTED'
     """
     values = final_values(result, metric, arms, by=by)
-    base = choose_baseline(values, arms, baseline)
+    base = choose_baseline(values, arms, baseline, result.stopped)
     others = [arm for arm in values if arm != base]
     names = {arm: label(arms, arm) for arm in values}
     criterion = Criterion(better, at_least, equivalent, len(others))

@@ -80,14 +80,14 @@ def difference_in_differences(
             f"{', '.join(result.fields)}"
         )
     where = list(final_values(result, metric, settings, by=arms))
-    there = choose_baseline(where, settings, setting)
+    there = choose_baseline(where, settings, setting, result.stopped)
     values = {
         (arm, place): series
         for place in where
         for arm, series in final_values(result.where(**{settings: place[1]}), metric, arms).items()
     }
     every = list(dict.fromkeys(arm for arm, _ in values))
-    base = choose_baseline(every, arms, baseline)
+    base = choose_baseline(every, arms, baseline, result.stopped)
     if absent := [(arm, place) for place in where for arm in every if (arm, place) not in values]:
         raise ValueError(f"no run of {_told(absent[0], arms, settings)}; run every arm in every setting")
     others = [(arm, place) for arm in every if arm != base for place in where if place != there]

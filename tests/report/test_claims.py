@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from fdl.report import figures, html, show
+from fdl.report import figures, html, show, tables
 from fdl.stats import Claim, judge_claims
 from tests.report.examples import single, verdict
 
@@ -31,3 +31,9 @@ def test_each_claim_is_shown(kind: str):
         assert text.count(part) == 1, part
     assert text.count(f"Criterion: {verdict().criterion}") == 2
     assert text.index("SUPPORTED") < text.index("INCONCLUSIVE")  # the first claim, then the second
+
+
+def test_a_comparison_has_the_id_of_its_claim():
+    _, columns = tables.comparisons(judge_claims(single(), CLAIMS))
+    assert {column.name: column.cells for column in columns}["claim"] == ("T1", "T2")
+    assert "claim" not in [column.name for column in tables.comparisons(verdict())[1]]
