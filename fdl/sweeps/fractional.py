@@ -5,14 +5,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fdl.arguments import Count, checked
 from fdl.sweeps.space import Sweep, grid
 
 _MOST = 200_000
 """Sets of generators that are tried at most."""
 
 
+@checked
 def fractional_factorial(
-    config: Any, /, *, fraction: int, seeds: int | Iterable[int] = 1, **fields: Sequence[Any]
+    config: Any, /, *, fraction: Count, seeds: int | Iterable[int] = 1, **fields: Sequence[Any]
 ) -> Sweep:
     """A half, a quarter, ... of every combination of the fields' two values: that which confounds least
     (`grid` makes them all).
@@ -66,13 +68,8 @@ def fractional_factorial(
     return Sweep(tuple(trial for trial in whole.trials if trial.arm in kept))
 
 
-def _log2(fraction: Any) -> int:
-    if (
-        isinstance(fraction, bool)
-        or not isinstance(fraction, int)
-        or fraction < 2
-        or fraction & (fraction - 1)
-    ):
+def _log2(fraction: int) -> int:
+    if fraction < 2 or fraction & (fraction - 1):
         raise ValueError(f"fraction is {fraction!r}; expected 2, 4, 8, ...; fdl.grid makes all combinations")
     return fraction.bit_length() - 1
 
