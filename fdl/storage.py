@@ -5,6 +5,7 @@ In a bucket a put is atomic, so nothing is renamed into place; nothing can be ap
 
 import contextlib
 import errno
+import fnmatch
 import importlib.util
 import logging
 import os
@@ -143,11 +144,14 @@ def is_at(opened: int, path: Path) -> bool:
 def remove_partials(folder: Folder) -> None:
     """Removes what processes that were killed as they wrote left in a local folder, and in those inside.
 
-    Nobody may be writing there.
+    Nobody may be writing there; but Orbax may be removing, in threads of its own, what it left unfinished:
+    a folder that is gone once it is looked into, which `os.walk` passes over and `rglob` does not.
     """
-    if not in_bucket(folder):
-        for path in folder.rglob(".*.partial"):
-            path.unlink(missing_ok=True)
+    if in_bucket(folder):
+        return
+    for place, _, names in os.walk(folder):
+        for name in fnmatch.filter(names, ".*.partial"):
+            Path(place, name).unlink(missing_ok=True)
 
 
 def put(path: Folder, content: bytes) -> None:

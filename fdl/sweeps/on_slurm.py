@@ -84,16 +84,16 @@ class Job:
         """Has a worker do a task: `("done", value)`, or `("failed", kind, message)`."""
         cores = {name: str(self.cpus) for name in _CORES}
         say = lambda line: print(line, flush=True)  # noqa: E731
-        self.worker = started(self.message, cores)
+        worker = self.worker = started(self.message, cores)
         try:
-            return "done", asked_to_do(self.worker, task, Progress(say))
+            return "done", asked_to_do(worker, task, Progress(say))
         except Died as death:
             return "died", str(death)
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
             return "failed", type(error), str(error)
-        finally:
-            stop(self.worker)
-            self.worker.wait()
+        finally:  # also of `checkpoint`, which ends this process from within
+            stop(worker)
+            worker.wait()
 
     def checkpoint(self, task: str) -> Any:
         """Asks the worker to save; the job is queued again if it did."""

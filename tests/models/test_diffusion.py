@@ -248,16 +248,18 @@ def test_the_ddpm_unet_starts_and_drops_as_the_papers():
     bound = np.sqrt(3 / (9 * (32 + 64) / 2))
     assert 0.99 * bound < np.abs(kernel).max() < bound
     np.testing.assert_allclose(np.var(kernel), bound**2 / 3, rtol=0.05)
-    dropped = set()
+    dropped, attending = set(), set()
 
     def seen(call, args, kwargs, context):
         if type(context.module).__name__ == "Dropout":
             dropped.add(float(context.module.rate))
+        if type(context.module).__name__ == "Attention":
+            attending.add(context.module.dropout)
         return call(*args, **kwargs)
 
     with nn.intercept_methods(seen):
         jax.eval_shape(lambda: model.init(jax.random.key(0), x, time))
-    assert dropped == {0.1, 0.0}  # in blocks; of attention weights there is none
+    assert dropped == {0.1} and attending == {0.0}  # in blocks; of attention weights there is none
 
 
 def test_patches_and_back():
