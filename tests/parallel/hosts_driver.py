@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,14 +180,14 @@ def prepare(scenario: Scenario, number: int) -> None:
         mark(scenario)
 
     @contextmanager
-    def shown(_: Any) -> Iterator[Progress]:
+    def shown(_: Any) -> Iterator[tuple[Progress, Callable[[Any], None]]]:
         def step(done: int, total: int, live: int) -> None:
             del total, live
             if mine and done >= scenario.step:
                 harm(scenario)
 
         say = lambda line: print(line, file=sys.stderr) if number == 0 else None  # noqa: E731
-        yield Progress(say, step)
+        yield Progress(say, step), lambda _: None
 
     commands.shown = shown
 
