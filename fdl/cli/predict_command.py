@@ -3,9 +3,9 @@
 import dataclasses
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fdl.cli.flags import parse_options
 from fdl.cli.options import Switch
@@ -20,6 +20,7 @@ from fdl.trained.ensemble import Ensemble
 from fdl.trained.run import TrainedRun
 from fdl.trained.table import check_ending, write_predictions
 
+Model = TypeVar("Model", TrainedRun, Ensemble)
 USAGE = "expected fdl predict DIRECTORY INPUT -o OUT, as fdl predict runs/first/0123456789abcdef new.csv"
 
 
@@ -70,13 +71,16 @@ def _model(loaded: Loaded, options: PredictOptions) -> TrainedRun | Ensemble:
     which: Any = {"state": options.state, "experiment": options.experiment}
     if options.ensemble and options.seed is not None:
         raise ValueError(f"--ensemble is of all seeds, and --seed is {options.seed}; leave one of them out")
+    if options.ensemble:
+        return with_changes_told(lambda: loaded.ensemble(options.arm, **which))
+    return with_changes_told(lambda: loaded.run(options.arm, options.seed, **which))
+
+
+def with_changes_told(made: Callable[[], Model]) -> Model:
+    """What is loaded; on stderr what of its experiment is not as it was when it was trained."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        model = (
-            loaded.ensemble(options.arm, **which)
-            if options.ensemble
-            else loaded.run(options.arm, options.seed, **which)
-        )
+        model = made()
     for one in said:
         print(f"warning: {one.message}", file=sys.stderr)
     first = model.runs[0] if isinstance(model, Ensemble) else model

@@ -39,7 +39,7 @@ class DropPath(nn.Module):
             return x
         if not train:
             return x
-        shape = (len(x),) + (1,) * (x.ndim - 1)
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         kept = lambda key, shape: jax.random.bernoulli(key, 1.0 - self.rate, shape)  # noqa: E731
         keep = shards.draw(kept, self.make_rng("dropout"), shape)
         # At rate 1 nothing is kept: the divisor only has to be one that makes no NaN.

@@ -185,7 +185,7 @@ class MLPDiscriminator(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Logits `[B]` of samples `[B, ...]`, above 0 for what seems real; `train` makes no difference."""
         del train
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for width in self.widths:
             x = self.activation(_Dense(width, self.weight, self.initializer, "mlp")(x))
         return constrain(_Dense(1, self.weight, self.initializer, None)(x).reshape(-1), "batch")
@@ -219,7 +219,7 @@ class Conditional(nn.Module):
         """The model's outputs for noise, samples or images `[B, ..., C]` with labels `[B]`; NaN for a row
         whose label is not 0 to `classes` - 1."""
         label = losses.one_hot(y, self.classes, dtype=x.dtype)
-        label = label.reshape(len(x), *(1,) * (x.ndim - 2), self.classes)
+        label = label.reshape(x.shape[0], *(1,) * (x.ndim - 2), self.classes)
         label = jnp.broadcast_to(label, (*x.shape[:-1], self.classes))
         return self.model(jnp.concatenate([x, label], axis=-1), train)
 

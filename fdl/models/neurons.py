@@ -82,4 +82,4 @@ class Neuron(nn.Module):
         """Outputs `[B, 1]` of inputs `[B, ...]`, whose other axes are flattened."""
         del train
         kernel, zeros = with_axes(self.initializer(), None, None), with_axes(nn.initializers.zeros, None)
-        return self.activation(nn.Dense(1, kernel_init=kernel, bias_init=zeros)(x.reshape(len(x), -1)))
+        return self.activation(nn.Dense(1, kernel_init=kernel, bias_init=zeros)(x.reshape(x.shape[0], -1)))

@@ -79,7 +79,7 @@ class PolicyValue(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Logits `[B, actions]` and values `[B]` from -1 to 1, for observations `[B, ...]`."""
-        x = self.activation(self.body(x, train)).reshape(len(x), -1)
+        x = self.activation(self.body(x, train)).reshape(x.shape[0], -1)
         logits = self._head(x, self.actions, "policy")
         return logits, nn.tanh(self._head(x, 1, "value")[:, 0])
 

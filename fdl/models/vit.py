@@ -59,7 +59,7 @@ class ViT(nn.Module):
         )
         x = patches(_patches(x, self.patch))
         first = self.param("first", with_axes(zeros, "embed"), (self.width,))
-        first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
+        first = jnp.broadcast_to(first.astype(x.dtype), (x.shape[0], 1, self.width))
         x = self.transformer(jnp.concatenate([first, x], axis=1), train)
         kernel = with_axes(zeros, "embed", None)
         head = nn.Dense(self.outputs, kernel_init=kernel, bias_init=with_axes(zeros, None), name="head")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ _DTYPES = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
 def parse_safetensors(content: np.ndarray, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -54,6 +56,26 @@ def parse_safetensors(content: np.ndarray, path: str | os.PathLike[str]) -> dict
             f"{path} has {len(content)} bytes; expected {start + end}, by its header: fetch the file again"
         )
     return tensors
+
+
+def safetensors_of(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A safetensors file of arrays by name, in the order of their names: what `parse_safetensors` reads.
+
+    Raises:
+      ValueError: a dtype that the format does not have.
+    """
+    header, parts, end = {}, [], 0
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        code = _CODES.get(array.dtype.newbyteorder("<"))
+        if code is None:
+            raise ValueError(f"{name} has dtype {array.dtype}; expected one of {', '.join(_DTYPES)}")
+        parts.append(array.astype(_DTYPES[code], order="C").tobytes())
+        start, end = end, end + len(parts[-1])
+        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [start, end]}
+    told = json.dumps(header, separators=(",", ":")).encode()
+    told += b" " * (-len(told) % 8)  # the arrays begin at a multiple of 8, so that they can be mapped
+    return b"".join([len(told).to_bytes(8, "little"), told, *parts])
 
 
 def _tensor(

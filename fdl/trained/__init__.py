@@ -2,6 +2,10 @@
 
 from fdl.public import public as _public
 from fdl.trained.ensemble import Ensemble as Ensemble
+from fdl.trained.exporting import Artifact as Artifact
+from fdl.trained.exporting import as_safetensors as as_safetensors
+from fdl.trained.exporting import as_stablehlo as as_stablehlo
+from fdl.trained.exporting import write_artifact as write_artifact
 from fdl.trained.loading import Loaded as Loaded
 from fdl.trained.loading import load as load
 from fdl.trained.run import TrainedRun as TrainedRun
