@@ -16,7 +16,7 @@ from fdl.trained.exporting import as_safetensors, as_stablehlo, check_free, writ
 
 
 @dataclasses.dataclass
-class ExportOptions:
+class ExportedOptions:
     """`fdl export`."""
 
     directory: tyro.conf.Positional[str]
@@ -44,7 +44,7 @@ def execute(words: Sequence[str]) -> int:
       ValueError: no such run, a folder that holds something else, or a run that cannot be exported.
       OSError: a file cannot be read or written.
     """
-    options = parse_options("fdl export", ExportOptions, words)
+    options = parse_options("fdl export", ExportedOptions, words)
     if options.batch is not None and (options.batch < 1 or options.format == "safetensors"):
         raise ValueError(f"--batch is {options.batch}; expected at least 1, and of --format stablehlo alone")
     folder = Path(options.output)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from jax import export
 
 import fdl
 from fdl.cli import main
@@ -114,6 +115,16 @@ def test_a_file_that_changed_is_shown_and_what_was_stored_can_be_run(place, caps
         (place / "fruit.py").write_text(FILE)
 
 
+def test_an_export_says_what_the_run_says(place, capsys):
+    assert main(["export", str(place / "work"), "-o", str(place / "exported")]) == 0
+    assert "model.stablehlo" in capsys.readouterr().out
+    program = export.deserialize(bytearray((place / "exported" / "model.stablehlo").read_bytes()))
+    rows = {"x": np.array([[101], [113]], np.float32)}
+    np.testing.assert_array_equal(
+        program.call(rows)["label"], fdl.load(place / "work").run().predict(rows)["label"]
+    )
+
+
 BAD = {
     "no directory": (["predict", "nowhere", "{new}"], "nowhere holds no runs"),
     "no input": (["predict", "{work}", "gone.csv"], "there is no gone.csv"),
@@ -122,6 +133,15 @@ BAD = {
     "no such seed": (["predict", "{work}", "{new}", "--seed", "5"], "no run has seed=5; there are: 0"),
     "a column": (["predict", "{work}", "{short}", "-o", "{new}"], "has no column 'grams'"),
     "a flag": (["inspect", "{work}", "--sed", "1"], "did you mean --seed?"),
+    "export of nothing": (["export", "nowhere", "-o", "{gone}"], "nowhere holds no runs"),
+    "export over something": (
+        ["export", "{work}", "-o", "{work}"],
+        "work holds something else; give a new folder",
+    ),
+    "a batch of weights": (
+        ["export", "{work}", "-o", "{gone}", "--format", "safetensors", "--batch", "2"],
+        "--batch is 2",
+    ),
     "inspect nothing": (["inspect"], "expected fdl inspect DIRECTORY"),
     "a state": (["inspect", "{work}", "--state", "best"], "keeps no best state"),
 }
@@ -131,7 +151,12 @@ BAD = {
 def test_bad_input_is_one_line_and_exit_code_2(place, case, capsys):
     words, why = BAD[case]
     (place / "short.csv").write_text("weight\n3\n")
-    places = {"work": place / "work", "new": place / "new.csv", "short": place / "short.csv"}
+    places = {
+        "work": place / "work",
+        "new": place / "new.csv",
+        "short": place / "short.csv",
+        "gone": place / "gone",
+    }
     assert main([word.format(**places) for word in words]) == 2
     said = capsys.readouterr().err
     assert why.lower() in said.lower() and said.count("\n") == 1

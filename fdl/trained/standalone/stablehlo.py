@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
 from jax import export
@@ -19,5 +20,6 @@ if __name__ == "__main__":
         sys.exit("model.stablehlo is damaged, or of another export than model.json")
     given = np.load(sys.argv[1], allow_pickle=False)
     rows = {name: given[name].astype(form["dtype"]) for name, form in told["inputs"].items()}
-    outputs = export.deserialize(bytearray(content)).call(rows)
-    np.savez(sys.argv[2], **{name: np.asarray(one) for name, one in outputs.items()})
+    outputs: Any = export.deserialize(bytearray(content)).call(rows)
+    arrays: Any = {name: np.asarray(one) for name, one in outputs.items()}
+    np.savez(sys.argv[2], **arrays)
