@@ -127,7 +127,7 @@ def test_of_half_precision_no_bit_is_lost(tmp_path):
     run = dataclasses.replace(run, state=run.state._replace(params=half))
     write_artifact(as_safetensors(run), run, tmp_path)
     content = (tmp_path / "model.safetensors").read_bytes()
-    read, parsed = weights.arrays_of(content), parse_safetensors(np.frombuffer(content, np.uint8), "model")
+    read, parsed = weights.tensors_of(content), parse_safetensors(np.frombuffer(content, np.uint8), "model")
     for name, array in named(run.variables).items():
         np.testing.assert_array_equal(read[name], np.asarray(array, np.float32), err_msg=name)
         np.testing.assert_array_equal(parsed[name], np.asarray(array), err_msg=name)

@@ -14,7 +14,7 @@ DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8",
 DTYPES |= {"I8": "i1", "U8": "u1", "BOOL": "?"}
 
 
-def arrays_of(content: bytes) -> dict[str, np.ndarray]:
+def tensors_of(content: bytes) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file: the header's length, the header, the arrays' bytes."""
     begin = 8 + int.from_bytes(content[:8], "little")
     arrays = {}
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     content = (here / "model.safetensors").read_bytes()
     if hashlib.sha256(content).hexdigest() != told["sha256"]:
         sys.exit("model.safetensors is damaged, or of another export than model.json")
-    for name, array in arrays_of(content).items():
+    for name, array in tensors_of(content).items():
         print(f"{name}  {array.dtype}{list(array.shape)}  norm {np.linalg.norm(array.astype('f8')):.4g}")
