@@ -13,6 +13,7 @@ from fdl.formats import memory
 from fdl.train.runtime import prepare
 from fdl.trained import load
 from fdl.trained.exporting import as_safetensors, as_stablehlo, check_free, write_artifact
+from fdl.trained.onnx import as_onnx
 
 
 @dataclasses.dataclass
@@ -23,8 +24,8 @@ class ExportedOptions:
     """the directory of a run or a sweep, as runs/first/0123456789abcdef"""
     output: typing.Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """the folder to write: the artifact, model.json (what it takes and gives), a program that uses it"""
-    format: typing.Literal["stablehlo", "safetensors"] = "stablehlo"
-    """stablehlo: predictions as a program, preparation and parameters in it; safetensors: the parameters"""
+    format: typing.Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
+    """stablehlo, onnx: predictions as a program, preparation and parameters in it; safetensors: parameters"""
     batch: int | None = None
     """rows at a time of a stablehlo program (default: any number)"""
     arm: str | None = None
@@ -45,7 +46,7 @@ def execute(words: Sequence[str]) -> int:
       OSError: a file cannot be read or written.
     """
     options = parse_options("fdl export", ExportedOptions, words)
-    if options.batch is not None and (options.batch < 1 or options.format == "safetensors"):
+    if options.batch is not None and (options.batch < 1 or options.format != "stablehlo"):
         raise ValueError(f"--batch is {options.batch}; expected at least 1, and of --format stablehlo alone")
     folder = Path(options.output)
     check_free(folder)
@@ -58,8 +59,10 @@ def execute(words: Sequence[str]) -> int:
             experiment=options.experiment,
         )
     )
-    stablehlo = options.format == "stablehlo"
-    artifact = as_stablehlo(run, batch=options.batch) if stablehlo else as_safetensors(run)
+    forms = {"onnx": as_onnx, "safetensors": as_safetensors}
+    artifact = (
+        forms[options.format](run) if options.format in forms else as_stablehlo(run, batch=options.batch)
+    )
     for path in write_artifact(artifact, run, folder):
         print(f"{path}  {memory(path.stat().st_size)}")
     return 0

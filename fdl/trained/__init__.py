@@ -8,6 +8,7 @@ from fdl.trained.exporting import as_stablehlo as as_stablehlo
 from fdl.trained.exporting import write_artifact as write_artifact
 from fdl.trained.loading import Loaded as Loaded
 from fdl.trained.loading import load as load
+from fdl.trained.onnx import as_onnx as as_onnx
 from fdl.trained.run import TrainedRun as TrainedRun
 
 

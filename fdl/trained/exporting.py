@@ -22,7 +22,8 @@ from fdl.trained.states import named_leaves
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 """For which a program is lowered; see `jax.export`."""
-_STANDALONE = Path(__file__).with_name("standalone")
+STANDALONE = Path(__file__).with_name("standalone")
+"""The programs that use what is exported."""
 
 
 class Artifact(NamedTuple):
@@ -54,42 +55,19 @@ def as_stablehlo(run: TrainedRun, *, batch: int | None = None) -> Artifact:
       ValueError: the learner predicts nothing, it is not known of which rows, something of it cannot be
         exported, or flatbuffers is not installed.
     """
-    inputs = run.experiment.inputs
-    if inputs is None:
-        raise ValueError(
-            "the experiment does not say what its rows are, from which a program is exported; make it with "
-            "Experiment(inputs=...), as all of fdl.tasks do"
-        )
-    nested = [name for name, one in inputs.row.items() if not hasattr(one, "shape")]
-    if nested:
-        raise ValueError(f"the input {nested[0]!r} is made of several arrays; expected one array a name")
-    outputs = says(run.experiment)
-
-    def program(rows: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
-        return outputs(run.state, rows)
-
-    rows = {name: jax.ShapeDtypeStruct((1, *one.shape), one.dtype) for name, one in inputs.row.items()}
-    with told("the prediction"):
-        rows = _used(program, rows)
-    exported = _exported(
-        program,
-        _sized(rows, batch),
-        "" if batch else "with a fixed number of rows (batch=64, --batch 64) it may be",
-    )
+    rows, program = used_rows(run), _program(run)
+    size = jax.export.symbolic_shape("N")[0] if batch is None else batch
+    sized = {name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for name, one in rows.items()}
+    instead = "" if batch else "; with a fixed number of rows (batch=64, --batch 64) it may be"
+    exported = _exported(program, sized, instead)
     try:
         content = bytes(exported.serialize())
     except ImportError:
         raise ValueError("StableHLO is written by flatbuffers; install the extra fdl[export]") from None
-    outs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-    described = {
-        "inputs": {name: _form(one, batch) for name, one in rows.items()},
-        "outputs": {name: _form(one, batch) for name, one in outs.items()},
-        "preparation": "in the program: rows go in as the data set has them",
-        "classes": list(inputs.classes),
-        "platforms": list(PLATFORMS),
-    }
-    source = (_STANDALONE / "stablehlo.py").read_text(encoding="utf-8")
-    return Artifact("model.stablehlo", content, described, ("predict.py", source))
+    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    told = {**described(run, rows, outputs, batch), "platforms": list(PLATFORMS)}
+    source = (STANDALONE / "stablehlo.py").read_text(encoding="utf-8")
+    return Artifact("model.stablehlo", content, told, ("predict.py", source))
 
 
 def as_safetensors(run: TrainedRun) -> Artifact:
@@ -100,12 +78,12 @@ def as_safetensors(run: TrainedRun) -> Artifact:
     """
     leaves = named_leaves(jax.device_get(run.variables))
     arrays = {path.replace("/", "."): np.asarray(leaf) for path, leaf in leaves.items()}
-    described = {
+    told = {
         "arrays": {name: {"shape": list(one.shape), "dtype": one.dtype.name} for name, one in arrays.items()},
         "preparation": "none: what the rows go through before the model is the experiment's prepare",
     }
-    source = (_STANDALONE / "weights.py").read_text(encoding="utf-8")
-    return Artifact("model.safetensors", safetensors_of(arrays), described, ("weights.py", source))
+    source = (STANDALONE / "weights.py").read_text(encoding="utf-8")
+    return Artifact("model.safetensors", safetensors_of(arrays), told, ("weights.py", source))
 
 
 def write_artifact(artifact: Artifact, run: TrainedRun, folder: Path) -> list[Path]:
@@ -143,19 +121,50 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder} holds something else; give a new folder")
 
 
-def _used(
-    program: Callable[[Any], Mapping[str, jax.Array]], rows: Mapping[str, jax.ShapeDtypeStruct]
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """The rows' arrays on which what is said depends: targets are none of them."""
-    jaxpr = jax.make_jaxpr(program)(rows).jaxpr
+def used_rows(run: TrainedRun) -> dict[str, jax.ShapeDtypeStruct]:
+    """The form of the arrays, of one row, on which what a run says depends: targets are none of them.
+
+    Raises:
+      ValueError: the run predicts nothing, or it is not known of which rows.
+    """
+    inputs = run.experiment.inputs
+    if inputs is None:
+        raise ValueError(
+            "the experiment does not say what its rows are, from which a program is exported; make it with "
+            "Experiment(inputs=...), as all of fdl.tasks do"
+        )
+    nested = [name for name, one in inputs.row.items() if not hasattr(one, "shape")]
+    if nested:
+        raise ValueError(f"the input {nested[0]!r} is made of several arrays; expected one array a name")
+    rows = {name: jax.ShapeDtypeStruct((1, *one.shape), one.dtype) for name, one in inputs.row.items()}
+    program = _program(run)
+    with told("the prediction"):
+        jaxpr = jax.make_jaxpr(program)(rows).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
     names = jax.tree.leaves({name: name for name in rows})  # in the order in which a tree is flattened
     found = {name: rows[name] for name, needed in zip(names, used, strict=True) if needed}
     try:
         jax.eval_shape(program, found)
     except Exception:  # another one is asked for its shape alone, so all are given
-        return dict(rows)
+        return rows
     return found
+
+
+def described(
+    run: TrainedRun, rows: Mapping[str, Any], outputs: Mapping[str, Any], batch: int | None = None
+) -> dict[str, Any]:
+    """What a program of predictions takes and gives; JSON-able."""
+    return {
+        "inputs": {name: _form(one, batch) for name, one in rows.items()},
+        "outputs": {name: _form(one, batch) for name, one in outputs.items()},
+        "preparation": "in the program: rows go in as the data set has them",
+        "classes": list(run.experiment.inputs.classes) if run.experiment.inputs else [],
+    }
+
+
+def _program(run: TrainedRun) -> Callable[[Any], Mapping[str, jax.Array]]:
+    outputs = says(run.experiment)
+    return lambda rows: outputs(run.state, rows)
 
 
 def _exported(program: Callable[..., Any], rows: Any, instead: str) -> jax.export.Exported:
@@ -164,12 +173,7 @@ def _exported(program: Callable[..., Any], rows: Any, instead: str) -> jax.expor
         return jax.export.export(jax.jit(program), platforms=PLATFORMS)(rows)
     except (NotImplementedError, TypeError, ValueError, InconclusiveDimensionOperation) as error:
         why = str(error).strip().splitlines()[0]
-        raise ValueError(f"the prediction cannot be exported: {why}{instead and '; ' + instead}") from error
-
-
-def _sized(rows: Mapping[str, jax.ShapeDtypeStruct], batch: int | None) -> dict[str, jax.ShapeDtypeStruct]:
-    size = jax.export.symbolic_shape("N")[0] if batch is None else batch
-    return {name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for name, one in rows.items()}
+        raise ValueError(f"the prediction cannot be exported: {why}{instead}") from error
 
 
 def _form(one: Any, batch: int | None) -> dict[str, Any]:

@@ -152,9 +152,8 @@ class Loaded(Result):
         found, step = loaded_state(place, origin.experiment, state, ended=ended)
         if step is None:
             step = int(rows[rows["best"].astype(bool)]["step"].iloc[-1])
-        return TrainedRun(
-            arm, seed, origin.config, step, status, origin.experiment, found, origin.changed, origin.diff
-        )
+        made = arm, seed, origin.config, step, status, origin.experiment, found
+        return TrainedRun(*made, origin.changed, origin.diff, origin.file)
 
 
 @checked

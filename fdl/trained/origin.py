@@ -35,20 +35,23 @@ class Recovered(NamedTuple):
       changed: what is not as it was when the run was trained, a line each; by these it may compute otherwise.
       diff: in which lines the file differs from the source that was stored; `""` where it does not, or where
         none was stored.
+      file: the file; None of a function, and of the source that was stored.
     """
 
     config: Any
     experiment: Experiment
     changed: tuple[str, ...]
     diff: str
+    file: Path | None = None
 
 
 class _Found(NamedTuple):
-    """A function `experiment`, the class of its configs, and its file's text where it came from one."""
+    """A function `experiment`, the class of its configs, and of a file its text and place."""
 
     build: Build
     config: type
-    source: str | None
+    source: str | None = None
+    file: Path | None = None
 
 
 def recovered(run: StoredRun, experiment: Callable[[Any], Experiment] | Path | str | None) -> Recovered:
@@ -89,7 +92,7 @@ def _described(run: StoredRun, identity: Mapping[str, Any], found: _Found) -> Re
     ]
     recorded = identity.get("experiment_file")
     diff = diff_of(recorded["source"], found.source) if recorded and found.source else ""
-    return Recovered(config, made, tuple(changed), diff)
+    return Recovered(config, made, tuple(changed), diff, found.file)
 
 
 def _found(run: StoredRun, recorded: Any, experiment: Any, empty: Path) -> _Found:
@@ -102,7 +105,7 @@ def _found(run: StoredRun, recorded: Any, experiment: Any, empty: Path) -> _Foun
         if experiment == STORED:
             path = empty / Path(recorded["path"]).name
             path.write_text(recorded["source"], encoding="utf-8")
-            return _of_file(path)
+            return _of_file(path)._replace(file=None)
         paths = [Path(recorded["path"]), Path(recorded["given"])]
         if not (there := [path for path in paths if path.is_file()]):
             raise ValueError(
@@ -112,12 +115,12 @@ def _found(run: StoredRun, recorded: Any, experiment: Any, empty: Path) -> _Foun
         return _of_file(there[0])
     if isinstance(experiment, str | Path):
         return _of_file(Path(experiment))
-    return _Found(experiment, _config_of(experiment), None)
+    return _Found(experiment, _config_of(experiment))
 
 
 def _of_file(path: Path) -> _Found:
     file = load_file(path)
-    return _Found(file.experiment, file.config, file.source)
+    return _Found(file.experiment, file.config, file.source, path.absolute())
 
 
 def _config_of(experiment: Any) -> type:

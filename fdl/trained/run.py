@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ class TrainedRun:
       state: the learner's state, on the first device.
       changed: what of the experiment is not as it was when the run was trained, a line each.
       diff: in which lines the experiment's file differs from the source that was stored with the run.
+      file: the experiment's file, where it is of one.
     """
 
     arm: str
@@ -39,6 +41,7 @@ class TrainedRun:
     state: State
     changed: tuple[str, ...] = ()
     diff: str = ""
+    file: Path | None = None
 
     @property
     def variables(self) -> Mapping[str, Any]:
