@@ -170,14 +170,15 @@ def _search(
     base = Sweep((Trial("base", space.config, 0),))
     mark = digest(essence(program_of(file.experiment, base)))
     directory = options.directory(Path("runs") / file.name / mark)
+    metric, better = options.goal()
     _begin(file, options, directory, console)
     with shown(console) as (progress, _):
         found = search(
             file.experiment,
             space,
             trials=options.trials,
-            metric=options.metric,
-            better=options.better,
+            metric=metric,
+            better=better,
             sampler=options.sampler,
             seeds=options.seeds,
             judges=options.judges,
@@ -194,7 +195,7 @@ def _search(
             progress=progress,
         )
     runs = found.judged.runs()
-    judged = Sweep(tuple(Trial(runs["arm"][0], found.config, seed) for seed in runs["seed"]))
+    judged = Sweep(tuple(map(Trial, runs["arm"], runs["arm"].map(found.front), runs["seed"])))
     return finish(
         file._replace(sweep=None, claim=None), options, found.judged, judged, directory, made, console
     )

@@ -10,6 +10,7 @@ from fdl.aot.chips import parse_slice
 from fdl.aot.target import Target
 from fdl.experiment import Best
 from fdl.parallel.plan import MeshSizes, Strategy, parse_mesh
+from fdl.result import Better, check_better
 from fdl.storage import Folder, folder
 from fdl.sweeps.asking import Sampler
 from fdl.train.saving import Saving, check_saving
@@ -184,14 +185,17 @@ class SearchOptions(TrainOptions):
     trials: int = 100
     """how many in all; the same command with more goes on"""
     sampler: Sampler = "tpe"
-    """which of Optuna's: tpe, cmaes, qmc, random, gp (needs PyTorch)"""
+    """which of Optuna's: tpe, cmaes, nsgaii, qmc, random, gp (needs PyTorch)"""
     metric: str | None = None
     """by which to choose, as validation/accuracy; BETTER says which way it is better (default: that by which
-    the experiment keeps its best state, or BEST)"""
+    the experiment keeps its best state, or BEST). Several, as validation/accuracy,validation/loss with
+    --better higher,lower, for the configs of their Pareto front"""
+    better: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """which way BEST or METRIC is better: higher or lower; of several metrics each, with commas"""
     seeds: int = 1
     """of every trial, whose value is the mean over them"""
     judges: int = 8
-    """seeds, which no trial had, from which the chosen config is trained and judged"""
+    """seeds, which no trial had, from which the chosen config, or each of the front, is trained and judged"""
     population: int = 16
     """trials that are asked before the first of them is told"""
     draw_seed: int = 0
@@ -203,9 +207,18 @@ class SearchOptions(TrainOptions):
 
     def result(self) -> Best | None:
         """Which state is a run's result; raises `ValueError` as of all commands, or for two metrics."""
+        self.goal()
         if self.metric and self.best and self.metric != self.best:
             raise ValueError("--metric and --best name two metrics, and --better is of one; give one of them")
         return super().result() if self.best else None
+
+    def goal(self) -> tuple[list[str] | None, list[Better] | None]:
+        """The metrics and which way each is better; raises `ValueError` for another way than up or down."""
+        sides = self.better.split(",") if self.better is not None else []
+        for side in sides:
+            check_better(side)
+        metrics = self.metric.split(",") if self.metric is not None else []
+        return metrics or None, typing.cast(list[Better], sides) or None
 
 
 @dataclasses.dataclass

@@ -16,14 +16,15 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fdl import formats
 from fdl.report import alt_text, tables
+from fdl.report.front import front
 from fdl.report.layout import MOST, Layout, extremes, layout
 from fdl.report.parallel import parallel_coordinates
 from fdl.report.style import DASHES, FAINT, NARROW, PALETTE, STYLE, WIDE
 from fdl.report.timeline import timeline
 from fdl.result import Result, check_metric
 
-TIMELINE = "timeline"
-"""The kind of the figure that is of no metric."""
+TIMELINE, FRONT = "timeline", "front"
+"""The kinds of the figures that are of no metric alone."""
 
 
 class Drawing(NamedTuple):
@@ -38,7 +39,8 @@ class Drawing(NamedTuple):
 def draw(result: Result) -> list[Drawing]:
     """The figures of a report: learning curves for each main metric and for what is logged between
     evaluations, where an arm has several runs the distribution of the last values and, of more arms than
-    have a place each, parallel coordinates of the first main metric; and who trained what, if several did."""
+    have a place each, parallel coordinates of the first main metric; the front of a search by several
+    metrics; and who trained what, if several did."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
@@ -46,6 +48,8 @@ def draw(result: Result) -> list[Drawing]:
         drawings.append(Drawing("workers", TIMELINE, *found))
     if not len(last):
         return drawings
+    if found := front(result):
+        drawings.append(Drawing("search", FRONT, *found))
     main = tables.main_metrics(result)
     for metric in dict.fromkeys([*main, *tables.logged_metrics(result)]):
         alt = alt_text.of_curves(result, metric)

@@ -17,7 +17,7 @@ from fdl import formats
 from fdl.cells import text
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer, cost_table, costs, spent
-from fdl.report.figures import TIMELINE, Drawing
+from fdl.report.figures import FRONT, TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.schedule import schedule
@@ -71,7 +71,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
     meta, found = result.meta, costs(result)
     pictures: dict[str, list[_Picture]] = {}
     for drawing in drawings:
-        if drawing.kind != TIMELINE:
+        if drawing.kind not in (TIMELINE, FRONT):
             pictures.setdefault(drawing.metric, []).append(_picture(drawing))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -89,6 +89,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         caption=tables.caption(result),
         results=tables.results(result),
         search=tables.trials(meta["search"]) if "search" in meta else None,
+        front=next((_picture(drawing) for drawing in drawings if drawing.kind == FRONT), None),
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
         importance=_importance(result),
         pictures=pictures,

@@ -123,22 +123,18 @@ def shares(found: Importance) -> tuple[str, tuple[Column, ...]]:
 
 
 def trials(search: Mapping[str, Any]) -> tuple[str, tuple[Column, ...]]:
-    """The best trials of a search, `Result.meta["search"]`: what the table is, and its columns."""
-    metric, sign = search["metric"], -1 if search["better"] == "higher" else 1
-    order = lambda one: (one[metric] is None, sign * (one[metric] or 0.0))  # noqa: E731
-    best = sorted(search["trials"], key=order)[:SHOWN]
-    count, seeds, lost = (
-        len(search["trials"]),
-        search["seeds"],
-        sum(t[metric] is None for t in search["trials"]),
-    )
-    heading = (
-        f"The best {len(best)} of {counted(count, 'trial')} by {metric}, {search['better']} being better"
-    )
-    heading += f": means over {counted(len(seeds), 'seed')}. Being the best of many flatters them"
-    if lost:
-        heading += f". {counted(lost, 'trial')} had a run that failed"
-    return heading, tuple(_column(name, [one[name] for one in best]) for name in best[0])
+    """The best trials of a search, `Result.meta["search"]`, or the front: what the table is, its columns."""
+    better, every = search["better"], search["trials"]
+    lost, [metric, *others] = [t["trial"] for t in every if None in map(t.get, better)], better
+    sign = -1 if better[metric] == "higher" else 1
+    best = sorted(every, key=lambda one: (one["trial"] in lost, sign * (one[metric] or 0.0)))[:SHOWN]
+    shown = [every[number] for number in search["front"]] if others else best
+    heading = f"The {'front: ' if others else 'best '}{len(shown)} of {counted(len(every), 'trial')} by "
+    heading += " and ".join(f"{name}, {side} being better" for name, side in better.items())
+    heading += f": means over {counted(len(search['seeds']), 'seed')}. Being the best of many flatters them"
+    heading += f". {counted(len(lost), 'trial')} had a run that failed" if lost else ""
+    heading += f". {search['refused']:,} more that were asked are not allowed" if search["refused"] else ""
+    return heading, tuple(_column(name, [one[name] for one in shown]) for name in every[0])
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:

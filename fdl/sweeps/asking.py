@@ -8,22 +8,26 @@ import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from fdl.cells import texts
+from fdl.result import Better
 from fdl.serialization import digest
 from fdl.storage import Folder, in_bucket
 from fdl.sweeps.distributions import Distribution
-from fdl.sweeps.drawn import Space, interval_of, is_whole, values_in
+from fdl.sweeps.drawn import TRIES, Space, config_of, interval_of, is_whole, values_in
 from fdl.text import named
 
-Sampler = Literal["tpe", "cmaes", "qmc", "random", "gp"]
-"""Tree-structured Parzen estimator, CMA-ES, a Sobol sequence, independent draws, Gaussian process."""
+Sampler = Literal["tpe", "cmaes", "nsgaii", "qmc", "random", "gp"]
+"""Tree-structured Parzen estimator, CMA-ES, NSGA-II, a Sobol sequence, independent draws, Gaussian
+process."""
 _NEEDS = {"cmaes": "cmaes", "gp": "torch"}
 """What a sampler needs beside Optuna."""
 _DATABASE = "trials.db"
+_CONSTRAINT = "allowed"
 _LEAST = 4
 """The fewest points that CMA-ES takes for a generation here; of smaller populations it chooses its own."""
 
@@ -46,13 +50,18 @@ class Asking(NamedTuple):
     population: int
 
 
-def check_sampler(sampler: Sampler) -> None:
-    """Raises `ValueError` for a sampler whose libraries are not installed."""
+def check_sampler(sampler: Sampler, population: int, *, several: bool) -> None:
+    """Raises `ValueError` for a sampler whose libraries are not installed, or that cannot search by several
+    metrics or with such a population."""
     if importlib.util.find_spec("optuna") is None:
         raise ValueError("a search needs the extra 'search': pip install fdl[search]")
     library = _NEEDS.get(sampler)
     if library and importlib.util.find_spec(library) is None:
         raise ValueError(f"the sampler {sampler} needs {library}: pip install {library}")
+    if several and sampler == "cmaes":
+        raise ValueError("the sampler cmaes knows one metric alone; with several take tpe, nsgaii, qmc or gp")
+    if sampler == "nsgaii" and population < 2:
+        raise ValueError(f"population is {population}; the sampler nsgaii has generations of 2 or more")
 
 
 def check_storage(storage: str | None, folder: Folder | None) -> None:
@@ -71,14 +80,16 @@ def check_storage(storage: str | None, folder: Folder | None) -> None:
 
 
 @contextlib.contextmanager
-def opened_study(name: str, storage: str | None, folder: Folder | None, better: str) -> Iterator[Any]:
+def opened_study(
+    name: str, storage: str | None, folder: Folder | None, better: Iterable[Better]
+) -> Iterator[Any]:
     """Optuna's study of a name, which is made where there is none; quiet while it lasts.
 
     Args:
       name: the study's.
       storage: a database's URL, or the path of a journal; a SQLite file in `folder` if not given.
       folder: where that is; without it trials are kept in memory.
-      better: which way a trial's value is better.
+      better: which way each of a trial's values is better.
 
     Raises:
       ValueError: the storage cannot be opened.
@@ -88,13 +99,15 @@ def opened_study(name: str, storage: str | None, folder: Folder | None, better: 
     level = optuna.logging.get_verbosity()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Constraints have been set, but")  # it draws again
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         opened = None
         try:
             opened = _storage(storage, folder)
-            direction = "maximize" if better == "higher" else "minimize"
+            way = optuna.study.StudyDirection
+            directions = [way.MAXIMIZE if one == "higher" else way.MINIMIZE for one in better]
             yield optuna.create_study(
-                study_name=name, storage=opened, direction=direction, load_if_exists=True
+                study_name=name, storage=opened, directions=directions, load_if_exists=True
             )
         finally:
             optuna.logging.set_verbosity(level)
@@ -103,13 +116,34 @@ def opened_study(name: str, storage: str | None, folder: Folder | None, better: 
                 opened.engine.dispose()
 
 
-def asked(asking: Asking, number: int) -> list[Any]:
-    """The values of the space's fields in a trial: as it was asked, also by a process that has died since."""
-    import optuna
+def asked(asking: Asking, first: int) -> tuple[int, list[Any]]:
+    """The number and the values of the next trial, from the number `first` on, that the space allows: as it
+    was asked, also by a process that has died since.
 
+    One that it does not allow is kept as pruned for a constraint: TPE learns from it, others draw again.
+
+    Raises:
+      ValueError: a thousand in a row are not allowed.
+    """
+    for number in range(first, first + TRIES):
+        row = _row(asking, number)
+        if asking.space.allows(config_of(asking.space, row)):
+            return number, row
+        trial = asking.study.get_trials(deepcopy=False)[number]
+        if not trial.state.is_finished():
+            _live(asking, trial).set_constraint(_CONSTRAINT, 1.0)
+            asking.study.tell(number, state=_pruned())
+    raise ValueError(
+        f"the space allows none of {TRIES} configs in a row that {asking.sampler} asked for; loosen its "
+        "constraints, or narrow the fields to where they hold"
+    )
+
+
+def _row(asking: Asking, number: int) -> list[Any]:
+    """The values of the space's fields in a trial."""
     study, space = asking.study, asking.space
-    study.sampler = _sampler(asking, number)
     trials = study.get_trials(deepcopy=False)
+    study.sampler = _sampler(asking, number, refused=number > 0 and bool(trials[number - 1].constraints))
     if number == len(trials):
         trial = study.ask()
         return values_in(space, lambda name: _suggested(trial, space, name))
@@ -117,26 +151,40 @@ def asked(asking: Asking, number: int) -> list[Any]:
     with contextlib.suppress(KeyError):
         return values_in(space, lambda name: _value(space.fields[name], found.params[name]))
     # The process died while it asked: what it asked is kept, and the rest comes from the same random numbers.
-    again = optuna.trial.Trial(study, found._trial_id)
+    again = _live(asking, found)
     for name, distribution in found.distributions.items():
         if name not in again.relative_params:
             study.sampler.sample_independent(study, found, name, distribution)
     return values_in(space, lambda name: _suggested(again, space, name))
 
 
-def tell(asking: Asking, number: int, value: float | None) -> None:
-    """Tells a trial's value, or None where it has none: samplers then take it for worse than any.
+def _live(asking: Asking, trial: Any) -> Any:
+    """A trial that Optuna keeps, to go on with."""
+    import optuna
+
+    return optuna.trial.Trial(asking.study, trial._trial_id)
+
+
+def tell(asking: Asking, number: int, values: Sequence[float] | None) -> None:
+    """Tells a trial's values, or None where it has none: samplers then take it for worse than any.
 
     What has been told stays as it is.
     """
-    import optuna
-
     if asking.study.get_trials(deepcopy=False)[number].state.is_finished():
         return
-    if value is None:
-        asking.study.tell(number, state=optuna.trial.TrialState.PRUNED)
+    if values is None and asking.sampler == "nsgaii":  # what is pruned belongs to no generation
+        way = type(asking.study.directions[0])
+        asking.study.tell(number, [-inf if one == way.MAXIMIZE else inf for one in asking.study.directions])
+    elif values is None:
+        asking.study.tell(number, state=_pruned())
     else:
-        asking.study.tell(number, value)
+        asking.study.tell(number, list(values))
+
+
+def _pruned() -> Any:
+    import optuna
+
+    return optuna.trial.TrialState.PRUNED
 
 
 def _storage(storage: str | None, folder: Folder | None) -> Any:
@@ -166,8 +214,8 @@ def _database(folder: Path) -> str:
     return f"sqlite:///{place}"
 
 
-def _sampler(asking: Asking, number: int) -> Any:
-    """The sampler that asks for one trial."""
+def _sampler(asking: Asking, number: int, *, refused: bool) -> Any:
+    """The sampler that asks for one trial; whether the one before was refused for a constraint."""
     from optuna import samplers
 
     each, common = (int(digest([asking.draw_seed, which]), 16) % 2**32 for which in (number, "all"))
@@ -180,11 +228,13 @@ def _sampler(asking: Asking, number: int) -> Any:
         return samplers.CmaEsSampler(
             seed=common, independent_sampler=free, popsize=size, warn_independent_sampling=False
         )
+    if asking.sampler == "nsgaii":
+        return samplers.NSGAIISampler(seed=each, population_size=asking.population)
     if asking.sampler == "qmc":  # one sequence, whose next point the storage knows; a kill may skip one
         return samplers.QMCSampler(
             seed=common, scramble=True, independent_sampler=free, warn_independent_sampling=False
         )
-    if asking.sampler == "gp":
+    if asking.sampler == "gp" and not refused:  # it would choose the very point again
         return samplers.GPSampler(seed=each, independent_sampler=free, warn_independent_sampling=False)
     return free
 

@@ -1,17 +1,23 @@
 """Configs whose fields come from distributions: drawn at random, or asked of a sampler."""
 
 import functools
+import itertools
 import math
 import random
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fdl.arguments import Count, checked
 from fdl.cells import texts
 from fdl.configs import at, check_paths, replaced
 from fdl.sweeps.distributions import Distribution
 from fdl.sweeps.space import Sweep, arms_of, sweep_of
+
+TRIES = 1000
+"""So many configs in a row of which none is allowed end a search."""
 
 
 class Space(NamedTuple):
@@ -20,10 +26,51 @@ class Space(NamedTuple):
     Attributes:
       config: the values of all other fields.
       fields: the distribution of each field that is searched.
+      constraints: functions of a config, all of which are true for one that is allowed; see `where`.
     """
 
     config: Any
     fields: Mapping[str, Distribution]
+    constraints: tuple[Callable[[Any], bool], ...] = ()
+
+    def where(self, constraint: Callable[[Any], bool]) -> "Space":
+        """The same without the configs for which `constraint(config)`, a pure function, is false: these are
+        neither built nor trained.
+
+        Raises:
+          ValueError: what is left is nothing, by a thousand configs drawn at random.
+
+        Example:
+          >>> import fdl
+          >>> @fdl.config
+          ... class Config:
+          ...     depth: int = 2
+          ...     width: int = 16
+          ...
+          >>> space = fdl.space(Config(), depth=fdl.uniform(1, 8), width=fdl.choice(16, 64, 256))
+          >>> space = space.where(lambda config: config.depth * config.width**2 <= 100_000)
+          >>> space.allows(Config(depth=8, width=64)), space.allows(Config(depth=8, width=256))
+          (True, False)
+        """
+        if not callable(constraint):
+            raise ValueError(f"the constraint is {constraint!r}; expected a function of a config")
+        found = self._replace(constraints=(*self.constraints, constraint))
+        typical(found)
+        return found
+
+    def allows(self, config: Any) -> bool:
+        """Whether a config meets all constraints.
+
+        Raises:
+          ValueError: one is neither true nor false of it.
+        """
+        for constraint in self.constraints:
+            met = constraint(config)
+            if not isinstance(met, bool | np.bool_):
+                raise ValueError(f"a constraint is {met!r} for {config}; expected True or False")
+            if not met:
+                return False
+        return True
 
 
 @checked
@@ -87,13 +134,40 @@ def sample(
       20
     """
     _check_fields(config, fields)
-    columns = {}
-    for name, distribution in fields.items():
-        stream = random.Random(f"{draw_seed}/{name}")
-        drawn = [distribution.draw(stream.random()) for _ in range(n)]
-        columns[name] = [round(v) if is_whole(config, name) and isinstance(v, float) else v for v in drawn]
-    rows = [values_in(Space(config, fields), lambda name, i=i: columns[name][i]) for i in range(n)]
+    rows = itertools.islice(draws(Space(config, fields), draw_seed), n)
     return sweep_of(arms_of(config, fields, rows), seeds)
+
+
+def draws(space: Space, draw_seed: int = 0) -> Iterator[list[Any]]:
+    """Endless rows of values for the fields of a space, whatever its constraints; each field from a stream of
+    its own."""
+    whole = {name for name in space.fields if is_whole(space.config, name)}
+    streams = {name: random.Random(f"{draw_seed}/{name}") for name in space.fields}
+    while True:
+        drawn = {name: one.draw(streams[name].random()) for name, one in space.fields.items()}
+        drawn |= {name: round(drawn[name]) for name in whole if isinstance(drawn[name], float)}
+        yield values_in(space, drawn.__getitem__)
+
+
+def config_of(space: Space, row: Iterable[Any]) -> Any:
+    """The config with such values of the space's fields."""
+    return replaced(space.config, dict(zip(space.fields, row, strict=True)))
+
+
+def typical(space: Space) -> list[Any]:
+    """Configs that are allowed: of the `edges`, and the first that is drawn at random.
+
+    Raises:
+      ValueError: none of a thousand drawn is.
+    """
+    found = filter(space.allows, (config_of(space, row) for row in itertools.islice(draws(space), TRIES)))
+    first = next(found, None)
+    if first is None:
+        raise ValueError(
+            f"the constraints allow none of {TRIES} configs drawn from the space; loosen them, or narrow the "
+            "fields to where they hold"
+        )
+    return list(dict.fromkeys([*filter(space.allows, edges(space)), first]))
 
 
 def values_in(space: Space, choose: Callable[[str], Any]) -> list[Any]:

@@ -39,7 +39,7 @@ POPULATION, TRIALS = 4, 20
 
 
 def value(row):
-    return None if row[0] > 0.5 else abs(row[0] - 0.01) + abs(row[1] - 0.6)
+    return None if row[0] > 0.5 else [abs(row[0] - 0.01) + abs(row[1] - 0.6)]
 
 
 def trials(sampler, space, *, journal=None, draw_seed=0):
@@ -49,7 +49,7 @@ def trials(sampler, space, *, journal=None, draw_seed=0):
 
         def asking():
             if journal or not rows:
-                study = stack.enter_context(opened_study("search", journal, None, "lower"))
+                study = stack.enter_context(opened_study("search", journal, None, ["lower"]))
                 made.append(Asking(study, space, sampler, draw_seed, POPULATION))
             return made[-1]
 
@@ -57,7 +57,7 @@ def trials(sampler, space, *, journal=None, draw_seed=0):
         for start in range(0, TRIALS, POPULATION):
             batch = range(start, start + POPULATION)
             for number in batch:
-                rows.append(asked(asking(), number))
+                rows.append(asked(asking(), number)[1])
             for number in batch:
                 tell(asking(), number, value(rows[number]))
     return rows
@@ -79,7 +79,7 @@ def test_trials_are_the_same_from_one_process_and_from_many(sampler, tmp_path):
 
 def test_a_sampler_learns_from_what_it_is_told():
     late = {sampler: trials(sampler, FLAT)[-POPULATION:] for sampler in ("tpe", "random")}
-    worst = {name: max(value(row) or 9.0 for row in rows) for name, rows in late.items()}
+    worst = {name: max((value(row) or [9.0])[0] for row in rows) for name, rows in late.items()}
     assert worst["tpe"] < worst["random"]
 
 
@@ -95,7 +95,7 @@ def test_values_are_of_the_space_and_count_where_their_condition_holds(sampler):
 
 def test_a_trial_that_was_asked_in_part_is_asked_to_its_end(tmp_path, monkeypatch):
     whole = trials("tpe", FLAT)[0]
-    with opened_study("search", None, tmp_path, "lower") as study:
+    with opened_study("search", None, tmp_path, ["lower"]) as study:
         asking = Asking(study, FLAT, "tpe", 0, POPULATION)
         with monkeypatch.context() as patched:
             draw, left = optuna.trial.Trial.suggest_float, [1]
@@ -111,18 +111,18 @@ def test_a_trial_that_was_asked_in_part_is_asked_to_its_end(tmp_path, monkeypatc
                 asked(asking, 0)
         (trial,) = study.get_trials()
         assert list(trial.params) == ["lr"]
-    with opened_study("search", None, tmp_path, "lower") as study:
-        assert asked(Asking(study, FLAT, "tpe", 0, POPULATION), 0) == whole
+    with opened_study("search", None, tmp_path, ["lower"]) as study:
+        assert asked(Asking(study, FLAT, "tpe", 0, POPULATION), 0) == (0, whole)
         assert len(study.get_trials()) == 1
 
 
 def test_what_is_told_is_what_optuna_keeps(tmp_path):
-    with opened_study("search", str(tmp_path / "journal"), tmp_path, "higher") as study:
+    with opened_study("search", str(tmp_path / "journal"), tmp_path, ["higher"]) as study:
         asking = Asking(study, FLAT, "random", 0, POPULATION)
-        for number, told in enumerate((0.25, None)):
+        for number, told in enumerate(([0.25], None)):
             asked(asking, number)
             tell(asking, number, told)
-            tell(asking, number, 3.0)  # told already
+            tell(asking, number, [3.0])  # told already
         kept = study.get_trials()
     assert [trial.value for trial in kept] == [0.25, None]
     assert kept[1].state == optuna.trial.TrialState.PRUNED
@@ -173,7 +173,7 @@ def test_what_is_not_installed_is_named(monkeypatch):
             "importlib.util.find_spec", lambda name, lacking=library: None if name == lacking else found(name)
         )
         with pytest.raises(ValueError, match=says):
-            check_sampler("cmaes")
+            check_sampler("cmaes", 4, several=False)
 
 
 def test_a_storage_that_cannot_be_is_one_line(tmp_path):
@@ -183,6 +183,6 @@ def test_a_storage_that_cannot_be_is_one_line(tmp_path):
         check_storage(str(tmp_path / "nowhere" / "journal"), tmp_path)
     with (
         pytest.raises(ValueError, match="storage cannot be opened"),
-        opened_study("search", "nothing://x", tmp_path, "lower"),
+        opened_study("search", "nothing://x", tmp_path, ["lower"]),
     ):
         pass

@@ -185,7 +185,7 @@ def test_the_experiment_itself_may_say_by_what():
 
     asks = {**ASKED, "metric": None, "better": None, "trials": 2}
     search = fdl.search(keeps_best, RANGE, **asks).judged.meta["search"]
-    assert (search["metric"], search["better"]) == ("validation/loss", "lower")
+    assert search["better"] == {"validation/loss": "lower"}
 
 
 @pytest.mark.medium
