@@ -17,7 +17,11 @@ import optuna
 
 from fdl.sweeps import search, space
 from fdl.train import Saving
-from tests.searched import SEARCH, experiment
+from tests.searched import SEARCH, Config, experiment
+
+
+def allowed(config: Config) -> bool:
+    return config.lr > 5e-3
 
 
 def start(directory: Path) -> int:
@@ -27,7 +31,7 @@ def start(directory: Path) -> int:
         return child
     found = search(
         experiment,
-        space(SEARCH.config, lr=SEARCH.fields["lr"], noise=SEARCH.fields["noise"]),
+        space(SEARCH.config, lr=SEARCH.fields["lr"], noise=SEARCH.fields["noise"]).where(allowed),
         trials=12,
         population=4,
         members=4,

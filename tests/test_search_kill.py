@@ -21,7 +21,8 @@ def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(tmp_path):
     seen = json.loads(out.stdout.splitlines()[-1])
     assert len(seen["done"]) == KILLS and any(seen["done"]) and seen["kept"], seen
     for states in seen["states"]:
-        assert len(states) == 12 and set(states) == {"COMPLETE", "PRUNED"}
+        assert states == seen["states"][0] and len(states) > 12  # some were not allowed
+        assert set(states) == {"COMPLETE", "PRUNED"}
     told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     undisturbed = told.pop("undisturbed")
     assert len(told) == len(seen["states"])

@@ -34,7 +34,7 @@ MIXED = fdl.space(
     momentum=fdl.uniform(0.5, 0.9).when(optimizer="sgd"),
     **{"net.depth": fdl.choice(1, 2, 8)},
 )
-SAMPLERS = ("tpe", "cmaes", "qmc", "random", pytest.param("gp", marks=pytest.mark.slow))
+SAMPLERS = ("tpe", "cmaes", "nsgaii", "qmc", "random", pytest.param("gp", marks=pytest.mark.slow))
 POPULATION, TRIALS = 4, 20
 
 
@@ -42,24 +42,25 @@ def value(row):
     return None if row[0] > 0.5 else [abs(row[0] - 0.01) + abs(row[1] - 0.6)]
 
 
-def trials(sampler, space, *, journal=None, draw_seed=0):
+def trials(sampler, space, *, journal=None, draw_seed=0, sides=("lower",), value=value):
     """The trials of a whole search; with a journal it is opened again before every step."""
-    rows = []
+    rows, following = [], 0
     with contextlib.ExitStack() as stack:
 
         def asking():
             if journal or not rows:
-                study = stack.enter_context(opened_study("search", journal, None, ["lower"]))
+                study = stack.enter_context(opened_study("search", journal, None, sides))
                 made.append(Asking(study, space, sampler, draw_seed, POPULATION))
             return made[-1]
 
         made = []
         for start in range(0, TRIALS, POPULATION):
-            batch = range(start, start + POPULATION)
-            for number in batch:
-                rows.append(asked(asking(), number)[1])
-            for number in batch:
-                tell(asking(), number, value(rows[number]))
+            batch = []
+            for _ in range(POPULATION):
+                number, row = asked(asking(), following)
+                batch, rows, following = [*batch, number], [*rows, row], number + 1
+            for number, row in zip(batch, rows[start:], strict=True):
+                tell(asking(), number, value(row))
     return rows
 
 
@@ -74,7 +75,73 @@ def test_trials_are_the_same_from_one_process_and_from_many(sampler, tmp_path):
     one = trials(sampler, FLAT)
     assert trials(sampler, FLAT, journal=str(tmp_path / "journal")) == one
     assert trials(sampler, FLAT, draw_seed=1) != one
-    assert len(set(map(tuple, one))) == TRIALS  # the liar: no trial is asked twice before it is told
+    if sampler != "nsgaii":  # whose children may be like a parent
+        assert len(set(map(tuple, one))) == TRIALS  # the liar: no trial is asked twice before it is told
+
+
+NARROW = FLAT.where(lambda config: config.lr < 0.03).where(lambda config: config.momentum < 0.6)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_a_space_does_not_allow_is_asked_again_and_no_trial(sampler, tmp_path):
+    needed(sampler)
+    journal = str(tmp_path / "journal")
+    rows = trials(sampler, NARROW, journal=journal)
+    assert len(rows) == TRIALS and all(lr < 0.03 and momentum < 0.6 for lr, momentum in rows)
+    assert trials(sampler, NARROW) == rows
+    assert trials(sampler, FLAT.where(lambda config: True)) == trials(sampler, FLAT)
+    with opened_study("search", journal, None, ["lower"]) as study:
+        kept = study.get_trials()
+    refused = [trial for trial in kept if trial.constraints]
+    assert len(kept) == TRIALS + len(refused) > TRIALS
+    assert {trial.state.name for trial in refused} == {"PRUNED"}
+    for trial in kept:
+        allowed = trial.params["lr"] < 0.03 and trial.params["momentum"] < 0.6
+        assert trial.constraints == ({} if allowed else {"allowed": 1.0})
+
+
+def test_a_space_that_allows_nothing_ends_in_one_line(monkeypatch):
+    with pytest.raises(ValueError, match="allow none of 1000 configs drawn from the space"):
+        FLAT.where(lambda config: config.lr > 2)
+    with pytest.raises(ValueError, match=r"a constraint is 1.0 for Config.*; expected True or False"):
+        FLAT.where(lambda config: 1.0)
+    with pytest.raises(ValueError, match="the constraint is 3; expected a function"):
+        FLAT.where(3)
+    monkeypatch.setattr("fdl.sweeps.asking.TRIES", 5)
+    nothing = FLAT._replace(constraints=(lambda config: False,))
+    with opened_study("search", None, None, ["lower"]) as study:
+        with pytest.raises(ValueError, match="none of 5 configs in a row that random asked for"):
+            asked(Asking(study, nothing, "random", 0, POPULATION), 0)
+        assert len(study.get_trials()) == 5
+
+
+def loss_and_size(row):
+    return None if row[0] > 0.5 else [abs(row[0] - 0.01), row[1]]
+
+
+@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "cmaes"])
+def test_several_metrics_are_asked_alike_from_many_processes(sampler, tmp_path):
+    needed(sampler)
+    told = {"sides": ("lower", "higher"), "value": loss_and_size}
+    one = trials(sampler, FLAT, **told)
+    assert trials(sampler, FLAT, journal=str(tmp_path / "journal"), **told) == one
+    opposite = trials(sampler, FLAT, **{**told, "sides": ("higher", "lower")})
+    assert (opposite == one) == (sampler in ("qmc", "random"))  # which learn nothing
+
+
+def test_a_generation_of_nsgaii_is_a_population_also_where_runs_fail_or_are_not_allowed():
+    with opened_study("search", None, None, ["lower"]) as study:
+        asking, following = Asking(study, NARROW, "nsgaii", 0, POPULATION), 0
+        for start in range(0, TRIALS, POPULATION):
+            batch = []
+            for trial in range(start, start + POPULATION):
+                number, row = asked(asking, following)
+                batch, following = [*batch, (number, None if trial % 3 else [row[0]])], number + 1
+            for number, values in batch:
+                tell(asking, number, values)
+        kept = [trial for trial in study.get_trials() if not trial.constraints]
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in kept]
+    assert generations == [number // POPULATION for number in range(TRIALS)]
 
 
 def test_a_sampler_learns_from_what_it_is_told():
@@ -174,6 +241,13 @@ def test_what_is_not_installed_is_named(monkeypatch):
         )
         with pytest.raises(ValueError, match=says):
             check_sampler("cmaes", 4, several=False)
+
+
+def test_what_a_sampler_cannot_do_is_one_line():
+    with pytest.raises(ValueError, match="cmaes knows one metric alone"):
+        check_sampler("cmaes", 4, several=True)
+    with pytest.raises(ValueError, match="population is 1; the sampler nsgaii"):
+        check_sampler("nsgaii", 1, several=False)
 
 
 def test_a_storage_that_cannot_be_is_one_line(tmp_path):

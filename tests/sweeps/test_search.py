@@ -105,6 +105,23 @@ def test_the_same_command_only_reads_and_more_trials_go_on(tmp_path, monkeypatch
     assert f"is in use by process {os.getpid()} on " in capsys.readouterr().err
 
 
+@pytest.mark.medium
+def test_what_the_space_does_not_allow_is_never_built(tmp_path):
+    def refusing(config: Config) -> fdl.Experiment:
+        assert config.power == 1
+        return experiment(config)
+
+    either = fdl.space(SEARCH.config, lr=SEARCH.fields["lr"], power=fdl.choice(1, 2))
+    asks = {**ASKED, "trials": 4, "seeds": 1, "workdir": tmp_path}
+    told = fdl.search(refusing, either.where(lambda config: config.power == 1), **asks).judged.meta["search"]
+    assert [trial["power"] for trial in told["trials"]] == [1] * 4 and told["refused"] > 0
+    fewer = either.where(lambda config: config.power == 1 and config.lr > 0.01)
+    assert (
+        min(one["lr"] for one in fdl.search(refusing, fewer, **asks).judged.meta["search"]["trials"]) > 0.01
+    )
+    assert len(list((tmp_path / "searches").iterdir())) == 2  # other constraints, another search
+
+
 WRONG = {
     "metric of test": (
         {"metric": "test/loss"},
@@ -118,6 +135,19 @@ WRONG = {
     "no metric": ({"metric": None}, "no metric to search by"),
     "no direction": ({"better": None}, "which way is validation/loss better"),
     "another direction": ({"better": "up"}, "better is 'up'"),
+    "several metrics, one of them not there": (
+        {"metric": ["validation/loss", "validation/b"], "better": "lower"},
+        "no metric 'validation/b'; there are: ",
+    ),
+    "a metric twice": ({"metric": ["validation/loss"] * 2}, "name each once"),
+    "one metric, two sides": (
+        {"better": ["lower", "higher"]},
+        "1 metric (validation/loss), and which way is better is said of 2; say it of each",
+    ),
+    "several metrics of one": (
+        {"metric": ["validation/loss", "validation/b"], "sampler": "cmaes"},
+        "cmaes knows one metric alone",
+    ),
     "another sampler": ({"sampler": "grid"}, "sampler is 'grid'"),
     "no trial": ({"trials": 0}, "trials is 0"),
     "no seed": ({"seeds": 0}, "seeds is 0"),
@@ -163,6 +193,12 @@ FILES = {
     "a field that is searched": (SEARCHED, "--lr 0.1", "lr is given one value and searched"),
     "a grid": (SEARCHED, "--grid.lr 0.1", "--grid.lr"),
     "two metrics": (SEARCHED, "--metric validation/a --best validation/b", "name two metrics"),
+    "another side": (SEARCHED, "--metric validation/loss --better lower,up", "better='up' is neither"),
+    "a metric of test beside another": (
+        SEARCHED,
+        "--metric validation/loss,test/loss --better lower,lower",
+        "the metric is 'test/loss': what chooses may not judge",
+    ),
     "best of test": (SEARCHED, "--best test/loss --better lower", "what chooses may not judge"),
     "a metric of test": (SEARCHED, "--metric test/loss --better lower", "what chooses may not judge"),
 }
