@@ -73,10 +73,27 @@ def check_storage(storage: str | None, folder: Folder | None) -> None:
             raise ValueError(
                 f"{folder} is in a bucket, where no SQLite file can be; give a storage beside it"
             )
-    elif "://" not in storage and not Path(storage).absolute().parent.is_dir():
+    elif "://" in storage:
+        _check_driver(storage)
+    elif not Path(storage).absolute().parent.is_dir():
         raise ValueError(
             f"storage is {storage!r}; expected a database's URL, or a file in a folder that is there"
         )
+
+
+def _check_driver(url: str) -> None:
+    """Raises `ValueError` for what is no database's URL, or where its driver is not installed."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        make_url(url).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the search's storage is in a database whose driver, {error.name}, is not installed; for "
+            "PostgreSQL: pip install fdl[postgresql]"
+        ) from None
+    except Exception as error:  # of SQLAlchemy's own kinds
+        raise ValueError(f"the search's storage cannot be opened: {named(error, most=300)}") from error
 
 
 @contextlib.contextmanager
@@ -146,6 +163,8 @@ def _row(asking: Asking, number: int) -> list[Any]:
     study.sampler = _sampler(asking, number, refused=number > 0 and bool(trials[number - 1].constraints))
     if number == len(trials):
         trial = study.ask()
+        if trial.number != number:
+            raise ValueError("another process asks for trials of this search; let one of them run")
         return values_in(space, lambda name: _suggested(trial, space, name))
     found = trials[number]
     with contextlib.suppress(KeyError):

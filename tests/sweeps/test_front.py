@@ -15,7 +15,7 @@ from tests.searched import SEARCH, TOO_MUCH, weighed
 
 pytestmark = pytest.mark.usefixtures("one_program")
 BETTER = {"validation/loss": "lower", "validation/size": "higher"}
-ASKED = {"trials": 8, "population": 4, "judges": 3, "members": 4, "sampler": "nsgaii", "draw_seed": 2}
+ASKED = {"trials": 8, "population": 8, "judges": 3, "members": 4, "sampler": "nsgaii"}
 
 
 @pytest.mark.parametrize("sides", [("lower", "higher"), ("higher", "higher", "lower"), ("lower",)])
@@ -33,7 +33,7 @@ def test_the_front_is_that_of_optuna(sides):
 
 @functools.cache
 def found() -> fdl.Search:
-    space = fdl.space(SEARCH.config, lr=SEARCH.fields["lr"], noise=fdl.choice(0.0, 0.5, TOO_MUCH))
+    space = fdl.space(SEARCH.config, lr=fdl.uniform(0.05, 0.5), noise=fdl.choice(0.0, 0.5, TOO_MUCH))
     return fdl.search(weighed, space, metric=list(BETTER), better=list(BETTER.values()), **ASKED)
 
 
@@ -76,12 +76,10 @@ def test_a_command_reports_the_front_with_its_figure(tmp_path, capsys):
         "import fdl\nfrom tests.searched import SEARCH, TOO_MUCH, Config\n"
         "from tests.searched import weighed as experiment\n"
         "noise = fdl.choice(0.0, 0.5, TOO_MUCH)\n"
-        "SEARCH = fdl.space(SEARCH.config, lr=SEARCH.fields['lr'], noise=noise)\n"
+        "SEARCH = fdl.space(SEARCH.config, lr=fdl.uniform(0.05, 0.5), noise=noise)\n"
     )
-    words = f"search {file} --trials 8 --population 4 --judges 3 --members 4 --sampler nsgaii"
-    words += (
-        f" --draw-seed 2 --json --metric {','.join(BETTER)} --better lower,higher --workdir {tmp_path}/work"
-    )
+    words = f"search {file} --trials 8 --population 8 --judges 3 --members 4 --sampler nsgaii"
+    words += f" --json --metric {','.join(BETTER)} --better lower,higher --workdir {tmp_path}/work"
     assert main(words.split()) == 0
     out, shown = capsys.readouterr()
     assert {arm["arm"]: arm["runs"] for arm in json.loads(out)["arms"]} == dict.fromkeys(found().front, 3)
