@@ -34,6 +34,7 @@ FILES = (
     "fdl.public",
     "fdl.sweeps.distributions",
     "fdl.sweeps.drawn",
+    "fdl.sweeps.goal",
     "fdl.sweeps.run",
     "fdl.sweeps.schedulers",
     "fdl.sweeps.searching",

@@ -81,11 +81,11 @@ def _finite(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def front(values: Mapping[Any, Values], sides: Iterable[Better]) -> list[Any]:
+def pareto_front(values: Mapping[Any, Values], sides: Iterable[Better]) -> list[Any]:
     """The names of the Pareto front: of those values that no other ones beat in one metric while they are as
     good in all; in the order of the first metric, the best first.
 
-    >>> front({"a": (0.9, 3.0), "b": (0.8, 1.0), "c": (0.8, 2.0)}, ["higher", "lower"])
+    >>> pareto_front({"a": (0.9, 3.0), "b": (0.8, 1.0), "c": (0.8, 2.0)}, ["higher", "lower"])
     ['a', 'b']
     """
     signs = np.array([-1.0 if side == "higher" else 1.0 for side in sides])

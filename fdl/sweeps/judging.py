@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fdl.configs import at
 from fdl.result import Result, Selection
 from fdl.sweeps.drawn import Space
-from fdl.sweeps.goal import Goal, Values, front
+from fdl.sweeps.goal import Goal, Values, pareto_front
 from fdl.sweeps.space import sweep_of
 
 
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     refused: int
 
 
-def judged(
+def from_fresh_seeds(
     found: Found, space: Space, goal: Goal, judges: int, train: Callable[..., Result], sampler: str
 ) -> Search:
     """The chosen config, or those of the front, trained from fresh seeds."""
@@ -50,7 +50,7 @@ def judged(
         for config, values in zip(found.configs, found.values, strict=True)
         if values is not None
     }
-    chosen = front(finite, goal.better.values())
+    chosen = pareto_front(finite, goal.better.values())
     chosen = chosen if len(goal.better) > 1 else chosen[:1]  # of equals the one that was asked first
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))

@@ -21,8 +21,8 @@ from fdl.storage import Folder, folder
 from fdl.sweeps.asking import Asking, Sampler, asked, check_sampler, check_storage, opened_study, tell
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, config_of, draws, edges, typical
-from fdl.sweeps.goal import Goal, Values, front, goal_of, values_of
-from fdl.sweeps.judging import Found, Search, judged
+from fdl.sweeps.goal import Goal, Values, pareto_front, values_of
+from fdl.sweeps.judging import Found, Search, from_fresh_seeds
 from fdl.sweeps.run import program_of, sweep
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
 from fdl.train.folder import check_place, held
@@ -132,7 +132,7 @@ def search(
         with opened_study(digest(about), storage, place, goal.better.values()) as study:
             asking = Asking(study, space, sampler, draw_seed, population)
             found = _train_all(asking, goal, train, trials, progress)
-        return judged(found, space, goal, judges, train, sampler)
+        return from_fresh_seeds(found, space, goal, judges, train, sampler)
 
 
 def _identity(
@@ -221,7 +221,7 @@ def _say(
     if not finite:
         progress.say(f"{told}, none with a finite {goal}")
         return
-    best = front(finite, goal.better.values())
+    best = pareto_front(finite, goal.better.values())
     if len(goal.better) > 1:
         progress.say(f"{told}; {len(best)} on the front of {goal}")
     else:

@@ -115,6 +115,14 @@ def test_a_space_that_allows_nothing_ends_in_one_line(monkeypatch):
         assert len(study.get_trials()) == 5
 
 
+def test_another_process_that_asks_too_ends_in_one_line(monkeypatch):
+    with opened_study("search", None, None, ["lower"]) as study:
+        ask = study.ask
+        monkeypatch.setattr(study, "ask", lambda: (ask(), ask())[1])
+        with pytest.raises(ValueError, match="another process asks for trials of this search"):
+            asked(Asking(study, FLAT, "random", 0, POPULATION), 0)
+
+
 def loss_and_size(row):
     return None if row[0] > 0.5 else [abs(row[0] - 0.01), row[1]]
 

@@ -10,7 +10,7 @@ import pytest
 
 import fdl
 from fdl.cli import main
-from fdl.sweeps.goal import front
+from fdl.sweeps.goal import pareto_front
 from tests.searched import SEARCH, TOO_MUCH, weighed
 
 pytestmark = pytest.mark.usefixtures("one_program")
@@ -25,7 +25,7 @@ def test_the_front_is_that_of_optuna(sides):
     for row in values:
         study.add_trial(optuna.trial.create_trial(values=row.tolist()))
     wanted = {trial.number for trial in study.best_trials}
-    found = front({number: tuple(row) for number, row in enumerate(values)}, sides)
+    found = pareto_front({number: tuple(row) for number, row in enumerate(values)}, sides)
     if len(sides) > 1:
         assert set(found) == wanted and 1 < len(found) < 40
     assert values[found[0], 0] == (max if sides[0] == "higher" else min)(values[:, 0])
