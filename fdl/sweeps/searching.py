@@ -21,7 +21,7 @@ from fdl.storage import Folder, folder
 from fdl.sweeps.asking import Asking, Sampler, asked, check_sampler, check_storage, opened_study, tell
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, config_of, draws, edges, typical
-from fdl.sweeps.goal import Goal, Values, pareto_front, values_of
+from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
 from fdl.sweeps.run import program_of, sweep
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
