@@ -23,6 +23,7 @@ from fdl.sweeps.asking import Asking, asked, check_storage, opened_study, tell
 from fdl.train import autotune
 from tests.searched import SEARCH, experiment
 
+pytestmark = pytest.mark.usefixtures("one_program")
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -106,18 +107,16 @@ def read(url: str) -> str:
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_the_dashboard_shows_a_search_while_it_runs(kind, request, tmp_path):
+def test_the_dashboard_shows_a_search_while_it_runs(tmp_path):
     pytest.importorskip("optuna_dashboard")
-    storage = request.getfixturevalue("postgresql") if kind == "postgresql" else None
-    with opened_study("shown", storage, tmp_path, ["lower"]) as study:
+    with opened_study("shown", None, tmp_path, ["lower"]) as study:
         asking = Asking(study, SEARCH, "random", 0, 2)
-        with dashboard(storage or f"sqlite:///{tmp_path}/trials.db") as url:
+        with dashboard(f"sqlite:///{tmp_path}/trials.db") as url:
             for number in range(2):
                 assert asked(asking, number)[0] == number
             tell(asking, 0, [0.5])
             told = json.loads(read(f"{url}/api/studies"))["study_summaries"]
-            [study_id] = [one["study_id"] for one in told if one["study_name"] == "shown"]
+            [study_id] = [one["study_id"] for one in told]
             trials = json.loads(read(f"{url}/api/studies/{study_id}?after=0"))["trials"]
             assert [one["state"] for one in trials] == ["Complete", "Running"]
             assert trials[0]["values"] == [0.5]
