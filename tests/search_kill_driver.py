@@ -1,7 +1,8 @@
 """Searches in child processes, kills them at random instants, and starts them again.
 
-    python -m tests.search_kill_driver DIRECTORY KILLS
+    python -m tests.search_kill_driver DIRECTORY KILLS [asha]
 
+With `asha` a scheduler leads the populations.
 JAX is imported here but never used, so that a child that is forked is a process of its own.
 """
 
@@ -15,13 +16,16 @@ from pathlib import Path
 
 import optuna
 
-from fdl.sweeps import search, space
+from fdl.sweeps import asha, search, space
 from fdl.train import Saving
 from tests.searched import SEARCH, Config, experiment
 
 
 def allowed(config: Config) -> bool:
     return config.lr > 5e-3
+
+
+ASHA = asha(metric="validation/loss", better="lower", first=4, factor=2, population=4)
 
 
 def start(directory: Path) -> int:
@@ -40,6 +44,7 @@ def start(directory: Path) -> int:
         better="lower",
         workdir=directory,
         saving=Saving(steps=2),
+        scheduler=ASHA if "asha" in sys.argv else None,
     )
     told = {"trials": found.judged.meta["search"]["trials"], "lr": found.config.lr}
     rows = json.loads(found.judged.frame.drop(columns="link").to_json(double_precision=15))
@@ -49,7 +54,7 @@ def start(directory: Path) -> int:
 
 def finished(directory: Path) -> dict[str, int]:
     """When each unit ended."""
-    return {str(path): path.stat().st_mtime_ns for path in directory.glob("units/*/done.json")}
+    return {str(path): path.stat().st_mtime_ns for path in directory.glob("**/units/*/done.json")}
 
 
 def main() -> None:

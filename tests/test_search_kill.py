@@ -13,8 +13,9 @@ KILLS = 4
 
 
 @pytest.mark.slow
-def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(tmp_path):
-    command = [sys.executable, "-m", "tests.search_kill_driver", str(tmp_path), str(KILLS)]
+@pytest.mark.parametrize("scheduler", ["", "asha"])
+def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(scheduler, tmp_path):
+    command = [sys.executable, "-m", "tests.search_kill_driver", str(tmp_path), str(KILLS), scheduler]
     environment = {**os.environ, "FDL_CACHE": str(tmp_path / "cache")}
     out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert out.returncode == 0, out.stderr
@@ -26,11 +27,19 @@ def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(tmp_path):
     told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     undisturbed = told.pop("undisturbed")
     assert len(told) == len(seen["states"])
+    stopped = [trial.get("stopped at") for trial in undisturbed["trials"]]
+    assert any(stopped) == bool(scheduler)
     for name, one in told.items():
         assert one == undisturbed
         members = [
-            (member["config"]["lr"], member["config"]["noise"], member["seed"])
-            for path in (tmp_path / name).glob("units/*/unit.json")
-            for member in json.loads(path.read_text())["members"]
+            (
+                member["config"]["lr"],
+                member["config"]["noise"],
+                member["seed"],
+                unit.get("segment", {}).get("start"),
+            )
+            for path in (tmp_path / name).glob("**/units/*/unit.json")
+            for unit in [json.loads(path.read_text())]
+            for member in unit["members"]
         ]
         assert len(members) == len(set(members))

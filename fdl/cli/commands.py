@@ -193,6 +193,7 @@ def _search(
             saving=options.saving(),
             restart=options.restart,
             progress=progress,
+            scheduler=file.scheduler,
         )
     runs = found.judged.runs()
     judged = Sweep(tuple(map(Trial, runs["arm"], runs["arm"].map(found.front), runs["seed"])))

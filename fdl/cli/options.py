@@ -182,8 +182,9 @@ class SweepOptions(ProfileOptions, ExecutorOptions):
 class SearchOptions(TrainOptions):
     """`fdl search`."""
 
-    trials: int = 100
-    """how many in all; the same command with more goes on"""
+    trials: int = 96
+    """how many in all; the same command with more goes on; a multiple of POPULATION where the file has a
+    SCHEDULER"""
     sampler: Sampler = "tpe"
     """which of Optuna's: tpe, cmaes, nsgaii, qmc, random, gp (needs PyTorch)"""
     metric: str | None = None

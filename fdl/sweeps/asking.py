@@ -184,13 +184,25 @@ def _live(asking: Asking, trial: Any) -> Any:
     return optuna.trial.Trial(asking.study, trial._trial_id)
 
 
-def tell(asking: Asking, number: int, values: Sequence[float] | None) -> None:
+def tell(
+    asking: Asking,
+    number: int,
+    values: Sequence[float] | None,
+    stopped: tuple[int, float] | None = None,
+) -> None:
     """Tells a trial's values, or None where it has none: samplers then take it for worse than any.
 
-    What has been told stays as it is.
+    One that was stopped is told as pruned with its step and its value there: TPE takes it for worse than all
+    that came to their end, for better than those that were stopped before, and by its value among those of
+    the same step; CMA-ES and the Gaussian process pass over it, NSGA-II takes it for worse than any. What has
+    been told stays as it is.
     """
-    if asking.study.get_trials(deepcopy=False)[number].state.is_finished():
+    trial = asking.study.get_trials(deepcopy=False)[number]
+    if trial.state.is_finished():
         return
+    if stopped and stopped[0] not in trial.intermediate_values:
+        step, there = stopped
+        _live(asking, trial).report(there, step)
     if values is None and asking.sampler == "nsgaii":  # what is pruned belongs to no generation
         way = type(asking.study.directions[0])
         asking.study.tell(number, [-inf if one == way.MAXIMIZE else inf for one in asking.study.directions])

@@ -9,6 +9,7 @@ from fdl.configs import at
 from fdl.result import Result, Selection
 from fdl.sweeps.drawn import Space
 from fdl.sweeps.goal import Goal, Values, pareto_front
+from fdl.sweeps.led import joined
 from fdl.sweeps.space import sweep_of
 
 
@@ -54,7 +55,7 @@ def from_fresh_seeds(
     chosen = chosen if len(goal.better) > 1 else chosen[:1]  # of equals the one that was asked first
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))
-    whole = found.result + train(sweep_of(arms.items(), fresh), inspect=1)  # its costs are of all
+    whole = joined([found.result, train(sweep_of(arms.items(), fresh), inspect=1)])  # its costs are of all
     result = whole.where(arm=list(arms), seed=fresh)
     told = {
         **goal._asdict(),
@@ -71,7 +72,7 @@ def from_fresh_seeds(
     selection = Selection(over, tuple(goal.better), frozenset(goal.seeds), candidates)
     configs = {arm: result.meta["configs"][arm] for arm in arms}
     meta = {**result.meta, "configs": configs, "search": told}
-    result = dataclasses.replace(result, selection=selection, meta=meta)
+    result = dataclasses.replace(result, selection=selection, meta=meta, stopped={})
     return Search(None if len(goal.better) > 1 else chosen[0], result, found.result, arms)
 
 
@@ -79,4 +80,6 @@ def _told(number: int, found: Found, space: Space, goal: Goal) -> dict[str, Any]
     """A trial as the report has it."""
     config, values = found.configs[number], found.values[number] or (None,) * len(goal.better)
     fields = {name: at(config, name) for name in space.fields}
-    return {"trial": number, **fields, **dict(zip(goal.better, values, strict=True))}
+    stopped = found.result.stopped
+    left = {"stopped at": stopped.get(found.arms[config])} if stopped else {}
+    return {"trial": number, **fields, **dict(zip(goal.better, values, strict=True)), **left}

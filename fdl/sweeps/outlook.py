@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from fdl.result import Better, Result
-from fdl.sweeps.racing import Race
+from fdl.sweeps.racing import Left, Race
 from fdl.sweeps.units import Trained
 
 
@@ -46,11 +46,19 @@ def _start(unit: Trained) -> int:
     return unit.unit.segment.start if unit.unit.segment else 0
 
 
-def lost_by_stopping(result: Result, race: Race, metric: str, better: Better) -> dict[str, Any] | None:
+def lost_by_stopping(
+    result: Result, left: Mapping[str, Left], metric: str, better: Better
+) -> dict[str, Any] | None:
     """How good the arms that were told to leave would have been, by those of them that ran on.
 
     These were drawn at random before anything was trained, so they stand for all that left. An arm's value is
     the mean over its runs' results, as in `Result.table`; failed arms are worse than any.
+
+    Args:
+      result: what was measured.
+      left: by arm's name those that were told to leave.
+      metric: by which they were.
+      better: which way it is better.
 
     Returns:
       `chosen`, the best arm of those that were to go on; `left`, how many were told to leave without having
@@ -65,14 +73,14 @@ def lost_by_stopping(result: Result, race: Race, metric: str, better: Better) ->
     means = sign * last.groupby("arm", sort=False)[metric].mean()
     failed = set(result.failures["arm"])
     value = {str(arm): float(v) for arm, v in means.items() if np.isfinite(v) and arm not in failed}
-    went = {arm: v for arm, v in value.items() if arm not in race.left}
+    went = {arm: v for arm, v in value.items() if arm not in left}
     if not went:
         return None
     chosen = min(went, key=lambda arm: went[arm])
-    on = [arm for arm, left in race.left.items() if left.ran_on]
+    on = [arm for arm, one in left.items() if one.ran_on]
     rivals = sum(value.get(arm, np.inf) < went[chosen] for arm in on)
     # Those that failed at a rung could not run on, and are not better.
-    sound = sum(left.rank is not None for left in race.left.values())
+    sound = sum(one.rank is not None for one in left.values())
     told: dict[str, Any] = {"chosen": chosen, "left": sound, "ran_on": len(on), "better": rivals}
     if not on:
         return told
@@ -83,7 +91,7 @@ def lost_by_stopping(result: Result, race: Race, metric: str, better: Better) ->
             "arm": best,
             "value": sign * value[best],
             "chosen_value": sign * went[chosen],
-            **_where(race.left[best]),
+            **_where(left[best]),
         }
     return told
 

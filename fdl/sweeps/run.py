@@ -19,7 +19,7 @@ from fdl.sweeps.population import groups_of, identified, train
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.schedule_result import scheduled_result
-from fdl.sweeps.scheduled import How, place_of_schedule, schedule_of, train_scheduled
+from fdl.sweeps.scheduled import How, Kept, place_of_schedule, schedule_of, train_scheduled
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
@@ -122,12 +122,13 @@ def sweep(
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
-    how = How(overrides, saving, progress, profiler, looked_at, history.here(experiment))
+    here = history.here(experiment)
+    how = How(overrides, saving, progress, profiler, looked_at, here, Kept({}, {}))
     with held(directory, about, restart=restart, say=progress.say), profiler:
         if line := in_vain(saving, directory):
             progress.say(line)
         if scheduler is not None:
-            return _scheduled(groups, space, scheduler, how, directory, began, program)
+            return raced(groups, space, scheduler, how, directory, began, program)
         left = _say_what_is_there(groups, progress)
         if executor and left:
             lead(executor, message, progress, total=sum(map(_steps, groups)))
@@ -169,7 +170,7 @@ def _train_all(groups: Sequence[Group], how: How, directory: Folder | None, left
     return trained
 
 
-def _scheduled(
+def raced(
     groups: Sequence[Group],
     space: Sweep,
     scheduler: Scheduler,
@@ -178,7 +179,20 @@ def _scheduled(
     began: float | None,
     program: Mapping[str, Any],
 ) -> Result:
-    """What a scheduler's sweep comes to; without `how` only read."""
+    """What a scheduler's sweep comes to.
+
+    Args:
+      groups: the trials by static structure, their folder the sweep's.
+      space: the trials.
+      scheduler: who decides.
+      how: how they are trained; None to read only what is stored.
+      directory: the sweep's.
+      began: when it did, by `time.monotonic`, if it trains.
+      program: what all its runs share.
+
+    Raises:
+      ValueError: as `train_scheduled`.
+    """
     if directory:
         place = place_of_schedule(directory, schedule_of(scheduler, groups, space))
         groups = [group._replace(folder=place / "units") for group in groups]
@@ -219,7 +233,7 @@ def stored(
     groups = [identified(group, program) for group in groups]
     if scheduler is not None:
         check_scheduler(scheduler, groups, space)
-        return _scheduled(groups, space, scheduler, None, workdir, None, program)
+        return raced(groups, space, scheduler, None, workdir, None, program)
     finished = [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")

@@ -52,7 +52,7 @@ def scheduled_result(
         "rungs": [_rung(decided) for decided in race.decided],
         "left": {arm: left._asdict() for arm, left in race.left.items()},
         "saved": saved_by_stopping(race, trained, len(space.trials), steps),
-        "lost": lost_by_stopping(result, race, scheduler.metric, scheduler.better),
+        "lost": lost_by_stopping(result, race.left, scheduler.metric, scheduler.better),
     }
     return dataclasses.replace(result, meta={**result.meta, "schedule": told})
 

@@ -29,6 +29,18 @@ from fdl.train.saving import Saving
 _FIX = "remove that file and repeat, and it is decided again"
 
 
+class Kept(NamedTuple):
+    """What was found out about one experiment, for sweeps that come one after another.
+
+    Attributes:
+      plans: by static structure and how many runs began, the plan of the widest units and why.
+      programs: those that are compiled, by static structure and plan.
+    """
+
+    plans: dict[tuple[Any, int], tuple[Plan, str]]
+    programs: dict[tuple[Any, Plan], Program]
+
+
 class How(NamedTuple):
     """How units are trained.
 
@@ -39,6 +51,7 @@ class How(NamedTuple):
       profiler: traces some steps of the first unit that is trained.
       inspected: the runs to look at.
       here: who trains, as `fdl.train.history.here` tells it.
+      kept: what earlier sweeps of the same experiment found, and later ones will find.
     """
 
     overrides: Overrides
@@ -47,6 +60,7 @@ class How(NamedTuple):
     profiler: Profiler
     inspected: Collection[Run]
     here: Mapping[str, Any]
+    kept: Kept
 
 
 def train_scheduled(
@@ -79,16 +93,20 @@ def train_scheduled(
 
 def schedule_of(scheduler: Scheduler, groups: Sequence[Group], space: Sweep) -> dict[str, Any]:
     """What decides a schedule of groups with identities: JSON-able."""
-    described = meaning({"decide": scheduler.decide})
     runs = {
         trial: group.fingerprint(trial) for group in groups if group.fingerprint for trial in group.trials
     }
+    told = told_of_scheduler(scheduler, groups[0].experiment.steps)
+    return {"kind": "schedule", **told, "runs": digest([runs[trial] for trial in space.trials])}
+
+
+def told_of_scheduler(scheduler: Scheduler, steps: int) -> dict[str, Any]:
+    """What a scheduler is to runs of so many steps: JSON-able."""
+    described = meaning({"decide": scheduler.decide})
     return {
-        "kind": "schedule",
         **{name: value for name, value in scheduler._asdict().items() if name not in ("decide", "rungs")},
-        "rungs": reached(scheduler, groups[0].experiment.steps),
+        "rungs": reached(scheduler, steps),
         "decide": {"code": described.code, "values": described.values},
-        "runs": digest([runs[trial] for trial in space.trials]),
     }
 
 
@@ -140,7 +158,6 @@ class _Units:
     def __init__(self, groups: Sequence[Group], how: How | None, directory: Folder | None) -> None:
         self.groups, self.how, self.directory = groups, how, directory
         self.bases: dict[int, tuple[Plan, str]] = {}
-        self.programs: dict[tuple[int, Plan], Program] = {}
         self.ended: dict[str, _Ended] = {}
         self.trained: list[Trained] = []
         self.done, self.total = 0, sum(len(group.trials) * group.experiment.steps for group in groups)
@@ -151,7 +168,7 @@ class _Units:
         before, self.ended = self.ended, {}
         self.total = self.done + len(legs) * (self.groups[0].experiment.steps - start)
         for number, group in enumerate(self.groups):
-            kind = jax.tree.structure(group.trials[0].config)
+            kind = _kind(group)
             mine = [i for i, leg in enumerate(legs) if jax.tree.structure(leg.trial.config) == kind]
             if not mine:
                 continue
@@ -177,17 +194,24 @@ class _Units:
         path = group.folder and group.folder.parent / f"plan-{number}.json"
         stored = read_sealed(path, fix=_FIX) if path else None
         if stored is None:
-            how = self._how()
-            work = work_of(group, [leg.trial for leg in legs])
-            remembered = plans_folder(self.directory)
-            choice, program = autotune(work, how.overrides, remembered=remembered, say=how.progress.say)
-            how.progress.say(f"{choice.plan}: {choice.reason}")
-            self.programs[number, choice.plan] = program
-            stored = {"plan": choice.plan._asdict(), "reason": choice.reason}
+            plan, reason = self._decided(group, legs)
+            stored = {"plan": plan._asdict(), "reason": reason}
             if path:
                 write_sealed(path, stored)
         self.bases[number] = plan_from(stored["plan"]), stored["reason"]
         return self.bases[number]
+
+    def _decided(self, group: Group, legs: Sequence[Leg]) -> tuple[Plan, str]:
+        """The plan for so many runs of a group, and why."""
+        how, kind = self._how(), _kind(group)
+        if (kind, len(legs)) not in how.kept.plans:
+            work = work_of(group, [leg.trial for leg in legs])
+            remembered = plans_folder(self.directory)
+            choice, program = autotune(work, how.overrides, remembered=remembered, say=how.progress.say)
+            how.progress.say(f"{choice.plan}: {choice.reason}")
+            how.kept.plans[kind, len(legs)] = choice.plan, choice.reason
+            how.kept.programs[kind, choice.plan] = program
+        return how.kept.plans[kind, len(legs)]
 
     def _unit(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[str, Trained]:
         """A unit, trained if it is not stored, and its name."""
@@ -215,10 +239,11 @@ class _Units:
     def _new(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[Trained, Carry]:
         how, group = self._how(), self.groups[number]
         plan = plan_now(unit.plan, how.overrides, how.progress.say)
-        if (number, plan) not in self.programs:
-            self.programs[number, plan] = compile_for(work_of(group, unit.trials), plan)
-        program = self.programs[number, plan]
-        self.programs[number, plan] = program._replace(compile_seconds=0.0)  # told of the first unit alone
+        programs, this = how.kept.programs, (_kind(group), plan)
+        if this not in programs:
+            programs[this] = compile_for(work_of(group, unit.trials), plan)
+        program = programs[this]
+        programs[this] = program._replace(compile_seconds=0.0)  # told of the first unit alone
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
         progress = progress_of(how.progress, named, before=self.done, total=self.total)
         looked_at = {i: shown_as(t) for i, t in enumerate(unit.trials) if t[1:] in how.inspected}
@@ -243,6 +268,11 @@ class _Units:
         if self.how is None:
             raise ValueError("the sweep's scheduler has not come to its end; run `fdl sweep` first")
         return self.how
+
+
+def _kind(group: Group) -> Any:
+    """The static structure of a group's configs."""
+    return jax.tree.structure(group.trials[0].config)
 
 
 def _begin(unit: Unit, program: Program, before: Mapping[str, _Ended], members: Member) -> Restored:

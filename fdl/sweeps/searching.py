@@ -3,35 +3,39 @@
 A work directory holds the runs as of any sweep, and in `searches/<mark>/` the trials of each search.
 """
 
-import contextlib
 import functools
-import itertools
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fdl.arguments import Count, checked
-from fdl.cells import text, texts
+from fdl.cells import text
 from fdl.experiment import Experiment
 from fdl.parallel.distributed import several
 from fdl.parallel.plan import MeshSizes, Overrides, Strategy
 from fdl.result import Better, Result
-from fdl.serialization import digest, essence, to_json
+from fdl.serialization import digest
 from fdl.storage import Folder, folder
 from fdl.sweeps.asking import Asking, Sampler, asked, check_sampler, check_storage, opened_study, tell
 from fdl.sweeps.check import checked_groups
-from fdl.sweeps.drawn import Space, config_of, draws, edges, typical
+from fdl.sweeps.drawn import Space, typical
 from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
+from fdl.sweeps.led import at_rungs, goal_of_led, joined, race_population
 from fdl.sweeps.run import program_of, sweep
+from fdl.sweeps.schedule_check import check_scheduler
+from fdl.sweeps.scheduled import How, Kept
+from fdl.sweeps.schedulers import Scheduler
+from fdl.sweeps.search_place import held_search, search_identity
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
-from fdl.train.folder import check_place, held
-from fdl.train.progress import Progress
+from fdl.train import history
+from fdl.train.folder import check_place
+from fdl.train.profiling import Profiler
+from fdl.train.progress import Progress, harmless
 from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving
 
-_PROBES = 256
-"""Configs, drawn at random, that tell constraints apart."""
+Each = Callable[[Sweep, Sequence[Result], Iterable[Any]], Result]
+"""`train(population, results, configs)`, the latter those of earlier populations."""
 
 
 @checked
@@ -56,6 +60,7 @@ def search(
     saving: Saving = Saving(),  # noqa: B008
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
+    scheduler: Scheduler | None = None,
 ) -> Search:
     """Looks for the config with the best mean on validation, and judges it by seeds that did not choose it;
     with several metrics, for the configs of their Pareto front.
@@ -63,7 +68,8 @@ def search(
     A sampler of Optuna (extra `search`) is asked for a population of trials, they are trained as a sweep, and
     it is told the mean over seeds of each: a trial is one evaluation, however many its seeds. One with a run
     that failed is told as worse than any. A config that comes again is trained once, and one that the space
-    does not allow is no trial.
+    does not allow is no trial. Where a scheduler leads each population, a trial that it stops is told as
+    pruned, with its value there, and is not chosen.
 
     Args:
       experiment: `config -> Experiment`.
@@ -87,6 +93,8 @@ def search(
       saving: when to save.
       restart: move what the directory holds aside, trials too; those of a `storage` elsewhere stay.
       progress: told of the progress.
+      scheduler: which trials of a population go on at which steps, as `fdl.asha(...)`; all if None. With one
+        `trials` are whole populations, and `metric` and `better` by default its own.
 
     Raises:
       ValueError: as `sweep`; a metric that is not of validation or not there; a sampler whose library is not
@@ -120,67 +128,39 @@ def search(
     prepare(directory)
     chosen_by = [trial.seed for trial in sweep_of([("", space.config)], seeds).trials]
     tried = Sweep(tuple(Trial(f"{i}", one, chosen_by[0]) for i, one in enumerate(typical(space))))
-    program = program_of(experiment, tried) if directory else {}
-    groups = checked_groups(experiment, tried, directory, overrides, program=program)
+    program = program_of(experiment, tried)
+    groups = checked_groups(experiment, tried, directory, overrides, program=program if directory else None)
+    if scheduler is not None:
+        check_scheduler(scheduler, groups, tried)
+        metric, better = goal_of_led(scheduler, metric, better, trials=trials, population=population)
     goal = goal_of(metric, better, groups[0].experiment, chosen_by)
-    about = _identity(space, goal, sampler, draw_seed, population, program) if directory else {}
+    about = {}
+    if directory:
+        asks = {"sampler": sampler, "draw_seed": draw_seed, "population": population}
+        steps = groups[0].experiment.steps
+        about = search_identity(space, goal, asks, program, scheduler, steps)
     train = functools.partial(
         sweep, experiment, workdir=directory, identity=identity, saving=saving, progress=progress
     )
     train = functools.partial(train, members=members, mesh=mesh, strategy=strategy)
-    with _held(directory, {**(identity or {}), **program}, about, restart, progress) as place:
+    known_by = {**(identity or {}), **program}
+    each: Each = lambda population, *_: train(population, inspect=0)  # noqa: E731
+    if scheduler is not None:
+        profiler, here = Profiler(None, progress.say), history.here(experiment)
+        how = How(overrides, saving, harmless(progress), profiler, (), here, Kept({}, {}))
+        each = functools.partial(race_population, experiment, scheduler, how, directory, known_by, program)
+    with held_search(directory, known_by, about, restart, progress) as place:
         with opened_study(digest(about), storage, place, goal.better.values()) as study:
             asking = Asking(study, space, sampler, draw_seed, population)
-            found = _train_all(asking, goal, train, trials, progress)
+            found = _train_all(asking, goal, each, trials, progress)
         return from_fresh_seeds(found, space, goal, judges, train, sampler)
 
 
-def _identity(
-    space: Space, goal: Goal, sampler: str, draw_seed: int, population: int, program: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What decides which trials there are, beside their number."""
-    fields = {
-        name: [one.low, one.high, one.log, len(one.values), texts(one.condition.values()), [*one.condition]]
-        for name, one in space.fields.items()
-    }
-    return {
-        "kind": "search",
-        "space": {"configs": [to_json(config) for config in edges(space)], "fields": fields},
-        "goal": {"better": [*goal.better.items()], "seeds": goal.seeds},
-        **({"allowed": _allowed(space)} if space.constraints else {}),
-        "asked": {"sampler": sampler, "draw_seed": draw_seed, "population": population},
-        "program": digest(essence(program)),
-    }
-
-
-def _allowed(space: Space) -> list[bool]:
-    """What tells one space's constraints from another's: which configs they allow, of some."""
-    drawn = (config_of(space, row) for row in itertools.islice(draws(space), _PROBES))
-    return [space.allows(config) for config in (*edges(space), *drawn)]
-
-
-@contextlib.contextmanager
-def _held(
-    directory: Folder | None,
-    shared: Mapping[str, Any],
-    about: Mapping[str, Any],
-    restart: bool,
-    progress: Progress,
-) -> Iterator[Folder | None]:
-    """Claims a work directory, and keeps other processes out of the search's folder in it while it lasts."""
-    with held(directory, shared, restart=restart, say=progress.say):
-        pass  # each sweep holds it again
-    place = directory / "searches" / digest(about) if directory else None
-    with held(place, about, say=progress.say):
-        yield place
-
-
-def _train_all(
-    asking: Asking, goal: Goal, train: Callable[..., Result], trials: int, progress: Progress
-) -> Found:
+def _train_all(asking: Asking, goal: Goal, train: Each, trials: int, progress: Progress) -> Found:
     """Asks, trains and tells population by population; what is finished is only read."""
     known: dict[Any, Values | None] = {}
     arms: dict[Any, str] = {}
+    rungs: dict[str, tuple[int, float]] = {}
     results, configs, following = [], [], 0
     while len(configs) < trials:
         numbers, rows = [], []
@@ -193,18 +173,20 @@ def _train_all(
             if config not in arms:
                 new.setdefault(config, f"{trial}: {name}")  # unlike any other, whatever digits it shows
         if new:
+            population = sweep_of([(arm, config) for config, arm in new.items()], goal.seeds)
+            result = train(population, results, arms)
             arms |= new
-            result = train(sweep_of([(arm, config) for config, arm in new.items()], goal.seeds), inspect=0)
             known |= {config: values_of(result, arm, goal) for config, arm in new.items()}
+            rungs |= at_rungs(result)
             results.append(result)
         for number, (_, config) in zip(numbers, named, strict=True):
-            tell(asking, number, known[config])
+            tell(asking, number, known[config], rungs.get(arms[config]))
             configs.append(config)
         _say(progress, arms, known, goal, done=len(configs), trials=trials)
     values = [known[config] for config in configs]
     if set(values) == {None}:
         raise ValueError(f"no trial has a finite {goal} from all its seeds; search among other values")
-    return Found(configs, values, arms, functools.reduce(operator.add, results), following - trials)
+    return Found(configs, values, arms, joined(results), following - trials)
 
 
 def _say(
