@@ -107,7 +107,7 @@ def test_what_it_saved_is_of_all_populations():
 
 
 def test_the_sampler_is_told_the_value_at_the_rung(tmp_path):
-    with opened_study("search", str(tmp_path / "journal"), tmp_path, "lower") as study:
+    with opened_study("search", str(tmp_path / "journal"), tmp_path, ["lower"]) as study:
         asks = Asking(study, SPACE, "random", 0, POPULATION)
         for number, stopped in enumerate(((4, 0.5), (8, 0.75), None)):
             asked(asks, number)
