@@ -130,7 +130,7 @@ SCHEDULER = fdl.asha(metric="validation/loss", better="lower", first=4, factor=2
 """
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_the_same_command_only_reads_and_more_trials_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("file.py").write_text(FILE)
