@@ -155,11 +155,14 @@ def config_of(space: Space, row: Iterable[Any]) -> Any:
 
 
 def typical(space: Space) -> list[Any]:
-    """Configs that are allowed: of the `edges`, and the first that is drawn at random.
+    """Configs that stand for a space: its `edges`; with constraints those that are allowed, and the first of
+    them that is drawn at random.
 
     Raises:
-      ValueError: none of a thousand drawn is.
+      ValueError: none of a thousand drawn is allowed.
     """
+    if not space.constraints:
+        return edges(space)
     found = filter(space.allows, (config_of(space, row) for row in itertools.islice(draws(space), TRIES)))
     first = next(found, None)
     if first is None:

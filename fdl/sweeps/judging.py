@@ -62,7 +62,6 @@ def from_fresh_seeds(
         "sampler": sampler,
         "judges": fresh,
         "refused": found.refused,
-        "fields": list(space.fields),
         "front": [found.configs.index(config) for config in chosen],
         "trials": [_told(number, found, space, goal) for number in range(len(found.configs))],
     }
