@@ -2,6 +2,7 @@
 `fdl.stats.betting`."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from fdl.result import Better, Result
 from fdl.stats.betting import Bounds, capital, confidence_sequence
-from fdl.stats.comparison import ROUNDING, Comparison
+from fdl.stats.comparison import ROUNDING, Comparison, Contrast
 from fdl.stats.criterion import ALPHA, Criterion, edge_of
 from fdl.stats.failures import Counted, Policy, count_failures
 from fdl.stats.inference import spread
@@ -53,27 +54,24 @@ def beyond_bounds(series: pd.Series, bounds: Bounds | None) -> bool:
 
 
 def compared_anytime(
-    arm_values: pd.Series,
-    baseline_values: pd.Series,
-    criterion: Criterion,
-    bounds: Bounds | None,
-    *,
-    metric: str,
-    arm: str,
-    baseline: str,
-) -> tuple[Comparison, float]:
+    contrasts: Sequence[Contrast], criterion: Criterion, bounds: Bounds | None, *, metric: str
+) -> list[tuple[Comparison, float]]:
     """As `fdl.stats.comparison.compared`, by bets on the pairs in the order of their seeds.
 
     Args:
-      arm_values: final values by seed, NaN where a run is to be left out.
-      baseline_values: those of the baseline.
+      contrasts: what is compared.
       criterion: the claim.
       bounds: of the metric.
       metric: the metric's name.
-      arm: the arm's name.
-      baseline: the baseline's name.
     """
-    seeds = pd.concat([arm_values, baseline_values], axis=1, sort=True)
+    return [_bet_on(one, criterion, bounds, metric) for one in contrasts]
+
+
+def _bet_on(
+    contrast: Contrast, criterion: Criterion, bounds: Bounds | None, metric: str
+) -> tuple[Comparison, float]:
+    """One of them."""
+    seeds = pd.concat(contrast.values, axis=1, sort=True)
     pairs = seeds.dropna().to_numpy()
     n = len(pairs)
     means = pairs.mean(axis=0) if n else np.full(2, np.nan)
@@ -90,8 +88,8 @@ def compared_anytime(
     p, edge = p_anytime(differences, 0.0, known, rounding), edge_of(mean, criterion)
     comparison = Comparison(
         metric=metric,
-        arm=arm,
-        baseline=baseline,
+        arm=contrast.arm,
+        baseline=contrast.baseline,
         n=n,
         dropped=len(seeds) - n,
         arm_mean=float(means[0]),

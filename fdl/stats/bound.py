@@ -124,7 +124,9 @@ def _integral(scaled: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         product = np.prod(1 - slopes[:, None, :] * turns[..., None], axis=-1) * (1 + turns / saddle[:, None])
         values = np.where(np.isfinite(product), 1 / product, 0.0)  # 1 / infinity
-    return np.exp(top) * width / np.pi * (np.real(values) @ _WEIGHTS)
+    # A product for each row: one of all of them would round by how many there are.
+    sums = (np.real(values)[:, None, :] @ _WEIGHTS[:, None])[:, 0, 0]
+    return np.exp(top) * width / np.pi * sums
 
 
 def _saddle(scaled: np.ndarray) -> np.ndarray:

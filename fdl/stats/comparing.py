@@ -10,7 +10,8 @@ from fdl.result import Better, Result
 from fdl.stats.anytime import beyond_bounds, check_anytime, compared_anytime, count_failures_anytime
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, paired, without_value
 from fdl.stats.betting import Bounds
-from fdl.stats.conclusion import Contrast, conclude
+from fdl.stats.comparison import Contrast
+from fdl.stats.conclusion import conclude
 from fdl.stats.criterion import Criterion, check_criterion
 from fdl.stats.failures import Counted, Policy, check_failures, count_failures
 from fdl.stats.sentences import at_any_time

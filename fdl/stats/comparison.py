@@ -1,15 +1,16 @@
 """One arm against the baseline: the numbers, and what they say about a criterion."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fdl.stats.criterion import ALPHA, Criterion, Status, edge_of
-from fdl.stats.inference import equivalence_interval, interval, mean_test, sign_flip, spread
+from fdl.stats.inference import TOST_FROM, equivalence_interval, interval, mean_test, sign_flip, spread
 from fdl.stats.power import detectable
-from fdl.stats.seeds_needed import effect_size_of, seeds_needed, wider_than_t
+from fdl.stats.seeds_needed import effect_size_of, seeds_needed_each, wider_than_t
 
 ROUNDING = float(np.finfo(np.float32).eps)
 """Of float32 metrics, relative."""
@@ -101,65 +102,120 @@ class Comparison(NamedTuple):
         return self.n > 1 and math.isnan(self.low)
 
 
+class Contrast(NamedTuple):
+    """Two columns of values whose difference is judged.
+
+    Attributes:
+      arm: the name of the one.
+      baseline: the name of the other.
+      values: theirs, over what pairs them; NaN where a run is left out.
+      of: the arms whose runs the first are of.
+      against: those whose runs the others are of.
+    """
+
+    arm: str
+    baseline: str
+    values: tuple[pd.Series, pd.Series]
+    of: tuple[Any, ...]
+    against: tuple[Any, ...]
+
+
+class _Pairs(NamedTuple):
+    """The pairs of one contrast: its mean difference and the differences `[n]`, the means of both arms, and
+    how many make no pair."""
+
+    differences: np.ndarray
+    means: tuple[float, float]
+    mean: float
+    dropped: int
+
+
 def compared(
-    arm_values: pd.Series,
-    baseline_values: pd.Series,
-    criterion: Criterion,
-    *,
-    metric: str,
-    arm: str,
-    baseline: str,
-    scale: float = 0.0,
-) -> tuple[Comparison, float]:
-    """The numbers of one comparison, `p_holm` and `status` not yet known.
+    contrasts: Sequence[Contrast], criterion: Criterion, *, metric: str, scale: float = 0.0
+) -> list[tuple[Comparison, float]]:
+    """The numbers of every comparison, `p_holm` and `status` not yet known.
+
+    Those of as many pairs are computed together, each as if it were alone.
 
     Args:
-      arm_values: final values by seed, NaN where a run is to be left out.
-      baseline_values: those of the baseline.
+      contrasts: what is compared.
       criterion: the claim.
       metric: the metric's name.
-      arm: the arm's name.
-      baseline: the baseline's name.
       scale: as `Comparison.scale`.
 
     Returns:
-      The comparison, and the two-sided p-value of the criterion's edge: of the true difference
+      Each comparison, and the two-sided p-value of the criterion's edge: of the true difference
       being just what the criterion asks (`at_least`, or the nearer end of ±`equivalent`).
     """
-    seeds = pd.concat([arm_values, baseline_values], axis=1, sort=True)
-    pairs = seeds.dropna().to_numpy()
-    n = len(pairs)
-    means = pairs.mean(axis=0) if n else np.full(2, np.nan)
-    rounding = ROUNDING * max(float(np.abs(means).max()), scale)
-    differences = _without_rounding(pairs[:, 0] - pairs[:, 1], rounding)
-    mean = float(differences.mean()) if n else math.nan
-    sd = float(spread(differences)) if n > 1 else math.nan
-    ends = [float(end) for end in (*interval(differences), *equivalence_interval(differences))]
-    p, edge = _p(differences, 0.0), edge_of(mean, criterion)
-    comparison = Comparison(
-        metric=metric,
-        arm=arm,
-        baseline=baseline,
-        n=n,
-        dropped=len(seeds) - n,
-        arm_mean=float(means[0]),
-        baseline_mean=float(means[1]),
-        difference=mean,
-        low=ends[0],
-        high=ends[1],
-        equivalence_low=ends[2],
-        equivalence_high=ends[3],
-        p=p,
-        p_holm=p,
-        effect_size=effect_size_of(mean, sd),
-        smallest_detectable=detectable(n, wider=wider_than_t(n, ALPHA)) * sd if sd > 0 else math.nan,
-        seeds_needed=seeds_needed(mean, sd, criterion) if n > 1 else criterion.least,
-        status="INCONCLUSIVE",
-        arms=criterion.arms,
-        spread=sd,
-        scale=scale,
-    )
-    return comparison, p if edge == 0 else _p(differences, edge)
+    pairs = [_pairs_of(one, scale) for one in contrasts]
+    sizes: dict[int, list[int]] = {}
+    for place, one in enumerate(pairs):
+        sizes.setdefault(len(one.differences), []).append(place)
+    found: dict[int, tuple[Comparison, float]] = {}
+    for places in sizes.values():
+        named = [(contrasts[place].arm, contrasts[place].baseline) for place in places]
+        each = _of_one_size([pairs[place] for place in places], named, criterion, metric, scale)
+        found |= zip(places, each, strict=True)
+    return [found[place] for place in range(len(contrasts))]
+
+
+def _pairs_of(contrast: Contrast, scale: float) -> _Pairs:
+    arm, baseline = (one.to_numpy(np.float64) for one in pd.Series.align(*contrast.values))
+    whole = ~(np.isnan(arm) | np.isnan(baseline))
+    mine, theirs = arm[whole], baseline[whole]
+    means = (float(mine.mean()), float(theirs.mean())) if len(mine) else (math.nan, math.nan)
+    differences = _without_rounding(mine - theirs, ROUNDING * max(*map(abs, means), scale))
+    mean = float(differences.mean()) if len(mine) else math.nan
+    return _Pairs(differences, means, mean, len(arm) - len(mine))
+
+
+def _of_one_size(
+    pairs: Sequence[_Pairs],
+    named: Sequence[tuple[str, str]],
+    criterion: Criterion,
+    metric: str,
+    scale: float,
+) -> list[tuple[Comparison, float]]:
+    """`compared` of contrasts that have as many pairs, with the names of their arms and baselines."""
+    rows = np.stack([one.differences for one in pairs])
+    n, mean = rows.shape[-1], np.array([one.mean for one in pairs])
+    sd = spread(rows) if n > 1 else np.full(len(rows), math.nan)
+    edges = np.array([edge_of(one.mean, criterion) for one in pairs])
+    outer = interval(rows)
+    ends = np.stack([*outer, *(outer if n < TOST_FROM else equivalence_interval(rows))], axis=-1)
+    p = _p(rows, np.zeros(len(rows)))
+    p_edge = _p(rows, edges) if edges.any() else p
+    seeds = seeds_needed_each(mean, sd, criterion) if n > 1 else np.full(len(rows), criterion.least)
+    smallest = detectable(n, wider=wider_than_t(n, ALPHA))
+    return [
+        (
+            Comparison(
+                metric=metric,
+                arm=arm,
+                baseline=baseline,
+                n=n,
+                dropped=one.dropped,
+                arm_mean=one.means[0],
+                baseline_mean=one.means[1],
+                difference=one.mean,
+                low=float(ends[i, 0]),
+                high=float(ends[i, 1]),
+                equivalence_low=float(ends[i, 2]),
+                equivalence_high=float(ends[i, 3]),
+                p=float(p[i]),
+                p_holm=float(p[i]),
+                effect_size=effect_size_of(one.mean, float(sd[i])),
+                smallest_detectable=smallest * float(sd[i]) if sd[i] > 0 else math.nan,
+                seeds_needed=int(seeds[i]),
+                status="INCONCLUSIVE",
+                arms=criterion.arms,
+                spread=float(sd[i]),
+                scale=scale,
+            ),
+            float(p_edge[i]),
+        )
+        for i, (one, (arm, baseline)) in enumerate(zip(pairs, named, strict=True))
+    ]
 
 
 def _without_rounding(differences: np.ndarray, rounding: float) -> np.ndarray:
@@ -169,8 +225,10 @@ def _without_rounding(differences: np.ndarray, rounding: float) -> np.ndarray:
     return differences
 
 
-def _p(differences: np.ndarray, edge: float) -> float:
-    """Two-sided, of the mean being `edge`."""
-    flips = float(sign_flip(differences - edge))
-    never_varies = len(differences) > 1 and not spread(differences)
-    return flips if never_varies else max(flips, float(mean_test(differences, edge)))
+def _p(rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Two-sided, of the mean of differences `[rows, n]` being `edges` `[rows]`."""
+    flips = sign_flip(rows - edges[:, None])
+    if rows.shape[-1] < 2:
+        return flips
+    never_varies = spread(rows) == 0
+    return np.where(never_varies, flips, np.maximum(flips, mean_test(rows, edges)))

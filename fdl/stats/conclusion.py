@@ -1,35 +1,15 @@
 """From the values of several contrasts to the verdict on all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
-import pandas as pd
-
-from fdl.stats.comparison import Comparison, compared
+from fdl.stats.comparison import Comparison, Contrast, compared
 from fdl.stats.criterion import Criterion, Status
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Counted, Policy, too_many
 from fdl.stats.inference import holm
 from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen
 from fdl.stats.verdict import Comparisons, Verdict
-
-
-class Contrast(NamedTuple):
-    """Two columns of values whose difference is judged.
-
-    Attributes:
-      arm: the name of the one.
-      baseline: the name of the other.
-      values: theirs, over what pairs them; NaN where a run is left out.
-      of: the arms whose runs the first are of.
-      against: those whose runs the others are of.
-    """
-
-    arm: str
-    baseline: str
-    values: tuple[pd.Series, pd.Series]
-    of: tuple[Any, ...]
-    against: tuple[Any, ...]
 
 
 def conclude(
@@ -43,7 +23,7 @@ def conclude(
     names: Mapping[Any, str],
     failures: Policy,
     chosen: tuple[bool, str],
-    numbers_of: Callable[..., tuple[Comparison, float]] = compared,
+    numbers_of: Callable[..., list[tuple[Comparison, float]]] = compared,
     unfit: Callable[[Sequence[Any]], str] = lambda _: "",
     valid: str = "",
 ) -> Comparisons:
@@ -63,10 +43,7 @@ def conclude(
       unfit: why some arms cannot be judged by it; empty if they can.
       valid: when it is valid, in a sentence.
     """
-    measured = [
-        numbers_of(*one.values, criterion, metric=metric, arm=one.arm, baseline=one.baseline)
-        for one in contrasts
-    ]
+    measured = numbers_of(contrasts, criterion, metric=metric)
     p_holm = holm([comparison.p for comparison, _ in measured])
     p_edge = holm([p for _, p in measured])
     sound, how = chosen

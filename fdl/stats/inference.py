@@ -60,13 +60,13 @@ def equivalence_interval(differences: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return interval(differences) if n < TOST_FROM else _ends(differences, 0.05, tost_reach(n))
 
 
-def mean_test(differences: np.ndarray, edge: float = 0.0) -> np.ndarray:
+def mean_test(differences: np.ndarray, edge: np.ndarray | float = 0.0) -> np.ndarray:
     """The two-sided p-value of "the mean is `edge`" that goes with `interval`: below 1 - level just
     where the interval at that level does not hold `edge`.
 
     Args:
       differences: `[..., n]`.
-      edge: the mean in question.
+      edge: the mean in question, `[...]` or one for all.
 
     Returns:
       p `[...]`; 1 below 2 pairs and where all differences are equal.
@@ -75,7 +75,7 @@ def mean_test(differences: np.ndarray, edge: float = 0.0) -> np.ndarray:
     p = np.ones(shape).reshape(-1)
     if n < 2:
         return p.reshape(shape)
-    rows = differences.reshape(-1, n).astype(np.float64) - edge
+    rows = (differences.astype(np.float64) - np.expand_dims(edge, -1)).reshape(-1, n)
     deviation, mean = spread(rows), rows.mean(axis=-1)
     varies = (deviation > 0) & (mean != 0)
     towards = rows[varies] * np.sign(mean[varies, None])

@@ -8,8 +8,8 @@ from fdl.arguments import checked
 from fdl.cells import Identity
 from fdl.result import Better, Result
 from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, paired, without_value
-from fdl.stats.comparison import compared
-from fdl.stats.conclusion import Contrast, conclude
+from fdl.stats.comparison import Contrast, compared
+from fdl.stats.conclusion import conclude
 from fdl.stats.criterion import Criterion, check_criterion
 from fdl.stats.failures import Policy, check_failures, count_failures
 from fdl.stats.verdict import Comparisons

@@ -23,8 +23,15 @@ _FAR = 35.0  # noncentralities beyond this are certain, and SciPy's tail loses p
 
 def one_sided_power(effect: float, n: int, *, alpha: float, wider: float = 1.0) -> float:
     """The chance that a one-sided paired t-test at level `alpha` with `n` ≥ 2 pairs finds `effect`."""
-    shift = float(np.clip(effect * np.sqrt(n), -_FAR, _FAR))
-    return float(scipy.stats.nct.sf(wider * scipy.stats.t.isf(alpha, n - 1), n - 1, shift))
+    return float(one_sided_powers(effect, n, alpha=alpha, wider=wider))
+
+
+def one_sided_powers(
+    effect: np.ndarray | float, n: np.ndarray | int, *, alpha: np.ndarray | float, wider: np.ndarray | float
+) -> np.ndarray:
+    """`one_sided_power` `[rows]`, each argument `[rows]` or one for all."""
+    shift = np.clip(effect * np.sqrt(n), -_FAR, _FAR)
+    return scipy.stats.nct.sf(wider * scipy.stats.t.isf(alpha, n - 1), n - 1, shift)
 
 
 def two_sided_power(effect: float, n: int, *, alpha: float = 0.05, wider: float = 1.0) -> float:
@@ -105,3 +112,22 @@ def pairs_needed(power: Callable[[int], float], *, least: Count, target: InnerSh
       10
     """
     return least + bisect.bisect_left(range(least, MOST), target, key=power)
+
+
+def pairs_needed_each(
+    power: Callable[[np.ndarray, np.ndarray], np.ndarray], rows: int, *, least: int, target: float = POWER
+) -> np.ndarray:
+    """`pairs_needed` `[rows]` of several, whose `power(n, row)` is asked together.
+
+    Args:
+      power: of numbers of pairs `[m]`, each for the row of its number in `[m]`.
+      rows: how many.
+      least: the smallest number of pairs.
+      target: the power that is asked for.
+    """
+    low, high = np.full(rows, least), np.full(rows, max(least, MOST))
+    while (row := np.flatnonzero(low < high)).size:
+        middle = (low[row] + high[row]) // 2
+        short = power(middle, row) < target
+        low[row], high[row] = np.where(short, middle + 1, low[row]), np.where(short, high[row], middle)
+    return low
