@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fdl.experiment import Experiment
-from fdl.parallel.distributed import broadcast_from_first
+from fdl.parallel.distributed import broadcast_from_first, several
 from fdl.parallel.plan import MeshSizes, Overrides, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
@@ -22,7 +22,7 @@ from fdl.sweeps.schedule_result import scheduled_result
 from fdl.sweeps.scheduled import How, Kept, place_of_schedule, schedule_of, train_scheduled
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
-from fdl.sweeps.units import Group, Run, Trained, Unit, read_unit, stored_units
+from fdl.sweeps.units import Group, Run, Trained, Unit, folder_of, read_unit, stored_units
 from fdl.text import counted, some_of
 from fdl.train import history
 from fdl.train.folder import check_place, check_same, held, identity_in
@@ -147,15 +147,19 @@ def _steps(group: Group) -> int:
 
 
 def _train_all(groups: Sequence[Group], how: How, directory: Folder | None, left: bool) -> list[Trained]:
-    """Every trial, trained to its end; `left` is whether any is to be trained."""
-    progress, trained, before = how.progress, [], 0
+    """Every trial, trained to its end; `left` is whether any is to be trained.
+
+    What is stored is read once all is trained, so that what is held until then does not grow with the runs.
+    """
+    progress, trained, units, before = how.progress, [], [], 0
+    stored = directory is not None and not several()  # what one host wrote, another may see late
     total = sum(map(_steps, groups))
     for number, group in enumerate(groups, 1):
         if left:
             progress.say(f"program {number} of {len(groups)}:")
         own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
         with named_fields(group):
-            trained += train(
+            for one in train(
                 group,
                 how.overrides,
                 remembered=plans_folder(directory),
@@ -164,10 +168,21 @@ def _train_all(groups: Sequence[Group], how: How, directory: Folder | None, left
                 profiler=how.profiler,
                 inspected=how.inspected,
                 here=how.here,
-            )
+            ):
+                if stored:
+                    units.append((group, one.unit))
+                else:
+                    trained.append(one)
         before += _steps(group)
         progress.step(before, total, 0)
-    return trained
+    return trained + [_read_again(group, unit) for group, unit in units]
+
+
+def _read_again(group: Group, unit: Unit) -> Trained:
+    """A unit that was finished a while ago."""
+    if found := read_unit(group, unit):
+        return found
+    raise ValueError(f"{folder_of(group, unit)} was finished, and is no more; repeat, and it is trained again")
 
 
 def raced(
