@@ -186,7 +186,7 @@ def _of_one_size(
     p = _p(rows, np.zeros(len(rows)))
     p_edge = _p(rows, edges) if edges.any() else p
     seeds = seeds_needed_each(mean, sd, criterion) if n > 1 else np.full(len(rows), criterion.least)
-    smallest = detectable(n, wider=wider_than_t(n, ALPHA))
+    smallest = detectable(n, wider=wider_than_t(n, ALPHA)) if n > 1 else math.nan
     return [
         (
             Comparison(

@@ -1,5 +1,9 @@
 """What reading a sweep costs: each trial and each row is looked at once."""
 
+import gc
+import importlib
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,6 +18,7 @@ from fdl.sweeps.population import groups_of, identified
 from fdl.sweeps.units import Trained, Unit
 from tests.toy import Config, experiment
 
+run = importlib.import_module("fdl.sweeps.run")
 SPACE = grid(Config(), lr=(0.01, 0.02, 0.05), seeds=4)
 
 
@@ -79,3 +84,26 @@ def test_root_keys_are_made_in_one_operation_with_the_bits_of_each(monkeypatch):
     monkeypatch.setattr(jax.random, "key", counted)
     assert population.work_of(group, group.trials).keys.shape == (100,)
     assert len(made) == 1
+
+
+def test_what_is_held_does_not_grow_with_the_runs_that_are_on_disk(plans, tmp_path, monkeypatch):
+    held = []
+
+    def watched(*given: Any, **options: Any) -> Iterator[Trained]:
+        for unit in population.train(*given, **options):
+            yield unit
+            del unit
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+
+    monkeypatch.setattr(run, "train", watched)
+    members, units = 300, 4
+    space = grid(Config(), seeds=members * units)
+    tracemalloc.start()
+    try:
+        result = run.sweep(experiment, space, members=members, workdir=tmp_path / "runs")
+    finally:
+        tracemalloc.stop()
+    assert len(result.frame) == 4 * members * units
+    rows = 4 * members * (units - 2)
+    assert (held[-1] - held[1]) / rows < 100  # bytes; a row in memory has some 400
