@@ -61,6 +61,51 @@ def test_a_benchmark_runs(part, plans, monkeypatch, capsys, name, sizes):
     assert re.search(r"ratio|times", capsys.readouterr().out)
 
 
+def test_a_search_is_timed_to_the_loss_that_both_came_to(part):
+    speed = part("search_speed")
+    fdl = [(2.0, 0.5), (2.0, 0.25), (4.0, 0.125)]
+    peer = [(1.0, 0.75), (10.0, 0.375), (40.0, 0.25), (60.0, 0.5)]
+    ours, theirs, ratio, first, whole = speed.lines([(peer, fdl), (fdl, peer)])
+    assert (ours.value, theirs.value, ratio.value) == (2.0, 40.0, 20.0)
+    assert ratio.met and first.value == 2 / 40 and whole.value == 60 / 4
+    assert not speed.lines([(fdl, peer), (peer, fdl)])[2].met
+
+
+@pytest.mark.slow
+def test_a_search_against_optuna(part, plans, monkeypatch, capsys):
+    for package in ("torch", "optuna"):
+        pytest.importorskip(package, reason="what fdl is compared with")
+    speed = part("search_speed")
+    for name, value in {"EPOCHS": 1, "TRIALS": 4, "POPULATION": 2, "ROUNDS": 1}.items():
+        monkeypatch.setattr(speed, name, value)
+    speed.main()
+    assert "fdl over Optuna and PyTorch" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_sweeps_of_many_sizes(part, plans, monkeypatch, capsys):
+    scaling = part("sweep_scaling")
+    monkeypatch.setattr(scaling.importlib.util, "find_spec", lambda name: None)
+    for name, value in {"EPOCHS": 1, "ROUNDS": 1, "COUNTS": (1, 4)}.items():
+        monkeypatch.setattr(scaling, name, value)
+    assert [line.name for line in scaling.members()] == ["1 members", "4 members"]
+    assert "Ray Tune is left out: not installed are torch, ray" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_plan_that_is_chosen_against_the_others(part, plans, monkeypatch):
+    scaling = part("sweep_scaling")
+    for name, value in {"ROUNDS": 1, "PACKED": 2, "LONG": 10, "SECONDS": 1e-3}.items():
+        monkeypatch.setattr(scaling, name, value)
+    few = {"MLP": scaling.nets()["MLP"]}
+    monkeypatch.setattr(scaling, "nets", lambda: few)
+    *each, ratio = scaling.packing()
+    chosen = ratio.note.partition("chosen: ")[2].partition(" (")[0]
+    times = {line.name: line.value for line in each}
+    assert ratio.target == ("≥", 0.95)
+    assert ratio.value == pytest.approx(min(times.values()) / times[f"MLP: {chosen}"])
+
+
 def test_a_part_that_fails_is_told_and_the_others_run(part, tmp_path, capsys):
     gpu, line = part("gpu"), part("gpu_lines").Line
     parts = {"bad": lambda: 1 / 0, "good": lambda: [line("speed", 2.0, "times", target=("≥", 3))]}
