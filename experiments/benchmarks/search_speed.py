@@ -64,7 +64,9 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     prepare()
-    print(f"{machine()}; torch {torch.__version__}, optuna {optuna.__version__}; {TRIALS} trials, {ROUNDS} rounds")
+    print(
+        f"{machine()}; torch {torch.__version__}, optuna {optuna.__version__}; {TRIALS} trials, {ROUNDS} rounds"
+    )
     rounds = [one_round(number) for number in range(ROUNDS + 1)]
     for line in lines(rounds):
         print(told(line))

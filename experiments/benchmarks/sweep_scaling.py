@@ -69,7 +69,9 @@ def space(count: int) -> fdl.Sweep:
 def main() -> None:
     """Measures and prints."""
     parts = {"members": members, "processes": processes, "packing": packing}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=list(parts), action="append", default=[])
     asked = parser.parse_args().only or list(parts)
     prepare()
@@ -84,7 +86,9 @@ def there(peer: str, *packages: str) -> bool:
     """Whether all packages that a peer needs are installed; what is not is said."""
     absent = [name for name in packages if importlib.util.find_spec(name) is None]
     if absent:
-        print(f"  {peer} is left out: not installed {'is' if len(absent) == 1 else 'are'} {', '.join(absent)}")
+        print(
+            f"  {peer} is left out: not installed {'is' if len(absent) == 1 else 'are'} {', '.join(absent)}"
+        )
     return not absent
 
 

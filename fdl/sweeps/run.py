@@ -182,7 +182,9 @@ def _read_again(group: Group, unit: Unit) -> Trained:
     """A unit that was finished a while ago."""
     if found := read_unit(group, unit):
         return found
-    raise ValueError(f"{folder_of(group, unit)} was finished, and is no more; repeat, and it is trained again")
+    raise ValueError(
+        f"{folder_of(group, unit)} was finished, and is no more; repeat, and it is trained again"
+    )
 
 
 def raced(
