@@ -2,15 +2,17 @@
 
     uv run --extra search python experiments/benchmarks/sweep_scaling.py
 
-`members`: 1 to 4,096 multilayer perceptrons 64-64-10 on digits (batch 32, 5 epochs of Adam) as one population,
-against the same nets in PyTorch, each a trial of Optuna one after another, and a trial of Ray Tune, one a core at
-a time; theirs of fewer nets, as many in a round as the constants below say. By turns, without compiling, but with
-Ray's start of its workers, which train one net after another. `processes`: a sweep of all of them by 1 to N processes, each of which
-imports, traces and compiles (`fdl sweep --executor processes`). `packing`: for four models the speed of the plan
-that fdl chooses, as a share of the best of members side by side (`vmap`), one after another, and one a core.
+`members`: 1 to 4,096 multilayer perceptrons 64-64-10 on digits (batch 32, 5 epochs of Adam) as one
+population, against the same nets in PyTorch, each a trial of Optuna one after another, and a trial of Ray
+Tune, one a core at a time; theirs of fewer nets, as many in a round as the constants below say. By turns,
+without compiling, but with Ray's start of its workers, which train one net after another. `processes`: a
+sweep of all of them by 1 to N processes, each of which imports, traces and compiles (`fdl sweep --executor
+processes`). `packing`: for four models the speed of the plan that fdl chooses, as a share of the best of
+members side by side (`vmap`), one after another, and one a core.
 
-Nets of PyTorch have one thread, their faster setting for this size. Needs torch (not among fdl's dependencies),
-optuna (extra `search`) and `ray[tune]`; what is missing is said and left out. `--only members` runs a part.
+Nets of PyTorch have one thread, their faster setting for this size. Needs torch (not among fdl's
+dependencies), optuna (extra `search`) and `ray[tune]`; what is missing is said and left out. `--only members`
+runs a part.
 """
 
 import argparse
@@ -18,7 +20,6 @@ import functools
 import importlib.util
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
