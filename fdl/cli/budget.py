@@ -7,9 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
+from fdl.experiment_file import ExperimentFile
 from fdl.parallel.distributed import several
 from fdl.result import Result
-from fdl.sweeps import Sweep
+from fdl.storage import Folder
+from fdl.sweeps import Sweep, schedule_place, stored
+from fdl.sweeps.loading import so_far
+from fdl.sweeps.schedule_loading import schedule_so_far
 from fdl.text import counted
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -60,6 +64,21 @@ def within(seconds: float | None) -> Iterator[Callable[[], bool]]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+def ended(file: ExperimentFile, space: Sweep, directory: Folder) -> Result | None:
+    """What the runs measured that have come to their end, also that which a scheduler gave them; or None."""
+    if file.scheduler:
+        found = schedule_so_far(schedule_place(file.experiment, space, file.scheduler, directory), {})
+    else:
+        found = so_far(directory, space, {})
+    statuses = [] if found is None else found.frame["status"].unique().tolist()
+    kept = [status for status in statuses if status != "running"]
+    if found is None or not kept:
+        return None
+    if file.scheduler:
+        return found.where(status=kept)
+    return stored(file.experiment, space, workdir=directory)
 
 
 def unfinished(space: Sweep, result: Result | None) -> dict[str, int]:

@@ -26,7 +26,7 @@ from fdl.cli.options import (
     TrainOptions,
 )
 from fdl.cli.progress import shown
-from fdl.cli.tensorboard import EventFiles, check_tensorboard
+from fdl.cli.sinks import check_sinks, sinks
 from fdl.cli.trials import searched, space_of
 from fdl.configs import replaced
 from fdl.doctor.examination import on_slice
@@ -38,6 +38,9 @@ from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
 from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, search, stored, sweep
 from fdl.sweeps.loading import so_far
+from fdl.sweeps.schedule_folder import last_schedule
+from fdl.sweeps.schedule_loading import last_so_far
+from fdl.sweeps.units import Trained
 from fdl.train.chosen import Chosen
 from fdl.train.runtime import prepare
 
@@ -123,9 +126,7 @@ def _sweep(
     limit = None if options.budget is None else budget.seconds_of(options.budget)
     if limit is not None and executor is not None:
         raise ValueError("--budget is for runs in this process alone; leave out it or the executor's flags")
-    if options.tensorboard is not None:
-        check_tensorboard(options.tensorboard)
-    _check_scheduled(file, options)
+    check_sinks(options.tensorboard, options.wandb)
     identity = {"kind": "sweep", **stored_source(file)}
     how = {"executor": executor, "scheduler": file.scheduler}
     later = dataclasses.replace(options, restart=False, profile=False)
@@ -145,18 +146,7 @@ def _sweep(
         except KeyboardInterrupt:
             if not spent():
                 raise
-    found = so_far(directory, asked[-1], {})
-    if found is None or (found.frame["status"] == "running").all():
-        return None, asked[-1]
-    return stored(file.experiment, asked[-1], workdir=directory), asked[-1]
-
-
-def _check_scheduled(file: ExperimentFile, options: SweepOptions) -> None:
-    for name in ("watch", "budget", "tensorboard"):
-        if file.scheduler and getattr(options, name):
-            raise ValueError(
-                f"--{name} knows no SCHEDULER, which stops runs on purpose; leave one of them out"
-            )
+    return budget.ended(file, asked[-1], directory), asked[-1]
 
 
 def _search(
@@ -221,18 +211,24 @@ def _train(
     scheduler: Scheduler | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
-    # Of a scheduler's sweep there is no table before its end: which runs it stops is known only then.
-    sure = not getattr(options, "until_decided", False)
-    place = functools.partial(reports.running_place, directory, space, own=is_own(file, space), sure=sure)
-    tensorboard = getattr(options, "tensorboard", None)
-    kept = EventFiles(tensorboard, directory).write if tensorboard else None
+    finished: dict[str, Trained] = {}
+
+    def read() -> Result | None:
+        return last_so_far(directory, finished) if scheduler else so_far(directory, space, finished)
+
+    def place() -> Folder | None:
+        sure, schedule = not getattr(options, "until_decided", False), scheduler and last_schedule(directory)
+        name = schedule.name if schedule else None
+        return reports.running_place(directory, space, own=is_own(file, space), sure=sure, schedule=name)
+
+    tensorboard, wandb = (getattr(options, name, None) for name in ("tensorboard", "wandb"))
     with (
+        sinks(tensorboard, wandb, directory) as kept,
         shown(console) as (progress, stand),
         followed(
             progress,
-            space,
-            directory,
-            place if scheduler is None else lambda: None,
+            read,
+            place,
             stand if getattr(options, "watch", False) else None,
             kept,
             elsewhere=executor is not None,

@@ -63,8 +63,8 @@ def finish(
             result = dataclasses.replace(result, meta={**result.meta, "criteria": told})
     except Exception as error:  # what was measured is reported all the same
         problem = error
-    rungs = result.meta.get("schedule", {}).get("rungs")
-    place = reports.place(directory, space, own=is_own(file, space), rungs=rungs)
+    schedule = result.meta.get("schedule", {}).get("name")
+    place = reports.place(directory, space, own=is_own(file, space), schedule=schedule)
     report.write(result, verdict, place)
     report.show(result, verdict, console)
     console.print(f"report: {place / 'report.html'}", **PLAIN)

@@ -15,9 +15,6 @@ from fdl.parallel.distributed import is_first
 from fdl.report.files import write_results
 from fdl.result import Result
 from fdl.storage import Folder
-from fdl.sweeps import Sweep
-from fdl.sweeps.loading import so_far
-from fdl.sweeps.units import Trained
 from fdl.text import named
 from fdl.train import Progress
 
@@ -30,8 +27,7 @@ PAUSE = 50.0
 @contextlib.contextmanager
 def followed(
     progress: Progress,
-    space: Sweep,
-    directory: Folder,
+    read: Callable[[], Result | None],
     place: Callable[[], Folder | None],
     shown: Callable[[Result], None] | None = None,
     kept: Callable[[Result], None] | None = None,
@@ -46,8 +42,7 @@ def followed(
 
     Args:
       progress: what else is told of the progress.
-      space: the trials.
-      directory: where the runs are.
+      read: gives what the runs have measured so far; None before the first evaluation.
       place: asked once, after the first evaluation, for the folder of the table; None writes none.
       shown: shows the same, if given.
       kept: keeps the same in another form, if given; asked once more when all is measured.
@@ -56,11 +51,10 @@ def followed(
     if not is_first():
         yield progress
         return
-    finished: dict[str, Trained] = {}
     target = functools.cache(place)
 
     def look() -> None:
-        result = so_far(directory, space, finished)
+        result = read()
         if result is not None:
             if there := target():
                 write_results(result, there)
@@ -81,7 +75,7 @@ def followed(
                 look()
         raise
     news.end(thread)
-    if kept and (result := so_far(directory, space, finished)) is not None:
+    if kept and (result := read()) is not None:
         kept(result)
 
 

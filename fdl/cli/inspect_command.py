@@ -16,7 +16,7 @@ from fdl.cli.options import Switch
 from fdl.formats import memory
 from fdl.report.terminal import PLAIN
 from fdl.storage import Folder
-from fdl.sweeps.loading import StoredRun
+from fdl.sweeps.stored_runs import StoredRun
 from fdl.text import counted
 from fdl.train.folder import identity_in
 from fdl.train.runtime import prepare

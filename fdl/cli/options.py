@@ -174,6 +174,9 @@ class SweepOptions(ProfileOptions, ExecutorOptions):
     """stop after so long, as 30m or 1h30m: saved, with a report of what is finished and exit code 75"""
     tensorboard: str | None = None
     """a folder for TensorBoard, where each run's evaluations are written as they come (extra tensorboard)"""
+    wandb: str | None = None
+    """a project of Weights & Biases, with a run there for each run, written as they come (extra wandb); files
+    in ./wandb, of which nothing is sent unless WANDB_MODE is online"""
     watch: Switch = False
     """show how the arms stand while they run, as `fdl watch` does beside any sweep: curves and ranks"""
 

@@ -22,19 +22,19 @@ from fdl.train.history import commit_of
 _FILES = (*FILES, "trials.json")
 
 
-def place(directory: Folder, space: Sweep, *, own: bool, rungs: Any = None) -> Folder:
+def place(directory: Folder, space: Sweep, *, own: bool, schedule: str | None = None) -> Folder:
     """The folder for the report of some trials; what an earlier one holds there is moved to its own place.
 
     Args:
       directory: where the runs are.
       space: the trials.
       own: whether they are all that the file itself asks for.
-      rungs: JSON-able, what a scheduler decided on them, if one did.
+      schedule: the name of the schedule by which a scheduler led them, if one did.
 
     Raises:
       OSError: the directory cannot be written.
     """
-    told = _told(space, rungs)
+    told = _told(space, schedule)
     before = _before(directory)
     taken = before is not None and before["mark"] != told["mark"]
     folder = directory / "reports" / told["mark"] if taken and not own else directory
@@ -44,7 +44,9 @@ def place(directory: Folder, space: Sweep, *, own: bool, rungs: Any = None) -> F
     return folder
 
 
-def running_place(directory: Folder, space: Sweep, *, own: bool, sure: bool) -> Folder | None:
+def running_place(
+    directory: Folder, space: Sweep, *, own: bool, sure: bool, schedule: str | None = None
+) -> Folder | None:
     """The folder for the table of trials that still run: that of their report, or None.
 
     Args:
@@ -52,14 +54,15 @@ def running_place(directory: Folder, space: Sweep, *, own: bool, sure: bool) -> 
       space: the trials.
       own: whether they are all that the file itself asks for.
       sure: whether the report will be of these and no others; if not, no other report makes room for them.
+      schedule: as of `place`.
 
     Raises:
       OSError: the directory cannot be written.
     """
     before = _before(directory)
-    if before is None or before["mark"] == _told(space, None)["mark"]:
+    if before is None or before["mark"] == _told(space, schedule)["mark"]:
         return directory
-    return place(directory, space, own=own) if sure else None
+    return place(directory, space, own=own, schedule=schedule) if sure else None
 
 
 def _before(directory: Folder) -> dict[str, Any] | None:
@@ -84,10 +87,10 @@ def made(words: Sequence[str]) -> dict[str, str]:
     return told
 
 
-def _told(space: Sweep, rungs: Any) -> dict[str, Any]:
+def _told(space: Sweep, schedule: str | None) -> dict[str, Any]:
     trials = sorted(([t.arm, t.seed, to_json(t.config)] for t in space.trials), key=repr)
     arms = list(dict.fromkeys(trial.arm for trial in space.trials))
-    mark = digest(trials if rungs is None else [trials, rungs])
+    mark = digest(trials if schedule is None else [trials, schedule])
     return {"mark": mark, "arms": arms, "seeds": sorted({trial.seed for trial in space.trials})}
 
 

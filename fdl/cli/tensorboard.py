@@ -25,6 +25,14 @@ def check_tensorboard(place: str) -> None:
         raise ValueError(f"--tensorboard is {place!r}; expected a local folder, as tb")
 
 
+def group_of(directory: Folder, result: Result) -> str:
+    """What a directory's runs are called together: its name, what it holds, and of a schedule, which has runs
+    of its own, its name."""
+    mark = digest(essence(identity_in(directory) or {}))[:8]
+    schedule = result.meta.get("schedule", {}).get("name", "")
+    return "-".join(filter(None, (directory.name, mark, schedule[:8])))
+
+
 class EventFiles:
     """The event files of a work directory's runs."""
 
@@ -45,10 +53,10 @@ class EventFiles:
         Raises:
           OSError: they cannot be written.
         """
-        mark = digest(essence(identity_in(self._directory) or {}))[:8]
+        group = group_of(self._directory, result)
         frame = result.frame.sort_values("step", kind="stable")
         for (arm, seed), rows in frame.groupby(["arm", "seed"], sort=False):
-            folder = self._place / f"{self._directory.name}-{mark}" / file_name(f"{arm} seed={seed}")
+            folder = self._place / group / file_name(f"{arm} seed={seed}")
             last = self._last.get((arm, seed))
             last = _last_step(folder) if last is None else last
             fresh = rows[rows["step"] > last]

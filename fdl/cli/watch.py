@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fdl.cli.flags import parse_options
 from fdl.cli.options import Switch
+from fdl.report.schedule import schedule
 from fdl.report.standing import standing
 from fdl.report.terminal import fitted_table
 from fdl.result import Better, Result
@@ -66,11 +67,25 @@ def execute(words: Sequence[str]) -> int:
 def board(
     result: Result, console: Console, metric: str | None = None, better: Better | None = None
 ) -> RenderableType:
-    """What `standing` tells, as wide as the console; the columns that matter most, where not all fit."""
+    """What `standing` tells, as wide as the console; the columns that matter most, where not all fit. With a
+    scheduler, who went on at each rung so far."""
     heading, columns = standing(result, metric, better)
     names = [column.name for column in columns]
-    first = ("arm", names[-3], "rank", "curve", "step", "ended")  # names[-3] is the metric
-    return Group(Text(heading, style="dim"), fitted_table(console, columns, first))
+    first = (
+        "arm",
+        names[names.index("rank") - 1],
+        "rank",
+        "left",
+        "curve",
+        "step",
+        "ended",
+    )  # and the metric
+    parts: list[RenderableType] = [Text(heading, style="dim"), fitted_table(console, columns, first)]
+    if result.meta.get("schedule", {}).get("rungs"):
+        told = schedule(result.meta["schedule"])
+        names = [column.name for column in told.columns]
+        parts += [Text(told.heading, style="dim"), fitted_table(console, told.columns, names)]
+    return Group(*parts)
 
 
 def _look(options: WatchOptions, console: Console) -> RenderableType:

@@ -138,7 +138,7 @@ def _facts(result: Result) -> dict[str, str]:
     if found := costs(result):
         facts["Device time"] = spent(found)
     if "seconds" in result.meta:
-        facts["Wall time"] = formats.duration(result.meta["seconds"])
+        facts["Wall time of the last command"] = formats.duration(result.meta["seconds"])
     return facts
 
 

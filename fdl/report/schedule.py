@@ -32,7 +32,10 @@ def schedule(told: Mapping[str, Any]) -> ScheduleTable:
     columns += [
         Column(name, tuple(f"{rungs[step][key]:,}" for step in steps)) for name, key in _COUNTS.items()
     ]
-    return ScheduleTable(heading, tuple(columns), (_saved(told["saved"]), *_lost(told["lost"])))
+    sentences = ("It has not come to its end; what it saves and loses is told then.",)
+    if told["saved"] is not None:
+        sentences = (_saved(told["saved"]), *_lost(told["lost"]))
+    return ScheduleTable(heading, tuple(columns), sentences)
 
 
 def _saved(saved: Mapping[str, Any]) -> str:

@@ -1,6 +1,9 @@
 """How the arms of a sweep that runs stand: how far they are, their ranks, and a curve each."""
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +29,8 @@ def standing(
 
     Means are over the runs at their latest evaluations; ranks are of the means at one step: the last to which
     every arm that still runs has come, of the runs that have come so far or have ended before. Failed runs
-    have no part.
+    have no part, nor arms that a scheduler stopped before that step: these come last, with the step and the
+    place where they left.
 
     Args:
       result: what is measured so far; `status` says which runs still run.
@@ -45,9 +49,11 @@ def standing(
     step = (
         int(ranked.groupby("arm")["step"].max().agg("min" if len(under_way) else "max")) if len(ranked) else 0
     )
-    ranks = _at(frame, step).groupby("arm")[metric].mean().rank(method="min", ascending=better == "lower")
-    table = result.table()
-    order = table["arm"].map(ranks).sort_values(kind="stable").index[:MOST]
+    came = frame[~frame["arm"].isin([arm for arm, end in result.stopped.items() if end < step])]
+    ranks = _at(came, step).groupby("arm")[metric].mean().rank(method="min", ascending=better == "lower")
+    table = dataclasses.replace(result, stopped={}).table()
+    left = result.meta.get("schedule", {}).get("left", {})
+    order = sorted(table.index, key=lambda row: _order(table.at[row, "arm"], ranks, left))[:MOST]
     shown, arms = table.loc[order], table.loc[order, "arm"].tolist()
     last, scale = frame.groupby("arm")["step"].max(), _scale(frame, metric)
     ended = result.runs().merge(frame.loc[frame["status"] != "running", ["arm", "seed"]].drop_duplicates())
@@ -57,6 +63,7 @@ def standing(
         "step": (text_of(last.get(arm)) for arm in arms),
         metric: map(formats.estimate, shown[metric], shown[f"{metric} ±"]),
         "rank": (text_of(ranks.get(arm)) for arm in arms),
+        **({"left": (_left(left.get(arm)) for arm in arms)} if left else {}),
     }
     lost = ("failed",) if shown["failed"].any() else ()
     columns = [Column("arm", tuple(map(str, arms)), number=False)]
@@ -85,6 +92,20 @@ def curve(frame: pd.DataFrame, metric: str, scale: tuple[float, float, int]) -> 
 def text_of(value: float | None) -> str:
     """A count, or a dash where there is none."""
     return formats.NONE if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def _order(arm: str, ranks: Mapping[str, float], left: Mapping[str, Any]) -> tuple[float, ...]:
+    """By rank; then those that left, the last first, by their place then."""
+    end = left.get(arm, {"step": math.inf, "rank": None})
+    return (ranks.get(arm, math.inf), -end["step"], end["rank"] or math.inf)
+
+
+def _left(end: Mapping[str, Any] | None) -> str:
+    """Where a scheduler told an arm to leave, and at which place of how many."""
+    if end is None:
+        return formats.NONE
+    place = f", place {end['rank']:,} of {end['of']:,}" if end["rank"] else ""
+    return f"step {end['step']:,}{place}{', ran on' if end['ran_on'] else ''}"
 
 
 def _level(value: float, low: float, high: float) -> int:

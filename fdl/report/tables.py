@@ -71,8 +71,10 @@ def results(result: Result, *, whole: bool = False) -> tuple[Column, ...]:
 def caption(result: Result, *, whole: bool = False) -> str:
     """What the numbers in `results` are."""
     last = result.last()
+    stopped = counted(len(result.stopped), "arm")
     if last.empty:
-        return "No run came to an evaluation without failing"
+        none = f"No arm has come to its end: the scheduler stopped {stopped}"
+        return none if result.stopped else "No run came to an evaluation without failing"
     best = result.meta.get("best")
     which = f"Evaluation of each run's best state by {best}" if best else "Last evaluation"
     if best and "test/" in best:
@@ -80,15 +82,11 @@ def caption(result: Result, *, whole: bool = False) -> str:
     if "search" in result.meta:
         which += ", from seeds that chose nothing"
     if result.stopped:
-        which += f", without {counted(len(result.stopped), 'arm')} that the scheduler stopped"
+        which += f", without {stopped} that the scheduler stopped"
     if running := int((last["status"] == "running").sum()):
         which += f", so far: {counted(running, 'run')} of {len(last)} still running"
-    several = last.duplicated("arm").any()
-    which += (
-        ": mean ± half-width of the 95 % interval over seeds"
-        if several
-        else "; one run an arm leaves no interval"
-    )
+    several = ": mean ± half-width of the 95 % interval over seeds"
+    which += several if last.duplicated("arm").any() else "; one run an arm leaves no interval"
     count = result.runs()["arm"].nunique()
     if count > ROWS and not whole:
         ends = f"{len(shown_arms(result))} of {count} arms, from both ends by {main_metrics(result)[0]}"

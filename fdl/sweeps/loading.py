@@ -4,44 +4,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fdl.cells import Identity, identities, text
-from fdl.parallel.plan import plan_from
+from fdl.cells import identities, text
 from fdl.result import Result
-from fdl.serialization import cell_of, differences, digest, essence, from_json
+from fdl.serialization import differences, digest, essence, from_json
 from fdl.storage import Folder
 from fdl.sweeps.assembled import Told, assemble, tabulated
+from fdl.sweeps.schedule_folder import last_schedule, schedules_in
+from fdl.sweeps.schedule_loading import opened_schedule
 from fdl.sweeps.space import Sweep, Trial
-from fdl.sweeps.units import LOST, Trained, Unit, done_of
-from fdl.train.folder import identity_in, read_sealed
+from fdl.sweeps.stored_runs import ConfigKey, StoredRun, fields_of, shown_config, stored_unit, told_in
+from fdl.sweeps.units import Trained
+from fdl.train.folder import identity_in
 from fdl.train.identity import computed
-from fdl.train.inspecting import stored_inspections
-from fdl.train.resume import ROWS
-from fdl.train.rows_file import read
 
-ConfigKey = tuple[Identity, ...]
-"""What tells a config from others in a table."""
 _SHOWN = 4
 """So many differences are listed."""
-
-
-class StoredRun(NamedTuple):
-    """Where a run is stored.
-
-    Attributes:
-      directory: the work directory.
-      unit: the folder of those that were trained with it.
-      member: its place among them.
-      config: its config, as `fdl.serialization.to_json` wrote it.
-      seed: its seed.
-      structure: what its static structure means, see `fdl.train.identity.of_structure`.
-    """
-
-    directory: Folder
-    unit: Folder
-    member: int
-    config: Mapping[str, Any]
-    seed: int
-    structure: Mapping[str, Any]
 
 
 def so_far(directory: Folder, space: Sweep, finished: dict[str, Trained]) -> Result | None:
@@ -62,9 +39,9 @@ def so_far(directory: Folder, space: Sweep, finished: dict[str, Trained]) -> Res
     for path in sorted((directory / "units").glob("*/unit.json")):
         name = path.parent.name
         if name not in finished:
-            told = read_sealed(path, of=name, fix=LOST) or {}
+            told = told_in(path.parent)
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in told["members"]]
-            unit = _unit(path.parent, told, trials, looks=False)
+            unit = stored_unit(path.parent, told, trials, looks=False)
             if any(end["status"] == "running" for end in unit.ends):
                 trained.append(unit)
                 continue
@@ -95,31 +72,48 @@ class Opened(NamedTuple):
 
 
 def opened_directory(directory: Folder) -> Opened:
-    """What a work directory holds: every run that has been evaluated, whichever command trained it.
+    """What a work directory holds: every run that has been evaluated, whichever command trained it, or what a
+    scheduler led there.
+
+    Args:
+      directory: where it is. Where it holds several schedules, or one beside runs without a scheduler, the
+        folder in it that is meant: `units`, or `schedules/NAME`.
 
     Raises:
-      ValueError: it is no work directory, nothing is measured there yet, or a file is damaged.
+      ValueError: it is no work directory, nothing is measured there yet, several things are, or a file is
+        damaged.
       OSError: a file cannot be read.
     """
+    if directory.name == "units" and identity_in(directory.parent):
+        return _opened_units(directory.parent)
+    if directory.parent.name == "schedules" and identity_in(directory.parent.parent):
+        return _opened_schedule(directory)
+    plain = any((directory / "units").glob("*/unit.json"))
+    schedules = schedules_in(directory) if identity_in(directory) else []
+    if len(schedules) + plain > 1:
+        last = last_schedule(directory)
+        places = [*([directory / "units"] if plain else []), *schedules]
+        told = ", ".join(f"{place} (led last)" if place == last else str(place) for place in places)
+        raise ValueError(
+            f"{directory} holds several things that are no one result, as schedulers stopped arms: give one "
+            f"of {told}"
+        )
+    return _opened_schedule(schedules[0]) if schedules else _opened_units(directory)
+
+
+def _opened_units(directory: Folder) -> Opened:
+    """A work directory's runs that no scheduler led."""
     identity = identity_in(directory)
     paths = sorted((directory / "units").glob("*/unit.json")) if identity else []
-    if identity and not paths and any((directory / "schedules").glob("*")):
-        raise ValueError(
-            f"{directory} holds a sweep that a scheduler led, which is read with the experiment's code: "
-            "by `fdl report FILE`, or by the same fdl.sweep(..., scheduler=...), which trains what is missing"
-        )
     if identity is None or not paths:
         raise ValueError(
             f"{directory} holds no runs; expected a work directory, which `fdl run` and `fdl sweep` name"
         )
-    told = [read_sealed(path, of=path.parent.name, fix=LOST) or {} for path in paths]
-    trained = [
-        _unit(path.parent, one, [Trial(member["arm"], None, member["seed"]) for member in one["members"]])
-        for path, one in zip(paths, told, strict=True)
-    ]
+    told = [told_in(path.parent) for path in paths]
+    trained = [stored_unit(path.parent, one) for path, one in zip(paths, told, strict=True)]
     if not any(unit.rows for unit in trained):
         raise ValueError(f"{directory} holds no evaluation yet; look again once one is done")
-    configs = [[_shown(member["config"]) for member in one["members"]] for one in told]
+    configs = [[fields_of(member["config"]) for member in one["members"]] for one in told]
     runs = [
         Told(member["arm"], configs[place][index], member["seed"], place, index)
         for place, one in enumerate(told)
@@ -128,17 +122,8 @@ def opened_directory(directory: Folder) -> Opened:
     names = _names(runs)
     runs = [run._replace(arm=names[_config(run)]) for run in sorted(runs, key=_order)]
     result = tabulated(runs, trained, tuple(runs[0].fields))
-    meaning = digest(essence(computed(identity)))
-    meta = {
-        "name": directory.name,
-        "configs": {run.arm: dict(run.fields) for run in runs},
-        "identities": {run.arm: meaning for run in runs},
-    }
-    evaluated: list[dict[str, Any]] = []
-    for one in told:
-        data = {split: rows for split, rows in one["structure"]["data"].items() if split != "train"}
-        evaluated += [data] if data not in evaluated else []
-    result = dataclasses.replace(result, meta={**meta, **result.meta})
+    configs_by_arm = {run.arm: dict(run.fields) for run in runs}
+    result = dataclasses.replace(result, meta={"configs": configs_by_arm, **result.meta})
     places = {
         (shown_config(member["config"]), member["seed"]): StoredRun(
             directory, path.parent, index, member["config"], member["seed"], one["structure"]
@@ -146,28 +131,33 @@ def opened_directory(directory: Folder) -> Opened:
         for path, one in zip(paths, told, strict=True)
         for index, member in enumerate(one["members"])
     }
-    return Opened(directory, identity, evaluated, set(names), result, places)
+    return _opened(directory, identity, result, places)
 
 
-def shown_config(config: Mapping[str, Any]) -> ConfigKey:
-    """What tells a stored config from others in a table."""
-    return tuple(identities(_shown(config).values()))
+def _opened_schedule(place: Folder) -> Opened:
+    """What a scheduler led, by its folder in a work directory."""
+    directory = place.parent.parent
+    found = opened_schedule(place, {}, looks=True)
+    if found is None or found.result.frame.empty:
+        raise ValueError(f"{place} holds no evaluation yet; look again once one is done")
+    places = {(shown_config(found.configs[run]), run[1]): stored for run, stored in found.runs.items()}
+    return _opened(directory, identity_in(directory) or {}, found.result, places)
 
 
-def _unit(path: Folder, told: Mapping[str, Any], trials: list[Trial], *, looks: bool = True) -> Trained:
-    """A unit, finished or not; what was shown of its runs too, or nothing of that."""
-    unit = Unit(trials, plan_from(told["plan"]), told["reason"])
-    done, fault = done_of(path)
-    if fault:
-        raise ValueError(f"{fault}; the command that trained it makes it again from what there is")
-    rows, shown = read(path / ROWS).rows, stored_inspections(path) if looks else []
-    if done is None:
-        return Trained(unit, rows, [{"status": "running"}] * len(trials), {"members": len(trials)}, [], shown)
-    return Trained(unit, rows, done["ends"], done["cost"], done["parts"], shown)
-
-
-def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: cell_of(value) for name, value in config.items()}
+def _opened(
+    directory: Folder,
+    identity: dict[str, Any],
+    result: Result,
+    places: dict[tuple[ConfigKey, int], StoredRun],
+) -> Opened:
+    meaning = digest(essence(computed(identity)))
+    meta = {"name": directory.name, "identities": dict.fromkeys(result.meta["configs"], meaning)}
+    evaluated: list[dict[str, Any]] = []
+    for run in places.values():
+        data = {split: rows for split, rows in run.structure["data"].items() if split != "train"}
+        evaluated += [data] if data not in evaluated else []
+    result = dataclasses.replace(result, meta={**meta, **result.meta})
+    return Opened(directory, identity, evaluated, {config for config, _ in places}, result, places)
 
 
 def _config(run: Told) -> ConfigKey:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from fdl.sweeps.schedulers import Curves, Next, Scheduler
-from fdl.sweeps.space import Sweep, Trial
+from fdl.sweeps.space import Trial
 
 State = tuple[str, int]
 """A unit's name, and which of its members: whose state at the unit's end."""
@@ -79,7 +79,7 @@ class Race(NamedTuple):
 
 
 def race(
-    space: Sweep,
+    trials: Sequence[Trial],
     scheduler: Scheduler,
     evaluations: Sequence[int],
     train: Train,
@@ -88,7 +88,7 @@ def race(
     """Trains a sweep's arms from rung to rung, those that the scheduler lets go on.
 
     Args:
-      space: the trials; every arm with the same seeds.
+      trials: every arm with the same seeds.
       scheduler: asked at each rung.
       evaluations: after which updates runs are evaluated; the last ends them.
       train: trains some runs between two rungs.
@@ -97,13 +97,13 @@ def race(
     Raises:
       ValueError: the scheduler's decision is none.
     """
-    trials: dict[str, list[Trial]] = {}
-    for trial in space.trials:
-        trials.setdefault(trial.arm, []).append(trial)
-    racing = _Race(scheduler, evaluations, list(trials.values()), train, tell)
-    numbers = range(len(trials))
-    size = scheduler.population or len(trials)
-    for population, start in enumerate(range(0, len(trials), size)):
+    arms: dict[str, list[Trial]] = {}
+    for trial in trials:
+        arms.setdefault(trial.arm, []).append(trial)
+    racing = _Race(scheduler, evaluations, list(arms.values()), train, tell)
+    numbers = range(len(arms))
+    size = scheduler.population or len(arms)
+    for population, start in enumerate(range(0, len(arms), size)):
         racing.run(population, numbers[start : start + size])
     return racing.told()
 

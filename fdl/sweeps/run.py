@@ -18,6 +18,7 @@ from fdl.sweeps.leading import lead, message_for
 from fdl.sweeps.population import groups_of, identified, train
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.schedule_check import check_scheduler
+from fdl.sweeps.schedule_folder import begin_schedule
 from fdl.sweeps.schedule_result import scheduled_result
 from fdl.sweeps.scheduled import How, Kept, place_of_schedule, schedule_of, train_scheduled
 from fdl.sweeps.schedulers import Scheduler
@@ -210,13 +211,17 @@ def raced(
     Raises:
       ValueError: as `train_scheduled`.
     """
+    name = ""
     if directory:
-        place = place_of_schedule(directory, schedule_of(scheduler, groups, space))
-        groups = [group._replace(folder=place / "units") for group in groups]
+        schedule = schedule_of(scheduler, groups, space)
+        place = place_of_schedule(directory, schedule)
+        groups, name = [group._replace(folder=place / "units") for group in groups], place.name
+        if how:
+            begin_schedule(place, schedule, groups, space)
     race, trained = train_scheduled(groups, space, scheduler, how, directory=directory)
     seconds = None if began is None else time.monotonic() - began
-    steps = groups[0].experiment.steps
-    return scheduled_result(space, scheduler, race, trained, steps=steps, seconds=seconds, program=program)
+    steps, told = groups[0].experiment.steps, {"seconds": seconds, "program": program, "name": name}
+    return scheduled_result(space, scheduler, race, trained, steps=steps, **told)
 
 
 def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
@@ -255,6 +260,16 @@ def stored(
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
     return assemble(space, finished, seconds=None, program=program)
+
+
+def schedule_place(
+    experiment: Callable[[Any], Experiment], space: Sweep, scheduler: Scheduler, workdir: Folder
+) -> Folder:
+    """The folder in a work directory of what a scheduler leads."""
+    program = program_of(experiment, space)
+    groups = groups_of(experiment, space.trials, folder=None)
+    groups = [identified(group, program) for group in groups]
+    return place_of_schedule(workdir, schedule_of(scheduler, groups, space))
 
 
 def first_runs(space: Sweep, *, arms: int) -> set[Run]:

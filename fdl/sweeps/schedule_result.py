@@ -9,7 +9,7 @@ from fdl.sweeps.assembled import Told, assemble, meta_of
 from fdl.sweeps.outlook import lost_by_stopping, saved_by_stopping
 from fdl.sweeps.racing import Decided, Race
 from fdl.sweeps.schedulers import Scheduler
-from fdl.sweeps.space import Sweep
+from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.units import Trained, Unit
 
 
@@ -22,39 +22,77 @@ def scheduled_result(
     steps: int,
     seconds: float | None,
     program: Mapping[str, Any],
+    name: str,
 ) -> Result:
-    """The tidy result of a sweep that a scheduler led, of runs of so many steps and of one program."""
-    stopped = {arm: left.step for arm, left in race.left.items() if not left.ran_on}
+    """The tidy result of a sweep that a scheduler led, of runs of so many steps and of one program; `name` is
+    that of the schedule's folder."""
+    whole = as_one(space.trials, race, trained)
+    result = assemble(space, [whole], seconds=seconds, program=program)
+    return led(result, space.trials, scheduler, race, trained, steps=steps, name=name, ended=True)
+
+
+def as_one(trials: Sequence[Trial], race: Race, trained: Sequence[Trained]) -> Trained:
+    """A sweep's units between rungs as one unit of all its trials."""
+    stopped = _stopped(race)
     rows, ends = [], []
-    for member, (arm, _, seed) in enumerate(space.trials):
+    for member, (arm, _, seed) in enumerate(trials):
         rows += [{**row, "member": member} for row in race.rows[arm, seed]]
         end = race.ends[arm, seed]
         ends.append({**end, "status": "stopped"} if arm in stopped and end["status"] != "failed" else end)
-    places = {(t.arm, t.seed): member for member, t in enumerate(space.trials)}
+    places = {(t.arm, t.seed): member for member, t in enumerate(trials)}
     shown = [
         (places[unit.unit.trials[member].arm, unit.unit.trials[member].seed], look)
         for unit in trained
         for member, look in unit.inspections
     ]
-    plan = trained[0].unit.plan
-    whole = Trained(Unit(list(space.trials), plan, ""), rows, ends, {}, [], shown)
-    result = assemble(space, [whole], seconds=seconds, program=program)
+    return Trained(Unit(list(trials), trained[0].unit.plan, ""), rows, ends, {}, [], shown)
+
+
+def led(
+    result: Result,
+    trials: Sequence[Trial],
+    scheduler: Scheduler,
+    race: Race,
+    trained: Sequence[Trained],
+    *,
+    steps: int,
+    name: str,
+    ended: bool,
+) -> Result:
+    """A result of `as_one` with what it tells of the scheduler.
+
+    Args:
+      result: the result.
+      trials: its trials, in their order.
+      scheduler: who led.
+      race: how it went.
+      trained: the units between rungs.
+      steps: of each run.
+      name: of the schedule's folder; `""` where nothing is stored.
+      ended: whether all came to their end; else what was saved and lost is not known yet.
+    """
     legs = [
         Told(trial.arm, {}, trial.seed, place, member)
         for place, unit in enumerate(trained)
         for member, trial in enumerate(unit.unit.trials)
     ]
-    result = dataclasses.replace(result, meta={**result.meta, **meta_of(legs, trained)}, stopped=stopped)
+    meta = {**result.meta, **meta_of(legs, trained)}
+    result = dataclasses.replace(result, meta=meta, stopped=_stopped(race))
     told = {
+        "name": name,
         "metric": scheduler.metric,
         "better": scheduler.better,
         "run_on": scheduler.run_on,
         "rungs": [_rung(decided) for decided in race.decided],
         "left": {arm: left._asdict() for arm, left in race.left.items()},
-        "saved": saved_by_stopping(race, trained, len(space.trials), steps),
-        "lost": lost_by_stopping(result, race.left, scheduler.metric, scheduler.better),
+        "saved": saved_by_stopping(race, trained, len(trials), steps) if ended else None,
+        "lost": lost_by_stopping(result, race.left, scheduler.metric, scheduler.better) if ended else None,
     }
     return dataclasses.replace(result, meta={**result.meta, "schedule": told})
+
+
+def _stopped(race: Race) -> dict[str, int]:
+    return {arm: left.step for arm, left in race.left.items() if not left.ran_on}
 
 
 def _rung(decided: Decided) -> dict[str, Any]:

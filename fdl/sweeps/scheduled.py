@@ -88,7 +88,7 @@ def train_scheduled(
     place = groups[0].folder and groups[0].folder.parent
     tell = functools.partial(_agree, place, space, (how.progress if how else Progress()).say)
     evaluations = evaluation_steps(groups[0].experiment)
-    return race(space, scheduler, evaluations, units.train, tell), units.trained
+    return race(space.trials, scheduler, evaluations, units.train, tell), units.trained
 
 
 def schedule_of(scheduler: Scheduler, groups: Sequence[Group], space: Sweep) -> dict[str, Any]:
@@ -113,6 +113,15 @@ def told_of_scheduler(scheduler: Scheduler, steps: int) -> dict[str, Any]:
 def place_of_schedule(directory: Folder, schedule: Mapping[str, Any]) -> Folder:
     """The folder of a schedule in a sweep's."""
     return directory / "schedules" / digest(essence(schedule))
+
+
+def decisions_in(place: Folder) -> dict[tuple[int, int], dict[str, Any]]:
+    """The decisions in a schedule's folder, by population and step; `ValueError` if one is damaged."""
+    found = {}
+    for path in (place / "decisions").glob("*.json"):
+        population, _, step = path.stem.partition("-")
+        found[int(population), int(step)] = read_sealed(path, fix=_FIX) or {}
+    return found
 
 
 def _agree(place: Folder | None, space: Sweep, say: Any, decided: Decided) -> None:

@@ -13,7 +13,8 @@ from fdl.cells import identities, listed
 from fdl.experiment import Experiment
 from fdl.result import Result
 from fdl.storage import Folder, folder
-from fdl.sweeps.loading import ConfigKey, StoredRun, check_comparable, opened_directory
+from fdl.sweeps.loading import check_comparable, opened_directory
+from fdl.sweeps.stored_runs import ConfigKey, StoredRun
 from fdl.tasks.averaging import Averaged
 from fdl.tasks.gradient import State
 from fdl.trained.ensemble import Ensemble
@@ -65,8 +66,8 @@ class Loaded(Result):
             whose parameter is annotated with the config's class, as runs of `fdl.sweep` need it.
 
         Raises:
-          ValueError: none or several such runs, a run that failed, a state that is not kept, a damaged
-            checkpoint, or an experiment that is not there or has another state.
+          ValueError: none or several such runs, a run that failed or that a scheduler stopped, a state that
+            is not kept, a damaged checkpoint, or an experiment that is not there or has another state.
           OSError: a file cannot be read.
         """
         row = self._one(arm, seed)
@@ -112,7 +113,13 @@ class Loaded(Result):
         return self._place(self._one(arm, seed))
 
     def _matching(self, arm: str | None, seed: int | None) -> pd.DataFrame:
+        if arm is not None and arm in self.stopped:
+            raise ValueError(
+                f"the scheduler stopped {arm} at step {self.stopped[arm]:,}, so it has no result; expected "
+                "an arm that came to its end"
+            )
         runs = self.runs()
+        runs = runs[~runs["arm"].isin(list(self.stopped))]
         for name, value in (("arm", arm), ("seed", seed)):
             there = runs[name]
             runs = runs if value is None else runs[there == value]
@@ -162,16 +169,19 @@ def load(directory: str | Folder, *more: str | Folder) -> Loaded:
     evaluated, whichever command trained it.
 
     Runs are sorted by their fields' values. An arm is called as it was when it was trained; where one name
-    stands for several configs, with the fields in which they differ.
+    stands for several configs, with the fields in which they differ. What a scheduler led is as `fdl.sweep`
+    gives it; an arm that it stopped has a curve, and no run to be used.
 
     Args:
-      directory: of a run or a sweep, as `runs/first/0123456789abcdef`; local or in a bucket.
+      directory: of a run or a sweep, as `runs/first/0123456789abcdef`; local or in a bucket. Where it holds
+        several schedules, or one beside runs without a scheduler, one of these, as `DIRECTORY/schedules/NAME`
+        or `DIRECTORY/units`.
       more: others, whose results are joined as by `+`.
 
     Raises:
-      ValueError: it is no work directory, nothing is measured there yet, or a file is damaged; or directories
-        that cannot be compared: of experiments that evaluate on other data, or that mean something else and
-        have runs of the same config.
+      ValueError: it is no work directory, nothing is measured there yet, it holds several schedules, or a
+        file is damaged; or directories that cannot be compared: of experiments that evaluate on other data,
+        or that mean something else and have runs of the same config.
       OSError: a file cannot be read.
 
     Example:

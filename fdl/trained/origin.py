@@ -13,7 +13,7 @@ from fdl.configs import is_config
 from fdl.experiment import Best, Experiment
 from fdl.experiment_file import load_file
 from fdl.serialization import differences, essence, from_json
-from fdl.sweeps.loading import StoredRun
+from fdl.sweeps.stored_runs import StoredRun
 from fdl.train.check import built
 from fdl.train.chosen import Chosen
 from fdl.train.folder import identity_in

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fdl.formats import memory
-from fdl.sweeps.loading import StoredRun
+from fdl.sweeps.stored_runs import StoredRun
 from fdl.trained.states import Which, loaded_arrays, named_leaves
 
 

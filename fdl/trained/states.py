@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from fdl import tree
 from fdl.experiment import Experiment, State
 from fdl.storage import Folder
-from fdl.sweeps.loading import StoredRun
+from fdl.sweeps.stored_runs import StoredRun
 from fdl.train.stored import SKIPPED, Saved, read_saved, saved_in
 
 Which = Literal["result", "last", "best"]

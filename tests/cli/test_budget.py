@@ -7,6 +7,7 @@ import signal
 import pandas as pd
 import pytest
 
+import fdl
 from fdl.cli import budget, main
 from fdl.result import Result
 from fdl.sweeps import grid
@@ -63,20 +64,26 @@ def test_what_is_left_is_counted_by_arm():
     assert "2 of 6 runs not finished: b (2 runs)" in budget.left_over({"b": 2}, 6)
 
 
+def up_once(directory, there):
+    """A time that is up at the first evaluation after a file is there."""
+
+    def followed(progress, *others, **flags):
+        def evaluated(rows):
+            if list(directory.glob(there)):
+                signal.raise_signal(signal.SIGALRM)
+
+        return contextlib.nullcontext(progress._replace(evaluated=evaluated))
+
+    return followed
+
+
 @pytest.mark.medium
 def test_a_sweep_ends_with_what_is_finished(tmp_path, monkeypatch, capsys):
     """The time is up at the first evaluation of the second unit."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.py").write_text(FILE)
 
-    def up(progress, space, directory, *others, **flags):
-        def evaluated(rows):
-            if list((directory / "units").glob("*/done.json")):
-                signal.raise_signal(signal.SIGALRM)
-
-        return contextlib.nullcontext(progress._replace(evaluated=evaluated))
-
-    monkeypatch.setattr("fdl.cli.commands.followed", up)
+    monkeypatch.setattr("fdl.cli.commands.followed", up_once(tmp_path / "here", "units/*/done.json"))
     words = ["sweep", "file.py", "--members", "8", "--json", "--workdir", "here"]
     assert main([*words, "--budget", "1h"]) == 75
     out, error = capsys.readouterr()
@@ -89,3 +96,48 @@ def test_a_sweep_ends_with_what_is_finished(tmp_path, monkeypatch, capsys):
     assert main([*words, "--budget", "1h"]) == 0
     out, _ = capsys.readouterr()
     assert json.loads(out)["verdict"] == "SUPPORTED" and json.loads(out)["unfinished"] == {}
+
+
+HALVED = '''"""Q?"""
+import fdl
+from tests.searched import experiment
+from tests.toy import Config
+SWEEP = fdl.grid(Config(steps=20), lr=(0.001, 0.3, 0.05, 0.1, 0.02, 0.03), seeds=2)
+SCHEDULER = fdl.asha(
+    metric="validation/loss", better="lower", first=4, factor=2, population=3, run_on=0.0
+)
+def claim(result):
+    return fdl.compare(result, metric="test/loss", arms="lr", better="lower").verdict
+'''
+
+
+@pytest.mark.medium
+def test_a_schedule_ends_with_what_could_be_concluded_and_goes_on(tmp_path, monkeypatch, capsys):
+    """The time is up in the second population; of the first, some were stopped, some came to their end."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.py").write_text(HALVED)
+    words = ["sweep", "file.py", "--mesh", "population=1", "--json", "--workdir", "here"]
+    with monkeypatch.context() as patch:
+        up = up_once(tmp_path / "here", "schedules/*/decisions/0-16.json")
+        patch.setattr("fdl.cli.commands.followed", up)
+        assert main([*words, "--budget", "1h"]) == 75
+    out, error = capsys.readouterr()
+    told, found = json.loads(out), fdl.load("here")
+    ended = found.frame[found.frame["status"] != "running"]
+    arms = set(ended["arm"])
+    assert {"lr=0.001", "lr=0.3", "lr=0.05"} <= arms and len(arms) < 6, "the first population, not all"
+    assert told["stopped"] == dict(found.stopped) and set(found.stopped) < arms
+    assert told["unfinished"] == {arm: 2 for arm in found.runs()["arm"] if arm not in arms}
+    assert "the budget is spent" in error and "It has not come to its end" in error
+    assert set(pd.read_parquet("here/results.parquet")["arm"]) == arms
+    assert main([*words, "--watch", "--tensorboard", "tb"]) == 0
+    out, _ = capsys.readouterr()
+    result = fdl.load("here")
+    assert json.loads(out)["unfinished"] == {} and json.loads(out)["stopped"] == dict(result.stopped)
+    assert result.frame["status"].isin(["finished", "stopped"]).all()
+    pd.testing.assert_frame_equal(pd.read_parquet("here/results.parquet"), result.frame)
+    # A run of TensorBoard is one of the sweep, stopped or not.
+    assert len(list((tmp_path / "tb").glob("*/*"))) == len(result.runs()) == 12
+    assert main(["watch", "here", "--once"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "stopped" in shown and "left" in shown and "place" in shown and "went on" in shown

@@ -1,8 +1,10 @@
 """What others see of a sweep while it runs: `results.parquet`, `fdl watch`, `fdl export-results`."""
 
+import functools
 import io
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,10 @@ def stopped(directory, tmp_path, *, rows: int):
     return copy, unit
 
 
+def reading(directory: Path) -> Callable[[], Result | None]:
+    return functools.partial(so_far, directory, SPACE, {})
+
+
 @pytest.mark.medium
 def test_the_table_of_a_sweep_that_runs_is_that_of_its_end_as_far_as_it_is(swept, tmp_path):
     result, directory = swept
@@ -86,7 +92,7 @@ def test_the_table_is_written_whenever_there_is_something_new(swept, tmp_path, m
         seen.append(len(so_far.frame))
         looked.release()
 
-    with following.followed(Progress(), SPACE, copy, lambda: tmp_path, shown) as progress:
+    with following.followed(Progress(), reading(copy), lambda: tmp_path, shown) as progress:
         progress.evaluated([])
         assert looked.acquire(timeout=60)
         assert len(pd.read_parquet(tmp_path / "results.parquet")) == 12
@@ -110,13 +116,13 @@ def test_an_error_ends_no_run_and_an_interruption_writes_the_table_once_more(swe
     def broken():
         raise OSError("no room")
 
-    with following.followed(Progress(say=say), SPACE, copy, broken) as progress:
+    with following.followed(Progress(say=say), reading(copy), broken) as progress:
         progress.evaluated([])
         assert told.wait(60)
     assert said == ["what others see of the runs is not up to date: OSError: no room"]
     with (
         pytest.raises(KeyboardInterrupt),
-        following.followed(Progress(), SPACE, copy, lambda: tmp_path) as progress,
+        following.followed(Progress(), reading(copy), lambda: tmp_path) as progress,
     ):
         progress.evaluated([])
         raise KeyboardInterrupt

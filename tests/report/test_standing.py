@@ -70,6 +70,28 @@ def test_where_all_failed_nothing_is_ranked():
     assert {column.name: column.cells for column in columns}["rank"] == ("–",)
 
 
+def test_arms_that_a_scheduler_stopped_come_last_with_the_place_where_they_left():
+    """Of two that left at step 10, where others have 20: no rank; of one that left later, still one."""
+    result, told = so_far(), {"step": 10, "rank": 2, "of": 5, "ran_on": False}
+    rows = [
+        {"arm": arm, **FIELDS, "seed": 0, "step": 10, "test/accuracy": value, "status": "stopped"}
+        for arm, value in (("e", 0.99), ("f", 0.95))
+    ]
+    left = {"f": {**told, "rank": 1}, "e": told, "b": {**told, "rank": None, "ran_on": True}}
+    result = dataclasses.replace(
+        result,
+        frame=pd.concat([result.frame, pd.DataFrame(rows)], ignore_index=True),
+        stopped={"e": 10, "f": 10, "a": 20},
+        meta={"schedule": {"left": left}},
+    )
+    cells = {column.name: column.cells for column in standing(result)[1]}
+    assert cells["arm"] == ("a", "c", "b", "d", "f", "e")
+    assert cells["rank"] == ("1", "2", "3", "–", "–", "–")
+    assert cells["left"] == (
+        "–", "–", "step 10, ran on", "–", "step 10, place 1 of 5", "step 10, place 2 of 5"
+    )  # fmt: skip
+
+
 def test_of_many_arms_the_first_are_shown():
     arms = {f"arm{i}": {"lr": i} for i in range(30)}
     heading, columns = standing(example(arms, seeds=1))

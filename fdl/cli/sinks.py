@@ -1,0 +1,45 @@
+"""Where else than in the work directory a sweep's rows go, as they come: TensorBoard, W&B."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from fdl.cli.tensorboard import EventFiles, check_tensorboard
+from fdl.cli.wandb_runs import WandbRuns, check_wandb
+from fdl.result import Result
+from fdl.storage import Folder
+
+Sink = Callable[[Result], None]
+"""`sink(result)` keeps what is new of it."""
+
+
+def check_sinks(tensorboard: str | None, wandb: str | None) -> None:
+    """Raises `ValueError` where one is asked for that cannot be."""
+    if tensorboard is not None:
+        check_tensorboard(tensorboard)
+    if wandb is not None:
+        check_wandb(wandb)
+
+
+@contextlib.contextmanager
+def sinks(tensorboard: str | None, wandb: str | None, directory: Folder) -> Iterator[Sink | None]:
+    """The sinks of a work directory's runs that are asked for as one, while it lasts; None without any.
+
+    Args:
+      tensorboard: of `fdl.cli.tensorboard.EventFiles`.
+      wandb: of `fdl.cli.wandb_runs.WandbRuns`.
+      directory: the work directory.
+    """
+    with contextlib.ExitStack() as stack:
+        several: list[Sink] = []
+        if tensorboard is not None:
+            several.append(EventFiles(tensorboard, directory).write)
+        if wandb is not None:
+            runs = WandbRuns(wandb, directory)
+            stack.callback(runs.close)
+            several.append(runs.write)
+
+        def keep(result: Result) -> None:
+            for sink in several:
+                sink(result)
+
+        yield keep if several else None
