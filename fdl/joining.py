@@ -131,7 +131,21 @@ def joined_meta(
         kept = {arm: value for arm, value in one.get(by_arm, {}).items() if arm in arms}
         new = {called[arm]: value for arm, value in other.get(by_arm, {}).items() if arm in called}
         joined[by_arm] = {**kept, **new}
+    joined.pop("same", None)
+    if same := _joined_same(one.get("same", {}), other.get("same", {}), arms, called):
+        joined["same"] = same
     return joined
+
+
+def _joined_same(
+    one: Mapping[str, str], other: Mapping[str, str], arms: Collection[str], called: Mapping[str, str]
+) -> dict[str, str]:
+    """The arms that are the same as another in both results, or in one if the other has runs of neither."""
+    mine = {arm: of for arm, of in one.items() if arm in arms}
+    theirs = {called[arm]: called.get(of, of) for arm, of in other.items() if arm in called}
+    alone = {arm: of for arm, of in mine.items() if not {arm, of} & set(called.values())}
+    alone |= {arm: of for arm, of in theirs.items() if not {arm, of} & set(arms)}
+    return alone | {arm: of for arm, of in mine.items() if theirs.get(arm) == of}
 
 
 def _with_arms(program: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:

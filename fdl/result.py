@@ -76,6 +76,12 @@ class Result:
         runs = self.runs()
         return tuple(name for name in self.fields if len(set(identities(runs[name]))) > 1)
 
+    @property
+    def same(self) -> dict[str, str]:
+        """By name the arms that are the same program with the same inputs as another, trained for both."""
+        there = set(self.runs()["arm"])
+        return {arm: of for arm, of in self.meta.get("same", {}).items() if arm in there}
+
     def _tables(self) -> dict[str, pd.DataFrame]:
         """The tables with rows of runs, by attribute."""
         tables = {"frame": self.frame, "failures": self.failures}

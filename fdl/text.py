@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def one_line(text: str, *, most: int | None = None) -> str:
@@ -76,6 +76,23 @@ def some_of(names: Sequence[str], *, most: int = 4) -> str:
     'a, b, ..., e'
     """
     return ", ".join(names if len(names) <= most else [*names[:2], "...", names[-1]])
+
+
+def no_effect(arms: Sequence[str], of: str) -> str:
+    """What is said of arms that are the same program with the same inputs as another.
+
+    >>> no_effect(["b", "c"], "a")
+    'b, c had no effect: the same program and inputs as a'
+    """
+    return f"{some_of(arms)} had no effect: the same program and inputs as {of}"
+
+
+def no_effects(same: Mapping[str, str]) -> list[str]:
+    """`no_effect` of arms by name that each are the same as another."""
+    arms: dict[str, list[str]] = {}
+    for arm, of in same.items():
+        arms.setdefault(of, []).append(arm)
+    return [no_effect(names, of) for of, names in arms.items()]
 
 
 def version_of(package: str) -> str:

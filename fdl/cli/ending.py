@@ -122,6 +122,7 @@ def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: 
         "runs": len(result.last()),
         "failed": len(result.failures),
         "arms": arms,
+        **({"same": result.same} if result.same else {}),
         **({"stopped": dict(result.stopped)} if "schedule" in result.meta else {}),
         "cost": _cost(result, verdict),
         "verdict": verdict.status if verdict else None,

@@ -54,13 +54,15 @@ _LOOKED_UP = {"eval", "exec", "globals", "__import__", "import_module"}
 """Functions by which code reaches what its names do not tell."""
 
 
-def meaning(roots: Mapping[str, Any]) -> Meaning:
+def meaning(roots: Mapping[str, Any], *, whole: bool = False) -> Meaning:
     """What some values, functions and classes mean.
 
     Args:
       roots: them, by the names under which `values` is to list them.
+      whole: whether of data on the host that says itself what it is, the functions that read it count too:
+        they may read it otherwise.
     """
-    walk = _Walk(Meaning({}, {}, set(), set(), set()))
+    walk = _Walk(Meaning({}, {}, set(), set(), set()), whole)
     for name, value in roots.items():
         walk.found.values[name] = walk.describe(value)
     while walk.ahead:  # not one within another: programs may be deeper than Python's stack
@@ -73,6 +75,7 @@ class _Walk:
     """A walk under way: what is found, what is being described, and what was (alive, so that ids hold)."""
 
     found: Meaning
+    whole: bool
     under_way: list[int] = dataclasses.field(default_factory=list)
     known: dict[Any, Any] = dataclasses.field(default_factory=dict)
     labels: dict[Any, str] = dataclasses.field(default_factory=dict)
@@ -124,7 +127,7 @@ class _Walk:
         name = public_name(value)
         if name and library(sys.modules.get(name.rpartition(".")[0])):
             return self._library(name)
-        return {"type": self.describe(type(value)), **self._mapping(state_of(value))}
+        return {"type": self.describe(type(value)), **self._mapping(state_of(value, whole=self.whole))}
 
     def _text(self, text: str) -> str:
         """A text; where it is a path beside the user's code, relative to that."""

@@ -20,8 +20,12 @@ _NEW = ("inspect", "log_every")
 of before."""
 
 
-def state_of(value: Any) -> dict[str, Any]:
+def state_of(value: Any, *, whole: bool = False) -> dict[str, Any]:
     """What makes an object differ from others of its type: parts by name, to be described in turn.
+
+    Args:
+      value: the object.
+      whole: whether data on the host that says itself what it is has the functions that read it too.
 
     Raises:
       TypeError: it has no state that could be read, as a lock or an open file.
@@ -40,7 +44,7 @@ def state_of(value: Any) -> dict[str, Any]:
     if isinstance(value, tuple):  # a named one
         fields: dict[str, Any] = value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
         told = fields.get("identity") is not None  # data on the host, which says itself what it is
-        left_out = ("take", "fetch", "where") if told else ()
+        left_out = ("take", "fetch", "where") if told and not whole else ()
         new = [key for key in _NEW if fields.get(key, ...) is None]
         return {key: one for key, one in fields.items() if key not in (*left_out, *new)}
     if isinstance(getattr(value, "_fingerprint", None), str):  # a data set of Hugging Face's `datasets`

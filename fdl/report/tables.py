@@ -13,7 +13,7 @@ from fdl.report.layout import extremes
 from fdl.result import Result
 from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
-from fdl.text import counted
+from fdl.text import counted, no_effects
 
 SHOWN = 20
 """So many trials of a search are shown, the best."""
@@ -58,6 +58,8 @@ def results(result: Result, *, whole: bool = False) -> tuple[Column, ...]:
     fields = result.varying
     columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
     columns += [_column(name, table[name]) for name in fields]
+    if same := result.same:
+        columns += [_column("same as", [same.get(arm, "") for arm in table["arm"]])]
     columns += [_column("runs", table["runs"])]
     columns += [_column("failed", table["failed"])] if table["failed"].any() else []
     for metric in ordered_metrics(result):
@@ -91,7 +93,7 @@ def caption(result: Result, *, whole: bool = False) -> str:
     if count > ROWS and not whole:
         ends = f"{len(shown_arms(result))} of {count} arms, from both ends by {main_metrics(result)[0]}"
         which += f". {ends}: results.parquet has all"
-    return which
+    return ". ".join([which, *no_effects(result.same)])
 
 
 def shown_arms(result: Result) -> list[str]:
@@ -186,7 +188,7 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         _column("arm", [row.arm for row in rows]),
         _column("baseline", [row.baseline for row in rows]),
         _column("metric", [row.metric for row in rows]),
-        _column("says", [row.status.lower() for row in rows]),  # early: where a wide table is cut, not here
+        _column("says", list(map(_says, rows))),  # early: where a wide table is cut, not here
         _column("pairs", [row.n for row in rows]),
         _column("dropped", [row.dropped for row in rows]),
         _column("failed", [row.failed for row in rows]),
@@ -271,6 +273,10 @@ def arm_configs(configs: Mapping[str, Mapping[str, Any]], shown: Iterable[str]) 
     rows = configs if len(configs) <= ROWS else {arm: configs[arm] for arm in shown if arm in configs}
     columns = [_column(name, [config.get(name) for config in rows.values()]) for name in names]
     return (_column("arm", rows), *columns) if columns else ()
+
+
+def _says(one: Comparison) -> str:
+    return "no effect" if one.same else one.status.lower()
 
 
 def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:

@@ -37,7 +37,9 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
     metrics = tables.ordered_metrics(result)
     console.print(
         fitted_table(
-            console, columns, [*_identity(columns, result), *metrics[:1], "runs", "failed", *metrics]
+            console,
+            columns,
+            [*_identity(columns, result), *metrics[:1], "same as", "runs", "failed", *metrics],
         )
     )
     if "search" in result.meta:
@@ -60,6 +62,7 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
             "arm",
             "baseline",
             "metric",
+            *(["says"] if any(row.same for row in verdict.comparisons) else []),
             "difference",
             "95 % interval",
             "p (Holm)",

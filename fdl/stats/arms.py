@@ -101,6 +101,27 @@ def without_value(
     return found
 
 
+def same_as(baseline: Identity, result: Result, arms: str, *, by: str | None = "seed") -> set[Identity]:
+    """The arms whose every pair with the baseline is of one run that stands for both, `Result.same`;
+    arguments as of `final_values`."""
+    of = result.same
+    if not of:
+        return set()
+    runs, keys = result.runs(), {}
+    for arm, places in _places(runs[arms]).items():
+        mine = runs.iloc[places]
+        trained = [of.get(name, name) for name in mine["arm"]]
+        keys[arm] = dict(zip(_keys(mine, result, by), trained, strict=True))
+    mine = keys[baseline]
+    found = set()
+    for arm, theirs in keys.items():
+        paired = mine.keys() & theirs.keys()
+        whole = by == "seed" or mine.keys() == theirs.keys()  # else the means are of other seeds
+        if arm != baseline and paired and whole and all(mine[key] == theirs[key] for key in paired):
+            found.add(arm)
+    return found
+
+
 def _places(column: pd.Series) -> dict[Identity, list[int]]:
     """The rows of each value of a column, in order of appearance: a value is looked at once, however many
     arms there are."""

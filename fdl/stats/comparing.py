@@ -8,7 +8,7 @@ from typing import Any
 from fdl.arguments import checked
 from fdl.result import Better, Result
 from fdl.stats.anytime import beyond_bounds, check_anytime, compared_anytime, count_failures_anytime
-from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, paired, without_value
+from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, paired, same_as, without_value
 from fdl.stats.betting import Bounds
 from fdl.stats.comparison import Contrast
 from fdl.stats.conclusion import conclude
@@ -57,6 +57,10 @@ def compare(
     experiments with 5 to 30 pairs of normal, heavy-tailed, skewed (to that of exponential differences)
     and two-valued differences: docs/statistics.md. No method can know of what befell none of the
     seeds: the sentence says how large a share of seeds that may be.
+
+    An arm that is the same program with the same inputs as the baseline (`fdl.sweep` trains them once) has a
+    difference of 0 by construction, whatever the number of seeds: the sentence says that it had no effect. It
+    is within any ±`equivalent`, and no better than the baseline: REFUTED where `at_least` is 0 or more.
 
     Of arms that `Result.best` chose, all is INCONCLUSIVE if seeds that chose also judge, or if arms were
     chosen of different numbers of candidates.
@@ -131,9 +135,15 @@ def compare(
         test["valid"] = at_any_time(bounds)
     else:
         counted = count_failures(values, failures, better)
+    same = same_as(base, result, arms, by=by)
     contrasts = [
         Contrast(
-            names[arm], names[base], paired(counted.values[arm], counted.values[base], by), (arm,), (base,)
+            names[arm],
+            names[base],
+            paired(counted.values[arm], counted.values[base], by),
+            (arm,),
+            (base,),
+            arm in same,
         )
         for arm in others
     ]

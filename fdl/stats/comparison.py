@@ -57,6 +57,8 @@ class Comparison(NamedTuple):
       bounds: of the metric, where that test knows them.
       by: what pairs the runs (`compare`); "seeds" above are then values of that field or, with None, runs.
       scale: the size of the metric, where the means are of differences of it and so smaller than it.
+      same: whether both arms are the same program with the same inputs, trained once: then the difference is
+        0 by construction, and so are the ends of its intervals.
     """
 
     metric: str
@@ -85,6 +87,7 @@ class Comparison(NamedTuple):
     bounds: tuple[float, float] | None = None
     by: str | None = "seed"
     scale: float = 0.0
+    same: bool = False
 
     @property
     def units(self) -> str:
@@ -111,6 +114,7 @@ class Contrast(NamedTuple):
       values: theirs, over what pairs them; NaN where a run is left out.
       of: the arms whose runs the first are of.
       against: those whose runs the others are of.
+      same: whether all pairs are of one run, which stands for both arms.
     """
 
     arm: str
@@ -118,6 +122,7 @@ class Contrast(NamedTuple):
     values: tuple[pd.Series, pd.Series]
     of: tuple[Any, ...]
     against: tuple[Any, ...]
+    same: bool = False
 
 
 class _Pairs(NamedTuple):

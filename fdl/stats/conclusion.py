@@ -8,7 +8,7 @@ from fdl.stats.criterion import Criterion, Status
 from fdl.stats.decision import judge, together
 from fdl.stats.failures import Counted, Policy, too_many
 from fdl.stats.inference import holm
-from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen
+from fdl.stats.sentences import criterion_in_words, failed, finding, lost_seeds, unseen, without_effect
 from fdl.stats.verdict import Comparisons, Verdict
 
 
@@ -43,7 +43,8 @@ def conclude(
       unfit: why some arms cannot be judged by it; empty if they can.
       valid: when it is valid, in a sentence.
     """
-    measured = numbers_of(contrasts, criterion, metric=metric)
+    numbers = numbers_of(contrasts, criterion, metric=metric)
+    measured = [_known(contrast, *one) for contrast, one in zip(contrasts, numbers, strict=True)]
     p_holm = holm([comparison.p for comparison, _ in measured])
     p_edge = holm([p for _, p in measured])
     sound, how = chosen
@@ -53,18 +54,29 @@ def conclude(
         one = one._replace(p_holm=p, by=by, failed=lost[0], baseline_failed=lost[1])
         status, why = judge(one, criterion, p_edge=edge)
         arms = (*contrast.of, *contrast.against)
+        doubts = []
         if many := [names[a] for a in arms if too_many(counted, a, failures)]:
-            status, why = "INCONCLUSIVE", f"more runs of {' and of '.join(many)} failed than failures= allows"
+            doubts += [f"more runs of {' and of '.join(many)} failed than failures= allows"]
         if some := [f"{without[a]} runs of {names[a]}" for a in arms if without[a]]:
-            status, why = "INCONCLUSIVE", f"{' and '.join(some)} did not fail, but ended without {metric}"
+            doubts += [f"{' and '.join(some)} did not fail, but ended without {metric}"]
         if reason := unfit(arms):
-            status, why = "INCONCLUSIVE", reason
+            doubts += [reason]
+        if doubts and not one.same:
+            status, why = "INCONCLUSIVE", doubts[-1]
         comparisons.append(one._replace(status=status if sound else "INCONCLUSIVE"))
         reasons.append(why)
     verdict = _verdict(tuple(comparisons), reasons, criterion)
     surely = _p_of(verdict.status, comparisons, p_edge)
     told = verdict.sentence + valid + failed(counted, names) + lost_seeds(comparisons) + how
     return Comparisons(verdict.comparisons, verdict._replace(sentence=told, p=surely))
+
+
+def _known(contrast: Contrast, one: Comparison, p_edge: float) -> tuple[Comparison, float]:
+    """The numbers of a contrast; where both arms are one run, they are known without a test."""
+    if not contrast.same or not one.n:
+        return one, p_edge
+    ends = dict.fromkeys(("low", "high", "equivalence_low", "equivalence_high"), 0.0)
+    return one._replace(same=True, seeds_needed=0, **ends), 0.0
 
 
 def _p_of(status: Status, comparisons: Sequence[Comparison], p_edge: Sequence[float]) -> float:
@@ -92,7 +104,8 @@ def _verdict(comparisons: tuple[Comparison, ...], reasons: Sequence[str], criter
     counts = ", ".join(f"{statuses.count(s)} {s.lower()}" for s in get_args(Status) if s in statuses)
     summary = f"{len(comparisons)} arms ({counts}); " if len(comparisons) > 1 else ""
     sentence = f"{summary}{finding(comparisons[shown])}: {reasons[shown]}."
-    if status != "INCONCLUSIVE" and not comparisons[shown].anytime:
+    if status != "INCONCLUSIVE" and not comparisons[shown].anytime and not comparisons[shown].same:
         sentence += unseen(min(comparisons[i].n for i in decisive), comparisons[shown].units)
+    sentence += without_effect([one for i, one in enumerate(comparisons) if one.same and i != shown])
     words = criterion_in_words(comparisons, criterion)
     return Verdict(status, sentence, words, comparisons, anytime=comparisons[shown].anytime)

@@ -19,6 +19,8 @@ def judge(comparison: Comparison, criterion: Criterion, *, p_edge: float) -> tup
     Returns:
       The status by the rules of `compare`, and the reason in words, without a full stop.
     """
+    if comparison.same:
+        return _judge_same(criterion)
     if comparison.n < LEAST:
         return "INCONCLUSIVE", f"fewer than {LEAST} pairs are never conclusive; run {_more_seeds(comparison)}"
     if comparison.tied:
@@ -26,6 +28,14 @@ def judge(comparison: Comparison, criterion: Criterion, *, p_edge: float) -> tup
     if criterion.equivalent is not None:
         return _judge_equivalence(comparison, criterion, criterion.equivalent, p_edge)
     return _judge_difference(comparison, criterion, p_edge)
+
+
+def _judge_same(criterion: Criterion) -> tuple[Status, str]:
+    """Where both arms are the same program with the same inputs: the difference is no estimate, but 0."""
+    if criterion.equivalent is not None:
+        return "SUPPORTED", f"0 lies within ±{criterion.equivalent:g}"
+    asked = f"at least {criterion.at_least:g}" if criterion.at_least else "more than 0"
+    return "REFUTED", f"the claim is of {asked}"
 
 
 def together(statuses: Sequence[Status]) -> Status:

@@ -7,6 +7,7 @@ from typing import Any
 from fdl.stats.comparison import Comparison
 from fdl.stats.criterion import Criterion
 from fdl.stats.failures import Counted
+from fdl.text import no_effect
 
 _NAMED = 4  # arms in a sentence, which is to stay one
 
@@ -28,6 +29,11 @@ def finding(one: Comparison) -> str:
     if not one.n:
         what = {"seed": "seed", None: "run"}.get(one.by, f"value of {one.by}")
         return f"{one.metric} has no {what} with a final value for both {one.arm} and {one.baseline}"
+    if one.same:
+        return (
+            f"{no_effect([one.arm], one.baseline)}, trained once ({one.metric} {one.arm_mean:.4g}, "
+            "difference exactly 0)"
+        )
     kind, valid = ("confidence sequence", "anytime-valid ") if one.anytime else ("interval", "")
     interval = "" if one.n == 1 or one.tied else f"95 % {kind} {one.low:+.3g} to {one.high:+.3g}, "
     p = f"{valid}p = {one.p:.2g}, " if one.n > 1 else ""
@@ -37,6 +43,13 @@ def finding(one: Comparison) -> str:
         f"{one.metric} of {one.arm} is {one.arm_mean:.4g}, of {one.baseline} {one.baseline_mean:.4g}, "
         f"difference {one.difference:+.3g} ({interval}{p}{pairs})"
     )
+
+
+def without_effect(same: Sequence[Comparison]) -> str:
+    """Which arms are the same as their baseline, in a sentence; empty if none is."""
+    if not same:
+        return ""
+    return f" {no_effect([one.arm for one in same], same[0].baseline)}."
 
 
 def missed(n: int) -> float:

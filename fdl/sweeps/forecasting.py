@@ -9,6 +9,7 @@ from fdl.parallel.plan import MeshSizes, Overrides, Plan, Strategy
 from fdl.result import Result
 from fdl.sweeps.assembled import assemble
 from fdl.sweeps.check import check_space, checked_groups, named_fields
+from fdl.sweeps.distinct import decided
 from fdl.sweeps.population import work_of
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
@@ -82,7 +83,7 @@ def forecast(
     found, groups = [], checked_groups(experiment, space, None, overrides)
     if claim:
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=say)
-    for group in groups:
+    for group in decided(groups, overrides, say).groups:
         with named_fields(group):
             work = work_of(group, group.trials)
             choice, program = autotune(work, overrides)

@@ -9,6 +9,7 @@ from fdl.result import Result
 from fdl.serialization import differences, digest, essence, from_json
 from fdl.storage import Folder
 from fdl.sweeps.assembled import Told, assemble, tabulated
+from fdl.sweeps.distinct import entries_of, trained_trial
 from fdl.sweeps.schedule_folder import last_schedule, schedules_in
 from fdl.sweeps.schedule_loading import opened_schedule
 from fdl.sweeps.space import Sweep, Trial
@@ -47,7 +48,9 @@ def so_far(directory: Folder, space: Sweep, finished: dict[str, Trained]) -> Res
                 continue
             finished[name] = unit
         trained.append(finished[name])
-    result = assemble(space, trained, seconds=None)
+    entries = entries_of(directory).values()
+    twins = {(from_json(cls, one.config), one.seed): trained_trial(cls, one) for one in entries}
+    result = assemble(space, trained, seconds=None, twins=twins)
     return result if len(result.frame) else None
 
 
@@ -113,24 +116,18 @@ def _opened_units(directory: Folder) -> Opened:
     trained = [stored_unit(path.parent, one) for path, one in zip(paths, told, strict=True)]
     if not any(unit.rows for unit in trained):
         raise ValueError(f"{directory} holds no evaluation yet; look again once one is done")
-    configs = [[fields_of(member["config"]) for member in one["members"]] for one in told]
-    runs = [
-        Told(member["arm"], configs[place][index], member["seed"], place, index)
-        for place, one in enumerate(told)
-        for index, member in enumerate(one["members"])
-    ]
+    held = _runs(directory, paths, told)
+    runs = [Told(one.arm, fields_of(one.run.config), one.run.seed, one.place, one.run.member) for one in held]
     names = _names(runs)
-    runs = [run._replace(arm=names[_config(run)]) for run in sorted(runs, key=_order)]
+    runs = [
+        run._replace(arm=names[_config(run)], of=names[shown_config(one.of)] if one.of else "")
+        for run, one in zip(runs, held, strict=True)
+    ]
+    runs.sort(key=_order)
     result = tabulated(runs, trained, tuple(runs[0].fields))
     configs_by_arm = {run.arm: dict(run.fields) for run in runs}
     result = dataclasses.replace(result, meta={"configs": configs_by_arm, **result.meta})
-    places = {
-        (shown_config(member["config"]), member["seed"]): StoredRun(
-            directory, path.parent, index, member["config"], member["seed"], one["structure"]
-        )
-        for path, one in zip(paths, told, strict=True)
-        for index, member in enumerate(one["members"])
-    }
+    places = {(shown_config(one.run.config), one.run.seed): one.run for one in held}
     return _opened(directory, identity, result, places)
 
 
@@ -142,6 +139,31 @@ def _opened_schedule(place: Folder) -> Opened:
         raise ValueError(f"{place} holds no evaluation yet; look again once one is done")
     places = {(shown_config(found.configs[run]), run[1]): stored for run, stored in found.runs.items()}
     return _opened(directory, identity_in(directory) or {}, found.result, places)
+
+
+class _Held(NamedTuple):
+    """A run of a directory: its arm, its unit's number, where it is and, of one that has another's numbers,
+    the config of that."""
+
+    arm: str
+    place: int
+    run: StoredRun
+    of: Mapping[str, Any] | None = None
+
+
+def _runs(directory: Folder, paths: Sequence[Folder], told: Sequence[Mapping[str, Any]]) -> list[_Held]:
+    """The runs that units hold, and after them those that have the numbers of one of these."""
+    found: dict[str, _Held] = {}
+    for place, (path, one) in enumerate(zip(paths, told, strict=True)):
+        for index, member in enumerate(one["members"]):
+            config, seed = member["config"], member["seed"]
+            run = StoredRun(directory, path.parent, index, config, seed, one["structure"])
+            found[member["fingerprint"]] = _Held(member["arm"], place, run)
+    for mark, entry in entries_of(directory).items():
+        if mark not in found and (there := found.get(entry.of)):
+            run = there.run._replace(config=entry.config, seed=entry.seed, structure=entry.structure)
+            found[mark] = _Held(entry.arm, there.place, run, there.run.config)
+    return list(found.values())
 
 
 def _opened(

@@ -13,6 +13,7 @@ from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import assemble
 from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups, named_fields
+from fdl.sweeps.distinct import decided, recorded
 from fdl.sweeps.executor import Executor
 from fdl.sweeps.leading import lead, message_for
 from fdl.sweeps.population import groups_of, identified, train
@@ -22,7 +23,8 @@ from fdl.sweeps.schedule_folder import begin_schedule
 from fdl.sweeps.schedule_result import scheduled_result
 from fdl.sweeps.scheduled import How, Kept, place_of_schedule, schedule_of, train_scheduled
 from fdl.sweeps.schedulers import Scheduler
-from fdl.sweeps.space import Sweep
+from fdl.sweeps.space import Sweep, Trial
+from fdl.sweeps.twins import run_of
 from fdl.sweeps.units import Group, Run, Trained, Unit, folder_of, read_unit, stored_units
 from fdl.text import counted, some_of
 from fdl.train import history
@@ -130,16 +132,18 @@ def sweep(
             progress.say(line)
         if scheduler is not None:
             return raced(groups, space, scheduler, how, directory, began, program)
-        left = _say_what_is_there(groups, progress)
+        distinct = recorded(groups, finished=True) if executor else decided(groups, overrides, progress.say)
+        left = _say_what_is_there(distinct.groups, progress)
         if executor and left:
-            lead(executor, message, progress, total=sum(map(_steps, groups)))
+            lead(executor, message, progress, total=sum(map(_steps, distinct.groups)))
         if executor:
-            trained = [
-                one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))
-            ]
+            distinct = recorded(groups, finished=True)
+            trained = finished_of(distinct.groups)
         else:
-            trained = _train_all(groups, how, directory, left)
-    return assemble(space, trained, seconds=time.monotonic() - began, program=program)
+            seen = {run_of(distinct.twins.get(run, Trial("", *run))) for run in looked_at}
+            trained = _train_all(distinct.groups, how._replace(inspected=seen), directory, left)
+    seconds = time.monotonic() - began
+    return assemble(space, trained, seconds=seconds, program=program, twins=distinct.twins)
 
 
 def _steps(group: Group) -> int:
@@ -256,10 +260,16 @@ def stored(
     if scheduler is not None:
         check_scheduler(scheduler, groups, space)
         return raced(groups, space, scheduler, None, workdir, None, program)
-    finished = [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
+    distinct = recorded(groups)
+    finished = finished_of(distinct.groups)
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
-    return assemble(space, finished, seconds=None, program=program)
+    return assemble(space, finished, seconds=None, program=program, twins=distinct.twins)
+
+
+def finished_of(groups: Sequence[Group]) -> list[Trained]:
+    """What the folders of groups hold of units that are finished."""
+    return [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
 
 
 def schedule_place(

@@ -26,6 +26,7 @@ from fdl.parallel.plan import Plan
 from fdl.serialization import from_json
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import checked_groups, named_fields
+from fdl.sweeps.distinct import decided
 from fdl.sweeps.executor import DECIDE, SAVED, Sent
 from fdl.sweeps.population import decided_units, finished_unit, groups_of, identified, trained
 from fdl.sweeps.space import Sweep, Trial
@@ -80,6 +81,7 @@ def _decide(
     trials = [Trial(arm, from_json(sent.config, config), seed) for arm, config, seed in sent.trials]
     space = Sweep(tuple(trials))
     groups = checked_groups(sent.experiment, space, directory, sent.overrides, program=program)
+    groups = decided(groups, sent.overrides, say).groups
     total = sum(group.experiment.steps * len(group.trials) for group in groups)
     left: list[tuple[str, int, float]] = []
     for group in groups:
