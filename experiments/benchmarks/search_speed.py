@@ -66,7 +66,8 @@ def main() -> None:
     torch.set_num_threads(1)
     prepare()
     print(
-        f"{machine()}; torch {torch.__version__}, optuna {optuna.__version__}; {TRIALS} trials, {ROUNDS} rounds"
+        f"{machine()}; torch {torch.__version__}, optuna {optuna.__version__}; "
+        f"{TRIALS} trials, {ROUNDS} rounds"
     )
     rounds = [one_round(number) for number in range(ROUNDS + 1)]
     for line in lines(rounds):

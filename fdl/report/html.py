@@ -21,6 +21,7 @@ from fdl.report.figures import FRONT, TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.schedule import schedule
+from fdl.report.search_table import trials
 from fdl.report.style import FAINT, INK
 from fdl.report.terminal import ICONS
 from fdl.result import Result
@@ -88,7 +89,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         facts=_facts(result),
         caption=tables.caption(result),
         results=tables.results(result),
-        search=tables.trials(meta["search"]) if "search" in meta else None,
+        search=trials(meta["search"]) if "search" in meta else None,
         front=next((_picture(drawing) for drawing in drawings if drawing.kind == FRONT), None),
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
         importance=_importance(result),

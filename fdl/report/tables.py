@@ -15,8 +15,6 @@ from fdl.stats import Comparison, Verdict
 from fdl.stats.power import MOST
 from fdl.text import counted, no_effects
 
-SHOWN = 20
-"""So many trials of a search are shown, the best."""
 ROWS = 48
 """Rows of a table: of more arms, those at both ends; of what is not ranked, the first."""
 SPLITS = ("test", "validation", "train")
@@ -56,12 +54,12 @@ def results(result: Result, *, whole: bool = False) -> tuple[Column, ...]:
     if len(table) > ROWS and not whole:
         table = table.set_index("arm", drop=False).loc[shown_arms(result)].reset_index(drop=True)
     fields = result.varying
-    columns = [] if _says_the_same(table, fields) else [_column("arm", table["arm"])]
-    columns += [_column(name, table[name]) for name in fields]
+    columns = [] if _says_the_same(table, fields) else [column_of("arm", table["arm"])]
+    columns += [column_of(name, table[name]) for name in fields]
     if same := result.same:
-        columns += [_column("same as", [same.get(arm, "") for arm in table["arm"]])]
-    columns += [_column("runs", table["runs"])]
-    columns += [_column("failed", table["failed"])] if table["failed"].any() else []
+        columns += [column_of("same as", [same.get(arm, "") for arm in table["arm"]])]
+    columns += [column_of("runs", table["runs"])]
+    columns += [column_of("failed", table["failed"])] if table["failed"].any() else []
     for metric in ordered_metrics(result):
         shown = map(formats.estimate, table[metric], table[f"{metric} ±"])
         missing = table["runs"] - table[f"{metric} n"]
@@ -119,25 +117,7 @@ def shares(found: Importance) -> tuple[str, tuple[Column, ...]]:
     heading = f"Share of the variance of {found.metric} between {found.arms} arms that is each field's alone"
     heading += f" (the forest foretells {found.foretold:.0%} of it in arms that it has not seen)"
     told = [f"{found.shares[field]:.2f}" for field in order]
-    return heading, (_column("field", order), Column("share", tuple(told)))
-
-
-def trials(search: Mapping[str, Any]) -> tuple[str, tuple[Column, ...]]:
-    """The best trials of a search, `Result.meta["search"]`, or the front: what the table is, its columns."""
-    better, every = search["better"], search["trials"]
-    lost, [metric, *others] = [t["trial"] for t in every if None in map(t.get, better)], better
-    stopped = [number for number in lost if every[number].get("stopped at") is not None]
-    sign = -1 if better[metric] == "higher" else 1
-    best = sorted(every, key=lambda one: (one["trial"] in lost, sign * (one[metric] or 0.0)))[:SHOWN]
-    shown = [every[number] for number in search["front"]] if others else best
-    heading = f"The {'front: ' if others else 'best '}{len(shown)} of {counted(len(every), 'trial')} by "
-    heading += " and ".join(f"{name}, {side} being better" for name, side in better.items())
-    heading += f": means over {counted(len(search['seeds']), 'seed')}. Being the best of many flatters them"
-    failed = len(lost) - len(stopped)
-    heading += f". {counted(failed, 'trial')} had a run that failed" if failed else ""
-    heading += f". {counted(len(stopped), 'trial')} left where the scheduler stopped them" if stopped else ""
-    heading += f". {search['refused']:,} more that were asked are not allowed" if search["refused"] else ""
-    return heading, tuple(_column(name, [one[name] for one in shown]) for name in every[0])
+    return heading, (column_of("field", order), Column("share", tuple(told)))
 
 
 def ordered_metrics(result: Result) -> tuple[str, ...]:
@@ -184,15 +164,15 @@ def comparisons(verdict: Verdict) -> tuple[str, tuple[Column, ...]]:
         return tuple(show(row, (row.high - row.low) / 2) for row in rows)
 
     columns = [
-        _column("claim", [name for name, _ in claimed]),
-        _column("arm", [row.arm for row in rows]),
-        _column("baseline", [row.baseline for row in rows]),
-        _column("metric", [row.metric for row in rows]),
-        _column("says", list(map(_says, rows))),  # early: where a wide table is cut, not here
-        _column("pairs", [row.n for row in rows]),
-        _column("dropped", [row.dropped for row in rows]),
-        _column("failed", [row.failed for row in rows]),
-        _column("baseline failed", [row.baseline_failed for row in rows]),
+        column_of("claim", [name for name, _ in claimed]),
+        column_of("arm", [row.arm for row in rows]),
+        column_of("baseline", [row.baseline for row in rows]),
+        column_of("metric", [row.metric for row in rows]),
+        column_of("says", list(map(_says, rows))),  # early: where a wide table is cut, not here
+        column_of("pairs", [row.n for row in rows]),
+        column_of("dropped", [row.dropped for row in rows]),
+        column_of("failed", [row.failed for row in rows]),
+        column_of("baseline failed", [row.baseline_failed for row in rows]),
         Column("arm mean", each(lambda row, spread: formats.fixed(row.arm_mean, spread))),
         Column("baseline mean", each(lambda row, spread: formats.fixed(row.baseline_mean, spread))),
         Column("difference", each(lambda row, spread: formats.fixed(row.difference, spread, sign=True))),
@@ -231,7 +211,7 @@ def pairing(verdict: Verdict) -> str:
 
 def failures(result: Result) -> tuple[Column, ...]:
     """A row per failed run: which, when, and the metric that was not finite."""
-    return tuple(_column(name, result.failures[name]) for name in ("arm", "seed", "step", "metric"))
+    return tuple(column_of(name, result.failures[name]) for name in ("arm", "seed", "step", "metric"))
 
 
 def programs(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
@@ -262,7 +242,7 @@ def shared_config(configs: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...
         for name, value in first.items()
         if all(name in other and identity(other[name]) == identity(value) for other in rest)
     }
-    return _column("field", same), _column("value", same.values(), number=False)
+    return column_of("field", same), column_of("value", same.values(), number=False)
 
 
 def arm_configs(configs: Mapping[str, Mapping[str, Any]], shown: Iterable[str]) -> tuple[Column, ...]:
@@ -271,15 +251,16 @@ def arm_configs(configs: Mapping[str, Mapping[str, Any]], shown: Iterable[str]) 
     same = set(shared_config(configs)[0].cells)
     names = dict.fromkeys(name for config in configs.values() for name in config if name not in same)
     rows = configs if len(configs) <= ROWS else {arm: configs[arm] for arm in shown if arm in configs}
-    columns = [_column(name, [config.get(name) for config in rows.values()]) for name in names]
-    return (_column("arm", rows), *columns) if columns else ()
+    columns = [column_of(name, [config.get(name) for config in rows.values()]) for name in names]
+    return (column_of("arm", rows), *columns) if columns else ()
 
 
 def _says(one: Comparison) -> str:
     return "no effect" if one.same else one.status.lower()
 
 
-def _column(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:
+def column_of(name: str, values: Iterable[Any], *, number: bool | None = None) -> Column:
+    """A column of values as texts; it holds numbers if all that is there are, unless `number` says so."""
     values = list(values)
     kinds = {isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values}
     return Column(name, tuple(texts(values)), number=kinds == {True} if number is None else number)

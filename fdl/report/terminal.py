@@ -11,6 +11,7 @@ from rich.text import Text
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer
 from fdl.report.schedule import schedule
+from fdl.report.search_table import trials
 from fdl.report.tables import Column
 from fdl.result import Result
 from fdl.stats import Verdict
@@ -43,7 +44,7 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
         )
     )
     if "search" in result.meta:
-        heading, columns = tables.trials(result.meta["search"])
+        heading, columns = trials(result.meta["search"])
         console.print(Text(f"\n{heading}", style="dim"))
         console.print(fitted_table(console, columns, [column.name for column in columns]))
     if "schedule" in result.meta:

@@ -16,8 +16,8 @@ from fdl.serialization import digest
 from fdl.storage import Folder
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.outlook import lost_by_stopping
+from fdl.sweeps.raced import raced
 from fdl.sweeps.racing import Left
-from fdl.sweeps.run import raced
 from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.scheduled import How
 from fdl.sweeps.schedulers import Curves, Decide, Next, Scheduler

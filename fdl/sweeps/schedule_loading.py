@@ -13,10 +13,10 @@ import jax
 from fdl.result import Result
 from fdl.storage import Folder
 from fdl.sweeps.assembled import Told, tabulated
+from fdl.sweeps.decisions import decisions_in
 from fdl.sweeps.racing import Decided, Leg, Race, Ran, State, race
 from fdl.sweeps.schedule_folder import last_schedule, schedule_in
 from fdl.sweeps.schedule_result import as_one, led
-from fdl.sweeps.scheduled import decisions_in
 from fdl.sweeps.schedulers import Curves, Next, Scheduler
 from fdl.sweeps.space import Trial
 from fdl.sweeps.stored_runs import StoredRun, fields_of, stored_unit, told_in

@@ -10,9 +10,10 @@ from fdl.identity import meaning
 from fdl.parallel.plan import Overrides, Plan, plan_from
 from fdl.serialization import digest, essence
 from fdl.storage import Folder
+from fdl.sweeps.decisions import FIX, agree
 from fdl.sweeps.packing import last_carry, packed, width
 from fdl.sweeps.population import plan_now, shown_as, train_unit, work_of
-from fdl.sweeps.racing import Decided, Leg, Race, Ran, race, reached
+from fdl.sweeps.racing import Leg, Race, Ran, race, reached
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, told_of
@@ -25,8 +26,6 @@ from fdl.train.progress import Progress, progress_of
 from fdl.train.run import Carry, Member, evaluation_steps
 from fdl.train.runtime import plans_folder
 from fdl.train.saving import Saving
-
-_FIX = "remove that file and repeat, and it is decided again"
 
 
 class Kept(NamedTuple):
@@ -86,7 +85,7 @@ def train_scheduled(
     """
     units = _Units(groups, how, directory)
     place = groups[0].folder and groups[0].folder.parent
-    tell = functools.partial(_agree, place, space, (how.progress if how else Progress()).say)
+    tell = functools.partial(agree, place, space, (how.progress if how else Progress()).say)
     evaluations = evaluation_steps(groups[0].experiment)
     return race(space.trials, scheduler, evaluations, units.train, tell), units.trained
 
@@ -113,44 +112,6 @@ def told_of_scheduler(scheduler: Scheduler, steps: int) -> dict[str, Any]:
 def place_of_schedule(directory: Folder, schedule: Mapping[str, Any]) -> Folder:
     """The folder of a schedule in a sweep's."""
     return directory / "schedules" / digest(essence(schedule))
-
-
-def decisions_in(place: Folder) -> dict[tuple[int, int], dict[str, Any]]:
-    """The decisions in a schedule's folder, by population and step; `ValueError` if one is damaged."""
-    found = {}
-    for path in (place / "decisions").glob("*.json"):
-        population, _, step = path.stem.partition("-")
-        found[int(population), int(step)] = read_sealed(path, fix=_FIX) or {}
-    return found
-
-
-def _agree(place: Folder | None, space: Sweep, say: Any, decided: Decided) -> None:
-    """Stores a decision, or finds that it is the one that is stored.
-
-    Raises:
-      ValueError: it is another.
-    """
-    went, ran_on = len(decided.going), len(decided.ran_on)
-    more = f"; {ran_on} drawn at random run on all the same" if ran_on else ""
-    say(f"step {decided.step:,}: {went} of {len(decided.arms)} arms go on{more}")
-    if place is None:
-        return
-    names = list(dict.fromkeys(trial.arm for trial in space.trials))
-    told = {
-        "arms": [names[arm] for arm in decided.arms],
-        "going": [names[one.arm] for one in decided.going],
-        "ran_on": [names[arm] for arm in decided.ran_on],
-    }
-    path = place / "decisions" / f"{decided.population}-{decided.step}.json"
-    before = read_sealed(path, fix=_FIX)
-    if before is not None and before != told:
-        raise ValueError(
-            f"{path} holds another decision than now: either decide is no pure function of the curves, the "
-            "configs and the key, or runs that were trained again have other numbers here; mend it, or start "
-            "again with --restart (restart=True)"
-        )
-    if before is None:
-        write_sealed(path, told)
 
 
 class _Ended(NamedTuple):
@@ -201,7 +162,7 @@ class _Units:
             return self.bases[number]
         group = self.groups[number]
         path = group.folder and group.folder.parent / f"plan-{number}.json"
-        stored = read_sealed(path, fix=_FIX) if path else None
+        stored = read_sealed(path, fix=FIX) if path else None
         if stored is None:
             plan, reason = self._decided(group, legs)
             stored = {"plan": plan._asdict(), "reason": reason}
