@@ -9,7 +9,7 @@ from fdl.configs import at
 from fdl.result import Result, Selection
 from fdl.sweeps.drawn import Space
 from fdl.sweeps.goal import Goal, Values, pareto_front
-from fdl.sweeps.led import joined
+from fdl.sweeps.led import joined_populations
 from fdl.sweeps.space import sweep_of
 
 
@@ -55,7 +55,9 @@ def from_fresh_seeds(
     chosen = chosen if len(goal.better) > 1 else chosen[:1]  # of equals the one that was asked first
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))
-    whole = joined([found.result, train(sweep_of(arms.items(), fresh), inspect=1)])  # its costs are of all
+    whole = joined_populations(
+        [found.result, train(sweep_of(arms.items(), fresh), inspect=1)]
+    )  # its costs are of all
     result = whole.where(arm=list(arms), seed=fresh)
     told = {
         **goal._asdict(),

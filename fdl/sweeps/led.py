@@ -149,7 +149,7 @@ def at_rungs(result: Result) -> dict[str, tuple[int, float]]:
     return found
 
 
-def joined(results: Sequence[Result]) -> Result:
+def joined_populations(results: Sequence[Result]) -> Result:
     """Results of one search as one, in which arms stay stopped; their schedules together, where they have
     any."""
     bare = [

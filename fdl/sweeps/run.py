@@ -20,7 +20,7 @@ from fdl.sweeps.population import groups_of, identified, train
 from fdl.sweeps.raced import raced
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.schedule_check import check_scheduler
-from fdl.sweeps.scheduled import How, Kept, place_of_schedule, schedule_of
+from fdl.sweeps.scheduled import How, Reused, place_of_schedule, schedule_of
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.twins import run_of
@@ -125,7 +125,7 @@ def sweep(
         rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
     here = history.here(experiment)
-    how = How(overrides, saving, progress, profiler, looked_at, here, Kept({}, {}))
+    how = How(overrides, saving, progress, profiler, looked_at, here, Reused({}, {}))
     with held(directory, about, restart=restart, say=progress.say), profiler:
         if line := in_vain(saving, directory):
             progress.say(line)

@@ -28,7 +28,7 @@ from fdl.train.runtime import plans_folder
 from fdl.train.saving import Saving
 
 
-class Kept(NamedTuple):
+class Reused(NamedTuple):
     """What was found out about one experiment, for sweeps that come one after another.
 
     Attributes:
@@ -59,7 +59,7 @@ class How(NamedTuple):
     profiler: Profiler
     inspected: Collection[Run]
     here: Mapping[str, Any]
-    kept: Kept
+    kept: Reused
 
 
 def train_scheduled(

@@ -20,10 +20,10 @@ from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, typical
 from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
-from fdl.sweeps.led import at_rungs, goal_of_led, joined, race_population
+from fdl.sweeps.led import at_rungs, goal_of_led, joined_populations, race_population
 from fdl.sweeps.run import program_of, sweep
 from fdl.sweeps.schedule_check import check_scheduler
-from fdl.sweeps.scheduled import How, Kept
+from fdl.sweeps.scheduled import How, Reused
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.search_place import held_search, search_identity
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
@@ -147,7 +147,7 @@ def search(
     each: Each = lambda population, *_: train(population, inspect=0)  # noqa: E731
     if scheduler is not None:
         profiler, here = Profiler(None, progress.say), history.here(experiment)
-        how = How(overrides, saving, harmless(progress), profiler, (), here, Kept({}, {}))
+        how = How(overrides, saving, harmless(progress), profiler, (), here, Reused({}, {}))
         each = functools.partial(race_population, experiment, scheduler, how, directory, known_by, program)
     with held_search(directory, known_by, about, restart, progress) as place:
         with opened_study(digest(about), storage, place, goal.better.values()) as study:
@@ -186,7 +186,7 @@ def _train_all(asking: Asking, goal: Goal, train: Each, trials: int, progress: P
     values = [known[config] for config in configs]
     if set(values) == {None}:
         raise ValueError(f"no trial has a finite {goal} from all its seeds; search among other values")
-    return Found(configs, values, arms, joined(results), following - trials)
+    return Found(configs, values, arms, joined_populations(results), following - trials)
 
 
 def _say(
