@@ -221,6 +221,18 @@ def test_the_same_result_gives_the_same_numbers() -> None:
     assert compare(result, metric=METRIC, arms="skip") == compare(result, metric=METRIC, arms="skip")
 
 
+@pytest.mark.parametrize("options", [{}, {"at_least": 0.01}, {"equivalent": 0.02}], ids=str)
+def test_an_arm_among_many_has_the_numbers_that_it_has_alone(options: Any) -> None:
+    dice = np.random.default_rng(0)
+    sizes = (1, 6, 12, 12, 12, 12, 25)  # pairs; some arms have as many
+    values = {i: 0.7 + 0.01 * i + 0.02 * dice.standard_normal(n) for i, n in enumerate((25, *sizes))}
+    result = arms(values)
+    for one in compare(result, metric=METRIC, arms="skip", **options).comparisons:
+        alone = only(result.where(skip=[0, int(one.arm.partition("=")[2])]), **options)
+        same = ("n", "difference", "low", "high", "equivalence_low", "equivalence_high", "p", "spread")
+        assert [repr(getattr(one, name)) for name in same] == [repr(getattr(alone, name)) for name in same]
+
+
 def test_the_baseline_is_the_first_arm_unless_named() -> None:
     assert only(gap(0.1)).baseline == "skip=False"
     other = only(gap(0.1), baseline=True)

@@ -147,3 +147,10 @@ def test_sixteen_pairs_are_enough_for_a_thousand_arms() -> None:
 @pytest.mark.parametrize("p", [[0.01], [0.04, 0.01, 0.03], [0.5, 0.9, 0.7], [0.01, 0.01, 0.2, 0.02]])
 def test_holm_equals_statsmodels(p: list[float]) -> None:
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+
+
+def test_a_row_has_the_bits_that_it_has_alone() -> None:
+    rows = np.random.default_rng(0).normal(0.3, size=(20, 12))
+    for function in (mean_test, sign_flip, interval, equivalence_interval):
+        alone = np.stack([np.asarray(function(row)) for row in rows], axis=-1)
+        assert np.array_equal(np.asarray(function(rows)), alone)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
+from fdl.stats.criterion import Criterion
 from fdl.stats.power import MOST, detectable, equivalence_power, pairs_needed, two_sided_power
+from fdl.stats.seeds_needed import seeds_needed_each, wider_than_t
 
 
 @pytest.mark.parametrize("n", [2, 5, 16, 64])
@@ -43,3 +45,18 @@ def test_equivalence_power_is_that_of_simulated_tests(margins: tuple[float, floa
     critical = {16: 1.75305, 24: 1.71387, 40: 1.68488}[n]  # t(0.95, n - 1), from a table
     inside = ((mean + margins[0]) / error > critical) & ((mean - margins[1]) / error < -critical)
     assert equivalence_power(margins, n) == pytest.approx(inside.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("arms", [1, 40])
+def test_seeds_of_arms_together_are_those_of_each_by_itself(arms: int) -> None:
+    gaps, alpha = np.array([-0.5, 0.0, 0.02, 0.4, 3.0]), 0.05 / arms
+    criterion = Criterion("higher", 0.0, None, arms)
+    alone = [
+        pairs_needed(
+            lambda n, gap=gap: two_sided_power(gap, n, alpha=alpha, wider=wider_than_t(n, alpha)),
+            least=criterion.least,
+        )
+        for gap in gaps.tolist()
+    ]
+    alone[1] = MOST
+    assert seeds_needed_each(gaps, np.ones(5), criterion).tolist() == alone
