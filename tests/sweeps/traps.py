@@ -61,7 +61,7 @@ def experiment(config: Config) -> Experiment:
             table = BIG.copy()
             table[2000] += variant
             slope += jnp.take(jnp.asarray(table), state["n"]) * 1e-9
-        size = rate(state["n"]) if callable(rate) else rate
+        size: Any = rate(state["n"]) if callable(rate) else rate
         if config.warmed:
             size = size / config.warm
         unused = jnp.log(config.unread)  # is traced, and reaches nothing
