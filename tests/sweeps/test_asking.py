@@ -104,9 +104,9 @@ def test_a_space_that_allows_nothing_ends_in_one_line(monkeypatch):
     with pytest.raises(ValueError, match="allow none of 1000 configs drawn from the space"):
         FLAT.where(lambda config: config.lr > 2)
     with pytest.raises(ValueError, match=r"a constraint is 1.0 for Config.*; expected True or False"):
-        FLAT.where(lambda config: 1.0)
+        FLAT.where(lambda config: 1.0)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="the constraint is 3; expected a function"):
-        FLAT.where(3)
+        FLAT.where(3)  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr("fdl.sweeps.asking.TRIES", 5)
     nothing = FLAT._replace(constraints=(lambda config: False,))
     with opened_study("search", None, None, ["lower"]) as study:

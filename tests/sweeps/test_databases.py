@@ -40,12 +40,13 @@ def postgresql() -> Iterator[str]:
             account = pwd.getpwnam("postgres")
         except KeyError:
             account = pwd.getpwnam("nobody")
+    initdb = Path(found[-1])
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path is short
     os.chown(folder, account.pw_uid, account.pw_gid)
-    other = {"user": account.pw_uid, "group": account.pw_gid} if os.getuid() == 0 else {}
+    other: Any = {"user": account.pw_uid, "group": account.pw_gid} if os.getuid() == 0 else {}
 
     def call(program: str, *words: str) -> None:
-        command = [Path(found[-1]).with_name(program), "-D", folder / "data", *words]
+        command = [initdb.with_name(program), "-D", folder / "data", *words]
         subprocess.run(command, check=True, cwd=folder, timeout=60, **QUIET, **other)
 
     try:

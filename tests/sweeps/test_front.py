@@ -3,6 +3,7 @@
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,7 +15,7 @@ from fdl.sweeps.goal import pareto_front
 from tests.searched import SEARCH, TOO_MUCH, weighed
 
 pytestmark = pytest.mark.usefixtures("one_program")
-BETTER = {"validation/loss": "lower", "validation/size": "higher"}
+BETTER: dict[str, Any] = {"validation/loss": "lower", "validation/size": "higher"}
 ASKED = {"trials": 8, "population": 8, "judges": 3, "members": 4, "sampler": "nsgaii"}
 
 
