@@ -11,8 +11,9 @@ from fdl.experiment_file import ExperimentFile
 from fdl.parallel.distributed import several
 from fdl.result import Result
 from fdl.storage import Folder
-from fdl.sweeps import Sweep, schedule_place, stored
+from fdl.sweeps import Sweep, stored
 from fdl.sweeps.loading import so_far
+from fdl.sweeps.run import schedule_place
 from fdl.sweeps.schedule_loading import schedule_so_far
 from fdl.text import counted
 
