@@ -16,8 +16,8 @@ more by other draws, the control. Each search chooses by the loss on validation.
 trained from 8 seeds of the repetition that chose nothing, and their mean is the search's number. The
 criterion: TPE with ASHA has a lower cross-entropy on test than random search, paired by repetition. Work is
 told in steps of all runs, which are counted, and in seconds of training times devices, which are measured and
-hold what pads the narrower programs too; neither holds compiling, nor asking the sampler. Four and a half
-minutes of processor time on 2 cores that others used as well; on quiet ones it has not been timed.
+hold what pads the narrower programs too; neither holds compiling, nor asking the sampler. About 4
+minutes on 2 cores that others used for a part of them.
 """
 
 import functools
