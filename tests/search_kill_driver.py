@@ -59,6 +59,7 @@ def finished(directory: Path) -> dict[str, int]:
 
 def main() -> None:
     directory, kills = Path(sys.argv[1]), int(sys.argv[2])
+    os.waitpid(start(directory / "first"), 0)  # the others find its programs compiled
     began = time.monotonic()
     os.waitpid(start(directory / "undisturbed"), 0)
     whole = time.monotonic() - began
@@ -68,7 +69,7 @@ def main() -> None:
     while len(done) < kills:
         folder = directory / f"killed-{number}"
         child = start(folder)
-        time.sleep(dice.uniform(0.1, 0.7) * whole)
+        time.sleep(dice.uniform(0.1, 0.9) * whole)
         os.kill(child, signal.SIGKILL)
         if os.waitpid(child, 0)[1] != signal.SIGKILL:
             number += 1  # it had come to its end

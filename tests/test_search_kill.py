@@ -26,6 +26,7 @@ def test_a_killed_search_asks_and_finds_what_the_undisturbed_one_does(scheduler,
         assert set(states) == {"COMPLETE", "PRUNED"}
     told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     undisturbed = told.pop("undisturbed")
+    assert told.pop("first") == undisturbed
     assert len(told) == len(seen["states"])
     stopped = [trial.get("stopped at") for trial in undisturbed["trials"]]
     assert any(stopped) == bool(scheduler)
