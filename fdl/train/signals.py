@@ -18,6 +18,10 @@ def caught() -> Iterator[Callable[[], bool]]:
     """While it lasts, `SIGNALS` set a flag; gives `asked() -> bool`.
 
     A second signal has its usual effect. Outside the main thread nothing is caught.
+
+    Raises:
+      Interrupted: at its end, where one came and nothing else is raised: that it came when there was nothing
+        left to ask `asked`, as in the last save, does not mean that what follows may begin.
     """
     flag = threading.Event()
 
@@ -38,3 +42,5 @@ def caught() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if flag.is_set():
+        raise Interrupted("stopped, and saved; the same command goes on from there")
