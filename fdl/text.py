@@ -2,7 +2,10 @@
 
 import difflib
 import importlib.metadata
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 
 def one_line(text: str, *, most: int | None = None) -> str:
@@ -93,6 +96,21 @@ def no_effects(same: Mapping[str, str]) -> list[str]:
     for arm, of in same.items():
         arms.setdefault(of, []).append(arm)
     return [no_effect(names, of) for of, names in arms.items()]
+
+
+def command_text(words: Sequence[str]) -> str:
+    """A command as it is kept and shown, without the folder of its program; passwords in URLs are `***`.
+
+    >>> command_text(["/usr/bin/fdl", "search", "a file.py", "--storage", "postgresql://me:secret@host/db"])
+    "fdl search 'a file.py' --storage 'postgresql://me:***@host/db'"
+    """
+    program, *more = words or [""]
+    return shlex.join([Path(program).name, *map(_without_password, more)])
+
+
+def _without_password(word: str) -> str:
+    word = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", word)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", word, flags=re.IGNORECASE)
 
 
 def version_of(package: str) -> str:

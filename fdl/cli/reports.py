@@ -7,7 +7,6 @@ runs themselves are shared.
 
 import datetime
 import itertools
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fdl.report.files import FILES
 from fdl.serialization import digest, to_json
 from fdl.storage import Folder, in_bucket, move
 from fdl.sweeps import Sweep
+from fdl.text import command_text
 from fdl.train.folder import read_sealed, write_sealed
 from fdl.train.history import commit_of
 
@@ -81,7 +81,7 @@ def made(words: Sequence[str]) -> dict[str, str]:
       words: the command, as `["sweep", "experiments/first.py"]`.
     """
     told = {"date": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
-    told["command"] = shlex.join(["fdl", *words])
+    told["command"] = command_text(["fdl", *words])
     if commit := commit_of(Path(words[1])):
         told["commit"] = commit
     return told

@@ -1,7 +1,6 @@
 """The leading process of a sweep whose units are trained by others: it gives tasks and waits."""
 
 import os
-import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ from fdl.storage import Folder, in_bucket
 from fdl.sweeps.executor import DECIDE, Executor, Sent, Tell, pickled
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Run
+from fdl.text import command_text
 from fdl.train.progress import Progress
 from fdl.train.run import Build
 from fdl.train.saving import Saving
@@ -32,7 +32,6 @@ def message_for(
     Raises:
       ValueError: as `pickled`.
     """
-    program, *words = sys.argv or [""]
     sent = Sent(
         experiment,
         type(space.trials[0].config),
@@ -42,7 +41,7 @@ def message_for(
         overrides,
         saving,
         executor.workers,
-        shlex.join([Path(program).name, *words]),
+        command_text(sys.argv),
     )
     return pickled(sent, executor.first, {"cwd": os.getcwd(), "path": sys.path})
 

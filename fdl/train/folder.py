@@ -6,7 +6,6 @@ import fcntl
 import itertools
 import json
 import os
-import shlex
 import socket
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.serialization import RECORDED, differences, digest
 from fdl.storage import Folder, get, in_bucket, is_at, move, write_atomically
+from fdl.text import command_text
 
 _IDENTITY = "identity.json"
 _SHOWN = 8
@@ -245,10 +245,9 @@ def _lock(directory: Folder, *, wait: Callable[[str], None] | None = None) -> It
 
 
 def _myself() -> dict[str, str]:
-    program, *words = sys.argv or [""]
     return {
         "process": f"{os.getpid()} on {socket.gethostname()}",
-        "command": shlex.join([Path(program).name, *words]),
+        "command": command_text(sys.argv),
         "since": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
     }
 

@@ -3,7 +3,6 @@
 import datetime
 import inspect
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fdl.serialization import differences
-from fdl.text import version_of
+from fdl.text import command_text, version_of
 from fdl.train.runtime import machine
 
 Part = dict[str, Any]
@@ -31,13 +30,12 @@ def here(experiment: Callable[..., Any] | None = None) -> dict[str, Any]:
     Args:
       experiment: the commit of the repository that holds its file is told too, where there is one.
     """
-    program, *words = sys.argv or [""]
     commit = commit_of(_file_of(experiment))
     return {
         "versions": versions_here(),
         "device": machine(),
         "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "command": shlex.join([Path(program).name, *words]),
+        "command": command_text(sys.argv),
         **({"commit": commit} if commit else {}),
     }
 
