@@ -19,11 +19,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optax
+from digits_net import Config, net
 from gpu_lines import Line, told
 
 import fdl
-from fdl import data, models, tasks
+from fdl import data
 from fdl.train.progress import Progress
 from fdl.train.runtime import machine, prepare
 
@@ -33,19 +33,9 @@ Found = list[tuple[float, float]]
 """Of each trial in its order the seconds since the search began, and the loss."""
 
 
-@fdl.config
-class Config:
-    """What is looked for."""
-
-    lr: float = 1e-3
-
-
 def experiment(config: Config) -> fdl.Experiment:
     """One net."""
-    splits = data.digits()
-    steps = EPOCHS * -(-len(splits.train["y"]) // BATCH)
-    model, optimizer = models.MLP(widths=(64,), outputs=10), optax.adam(config.lr)
-    return tasks.classification(model, splits, optimizer, steps=steps, batch_size=BATCH, evaluate_every=steps)
+    return net(config, epochs=EPOCHS, batch=BATCH)
 
 
 def main() -> None:

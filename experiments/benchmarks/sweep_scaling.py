@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from digits_net import Config, net
 from gpu_lines import Line, by_turns, ratio, told
 
 import fdl
@@ -47,19 +48,9 @@ PACKED, LONG, SECONDS = 16, 1_000_000, 0.5
 """Members whose packing is measured, the steps of each for which it is chosen, and the seconds of a turn."""
 
 
-@fdl.config
-class Config:
-    """What varies."""
-
-    lr: float = 1e-3
-
-
 def experiment(config: Config) -> fdl.Experiment:
     """One net."""
-    splits = data.digits()
-    steps = EPOCHS * -(-len(splits.train["y"]) // BATCH)
-    model, optimizer = models.MLP(widths=(64,), outputs=10), optax.adam(config.lr)
-    return tasks.classification(model, splits, optimizer, steps=steps, batch_size=BATCH, evaluate_every=steps)
+    return net(config, epochs=EPOCHS, batch=BATCH)
 
 
 def space(count: int) -> fdl.Sweep:

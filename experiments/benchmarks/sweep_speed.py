@@ -13,10 +13,10 @@ import time
 from typing import Any
 
 import numpy as np
-import optax
+from digits_net import Config, net
 
 import fdl
-from fdl import data, models, tasks
+from fdl import data
 from fdl.sweeps.population import groups_of, work_of
 from fdl.train.autotune import autotune
 from fdl.train.loop import execute
@@ -35,20 +35,9 @@ except ImportError:
 BATCH, EPOCHS, ROUNDS, TORCH_NETS = 32, 20, 7, 4
 
 
-@fdl.config
-class Config:
-    """What varies."""
-
-    lr: float = 1e-3
-
-
 def experiment(config: Config) -> fdl.Experiment:
     """One net."""
-    splits = data.digits()
-    steps = EPOCHS * -(-len(splits.train["y"]) // BATCH)
-    model = models.MLP(widths=(64,), outputs=10)
-    optimizer = optax.adam(config.lr)
-    return tasks.classification(model, splits, optimizer, steps=steps, batch_size=BATCH, evaluate_every=steps)
+    return net(config, epochs=EPOCHS, batch=BATCH)
 
 
 def main() -> None:

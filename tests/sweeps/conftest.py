@@ -24,3 +24,16 @@ def one_program() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(autotune, "compile_program", once)
         yield
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The plans of the populations that are compiled, in order."""
+    done, real = [], autotune.compile_program
+
+    def counting(build: Any, members: Any, arrays: Any, plan: Any) -> Any:
+        done.append(plan)
+        return real(build, members, arrays, plan)
+
+    monkeypatch.setattr(autotune, "compile_program", counting)
+    return done

@@ -13,7 +13,6 @@ from fdl.sweeps.distinct import decided
 from fdl.sweeps.executor import DECIDE
 from fdl.sweeps.forecasting import forecast
 from fdl.sweeps.loading import so_far
-from fdl.train import autotune
 from tests.sweeps.test_executors import here
 from tests.sweeps.traps import Config, experiment
 
@@ -21,20 +20,7 @@ BOTH = grid(Config(), label=("a", "b"), seeds=2)
 A, B = (grid(Config(), label=(label,), seeds=2) for label in "ab")
 
 
-pytestmark = pytest.mark.medium
-
-
-@pytest.fixture
-def compiled(monkeypatch, plans):
-    """The populations that are compiled, in order."""
-    done, real = [], autotune.compile_program
-
-    def counting(build, members, arrays, plan):
-        done.append(plan)
-        return real(build, members, arrays, plan)
-
-    monkeypatch.setattr(autotune, "compile_program", counting)
-    return done
+pytestmark = [pytest.mark.medium, pytest.mark.usefixtures("plans")]
 
 
 def rows(result, arm="label=b"):

@@ -13,7 +13,7 @@ import pytest
 
 import fdl
 from fdl.sweeps import grid, stored, sweep, zip_
-from fdl.train import Progress, autotune, early_stopping, fit, scan
+from fdl.train import Progress, early_stopping, fit, scan
 from tests.toy import Config, experiment
 
 SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
@@ -23,19 +23,6 @@ SPACE = grid(Config(), lr=(0.01, 0.05), power=(1, 2), seeds=3)
 def whole() -> fdl.Result:
     """The sweep of `SPACE`, in memory."""
     return sweep(experiment, SPACE)
-
-
-@pytest.fixture
-def compiled(monkeypatch):
-    """The populations that are compiled, in order."""
-    done, real = [], autotune.compile_program
-
-    def counting(build, members, arrays, plan):
-        done.append(plan)
-        return real(build, members, arrays, plan)
-
-    monkeypatch.setattr(autotune, "compile_program", counting)
-    return done
 
 
 @pytest.mark.medium

@@ -28,6 +28,7 @@ def test_what_the_body_raises_comes_first():
         raise ValueError("the disk is full")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("moment", ["the last evaluation", "the last save"])
 def test_nothing_is_trained_after_one_that_came_in_the_end_of_a_unit(tmp_path, monkeypatch, moment):
     """Two units, one after the other: with the signal lost, the second would be trained."""
