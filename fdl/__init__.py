@@ -5,7 +5,7 @@ Check one         check
 Run many          sweep over grid, fractional_factorial, zip_, sample, ablate; choice, uniform, log_uniform;
                   Sweep, Trial
 Search            search in a space; Search, Space
-Stop early        successive_halving, asha, hyperband; Scheduler of Curves and Next
+Schedule          successive_halving, asha, hyperband, pbt; Scheduler of Curves and Next
 Judge them        load, Result; compare, compare_rates, difference_in_differences, factorial_effects, all_of,
                   judge_claims; Claim, Comparison, Verdict
 
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from fdl.sweeps import grid as grid
     from fdl.sweeps import hyperband as hyperband
     from fdl.sweeps import log_uniform as log_uniform
+    from fdl.sweeps import pbt as pbt
     from fdl.sweeps import sample as sample
     from fdl.sweeps import search as search
     from fdl.sweeps import space as space
@@ -125,6 +126,7 @@ _HOME = {
     "grid": "fdl.sweeps",
     "hyperband": "fdl.sweeps",
     "log_uniform": "fdl.sweeps",
+    "pbt": "fdl.sweeps",
     "sample": "fdl.sweeps",
     "search": "fdl.sweeps",
     "space": "fdl.sweeps",

@@ -187,7 +187,7 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     if scheduler is not None and not isinstance(scheduler, Scheduler):
         raise ValueError(
             f"{path}: SCHEDULER is a {type(scheduler).__name__}; expected fdl.successive_halving(...), "
-            "fdl.asha(...), fdl.hyperband(...) or an fdl.Scheduler"
+            "fdl.asha(...), fdl.hyperband(...), fdl.pbt(...) or an fdl.Scheduler"
         )
     return ExperimentFile(
         path.stem,

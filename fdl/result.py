@@ -12,6 +12,7 @@ from fdl import formats, joining
 from fdl.cells import cell, column, identities, identity, listed, named, texts
 from fdl.choosing import choosing
 from fdl.inspection.record import Inspection, joined_inspections, of_arms, without_runs
+from fdl.lineage import Lineages, check_one_config, without_one_config
 
 Better = Literal["higher", "lower"]
 
@@ -54,6 +55,9 @@ class Result:
       inspections: what `inspect` showed of some of the runs, also of those by which `best` chose an arm.
       stopped: by name the arms that a scheduler stopped, with the step where. Their curves are in `frame`,
         but they have no result: `last`, `table`, `best` and comparisons leave them out.
+      lineages: by name the arms that a scheduler had go on with another config, or from another arm's state.
+        Each row of `frame` has the fields that were in force; `runs` and `table` tell the first and the last;
+        what takes an arm for runs of one config, as `best` and comparisons, refuses them.
     """
 
     frame: pd.DataFrame
@@ -64,6 +68,7 @@ class Result:
     log: pd.DataFrame | None = None
     inspections: tuple[Inspection, ...] = ()
     stopped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lineages: Lineages = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -96,6 +101,8 @@ class Result:
           ValueError: an unknown column, or a value that no run has.
         """
         kept = self._tables()
+        if set(fields) & set(self.fields):
+            check_one_config(self.frame["arm"].unique(), self.lineages, "where(...) by a field")
         for name, value in fields.items():
             if name not in (*self.fields, "arm", "seed", "status"):
                 raise ValueError(f"no column {name!r}; there are: arm, seed, {', '.join(self.fields)}")
@@ -133,10 +140,10 @@ class Result:
             joining.check_alike(tuple(tables), tuple(others), "tables")
         if self.selection or other.selection:
             raise ValueError("arms chosen by `best` cannot be joined; join the results first, then choose")
-        if self.stopped or other.stopped:
+        if any((self.stopped, other.stopped, self.lineages, other.lineages)):
             raise ValueError(
-                "a result in which a scheduler stopped arms cannot be joined with another; sweep all "
-                "trials at once, or train what is to be joined without the scheduler"
+                "a result in which a scheduler stopped arms or changed them cannot be joined with another; "
+                "sweep all trials at once, or train what is to be joined without the scheduler"
             )
         runs = self.runs()
         names = joining.joined_names(runs, other.runs(), self.fields)
@@ -152,7 +159,8 @@ class Result:
         """A row per run, failed ones too: `arm`, the fields and `seed`, all of dtype object."""
         columns = ["arm", *self.fields, "seed"]
         both = pd.concat([self.frame[columns].astype(object), self.failures[columns].astype(object)])
-        return both.drop_duplicates(["arm", "seed"], ignore_index=True)
+        both = both.drop_duplicates(["arm", "seed"], ignore_index=True)
+        return without_one_config(both, self.lineages, self.fields)
 
     def last(self) -> pd.DataFrame:
         """The evaluation that is each run's result, a row per run that did not fail and that no scheduler
@@ -194,6 +202,7 @@ class Result:
         """
         check_metric(self, by)
         check_better(better)
+        check_one_config(self.frame["arm"].unique(), self.lineages, "best")
         over = (over,) if isinstance(over, str) else tuple(over)
         if missing := [name for name in over if name not in self.fields]:
             raise ValueError(f"no field {missing[0]!r}; there are: {', '.join(self.fields)}")

@@ -14,7 +14,7 @@ import fdl
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
     ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
-    ("arguments", "choosing", "configs", "joining", "storage"),
+    ("arguments", "choosing", "configs", "joining", "lineage", "storage"),
     ("copies", "serialization"),
     ("identity",),
     ("optim", "losses", "metrics"),

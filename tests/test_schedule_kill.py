@@ -1,4 +1,4 @@
-"""Kill -9 in the midst of a rung, give the same command again: the same survivors, the same bits."""
+"""Kill -9 in the midst of a rung, give the same command again: the same survivors or lineage and bits."""
 
 import json
 import os
@@ -12,7 +12,6 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 ROOT = Path(__file__).parents[1]
-KILLS = 4
 
 
 def states(directory: Path) -> dict[str, list[np.ndarray]]:
@@ -28,15 +27,21 @@ def states(directory: Path) -> dict[str, list[np.ndarray]]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
-def test_killed_schedules_end_bit_for_bit_as_the_undisturbed_one(tmp_path):
-    command = [sys.executable, "-m", "tests.schedule_kill_driver", str(tmp_path), str(KILLS)]
+@pytest.mark.parametrize(
+    ("scheduler", "kills", "units", "stopped"),
+    [("halving", 4, 4, 7), ("pbt", 1, 3, 0)],
+    ids=["halving", "pbt"],
+)
+def test_killed_schedules_end_bit_for_bit_as_the_undisturbed_one(tmp_path, scheduler, kills, units, stopped):
+    command = [sys.executable, "-m", "tests.schedule_kill_driver", str(tmp_path), str(kills), scheduler]
     environment = {**os.environ, "FDL_CACHE": str(tmp_path / "cache")}
     out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert out.returncode == 0, out.stderr[-2000:]
     done = json.loads(out.stdout.splitlines()[-1])
-    assert len(done) == KILLS and any(saved and 0 < ended < 4 for ended, saved in done), done
+    assert len(done) == kills and any(saved and 0 < ended < units for ended, saved in done), done
     expected, leaves = (tmp_path / "undisturbed.json").read_text(), states(tmp_path / "undisturbed")
-    assert len(json.loads(expected)["stopped"]) == 7 and len(leaves) == 4
+    told = json.loads(expected)
+    assert (len(told["stopped"]), len(leaves), bool(told["lineages"])) == (stopped, units, scheduler == "pbt")
     killed = sorted(path for path in tmp_path.glob("killed-*") if path.is_dir())
     assert killed
     for directory in killed:

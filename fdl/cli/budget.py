@@ -84,6 +84,8 @@ def ended(file: ExperimentFile, space: Sweep, directory: Folder) -> Result | Non
 
 def unfinished(space: Sweep, result: Result | None) -> dict[str, int]:
     """How many runs of each arm of some trials a result has not, of arms that lack some."""
+    if result is not None and "schedule" in result.meta:  # comes to its end or to none; arms may be renamed
+        return {}
     runs = result.runs() if result is not None else None
     there = set() if runs is None else set(zip(runs["arm"], runs["seed"], strict=True))
     left: dict[str, int] = {}

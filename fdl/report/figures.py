@@ -18,12 +18,13 @@ from fdl import formats
 from fdl.report import alt_text, tables
 from fdl.report.front import front
 from fdl.report.layout import MOST, Layout, extremes, layout
+from fdl.report.lineage import lineage
 from fdl.report.parallel import parallel_coordinates
 from fdl.report.style import DASHES, FAINT, NARROW, PALETTE, STYLE, WIDE
 from fdl.report.timeline import timeline
 from fdl.result import Result, check_metric
 
-TIMELINE, FRONT = "timeline", "front"
+TIMELINE, FRONT, LINEAGE = "timeline", "front", "lineage"
 """The kinds of the figures that are of no metric alone."""
 
 
@@ -40,12 +41,14 @@ def draw(result: Result) -> list[Drawing]:
     """The figures of a report: learning curves for each main metric and for what is logged between
     evaluations, where an arm has several runs the distribution of the last values and, of more arms than
     have a place each, parallel coordinates of the first main metric; the front of a search by several
-    metrics; and who trained what, if several did."""
+    metrics; who trained what, if several did; and the fields that a scheduler changed."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
     if found := timeline(result.meta.get("programs", ())):
         drawings.append(Drawing("workers", TIMELINE, *found))
+    if found := lineage(result):
+        drawings.append(Drawing("fields", LINEAGE, *found))
     if not len(last):
         return drawings
     if found := front(result):
@@ -57,7 +60,7 @@ def draw(result: Result) -> list[Drawing]:
         if several and metric in main:
             alt = alt_text.of_distribution(result, metric)
             drawings.append(Drawing(metric, "distribution", distribution(result, metric), alt))
-    if last["arm"].nunique() > MOST and len(result.varying) > 1:
+    if last["arm"].nunique() > MOST and len(result.varying) > 1 and not result.lineages:
         alt = alt_text.of_parallel(result, main[0])
         drawings.insert(0, Drawing(main[0], "parallel", parallel_coordinates(result, main[0]), alt))
     return drawings

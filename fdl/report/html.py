@@ -17,9 +17,10 @@ from fdl import formats
 from fdl.cells import text
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer, cost_table, costs, spent
-from fdl.report.figures import FRONT, TIMELINE, Drawing
+from fdl.report.figures import FRONT, LINEAGE, TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
+from fdl.report.lineage import best_schedule
 from fdl.report.schedule import schedule
 from fdl.report.search_table import trials
 from fdl.report.style import FAINT, INK
@@ -69,10 +70,10 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
       verdict: what the claim came to, if there is one.
       drawings: the result's figures.
     """
-    meta, found = result.meta, costs(result)
+    meta, found, best = result.meta, costs(result), best_schedule(result)
     pictures: dict[str, list[_Picture]] = {}
     for drawing in drawings:
-        if drawing.kind not in (TIMELINE, FRONT):
+        if drawing.kind not in (TIMELINE, FRONT, LINEAGE):
             pictures.setdefault(drawing.metric, []).append(_picture(drawing))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -92,6 +93,8 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         search=trials(meta["search"]) if "search" in meta else None,
         front=next((_picture(drawing) for drawing in drawings if drawing.kind == FRONT), None),
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
+        best_schedule=tables.first(*best) if best else None,
+        lineage=next((_picture(drawing) for drawing in drawings if drawing.kind == LINEAGE), None),
         importance=_importance(result),
         pictures=pictures,
         workers=next((_picture(drawing) for drawing in drawings if drawing.kind == TIMELINE), None),

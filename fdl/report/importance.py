@@ -44,7 +44,7 @@ def importance(result: Result, metric: str) -> Importance | None:
     """
     means = result.last().groupby("arm", sort=False)[metric].mean().astype(float)
     means = means[np.isfinite(means)]
-    fields = result.varying
+    fields = () if result.lineages else result.varying
     if len(means) <= MOST or len(fields) < 2 or not means.std() > 0:
         return None
     rows = result.runs().drop_duplicates("arm").set_index("arm").loc[means.index]

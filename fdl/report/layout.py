@@ -31,7 +31,7 @@ class Layout(NamedTuple):
 def layout(result: Result, metric: str) -> Layout:
     """Two crossed fields become panels and colours. Otherwise up to eight arms share a panel, up to 24 have
     one each, and of more the four with the highest and the four with the lowest mean are drawn over all."""
-    fields = result.varying
+    fields: tuple[str, ...] = () if result.lineages else result.varying
     first = result.frame.drop_duplicates("arm").set_index("arm")
     labels = {field: dict(zip(first.index, texts(first[field]), strict=True)) for field in fields}
     counts = {field: len(set(labels[field].values())) for field in fields}

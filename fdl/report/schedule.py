@@ -7,7 +7,7 @@ from fdl import formats
 from fdl.report.tables import Column
 from fdl.text import counted
 
-_COUNTS = {"arms": "arms", "went on": "going", "ran on all the same": "ran_on"}
+_COUNTS = {"arms": "arms", "went on": "going", "ran on all the same": "ran_on", "copied another": "copied"}
 _SURE = 1.0
 """Seconds up to the first rung from which on they tell how long the rest would take."""
 
@@ -30,7 +30,9 @@ def schedule(told: Mapping[str, Any]) -> ScheduleTable:
     steps = sorted(rungs)
     columns = [Column("step", tuple(f"{step:,}" for step in steps))]
     columns += [
-        Column(name, tuple(f"{rungs[step][key]:,}" for step in steps)) for name, key in _COUNTS.items()
+        Column(name, tuple(f"{rungs[step][key]:,}" for step in steps))
+        for name, key in _COUNTS.items()
+        if key != "copied" or any(rung[key] for rung in rungs.values())
     ]
     sentences = ("It has not come to its end; what it saves and loses is told then.",)
     if told["saved"] is not None:
@@ -46,6 +48,8 @@ def _saved(saved: Mapping[str, Any]) -> str:
     known = f"; to their end all would have taken about {whole}, at the speed up to the first rung"
     if saved["seconds_at_first"] < _SURE:
         known = ", too little up to the first rung to say what all would have taken to their end"
+    if saved["steps"] == saved["steps_of_all"]:
+        return f"All {saved['steps']:,} steps of all runs were taken, in {took} of device time."
     return (
         f"{saved['steps']:,} of the {saved['steps_of_all']:,} steps of all runs were taken ({share:.0%}). "
         f"Training took {took} of device time{known}. Compiling the programs for those that went on took "
@@ -56,6 +60,8 @@ def _saved(saved: Mapping[str, Any]) -> str:
 def _lost(lost: Mapping[str, Any] | None) -> tuple[str, ...]:
     if lost is None:
         return ("No arm that went on came to a value.",)
+    if not lost["left"]:
+        return ("No arm was told to leave.",)
     leaving = counted(lost["left"], "arm")
     if not lost["ran_on"]:
         return (

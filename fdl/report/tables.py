@@ -83,6 +83,8 @@ def caption(result: Result, *, whole: bool = False) -> str:
         which += ", from seeds that chose nothing"
     if result.stopped:
         which += f", without {stopped} that the scheduler stopped"
+    if changed := set(result.lineages) & set(last["arm"]):
+        which += f", {counted(len(changed), 'arm')} changed by the scheduler, on these seeds"
     if running := int((last["status"] == "running").sum()):
         which += f", so far: {counted(running, 'run')} of {len(last)} still running"
     several = ": mean ± half-width of the 95 % interval over seeds"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer
+from fdl.report.lineage import best_schedule
 from fdl.report.schedule import schedule
 from fdl.report.search_table import trials
 from fdl.report.tables import Column
@@ -53,6 +54,10 @@ def show(result: Result, verdict: Verdict | None, console: Console) -> None:
         console.print(fitted_table(console, told.columns, [column.name for column in told.columns]))
         for sentence in told.sentences:
             console.print(Text(sentence), soft_wrap=True)
+        if found := best_schedule(result):
+            heading, columns = tables.first(*found)
+            console.print(Text(f"\n{heading}", style="dim"))
+            console.print(fitted_table(console, columns, [column.name for column in columns]))
     if verdict is None:
         return
     if verdict.comparisons:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fdl.cells import Identity, identities, listed, named
 from fdl.choosing import JUDGES
+from fdl.lineage import check_one_config
 from fdl.result import Result, check_metric
 from fdl.text import counted, some_of
 
@@ -35,6 +36,7 @@ def final_values(
       ValueError: an unknown metric or field, or an arm with several runs of one seed.
     """
     check_metric(result, metric)
+    check_one_config(result.frame["arm"].unique(), result.lineages, "a comparison")
     if by in ("arm", arms) or by not in (None, "seed", *result.fields):
         others = [name for name in result.fields if name != arms]
         raise ValueError(f"by={by!r} pairs no runs; expected {', '.join(['seed', *others])} or None")
@@ -184,6 +186,12 @@ def how_chosen(
             f" Not conclusive: a scheduler stopped {counted(len(result.stopped), 'other arm')} by the seeds "
             "that judge, where those that go on are partly the luckiest. Train the arms again from other "
             "seeds, without it."
+        )
+    if result.lineages:
+        return False, (
+            f" Not conclusive: a scheduler changed {counted(len(result.lineages), 'other arm')} by the seeds "
+            "that judge, where those that stay as they were are partly the luckiest. Train the arms again "
+            "from other seeds, without it."
         )
     how = result.selection
     if how is None:

@@ -129,9 +129,9 @@ def factorial_effects(
 def _runs(result: Result, metric: str) -> pd.DataFrame:
     """The last value of every run; raises `ValueError` where any is not there."""
     check_metric(result, metric)
-    if result.selection or result.stopped:
+    if result.selection or result.stopped or result.lineages:
         raise ValueError(
-            "effects are of all arms of a design; give a result of which none were chosen or stopped"
+            "effects are of all arms of a design; give a result of which none were chosen, stopped or changed"
         )
     last = result.last()
     if len(result.failures):

@@ -14,6 +14,7 @@ from fdl.sweeps.fractional import fractional_factorial as fractional_factorial
 from fdl.sweeps.on_processes import on_processes as on_processes
 from fdl.sweeps.on_ray import on_ray as on_ray
 from fdl.sweeps.on_slurm import on_slurm as on_slurm
+from fdl.sweeps.pbt import pbt as pbt
 from fdl.sweeps.run import program_of as program_of
 from fdl.sweeps.run import stored as stored
 from fdl.sweeps.run import sweep as sweep

@@ -137,8 +137,7 @@ def _opened_schedule(place: Folder) -> Opened:
     found = opened_schedule(place, {}, looks=True)
     if found is None or found.result.frame.empty:
         raise ValueError(f"{place} holds no evaluation yet; look again once one is done")
-    places = {(shown_config(found.configs[run]), run[1]): stored for run, stored in found.runs.items()}
-    return _opened(directory, identity_in(directory) or {}, found.result, places)
+    return _opened(directory, identity_in(directory) or {}, found.result, found.runs)
 
 
 class _Held(NamedTuple):

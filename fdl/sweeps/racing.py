@@ -1,11 +1,13 @@
 """How a scheduler leads a sweep from rung to rung, however the arms are trained in between."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from fdl.sweeps.decision_check import checked_decision
 from fdl.sweeps.schedulers import Curves, Next, Scheduler
 from fdl.sweeps.space import Trial
 
@@ -14,7 +16,8 @@ State = tuple[str, int]
 
 
 class Leg(NamedTuple):
-    """A run's steps up to a rung: what to run, and from whose state; None at step 0."""
+    """A run's steps up to a rung: what to run, with the config that its arm has now, and from whose state;
+    None at step 0."""
 
     trial: Trial
     state: State | None
@@ -31,6 +34,9 @@ class Ran(NamedTuple):
 Train = Callable[[Sequence[Leg], int, int], list[Ran]]
 """`train(legs, start, until)`, what each came to."""
 
+Check = Callable[[Any, Sequence[int], Sequence[Any]], list[Next]]
+"""As `checked_decision`."""
+
 
 class Left(NamedTuple):
     """Where an arm was told to leave: after how many updates, at which rank of how many by then (from 1; of
@@ -40,6 +46,14 @@ class Left(NamedTuple):
     rank: int | None
     of: int
     ran_on: bool
+
+
+class Turn(NamedTuple):
+    """From which step on an arm has which config, and the number of the arm whose state it took then."""
+
+    step: int
+    copied: int | None
+    config: Any
 
 
 class Decided(NamedTuple):
@@ -68,6 +82,7 @@ class Race(NamedTuple):
       ends: likewise how its last leg ended.
       left: by arm's name those that were told to leave.
       decided: each decision.
+      turns: of each arm by number, from the one at step 0 on.
       taken: steps of all runs together.
     """
 
@@ -75,6 +90,7 @@ class Race(NamedTuple):
     ends: dict[tuple[str, int], dict[str, Any]]
     left: dict[str, Left]
     decided: list[Decided]
+    turns: list[list[Turn]]
     taken: int
 
 
@@ -83,7 +99,8 @@ def race(
     scheduler: Scheduler,
     evaluations: Sequence[int],
     train: Train,
-    tell: Callable[[Decided], None] = lambda _: None,
+    tell: Callable[[Decided, Sequence[Any]], None] = lambda *_: None,
+    check: Check = checked_decision,
 ) -> Race:
     """Trains a sweep's arms from rung to rung, those that the scheduler lets go on.
 
@@ -92,7 +109,8 @@ def race(
       scheduler: asked at each rung.
       evaluations: after which updates runs are evaluated; the last ends them.
       train: trains some runs between two rungs.
-      tell: told of each decision before it counts.
+      tell: told of each decision before it counts, and of the configs of all arms until then.
+      check: makes of what is decided those that go on; another than by default where configs are JSON.
 
     Raises:
       ValueError: the scheduler's decision is none.
@@ -100,7 +118,7 @@ def race(
     arms: dict[str, list[Trial]] = {}
     for trial in trials:
         arms.setdefault(trial.arm, []).append(trial)
-    racing = _Race(scheduler, evaluations, list(arms.values()), train, tell)
+    racing = _Race(scheduler, evaluations, list(arms.values()), train, tell, check)
     numbers = range(len(arms))
     size = scheduler.population or len(arms)
     for population, start in enumerate(range(0, len(arms), size)):
@@ -110,7 +128,7 @@ def race(
 
 def reached(scheduler: Scheduler, steps: int) -> tuple[int, ...]:
     """The rungs that runs of so many steps reach before their end."""
-    return tuple(rung for rung in scheduler.rungs if rung < steps)
+    return tuple(itertools.takewhile(lambda rung: rung < steps, scheduler.rungs))
 
 
 class _Race:
@@ -122,16 +140,18 @@ class _Race:
         evaluations: Sequence[int],
         trials: list[list[Trial]],
         train: Train,
-        tell: Callable[[Decided], None],
+        tell: Callable[[Decided, Sequence[Any]], None],
+        check: Check,
     ) -> None:
         self.scheduler, self.evaluations, self.trials = scheduler, list(evaluations), trials
-        self.train, self.tell = train, tell
+        self.train, self.tell, self.check = train, tell, check
         self.rungs = reached(scheduler, self.evaluations[-1])
         self.values = np.full((len(trials), len(evaluations)), np.nan)
         self.states: dict[tuple[int, int], State] = {}
         self.rows = {(t.arm, t.seed): [] for arm in trials for t in arm}
         self.ends: dict[tuple[str, int], dict[str, Any]] = {}
         self.left: dict[int, Left] = {}
+        self.turns = [[Turn(0, None, arm[0].config)] for arm in trials]
         self.decided: list[Decided] = []
         self.taken = 0
 
@@ -156,7 +176,7 @@ class _Race:
     def told(self) -> Race:
         """What it came to."""
         left = {self.trials[arm][0].arm: left for arm, left in sorted(self.left.items())}
-        return Race(self.rows, self.ends, left, self.decided, self.taken)
+        return Race(self.rows, self.ends, left, self.decided, self.turns, self.taken)
 
     def _spared(self, population: int, arms: Sequence[int]) -> frozenset[int]:
         """The arms that run on whatever is decided."""
@@ -167,7 +187,11 @@ class _Race:
     def _train(self, arms: Sequence[int], start: int, until: int) -> set[int]:
         """Trains arms up to a rung; those of which no run failed."""
         runs = [(arm, trial) for arm in arms for trial in self.trials[arm]]
-        legs = [Leg(trial, self.states.get((arm, trial.seed))) for arm, trial in runs]
+        configs = self._configs()
+        legs = [
+            Leg(trial._replace(config=configs[arm]), self.states.get((arm, trial.seed)))
+            for arm, trial in runs
+        ]
         failed = set()
         for (arm, trial), ran in zip(runs, self.train(legs, start, until), strict=True):
             self.rows[trial.arm, trial.seed] += ran.rows
@@ -198,19 +222,19 @@ class _Race:
         known = Curves(
             self.values[:, :count].copy(), tuple(self.evaluations[:count]), tuple(waiting), self.rungs
         )
-        configs = [arm[0].config for arm in self.trials]
-        going: Iterable[Next] = ()
+        configs, going = self._configs(), []
         if waiting:
             going = self.scheduler.decide(known, configs, jax.random.fold_in(key, until))
-        going = _checked(going, waiting)
+        going = self.check(going, waiting, configs)
         gone = {one.arm for one in going}
         ran_on = tuple(arm for arm in waiting if arm in spared and arm not in gone)
         return Decided(population, until, tuple(racing), tuple(going), ran_on)
 
     def _heed(self, decided: Decided) -> None:
         """Makes a decision count."""
-        self.tell(decided)
+        self.tell(decided, self._configs())
         self.decided.append(decided)
+        self._turn(decided)
         sign = -1 if self.scheduler.better == "higher" else 1
         now = sign * self.values[:, self.evaluations.index(decided.step)]
         order = sorted((arm for arm in decided.arms if np.isfinite(now[arm])), key=lambda arm: now[arm])
@@ -219,21 +243,16 @@ class _Race:
             rank = order.index(arm) + 1 if arm in order else None
             self.left[arm] = Left(decided.step, rank, len(decided.arms), arm in decided.ran_on)
 
+    def _turn(self, decided: Decided) -> None:
+        """Gives those that go on otherwise the configs and the states that they go on with."""
+        states = dict(self.states)  # those at the rung: an arm that is copied may copy, too
+        for arm, config, copy in decided.going:
+            if copy is not None:
+                own = {(arm, trial.seed): states[copy, trial.seed] for trial in self.trials[arm]}
+                self.states.update(own)
+            if (config, copy) != (None, None):
+                self.turns[arm].append(Turn(decided.step, copy, config or self.turns[arm][-1].config))
 
-def _checked(going: Any, waiting: Sequence[int]) -> list[Next]:
-    """A decision in the order of the arms.
-
-    Raises:
-      ValueError: it is none.
-    """
-    going = list(going) if isinstance(going, Iterable) else going
-    if not isinstance(going, list) or not all(isinstance(one, Next) for one in going):
-        raise ValueError(f"the scheduler's decide gave {going!r}; expected a list of fdl.Next(arm)")
-    arms = [one.arm for one in going]
-    if len(set(arms)) < len(arms):
-        raise ValueError(f"the scheduler's decide lets an arm go on twice: {sorted(arms)}")
-    if wrong := set(arms) - set(waiting):
-        raise ValueError(
-            f"the scheduler's decide lets arm {min(wrong)} go on; expected arms that wait: {list(waiting)}"
-        )
-    return sorted(going)
+    def _configs(self) -> list[Any]:
+        """Those that all arms have now."""
+        return [turns[-1].config for turns in self.turns]

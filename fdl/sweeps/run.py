@@ -16,6 +16,7 @@ from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_gr
 from fdl.sweeps.distinct import decided, recorded
 from fdl.sweeps.executor import Executor
 from fdl.sweeps.leading import lead, message_for
+from fdl.sweeps.lineages import as_changed
 from fdl.sweeps.population import groups_of, identified, train
 from fdl.sweeps.raced import raced
 from fdl.sweeps.rehearsal import rehearse
@@ -119,10 +120,10 @@ def sweep(
     shared = program if directory else None
     own = Overrides(members) if executor else overrides  # the mesh is one of the workers' devices
     groups = checked_groups(experiment, space, directory, own, program=shared)
-    if scheduler is not None:
-        check_scheduler(scheduler, groups, space)
+    changed = [] if scheduler is None else check_scheduler(scheduler, groups, space)
     if claim:
-        rehearse(claim, groups, functools.partial(assemble, space, seconds=0.0), say=progress.say)
+        made_up = functools.partial(assemble, space, seconds=0.0)
+        rehearse(claim, groups, lambda units: as_changed(made_up(units), changed), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
     here = history.here(experiment)
     how = How(overrides, saving, progress, profiler, looked_at, here, Reused({}, {}))

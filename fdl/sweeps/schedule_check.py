@@ -1,20 +1,25 @@
 """What can be found wrong with a scheduler before its sweep begins."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 from fdl.arguments import check_value
 from fdl.parallel.distributed import several
+from fdl.sweeps.decision_check import check_going_on, checked_decision
 from fdl.sweeps.racing import reached
-from fdl.sweeps.schedulers import Scheduler
+from fdl.sweeps.schedulers import Curves, Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group
 from fdl.train.rows import metric_names
 from fdl.train.run import evaluation_steps
 
 
-def check_scheduler(scheduler: Any, groups: Sequence[Group], space: Sweep) -> None:
-    """Whether a scheduler can lead a sweep.
+def check_scheduler(scheduler: Any, groups: Sequence[Group], space: Sweep) -> list[str]:
+    """Whether a scheduler can lead a sweep; the arms that it would change at once, by made-up curves.
 
     Raises:
       ValueError: it is none, or its rungs, its metric or the trials do not go together.
@@ -22,10 +27,12 @@ def check_scheduler(scheduler: Any, groups: Sequence[Group], space: Sweep) -> No
     if not isinstance(scheduler, Scheduler):
         raise ValueError(
             f"the scheduler is a {type(scheduler).__name__}; expected fdl.successive_halving(...), "
-            "fdl.asha(...), fdl.hyperband(...) or an fdl.Scheduler"
+            "fdl.asha(...), fdl.hyperband(...), fdl.pbt(...) or an fdl.Scheduler"
         )
     for name, kind in Scheduler.__annotations__.items():
-        check_value(f"the scheduler's {name}", getattr(scheduler, name), kind)
+        value = getattr(scheduler, name)
+        # A range has whole numbers, and is not looked through: it may be as long as the longest run.
+        check_value(f"the scheduler's {name}", (1,) if isinstance(value, range) else value, kind)
     if several():
         raise ValueError(
             "a scheduler leads a sweep in one process; start it on one host, without --coordinator"
@@ -39,6 +46,27 @@ def check_scheduler(scheduler: Any, groups: Sequence[Group], space: Sweep) -> No
         raise ValueError(
             "the arms have different seeds, so a scheduler cannot compare them; give all the same"
         )
+    return _rehearse_decision(scheduler, groups, space)
+
+
+def _rehearse_decision(scheduler: Scheduler, groups: Sequence[Group], space: Sweep) -> list[str]:
+    """Asks about made-up curves of the first population, at the first rung: what can be known to be wrong
+    before anything is trained."""
+    evaluations = evaluation_steps(groups[0].experiment)
+    rungs = reached(scheduler, evaluations[-1])
+    if not rungs:
+        return []
+    arms = {trial.arm: trial.config for trial in space.trials}
+    configs = list(arms.values())
+    waiting = tuple(range(min(scheduler.population or len(configs), len(configs))))
+    steps = tuple(step for step in evaluations if step <= rungs[0])
+    values = np.full((len(configs), len(steps)), np.nan)
+    values[: len(waiting)] = 1 + np.arange(len(waiting))[:, None] / len(waiting)
+    known = Curves(values, steps, waiting, rungs)
+    going = scheduler.decide(known, configs, jax.random.key(scheduler.draw_seed))
+    going = checked_decision(going, waiting, configs)
+    check_going_on(going, configs, groups)
+    return [list(arms)[one.arm] for one in going if (one.config, one.copy) != (None, None)]
 
 
 def _check_metric(scheduler: Scheduler, groups: Sequence[Group]) -> None:
@@ -65,7 +93,9 @@ def _check_rungs(scheduler: Scheduler, groups: Sequence[Group]) -> None:
             "scheduler cannot compare them at a rung; give all the same"
         )
     ((steps, every),) = kinds
-    if list(scheduler.rungs) != sorted({*scheduler.rungs} - {0}) or min(scheduler.rungs, default=1) < 1:
+    first = scheduler.rungs[:1]
+    rising = isinstance(scheduler.rungs, range) or all(a < b for a, b in itertools.pairwise(scheduler.rungs))
+    if not rising or any(rung < 1 for rung in first) or getattr(scheduler.rungs, "step", 1) < 1:
         raise ValueError(f"the scheduler's rungs are {scheduler.rungs}; expected rising steps from 1 on")
     rungs = reached(scheduler, steps)
     if scheduler.rungs and not rungs:

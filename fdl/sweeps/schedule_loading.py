@@ -1,7 +1,8 @@
 """A sweep that a scheduler leads, read from its files alone: also while it runs, and without its code.
 
 The race is run once more, from what is stored: legs are those of the stored units, and decisions the stored
-ones. Where no more is stored, all that wait go on, over no steps: that is what is still running.
+ones, with the configs that these give. Where no more is stored, all that wait go on as they are, over no
+steps: that is what is still running.
 """
 
 import dataclasses
@@ -11,15 +12,25 @@ from typing import Any, NamedTuple
 import jax
 
 from fdl.result import Result
+from fdl.serialization import digest
 from fdl.storage import Folder
 from fdl.sweeps.assembled import Told, tabulated
-from fdl.sweeps.decisions import decisions_in
+from fdl.sweeps.lineages import lineages_of, names_after
 from fdl.sweeps.racing import Decided, Leg, Race, Ran, State, race
 from fdl.sweeps.schedule_folder import last_schedule, schedule_in
 from fdl.sweeps.schedule_result import as_one, led
 from fdl.sweeps.schedulers import Curves, Next, Scheduler
 from fdl.sweeps.space import Trial
-from fdl.sweeps.stored_runs import StoredRun, fields_of, stored_unit, told_in
+from fdl.sweeps.stored_decisions import as_told, decisions_in, going_in
+from fdl.sweeps.stored_runs import (
+    ConfigKey,
+    StoredRun,
+    fields_of,
+    shown_arm,
+    shown_config,
+    stored_unit,
+    told_in,
+)
 from fdl.sweeps.units import Trained
 
 NOWHERE: State = "", 0
@@ -31,13 +42,12 @@ class Schedule(NamedTuple):
 
     Attributes:
       result: what is measured so far, arms in the sweep's order.
-      runs: where each run's last state is, by its arm and seed; of those that have begun.
-      configs: each trial's config, as `fdl.serialization.to_json` wrote it, likewise.
+      runs: where each run's last state is, by what tells its arm from others and its seed; of those that
+        have begun.
     """
 
     result: Result
-    runs: dict[tuple[str, int], StoredRun]
-    configs: dict[tuple[str, int], Mapping[str, Any]]
+    runs: dict[tuple[ConfigKey, int], StoredRun]
 
 
 def last_so_far(directory: Folder, finished: dict[str, Trained]) -> Result | None:
@@ -77,14 +87,19 @@ def opened_schedule(place: Folder, finished: dict[str, Trained], *, looks: bool)
     if not trained:
         return None
     configs = {(one["arm"], one["seed"]): one["config"] for one in about["trials"]}
-    fields = {run: fields_of(config) for run, config in configs.items()}
-    runs = [Told(t.arm, fields[t.arm, t.seed], t.seed, 0, i) for i, t in enumerate(trials)]
+    names, lineages = names_after(went), lineages_of(went, fields_of)
+    runs = [Told(names[t.arm], fields_of(t.config), t.seed, 0, i) for i, t in enumerate(trials)]
     result = tabulated(runs, [as_one(trials, went, trained)], tuple(runs[0].fields))
+    meta = {**result.meta, "configs": {run.arm: dict(run.fields) for run in runs}}
+    result = dataclasses.replace(result, meta=meta)
     scheduler = _scheduler(about["schedule"], {}, [])
     steps = about["evaluations"][-1]
-    result = led(result, trials, scheduler, went, trained, steps=steps, name=place.name, ended=ended)
-    meta = {**result.meta, "configs": {run.arm: dict(run.fields) for run in runs}}
-    return Schedule(dataclasses.replace(result, meta=meta), stored.places(), configs)
+    result = led(result, lineages, scheduler, went, trained, steps=steps, name=place.name, ended=ended)
+    keys = {
+        run: shown_arm(names[run[0]]) if names[run[0]] in lineages else shown_config(config)
+        for run, config in configs.items()
+    }
+    return Schedule(result, {(keys[run], run[1]): where for run, where in stored.places().items()})
 
 
 def _replayed(
@@ -96,7 +111,7 @@ def _replayed(
     """How the race went as far as it is stored, and whether that is to its end."""
     names = list(dict.fromkeys(trial.arm for trial in trials))
     scheduler = _scheduler(about["schedule"], decisions, names)
-    found = race(trials, scheduler, about["evaluations"], stored.train)
+    found = race(trials, scheduler, about["evaluations"], stored.train, check=lambda going, *_: going)
     known = [one for one in found.decided if _is_as_stored(one, decisions, names)]
     heard = {names[arm] for one in known for arm in set(one.arms) - {going.arm for going in one.going}}
     left = {arm: one for arm, one in found.left.items() if arm in heard}
@@ -119,9 +134,9 @@ def _scheduler(
         del configs, key
         population = min(curves.waiting) // (schedule["population"] or len(names))
         told = decisions.get((population, curves.steps[-1]))
-        going = [names.index(arm) for arm in told["going"]] if told else []
-        known = told and set(going) <= set(curves.waiting)
-        return list(map(Next, going if known else curves.waiting))
+        going = going_in(told, names) if told else []
+        needed = {arm for one in going for arm in (one.arm, one.copy) if arm is not None}
+        return going if told and needed <= set(curves.waiting) else list(map(Next, curves.waiting))
 
     data = {name: schedule[name] for name in Scheduler._fields if name not in ("decide", "rungs")}
     return Scheduler(**data, rungs=tuple(schedule["rungs"]), decide=decide)
@@ -130,11 +145,7 @@ def _scheduler(
 def _is_as_stored(
     one: Decided, decisions: Mapping[tuple[int, int], Mapping[str, Any]], names: Sequence[str]
 ) -> bool:
-    told = decisions.get((one.population, one.step))
-    return told is not None and (told["arms"], told["going"]) == (
-        [names[arm] for arm in one.arms],
-        [names[going.arm] for going in one.going],
-    )
+    return decisions.get((one.population, one.step)) == as_told(one, names, dict)
 
 
 class _Stored:
@@ -146,7 +157,7 @@ class _Stored:
         self.place, self.order = place, list[str]()
         self.groups = {(one["arm"], one["seed"]): one["group"] for one in about["trials"]}
         self.units, self.told = dict[str, Trained](), dict[str, dict[str, Any]]()
-        self.legs: dict[tuple[str, int, int, State | None], State] = {}
+        self.legs: dict[tuple[str | None, str, int, int, State | None], State] = {}
         self.last: dict[tuple[str, int], State] = {}
         paths = (path.parent for path in (place / "units").glob("*/unit.json"))
         # Where a unit was packed anew after its plan was lost, that which has come to its end counts.
@@ -161,14 +172,16 @@ class _Stored:
             finished[name] = unit
         self.units[name], segment = unit, unit.unit.segment
         assert segment
-        for member, trial in enumerate(unit.unit.trials):
+        for member, told in enumerate(self.told[name]["members"]):
             state = segment.states[member] if segment.states else None
-            self.legs[trial.arm, trial.seed, segment.start, state] = name, member
+            begun = digest(told["config"]), told["seed"], segment.start, state
+            self.legs[told["arm"], *begun] = name, member
+            self.legs[None, *begun] = name, member
 
     def train(self, legs: Sequence[Leg], start: int, until: int) -> list[Ran]:
         """What legs came to, as far as it is stored."""
         del until
-        found = [self.legs.get((leg.trial.arm, leg.trial.seed, start, leg.state)) for leg in legs]
+        found = [self._where(leg, start) for leg in legs]
         units = {
             where[0]: self.groups[leg.trial.arm, leg.trial.seed]
             for leg, where in zip(legs, found, strict=True)
@@ -176,6 +189,11 @@ class _Stored:
         }
         self.order += sorted(units, key=lambda name: units[name])
         return [self._ran(leg, where, start) for leg, where in zip(legs, found, strict=True)]
+
+    def _where(self, leg: Leg, start: int) -> State | None:
+        """Where a leg is stored; of arms that are the same run from there on, one alone may be trained."""
+        begun = digest(leg.trial.config), leg.trial.seed, start, leg.state
+        return self.legs.get((leg.trial.arm, *begun)) or self.legs.get((None, *begun))
 
     def _ran(self, leg: Leg, where: State | None, start: int) -> Ran:
         if where is None:

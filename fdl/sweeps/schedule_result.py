@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdl.lineage import Lineages, courses
 from fdl.result import Result
 from fdl.sweeps.assembled import Told, assemble, meta_of
+from fdl.sweeps.lineages import cells_of, lineages_of, names_after, with_fields
 from fdl.sweeps.outlook import lost_by_stopping, saved_by_stopping
 from fdl.sweeps.racing import Decided, Race
 from fdl.sweeps.schedulers import Scheduler
@@ -26,9 +28,11 @@ def scheduled_result(
 ) -> Result:
     """The tidy result of a sweep that a scheduler led, of runs of so many steps and of one program; `name` is
     that of the schedule's folder."""
-    whole = as_one(space.trials, race, trained)
-    result = assemble(space, [whole], seconds=seconds, program=program)
-    return led(result, space.trials, scheduler, race, trained, steps=steps, name=name, ended=True)
+    names, whole = names_after(race), as_one(space.trials, race, trained)
+    called = Sweep(tuple(trial._replace(arm=names[trial.arm]) for trial in space.trials))
+    result = assemble(called, [whole], seconds=seconds, program=program)
+    lineages = lineages_of(race, cells_of)
+    return led(result, lineages, scheduler, race, trained, steps=steps, name=name, ended=True)
 
 
 def as_one(trials: Sequence[Trial], race: Race, trained: Sequence[Trained]) -> Trained:
@@ -50,7 +54,7 @@ def as_one(trials: Sequence[Trial], race: Race, trained: Sequence[Trained]) -> T
 
 def led(
     result: Result,
-    trials: Sequence[Trial],
+    lineages: Lineages,
     scheduler: Scheduler,
     race: Race,
     trained: Sequence[Trained],
@@ -62,8 +66,8 @@ def led(
     """A result of `as_one` with what it tells of the scheduler.
 
     Args:
-      result: the result.
-      trials: its trials, in their order.
+      result: the result, arms called as by `names_after`.
+      lineages: those of the arms that changed.
       scheduler: who led.
       race: how it went.
       trained: the units between rungs.
@@ -71,22 +75,25 @@ def led(
       name: of the schedule's folder; `""` where nothing is stored.
       ended: whether all came to their end; else what was saved and lost is not known yet.
     """
+    names, runs = names_after(race), len(race.rows)
     legs = [
-        Told(trial.arm, {}, trial.seed, place, member)
+        Told(names[trial.arm], {}, trial.seed, place, member)
         for place, unit in enumerate(trained)
         for member, trial in enumerate(unit.unit.trials)
     ]
-    meta = {**result.meta, **meta_of(legs, trained)}
-    result = dataclasses.replace(result, meta=meta, stopped=_stopped(race))
+    meta, stopped = {**result.meta, **meta_of(legs, trained)}, _stopped(race)
+    stopped = {names[arm]: step for arm, step in stopped.items()}
+    result = _with_lineages(dataclasses.replace(result, meta=meta, stopped=stopped), lineages)
+    left = {names[arm]: one for arm, one in race.left.items()}
     told = {
         "name": name,
         "metric": scheduler.metric,
         "better": scheduler.better,
         "run_on": scheduler.run_on,
         "rungs": [_rung(decided) for decided in race.decided],
-        "left": {arm: left._asdict() for arm, left in race.left.items()},
-        "saved": saved_by_stopping(race, trained, len(trials), steps) if ended else None,
-        "lost": lost_by_stopping(result, race.left, scheduler.metric, scheduler.better) if ended else None,
+        "left": {arm: one._asdict() for arm, one in left.items()},
+        "saved": saved_by_stopping(race, trained, runs, steps) if ended else None,
+        "lost": lost_by_stopping(result, left, scheduler.metric, scheduler.better) if ended else None,
     }
     return dataclasses.replace(result, meta={**result.meta, "schedule": told})
 
@@ -98,4 +105,17 @@ def _stopped(race: Race) -> dict[str, int]:
 def _rung(decided: Decided) -> dict[str, Any]:
     """A decision as a report tells it."""
     numbers = {"arms": len(decided.arms), "going": len(decided.going), "ran_on": len(decided.ran_on)}
-    return {"population": decided.population, "step": decided.step, **numbers}
+    copied = sum(one.copy is not None for one in decided.going)
+    return {"population": decided.population, "step": decided.step, **numbers, "copied": copied}
+
+
+def _with_lineages(result: Result, lineages: Lineages) -> Result:
+    """A result in which what changed is told as it was, and not by the config with which it began."""
+    tables = {"frame": result.frame, "failures": result.failures, "log": result.log}
+    told = {
+        name: with_fields(table, lineages, result.fields)
+        for name, table in tables.items()
+        if table is not None
+    }
+    configs = {**result.meta["configs"], **courses(lineages)}
+    return dataclasses.replace(result, lineages=lineages, meta={**result.meta, "configs": configs}, **told)

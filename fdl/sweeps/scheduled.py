@@ -10,12 +10,12 @@ from fdl.identity import meaning
 from fdl.parallel.plan import Overrides, Plan, plan_from
 from fdl.serialization import digest, essence
 from fdl.storage import Folder
-from fdl.sweeps.decisions import FIX, agree
 from fdl.sweeps.packing import last_carry, packed, width
 from fdl.sweeps.population import plan_now, shown_as, train_unit, work_of
 from fdl.sweeps.racing import Leg, Race, Ran, race, reached
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
+from fdl.sweeps.stored_decisions import FIX, agree
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, told_of
 from fdl.train.autotune import autotune, compile_for
 from fdl.train.checkpoint import Restored
@@ -84,8 +84,7 @@ def train_scheduled(
         damaged, or, without `how`, not all there.
     """
     units = _Units(groups, how, directory)
-    place = groups[0].folder and groups[0].folder.parent
-    tell = functools.partial(agree, place, space, (how.progress if how else Progress()).say)
+    tell = functools.partial(agree, groups, space, (how.progress if how else Progress()).say)
     evaluations = evaluation_steps(groups[0].experiment)
     return race(space.trials, scheduler, evaluations, units.train, tell), units.trained
 
@@ -195,7 +194,8 @@ class _Units:
             trained, carry = self._new(number, unit, before)
         assert unit.segment
         self.done += len(unit.trials) * (unit.segment.until - unit.segment.start)
-        self.trained.append(trained)
+        if name not in self.ended:  # two arms that are the same run from here on are trained once
+            self.trained.append(trained)
         self.ended[name] = _Ended(group, unit, None if folder else carry)
         return name, trained
 
@@ -216,7 +216,8 @@ class _Units:
         programs[this] = program._replace(compile_seconds=0.0)  # told of the first unit alone
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
         progress = progress_of(how.progress, named, before=self.done, total=self.total)
-        looked_at = {i: shown_as(t) for i, t in enumerate(unit.trials) if t[1:] in how.inspected}
+        runs = {(t.arm, t.seed) for t in group.trials if t[1:] in how.inspected}
+        looked_at = {i: shown_as(t) for i, t in enumerate(unit.trials) if (t.arm, t.seed) in runs}
         return train_unit(
             group,
             unit,

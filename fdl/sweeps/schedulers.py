@@ -10,7 +10,7 @@ from fdl.arguments import Count, Limit, Share, checked
 from fdl.result import Better
 
 Factor = Annotated[int, Limit(lambda factor: factor >= 2, "at least 2")]
-_LONGEST = 2**31
+LONGEST = 2**31
 """No run has as many steps."""
 
 
@@ -19,7 +19,8 @@ class Curves(NamedTuple):
 
     Attributes:
       values: means over the arm's seeds, float64 `[arms, evaluations]`; NaN where an arm has not come yet,
-        had left before, or a run of it had failed.
+        had left before, or a run of it had failed. Of one that copied another, what it had measured before
+        stays.
       steps: after how many updates each evaluation was, rising; the last is the rung's.
       waiting: the arms, by number, to be decided on; each has a finite value at the rung.
       rungs: the steps of all rungs that runs reach before their end.
@@ -41,13 +42,18 @@ class Next(NamedTuple):
 
     Attributes:
       arm: its number, one of those that wait.
+      config: with which it goes on; may differ in traced fields alone. None: with the one that it has.
+      copy: the number of the arm, one of those that wait, from whose state at this rung it goes on: each seed
+        from the state of the same seed, with its own batches and random numbers. None: from its own.
     """
 
     arm: int
+    config: Any = None
+    copy: int | None = None
 
 
 Decide = Callable[[Curves, Sequence[Any], jax.Array], Sequence[Next]]
-"""`decide(curves, configs, key) -> those that go on`; `configs` are those of all arms."""
+"""`decide(curves, configs, key) -> those that go on`; `configs` are those that all arms have now."""
 
 
 class Scheduler(NamedTuple):
@@ -71,7 +77,7 @@ class Scheduler(NamedTuple):
 
     metric: str
     better: Better
-    rungs: tuple[int, ...]
+    rungs: tuple[int, ...] | range
     decide: Decide
     population: Count | None = None
     run_on: Share[float] = 0.1
@@ -221,7 +227,7 @@ def brackets(arms: int, rungs: int, *, factor: int, draw_seed: int) -> list[int]
 
 def _geometric(first: int, factor: int) -> tuple[int, ...]:
     rungs = [first]
-    while rungs[-1] * factor < _LONGEST:
+    while rungs[-1] * factor < LONGEST:
         rungs.append(rungs[-1] * factor)
     return tuple(rungs)
 

@@ -15,7 +15,7 @@ from fdl.train.resume import ROWS
 from fdl.train.rows_file import read
 
 ConfigKey = tuple[Identity, ...]
-"""What tells a config from others in a table."""
+"""What tells a config from others in a table, or an arm that has had several."""
 
 
 class StoredRun(NamedTuple):
@@ -46,6 +46,11 @@ def fields_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def shown_config(config: Mapping[str, Any]) -> ConfigKey:
     """What tells a stored config from others in a table."""
     return tuple(identities(fields_of(config).values()))
+
+
+def shown_arm(name: str) -> ConfigKey:
+    """What tells an arm whose config a scheduler changed from others: no config does."""
+    return (("arm", name),)
 
 
 def told_in(folder: Folder) -> dict[str, Any]:

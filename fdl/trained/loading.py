@@ -14,7 +14,7 @@ from fdl.experiment import Experiment
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.loading import check_comparable, opened_directory
-from fdl.sweeps.stored_runs import ConfigKey, StoredRun
+from fdl.sweeps.stored_runs import ConfigKey, StoredRun, shown_arm
 from fdl.tasks.averaging import Averaged
 from fdl.tasks.gradient import State
 from fdl.trained.ensemble import Ensemble
@@ -31,7 +31,7 @@ class Loaded(Result):
     """A result whose runs can be used: what `where`, `best` and `+` give can too.
 
     Attributes:
-      places: where each run is stored, by its config and seed.
+      places: where each run is stored, by its config, or the arm whose config a scheduler changed, and seed.
     """
 
     places: Mapping[tuple[ConfigKey, int], StoredRun] = dataclasses.field(default_factory=dict, repr=False)
@@ -54,7 +54,8 @@ class Loaded(Result):
         """One of the runs, to be used: `run(arm="lr=0.001", seed=3).predict(x)`.
 
         It is read from the newest checkpoint of its folder, whatever machine and devices it was trained on.
-        What of the experiment changed since is a warning, and `TrainedRun.changed`.
+        What of the experiment changed since is a warning, and `TrainedRun.changed`. An arm that a scheduler
+        changed has the config with which its last steps were made; `lineages` tells what came before.
 
         Args:
           arm: its arm; it may be left out where there is one.
@@ -135,7 +136,9 @@ class Loaded(Result):
         return runs.iloc[0]
 
     def _place(self, row: pd.Series) -> StoredRun:
-        key = tuple(identities(row[list(self.fields)])), int(row["seed"])
+        arm = str(row["arm"])
+        config = shown_arm(arm) if arm in self.lineages else tuple(identities(row[list(self.fields)]))
+        key = config, int(row["seed"])
         if key not in self.places:
             raise ValueError(f"{row['arm']} seed {row['seed']} is of a result that was not loaded from files")
         return self.places[key]

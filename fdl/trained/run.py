@@ -22,7 +22,7 @@ class TrainedRun:
     Attributes:
       arm: its arm.
       seed: its seed.
-      config: its config.
+      config: its config; of an arm whose config a scheduler changed the last one.
       step: updates that made its state.
       status: `"finished"`, `"stopped"` (early) or `"running"`.
       experiment: the experiment of its config.

@@ -10,7 +10,7 @@ from fdl.report.html import render
 from fdl.report.schedule import schedule
 from tests.report.examples import many
 
-RUNG = {"population": 0, "step": 10, "arms": 9, "going": 3, "ran_on": 1}
+RUNG = {"population": 0, "step": 10, "arms": 9, "going": 3, "ran_on": 1, "copied": 0}
 SAVED = {
     "steps": 300,
     "steps_of_all": 1200,

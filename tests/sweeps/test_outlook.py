@@ -21,7 +21,7 @@ def test_seconds_are_of_devices_and_a_program_of_an_earlier_unit_takes_none():
         unit(0, 10, train_seconds=2.0),
         unit(10, 30, train_seconds=0.25),
     ]
-    told = saved_by_stopping(Race({}, {}, {}, [], 160), trained, 8, 30)
+    told = saved_by_stopping(Race({}, {}, {}, [], [], 160), trained, 8, 30)
     assert told["seconds"] == 2 * 3.75 and told["seconds_at_first"] == 2 * 3.0
     assert told["compile_seconds"] == 2 * 4.0
     np.testing.assert_allclose(told["seconds_of_all"], 2 * 3.0 * 3)

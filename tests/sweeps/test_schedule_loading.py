@@ -49,7 +49,7 @@ def test_it_is_what_the_sweep_gave(kept):
     assert loaded.frame.equals(result.frame) and loaded.stopped == result.stopped
     told = {**loaded.meta, "seconds": result.meta["seconds"]}
     assert told == {**result.meta, "name": "runs"} and loaded.fields == result.fields
-    with pytest.raises(ValueError, match="a scheduler stopped arms cannot be joined"):
+    with pytest.raises(ValueError, match="a scheduler stopped arms or changed them cannot"):
         fdl.load(directory, directory)
 
 
