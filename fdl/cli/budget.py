@@ -12,6 +12,7 @@ from fdl.parallel.distributed import several
 from fdl.result import Result
 from fdl.storage import Folder
 from fdl.sweeps import Sweep, stored
+from fdl.sweeps.lineages import name_of_changed
 from fdl.sweeps.loading import so_far
 from fdl.sweeps.run import schedule_place
 from fdl.sweeps.schedule_loading import schedule_so_far
@@ -84,13 +85,12 @@ def ended(file: ExperimentFile, space: Sweep, directory: Folder) -> Result | Non
 
 def unfinished(space: Sweep, result: Result | None) -> dict[str, int]:
     """How many runs of each arm of some trials a result has not, of arms that lack some."""
-    if result is not None and "schedule" in result.meta:  # comes to its end or to none; arms may be renamed
-        return {}
     runs = result.runs() if result is not None else None
     there = set() if runs is None else set(zip(runs["arm"], runs["seed"], strict=True))
     left: dict[str, int] = {}
     for trial in space.trials:
-        if (trial.arm, trial.seed) not in there:
+        names = (trial.arm, name_of_changed(trial.arm))  # no sweep with a scheduler has arms of both
+        if there.isdisjoint((name, trial.seed) for name in names):
             left[trial.arm] = left.get(trial.arm, 0) + 1
     return left
 

@@ -38,6 +38,7 @@ from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
 from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, search, stored, sweep
 from fdl.sweeps.loading import so_far
+from fdl.sweeps.run import changed_at_once
 from fdl.sweeps.schedule_folder import last_schedule
 from fdl.sweeps.schedule_loading import last_so_far
 from fdl.sweeps.units import Trained
@@ -126,7 +127,7 @@ def _sweep(
     limit = None if options.budget is None else budget.seconds_of(options.budget)
     if limit is not None and executor is not None:
         raise ValueError("--budget is for runs in this process alone; leave out it or the executor's flags")
-    check_sinks(options.tensorboard, options.wandb)
+    check_sinks(options.tensorboard, options.wandb, functools.partial(_changed, file, space))
     identity = {"kind": "sweep", **stored_source(file)}
     how = {"executor": executor, "scheduler": file.scheduler}
     later = dataclasses.replace(options, restart=False, profile=False)
@@ -198,6 +199,11 @@ def _begin(file: ExperimentFile, options: TrainOptions, directory: Folder, conso
         check_machine(options.workdir, console)
     console.print(file.question, style="bold", **PLAIN)
     console.print(str(directory), **PLAIN)
+
+
+def _changed(file: ExperimentFile, space: Sweep) -> list[str]:
+    """The arms that a file's scheduler is known to change."""
+    return changed_at_once(file.experiment, space, file.scheduler) if file.scheduler else []
 
 
 def _train(

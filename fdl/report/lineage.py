@@ -1,6 +1,6 @@
 """What a report tells of arms that a scheduler changed: their lineage, and what the best went through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -45,17 +45,17 @@ def lineage(result: Result) -> tuple[Figure, str] | None:
         axes = figure.subplots(len(fields), 1, sharex=True, squeeze=False)[:, 0]
         for axis, field in zip(axes, fields, strict=True):
             axis.add_collection(_lines(result, field, means, scale))
-            _arrows(axis, lineages_of_all(result), field)
+            _arrows(axis, lineages_of_all(result), result.frame["arm"].unique(), field)
             axis.autoscale_view()
             axis.set(ylabel=alt_text.short(field, 40))
         axes[-1].set(xlabel="step")
         figure.colorbar(
             ScalarMappable(scale, "viridis"), ax=list(axes), label=alt_text.short(metric, 40), extend="both"
         )
-    copies = sum(one.copied is not None for changes in result.lineages.values() for one in changes)
-    arms = result.frame["arm"].nunique()
+    arms = result.frame["arm"].unique()
+    copies = sum(one.copied is not None for arm in arms for one in result.lineages.get(arm, ()))
     return figure, (
-        f"{', '.join(fields)} of {counted(arms, 'arm')} by step, coloured by {metric}, mean over seeds; "
+        f"{', '.join(fields)} of {counted(len(arms), 'arm')} by step, coloured by {metric}, mean over seeds; "
         f"an arrow for each time that one took another's state: {copies:,}."
     )
 
@@ -71,10 +71,12 @@ def changing(lineages: Lineages) -> list[str]:
 
 
 def lineages_of_all(result: Result) -> dict[str, Sequence[Change]]:
-    """Those of the arms that changed, and of the others that they had one config from step 0 on."""
+    """Those of the arms that changed, and of the others that they had one config from step 0 on; also of arms
+    that were left out since, as others may have their states."""
     runs = result.runs().drop_duplicates("arm").set_index("arm")
-    stayed = {arm: [Change(0, None, run[[*result.fields]].to_dict())] for arm, run in runs.iterrows()}
-    return {str(arm): result.lineages.get(str(arm), own) for arm, own in stayed.items()}
+    there = {str(arm): run[[*result.fields]].to_dict() for arm, run in runs.iterrows()}
+    configs = {**result.meta.get("configs", {}), **there}
+    return {**{arm: [Change(0, None, fields)] for arm, fields in configs.items()}, **result.lineages}
 
 
 def best_schedule(result: Result) -> tuple[str, tuple[Column, ...]] | None:
@@ -84,7 +86,7 @@ def best_schedule(result: Result) -> tuple[str, tuple[Column, ...]] | None:
     if told is None:
         return None
     best = (told["lost"] or {}).get("chosen")
-    if best is None or best not in result.lineages:
+    if best is None or best not in result.lineages or best not in set(result.frame["arm"]):
         return None
     whole = lineages_of_all(result)
     past = ancestry(whole, best, int(result.frame.loc[result.frame["arm"] == best, "step"].max()))
@@ -116,12 +118,12 @@ def _lines(result: Result, field: str, means: Any, scale: Normalize) -> LineColl
     return LineCollection(pieces, array=np.asarray(colours), cmap="viridis", norm=scale, linewidths=1.8)
 
 
-def _arrows(axis: Axes, lineages: Mapping[str, Sequence[Change]], field: str) -> None:
-    """From what an arm copied, or had, to what it went on with; and a logarithmic scale where the values ask
-    for it."""
-    values = [float(one.fields[field]) for changes in lineages.values() for one in changes]
-    for arm, changes in lineages.items():
-        for one in changes[1:]:
+def _arrows(axis: Axes, lineages: Lineages, arms: Sequence[str], field: str) -> None:
+    """From what each of some arms copied, or had, to what it went on with; and a logarithmic scale where the
+    values ask for it."""
+    values = [float(one.fields[field]) for arm in arms for one in lineages[arm]]
+    for arm in arms:
+        for one in lineages[arm][1:]:
             source = lineages[one.copied or arm]
             had = [c for c in source if c.step < one.step][-1].fields[field]
             arrow: dict[str, Any] = {

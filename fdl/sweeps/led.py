@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -85,14 +85,27 @@ def race_population(
       configs: theirs, in the order of their arms.
 
     Raises:
-      ValueError: as `sweep`.
+      ValueError: as `sweep`; or the scheduler changes arms, then or later.
     """
     began, lead = time.monotonic(), leads(scheduler, before, configs)
     shared = program if directory else None
     groups = checked_groups(experiment, population, directory, how.overrides, program=shared)
-    check_scheduler(lead, groups, population)
+    check_stays(check_scheduler(lead, groups, population))
     with held(directory, about, restart=False, say=how.progress.say):
-        return raced(groups, population, lead, how, directory, began, program)
+        result = raced(groups, population, lead, how, directory, began, program)
+    check_stays(result.lineages)
+    return result
+
+
+def check_stays(changed: Collection[str]) -> None:
+    """Raises `ValueError` where a search's scheduler changed arms: a trial is one config, and its value that
+    of runs of it."""
+    if changed:
+        raise ValueError(
+            f"the search's scheduler changes arms, as {next(iter(changed))!r}, or has them copy, and a trial "
+            "is one config from beginning to end; give a search one that only stops arms, as fdl.asha(...), "
+            "or this one a sweep: fdl.sample(...) with it"
+        )
 
 
 def leads(scheduler: Scheduler, before: Sequence[Result], configs: Iterable[Any]) -> Scheduler:
@@ -192,4 +205,6 @@ def _among(
         values=np.concatenate([before, curves.values]),
         waiting=tuple(there + arm for arm in curves.waiting),
     )
-    return [Next(one.arm - there) for one in decide(known, [*configs, *own], key)]
+    going = decide(known, [*configs, *own], key)
+    check_stays([f"{one.arm}" for one in going if (one.config, one.copy) != (None, None)])
+    return [Next(one.arm - there) for one in going]

@@ -236,6 +236,11 @@ def finished_of(groups: Sequence[Group]) -> list[Trained]:
     return [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
 
 
+def changed_at_once(experiment: Callable[[Any], Experiment], space: Sweep, scheduler: Scheduler) -> list[str]:
+    """The arms that a scheduler would change at its first rung, by made-up curves; errors as of `sweep`."""
+    return check_scheduler(scheduler, checked_groups(experiment, space, None), space)
+
+
 def schedule_place(
     experiment: Callable[[Any], Experiment], space: Sweep, scheduler: Scheduler, workdir: Folder
 ) -> Folder:

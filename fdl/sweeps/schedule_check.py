@@ -10,6 +10,7 @@ import numpy as np
 from fdl.arguments import check_value
 from fdl.parallel.distributed import several
 from fdl.sweeps.decision_check import check_going_on, checked_decision
+from fdl.sweeps.lineages import name_of_changed
 from fdl.sweeps.racing import reached
 from fdl.sweeps.schedulers import Curves, Scheduler
 from fdl.sweeps.space import Sweep
@@ -42,6 +43,11 @@ def check_scheduler(scheduler: Any, groups: Sequence[Group], space: Sweep) -> li
     seeds: dict[str, set[int]] = {}
     for trial in space.trials:
         seeds.setdefault(trial.arm, set()).add(trial.seed)
+    if taken := [arm for arm in seeds if name_of_changed(arm) in seeds]:
+        raise ValueError(
+            f"there are the arms {taken[0]!r} and {name_of_changed(taken[0])!r}, which is what a scheduler's "
+            "sweep calls the first if its config changes; give one of them another name"
+        )
     if len({frozenset(own) for own in seeds.values()}) > 1:
         raise ValueError(
             "the arms have different seeds, so a scheduler cannot compare them; give all the same"

@@ -20,7 +20,7 @@ from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, typical
 from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
-from fdl.sweeps.led import at_rungs, goal_of_led, joined_populations, race_population
+from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, joined_populations, race_population
 from fdl.sweeps.run import program_of, sweep
 from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.scheduled import How, Reused
@@ -98,7 +98,8 @@ def search(
 
     Raises:
       ValueError: as `sweep`; a metric that is not of validation or not there; a sampler whose library is not
-        installed, or that knows one metric alone; a space that allows nothing; or no trial came to a number.
+        installed, or that knows one metric alone; a space that allows nothing; no trial came to a number; or
+        a scheduler that changes arms, as `fdl.pbt`: a trial is one config.
       Interrupted: as `sweep`.
       OSError: as `sweep`.
 
@@ -131,7 +132,7 @@ def search(
     program = program_of(experiment, tried)
     groups = checked_groups(experiment, tried, directory, overrides, program=program if directory else None)
     if scheduler is not None:
-        check_scheduler(scheduler, groups, tried)
+        check_stays(check_scheduler(scheduler, groups, tried))
         metric, better = goal_of_led(scheduler, metric, better, trials=trials, population=population)
     goal = goal_of(metric, better, groups[0].experiment, chosen_by)
     about = {}
