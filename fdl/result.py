@@ -6,13 +6,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from fdl import formats, joining
 from fdl.cells import cell, column, identities, identity, listed, named, texts
 from fdl.choosing import choosing
 from fdl.inspection.record import Inspection, joined_inspections, of_arms, without_runs
 from fdl.lineage import Lineages, check_one_config, without_one_config
+from fdl.margins import mean_and_margin
 
 Better = Literal["higher", "lower"]
 
@@ -251,15 +251,6 @@ def check_better(better: str) -> None:
     """Raises `ValueError` unless `better` is `"higher"` or `"lower"`."""
     if better not in get_args(Better):
         raise ValueError(f"better={better!r} is neither 'higher' nor 'lower'; give one of them")
-
-
-def mean_and_margin(values: np.ndarray) -> tuple[float, float]:
-    """The mean of `values` `[n]` and the half-width of its 95 % t-interval (NaN below two)."""
-    values = values[~np.isnan(values)]
-    if values.size < 2:
-        return (float(values.mean()) if values.size else float("nan")), float("nan")
-    margin = scipy.stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean()), float(margin)
 
 
 def _ranking(

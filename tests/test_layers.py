@@ -13,7 +13,7 @@ import fdl
 
 ROOT = Path(fdl.__file__).parent
 LAYERS = (
-    ("cells", "counts", "experiment", "formats", "public", "rng", "shards", "text", "tree"),
+    ("cells", "counts", "experiment", "formats", "margins", "public", "rng", "shards", "text", "tree"),
     ("arguments", "choosing", "configs", "joining", "lineage", "storage"),
     ("copies", "serialization"),
     ("identity",),

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fdl import formats
+from fdl.margins import mean_and_margin
 from fdl.report import tables
 from fdl.report.layout import extremes
-from fdl.result import Result, mean_and_margin
+from fdl.result import Result
 
 MOST = 12
 """Arms whose numbers are told; of more, those of the highest and lowest means."""

@@ -176,7 +176,7 @@ def _curves(axis: Axes, frame: pd.DataFrame, metric: str, plan: Layout) -> None:
 
 def _intervals(frame: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The steps in order, and at each the mean and the half-width of its 95 % t-interval, as of
-    `fdl.result.mean_and_margin`: of all steps at once, as logs have thousands."""
+    `fdl.margins.mean_and_margin`: of all steps at once, as logs have thousands."""
     values = frame.assign(value=frame[metric].astype(float)).groupby("step")["value"]
     runs = values.count().to_numpy()
     margin = scipy.stats.t.ppf(0.975, runs - 1) * values.std(ddof=1).to_numpy() / np.sqrt(runs)

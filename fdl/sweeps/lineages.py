@@ -58,6 +58,6 @@ def with_fields(table: pd.DataFrame, lineages: Lineages, fields: Sequence[str]) 
     return table.assign(**{name: one.set_axis(table.index) for name, one in told.items()})
 
 
-def cells_of(config: Any) -> dict[str, Any]:
+def told_fields(config: Any) -> dict[str, Any]:
     """A config's values by field, as a table holds them."""
     return {name: cell(value) for name, value in values(config).items()}

@@ -7,7 +7,7 @@ from typing import Any
 from fdl.lineage import Lineages, courses
 from fdl.result import Result
 from fdl.sweeps.assembled import Told, assemble, meta_of
-from fdl.sweeps.lineages import cells_of, lineages_of, names_after, with_fields
+from fdl.sweeps.lineages import lineages_of, names_after, told_fields, with_fields
 from fdl.sweeps.outlook import lost_by_stopping, saved_by_stopping
 from fdl.sweeps.racing import Decided, Race
 from fdl.sweeps.schedulers import Scheduler
@@ -31,7 +31,7 @@ def scheduled_result(
     names, whole = names_after(race), as_one(space.trials, race, trained)
     called = Sweep(tuple(trial._replace(arm=names[trial.arm]) for trial in space.trials))
     result = assemble(called, [whole], seconds=seconds, program=program)
-    lineages = lineages_of(race, cells_of)
+    lineages = lineages_of(race, told_fields)
     return led(result, lineages, scheduler, race, trained, steps=steps, name=name, ended=True)
 
 

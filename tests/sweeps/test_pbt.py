@@ -72,7 +72,7 @@ def test_the_worst_copies_the_best_on_frozen_curves(sign):
     goal = {**LOSS, "better": "lower" if sign == 1 else "higher"}
     scheduler = fdl.pbt(every=2, factors=(1.3,), resample=0.0, lr=fdl.uniform(0, 1), **goal)
     legs, train = frozen(losses)
-    found = race(space, scheduler, range(1, 13), train)
+    found = race(space.trials, scheduler, range(1, 13), train)
     lr, expected = [one.lr for one in configs], [[(0, None, one.lr)] for one in configs]
     for rung in range(2, 12, 2):
         order = np.argsort(sign * losses[:, rung - 1])
@@ -116,7 +116,7 @@ def test_arms_that_copy_each_other_swap_their_states_and_not_their_configs():
     swap = lambda *_: [fdl.Next(0, copy=1), fdl.Next(1, copy=0), fdl.Next(2, copy=2)]  # noqa: E731
     space = fdl.zip_(Bounded(), decay=(0, 1, 2), seeds=2)
     legs, train = frozen(curves_of(0, 3, 8))
-    found = race(space, fdl.Scheduler(**LOSS, rungs=(4,), decide=swap), (4, 8), train)
+    found = race(space.trials, fdl.Scheduler(**LOSS, rungs=(4,), decide=swap), (4, 8), train)
     assert [leg.state[1] for leg in legs[1][2]] == [2, 3, 0, 1, 4, 5]
     assert [leg.trial for leg in legs[1][2]] == list(space.trials)
     assert [[turn.copied for turn in turns] for turns in found.turns] == [[None, 1], [None, 0], [None]]
@@ -223,7 +223,7 @@ def test_one_that_was_killed_has_the_same_lineage_and_bits(tmp_path, monkeypatch
         last = [replaced[-1].fields["lr"] for replaced in again.lineages.values()]
         plain = sweep(experiment, fdl.grid(Config(steps=20), lr=last[:1]), workdir=tmp_path, **ONE_DEVICE)
         assert not plain.lineages and plain.meta["programs"][0]["steps"] == 20
-        assert fdl.load(tmp_path).runs()["lr"].tolist() == last[:1]
+        assert fdl.load(tmp_path / "units").runs()["lr"].tolist() == last[:1]
 
 
 @pytest.mark.slow
@@ -238,5 +238,5 @@ def test_the_example_of_the_page_runs(tmp_path, capsys):
     exec(follow.text, names)
     space = fdl.zip_(Bounded(), decay=(0, 1, 2))
     _, train = frozen(np.array([[3.0, 3], [1, 1], [2, 2]]))
-    found = race(space, fdl.Scheduler(**LOSS, rungs=(1,), decide=names["follow"]), (1, 2), train)
+    found = race(space.trials, fdl.Scheduler(**LOSS, rungs=(1,), decide=names["follow"]), (1, 2), train)
     assert [turns[-1].copied for turns in found.turns] == [1, None, 1]

@@ -15,7 +15,7 @@ from fdl.cli.sinks import check_sinks, sinks
 from fdl.cli.watch import board
 from fdl.report.terminal import PLAIN
 from fdl.sweeps import sweep
-from fdl.sweeps.lineages import cells_of
+from fdl.sweeps.lineages import told_fields
 from fdl.sweeps.schedule_loading import last_so_far
 from tests.searched import SEARCH, experiment
 from tests.sweeps.test_pbt import DRAWN, PBT, SPACE
@@ -93,7 +93,7 @@ def test_an_arm_that_changed_is_used_with_the_config_that_it_ended_with(kept):
     for arm, changes in result.lineages.items():
         run = loaded.run(arm=arm, seed=1, experiment=experiment)
         assert (run.step, run.status) == (20, "finished")
-        assert cells_of(run.config) == changes[-1].fields
+        assert told_fields(run.config) == changes[-1].fields
         row = result.frame[(result.frame["arm"] == arm) & (result.frame["seed"] == 1)].iloc[-1]
         assert run.evaluate("test")["loss"] == pytest.approx(row["test/loss"], rel=1e-5)
 
