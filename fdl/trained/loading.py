@@ -86,6 +86,11 @@ class Loaded(Result):
         alive = [row for _, row in runs.iterrows() if row["seed"] not in failed]
         if not alive:
             raise ValueError(f"all runs of {arms[0]!r} failed; expected one that did not")
+        if any(self._place(row).config != self._place(alive[0]).config for row in alive):
+            raise ValueError(
+                f"a scheduler changes {arms[0]!r}, and not all of its runs are that far, but an ensemble is "
+                "of one config; look again later, or take one seed by run(...)"
+            )
         origin = self._origin(alive[0], experiment)
         return Ensemble(tuple(self._used(row, state, origin) for row in alive))
 

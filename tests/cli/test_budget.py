@@ -142,3 +142,44 @@ def test_a_schedule_ends_with_what_could_be_concluded_and_goes_on(tmp_path, monk
     assert main(["watch", "here", "--once"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "stopped" in shown and "left" in shown and "place" in shown and "went on" in shown
+
+
+CHANGED = '''"""Q?"""
+import fdl
+from tests.searched import experiment
+from tests.toy import Config
+SWEEP = fdl.grid(Config(steps=24), lr=(0.001, 0.3, 0.05, 0.1, 0.02, 0.03), seeds=2)
+SCHEDULER = fdl.pbt(
+    metric="validation/loss", better="lower", every=8, population=3, lr=fdl.log_uniform(0.01, 0.3)
+)
+'''
+
+
+@pytest.mark.medium
+def test_arms_that_change_end_with_what_is_finished_and_go_on(tmp_path, monkeypatch, capsys):
+    """The time is up in the second population, when an arm of it has changed already."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.py").write_text(CHANGED)
+    words = ["sweep", "file.py", "--mesh", "population=1", "--json", "--workdir", "here"]
+    assert main([*words, "--tensorboard", "tb"]) == 2
+    assert "a run for each config, and the scheduler changes arms" in capsys.readouterr().err
+    assert not (tmp_path / "here").exists() and not (tmp_path / "tb").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "fdl.cli.commands.followed", up_once(tmp_path / "here", "schedules/*/decisions/1-8.json")
+        )
+        assert main([*words, "--budget", "1h"]) == 75
+    out, error = capsys.readouterr()
+    first, second = ({"lr=0.001", "lr=0.3", "lr=0.05"}, {"lr=0.1", "lr=0.02", "lr=0.03"})
+    assert json.loads(out)["unfinished"] == dict.fromkeys(second, 2)
+    assert "It has not come to its end" in error and "from lr=" in error
+    kept = pd.read_parquet("here/results.parquet")
+    assert set(kept["arm"].str.removeprefix("from ")) == first and set(kept["status"]) == {"finished"}
+    found = fdl.load("here")
+    assert {arm.removeprefix("from ") for arm in found.lineages} & second
+    assert main([*words, "--watch"]) == 0
+    assert json.loads(capsys.readouterr().out)["unfinished"] == {}
+    result = fdl.load("here")
+    pd.testing.assert_frame_equal(pd.read_parquet("here/results.parquet"), result.frame)
+    ended = result.frame[result.frame["arm"].isin(kept["arm"])]
+    pd.testing.assert_frame_equal(ended.reset_index(drop=True), kept)

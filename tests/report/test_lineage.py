@@ -61,3 +61,12 @@ def test_the_page_and_the_terminal_tell_it():
         assert "has gone through" in shown and "0.1 → 0.4" in shown
         assert "1 arm changed by the scheduler, on these seeds" in shown
     assert "<h3>Lineage</h3>" in page
+
+
+def test_what_an_arm_copied_is_known_where_that_arm_was_left_out():
+    configs = {"from a": {"lr": "0.1 → 0.4", "net": "x"}, "b": {"lr": 0.5, "net": "x"}}
+    whole = changed()
+    few = dataclasses.replace(whole, meta={**whole.meta, "configs": configs}).where(arm="from a")
+    [drawing] = [one for one in draw(few) if one.kind == LINEAGE]
+    assert "lr of 1 arm by step" in drawing.alt and best_schedule(few) == best_schedule(whole)
+    assert best_schedule(whole.where(arm="b")) is None

@@ -1,5 +1,6 @@
 """A schedule in which arms changed, read from its files alone, at its end and before; and what is refused."""
 
+import dataclasses
 import functools
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from fdl.report.terminal import PLAIN
 from fdl.sweeps import sweep
 from fdl.sweeps.lineages import told_fields
 from fdl.sweeps.schedule_loading import last_so_far
+from fdl.sweeps.stored_runs import shown_arm
 from tests.searched import SEARCH, experiment
 from tests.sweeps.test_pbt import DRAWN, PBT, SPACE
 from tests.sweeps.test_schedule_loading import cut
@@ -168,3 +170,15 @@ def test_what_a_budget_leaves_is_told_by_the_names_of_the_sweep(kept):
     arm = next(iter(result.lineages))
     rest = result.where(arm=[name for name in result.runs()["arm"].unique() if name != arm])
     assert budget.unfinished(SPACE, rest) == {arm.removeprefix("from "): 2}
+
+
+def test_an_ensemble_is_of_one_config(kept):
+    """One seed of an arm goes on with what was decided, the other is not that far."""
+    loaded = fdl.load(kept[0])
+    arm = next(iter(loaded.lineages))
+    assert loaded.ensemble(arm=arm, experiment=experiment).runs[1].seed == 1
+    key = shown_arm(arm), 1
+    behind = loaded.places[key]._replace(config=dict(loaded.places[key].config, lr=0.5))
+    mixed = dataclasses.replace(loaded, places={**loaded.places, key: behind})
+    with pytest.raises(ValueError, match="not all of its runs are that far"):
+        mixed.ensemble(arm=arm, experiment=experiment)
