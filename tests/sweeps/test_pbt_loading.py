@@ -19,6 +19,7 @@ from fdl.sweeps import sweep
 from fdl.sweeps.lineages import told_fields
 from fdl.sweeps.schedule_loading import last_so_far
 from fdl.sweeps.stored_runs import shown_arm
+from fdl.train import Progress
 from tests.searched import SEARCH, experiment
 from tests.sweeps.test_pbt import DRAWN, PBT, SPACE
 from tests.sweeps.test_schedule_loading import cut
@@ -30,8 +31,23 @@ pytestmark = [pytest.mark.usefixtures("one_program"), pytest.mark.medium]
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory) -> tuple[Path, fdl.Result]:
-    directory = tmp_path_factory.mktemp("kept") / "runs"
-    return directory, sweep(experiment, SPACE, scheduler=PBT, workdir=directory, **ONE_DEVICE)
+    """Its directory and what it gave; it was looked at while it ran, too."""
+    directory, seen = tmp_path_factory.mktemp("kept") / "runs", []
+    look = Progress(evaluated=lambda _: seen.append(last_so_far(directory, {})))
+    result = sweep(experiment, SPACE, scheduler=PBT, workdir=directory, progress=look, **ONE_DEVICE)
+    parts = [one for one in seen if one is not None]
+    rows = [check_part(part, result) for part in parts]
+    assert rows == [12, 24, 36, 48, 60]
+    assert any(part.lineages for part in parts)
+    return directory, result
+
+
+def check_part(found: fdl.Result, result: fdl.Result) -> int:
+    """How many rows of the end there are so far, and none else."""
+    now, end = born(found.frame), born(result.frame)
+    merged = now.merge(end, indicator=True)
+    assert len(merged) == len(now) and (merged["_merge"] == "both").all()
+    return len(now)
 
 
 def check_alike(loaded: fdl.Result, result: fdl.Result) -> None:
@@ -65,10 +81,7 @@ def test_what_runs_is_the_end_as_far_as_it_is(kept, tmp_path, until, rows, decid
     directory, result = kept
     found = last_so_far(cut(directory, tmp_path / "copy", until, rows, decided=decided), {})
     assert found is not None
-    now, end = born(found.frame), born(result.frame)
-    merged = now.merge(end, indicator=True)
-    assert len(merged) == len(now) and (merged["_merge"] == "both").all()
-    assert len(now) == (rows if rows else 12) + 12 * (until // 4 - 1)
+    assert check_part(found, result) == (rows if rows else 12) + 12 * (until // 4 - 1)
     last = until if decided else until - 1
     past = {arm: tuple(one for one in own if one.step <= last) for arm, own in result.lineages.items()}
     changed = {arm: own for arm, own in past.items() if len(own) > 1}
