@@ -49,7 +49,7 @@ def layout(result: Result, metric: str) -> Layout:
         panels = _titled(fields[0], names) if one else arms
         return Layout(panels, dict.fromkeys(arms, ""), "", backdrop=True)
     shown = extremes(result, metric, HUES)
-    title = f"{f'{fields[0]}, ' * one}highest and lowest of {len(arms)} arms"
+    title = f"{f'{fields[0]}, ' if one else ''}highest and lowest of {len(arms)} arms"
     return Layout(dict.fromkeys(arms, ""), {arm: names[arm] for arm in shown}, title, backdrop=True)
 
 
