@@ -18,7 +18,8 @@ from gpu_lines import Line, by_turns, ratio
 
 import fdl
 from fdl import data, models, tasks
-from fdl.sweeps.population import groups_of, work_of
+from fdl.sweeps.population import groups_of
+from fdl.sweeps.programs import work_of
 from fdl.train.autotune import autotune
 from fdl.train.loop import execute
 from fdl.train.program import stack_members

@@ -33,7 +33,8 @@ from gpu_lines import Line, by_turns, ratio, told
 import fdl
 from fdl import data, models, tasks
 from fdl.parallel.plan import Plan
-from fdl.sweeps.population import groups_of, work_of
+from fdl.sweeps.population import groups_of
+from fdl.sweeps.programs import work_of
 from fdl.train.autotune import Work, autotune, compile_for
 from fdl.train.loop import execute
 from fdl.train.program import Program, stack_members

@@ -17,7 +17,8 @@ from digits_net import Config, net
 
 import fdl
 from fdl import data
-from fdl.sweeps.population import groups_of, work_of
+from fdl.sweeps.population import groups_of
+from fdl.sweeps.programs import work_of
 from fdl.train.autotune import autotune
 from fdl.train.loop import execute
 from fdl.train.program import stack_members

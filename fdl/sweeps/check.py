@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ from fdl.parallel.plan import Overrides, check_mesh
 from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
 from fdl.storage import Folder
-from fdl.sweeps.population import groups_of, identified, work_of
+from fdl.sweeps.population import groups_of, identified
+from fdl.sweeps.programs import Reused, kind_of, work_of
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group
 from fdl.train.autotune import plans_for
@@ -39,8 +41,11 @@ def checked_groups(
     overrides: Overrides = Overrides(),  # noqa: B008
     *,
     program: Mapping[str, Any] | None = None,
+    reused: Reused | None = None,
 ) -> list[Group]:
     """The groups of a sweep; with their identities, where what they share is given as `program`.
+
+    Of `reused`, which then takes them, those of a structure that was checked before are not traced again.
 
     Raises:
       ValueError: a number out of range, a field with a reserved name, a metric that does not exist, a
@@ -53,13 +58,21 @@ def checked_groups(
     check_space(space, kept=directory is not None)
     make_room_for(mesh, strategy)
     check_mesh(mesh or {}, strategy=strategy, slices=slice_sizes(jax.devices()))
-    groups = groups_of(experiment, space.trials, folder=directory and directory / "units")
-    for group in groups:
+    known = {} if reused is None else reused.groups
+    groups = groups_of(experiment, space.trials, folder=directory and directory / "units", known=known)
+    new = [kind_of(group) not in known for group in groups]
+    for group in itertools.compress(groups, new):
         names = check(group.experiment)
         with told("experiment(config), traced,"), named_fields(group):
             _check_twice(group, names, _trace(group, group.trials[0].config))
+    for group in groups:
         _check_layout(group, overrides)
-    return [identified(group, program) if program else group for group in groups]
+    if program:
+        groups = [
+            identified(group, program) if first else group for group, first in zip(groups, new, strict=True)
+        ]
+    known |= {kind_of(group): group for group in groups}
+    return groups
 
 
 def check_fields(config: Any) -> None:

@@ -18,7 +18,8 @@ from fdl.parallel.distributed import broadcast_from_first, is_first
 from fdl.parallel.plan import Overrides
 from fdl.serialization import digest, from_json, to_json
 from fdl.storage import Folder
-from fdl.sweeps.population import groups_of, identified, work_of
+from fdl.sweeps.population import groups_of, identified
+from fdl.sweeps.programs import Reused, work_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.twins import run_of, twins_in
 from fdl.sweeps.units import LOST, Group, Run, stored_units
@@ -62,7 +63,9 @@ class Entry(NamedTuple):
     structure: Mapping[str, Any]
 
 
-def decided(groups: Sequence[Group], overrides: Overrides, say: Callable[[str], None]) -> Distinct:
+def decided(
+    groups: Sequence[Group], overrides: Overrides, say: Callable[[str], None], reused: Reused | None = None
+) -> Distinct:
     """What of a sweep is to be trained; where it has a folder this is stored, or renewed.
 
     What is finished stays. For others it is found out on the devices that there are now, as a program may be
@@ -73,6 +76,7 @@ def decided(groups: Sequence[Group], overrides: Overrides, say: Callable[[str], 
       groups: of one sweep, checked.
       overrides: what the user decides of how they run.
       say: told of the arms that are not trained.
+      reused: what was traced before; takes what is traced now.
     """
     before = recorded(groups, finished=True)
     units = [unit for group in before.groups for unit in stored_units(group)]
@@ -81,7 +85,8 @@ def decided(groups: Sequence[Group], overrides: Overrides, say: Callable[[str], 
     places = {run_of(trial): place for place, trial in enumerate(trials)}
 
     def found() -> list[tuple[int, int]]:
-        pairs = twins_in(before.groups, lambda trial: run_of(trial) in stored)
+        traced = None if reused is None else reused.traced
+        pairs = twins_in(before.groups, lambda trial: run_of(trial) in stored, traced)
         return [(places[run], places[run_of(trial)]) for run, trial in pairs.items()]
 
     new = {run_of(trials[run]): trials[of] for run, of in broadcast_from_first(found)}

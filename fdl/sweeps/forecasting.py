@@ -10,7 +10,7 @@ from fdl.result import Result
 from fdl.sweeps.assembled import assemble
 from fdl.sweeps.check import check_space, checked_groups, named_fields
 from fdl.sweeps.distinct import decided
-from fdl.sweeps.population import work_of
+from fdl.sweeps.programs import work_of
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.space import Sweep
 from fdl.train.autotune import autotune

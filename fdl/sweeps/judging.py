@@ -10,7 +10,7 @@ from fdl.result import Result, Selection
 from fdl.sweeps.drawn import Space
 from fdl.sweeps.goal import Goal, Values, pareto_front
 from fdl.sweeps.led import joined_populations
-from fdl.sweeps.space import sweep_of
+from fdl.sweeps.space import Sweep, sweep_of
 
 
 class Search(NamedTuple):
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 
 def from_fresh_seeds(
-    found: Found, space: Space, goal: Goal, judges: int, train: Callable[..., Result], sampler: str
+    found: Found, space: Space, goal: Goal, judges: int, train: Callable[[Sweep], Result], sampler: str
 ) -> Search:
     """The chosen config, or those of the front, trained from fresh seeds."""
     finite = {
@@ -55,9 +55,7 @@ def from_fresh_seeds(
     chosen = chosen if len(goal.better) > 1 else chosen[:1]  # of equals the one that was asked first
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))
-    whole = joined_populations(
-        [found.result, train(sweep_of(arms.items(), fresh), inspect=1)]
-    )  # its costs are of all
+    whole = joined_populations([found.result, train(sweep_of(arms.items(), fresh))])  # its costs are of all
     result = whole.where(arm=list(arms), seed=fresh)
     told = {
         **goal._asdict(),

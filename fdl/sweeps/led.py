@@ -1,4 +1,4 @@
-"""Populations of a search that a scheduler leads: what it knows of earlier ones, and what all came to."""
+"""Populations of a search, as its scheduler leads them if it has one, and what all came to."""
 
 import dataclasses
 import functools
@@ -15,6 +15,7 @@ from fdl.result import Better, Result
 from fdl.serialization import digest
 from fdl.storage import Folder
 from fdl.sweeps.check import checked_groups
+from fdl.sweeps.in_process import trained_here
 from fdl.sweeps.outlook import lost_by_stopping
 from fdl.sweeps.raced import raced
 from fdl.sweeps.racing import Left
@@ -60,9 +61,9 @@ def goal_of_led(
     return own
 
 
-def race_population(
+def train_population(
     experiment: Callable[[Any], Experiment],
-    scheduler: Scheduler,
+    scheduler: Scheduler | None,
     how: How,
     directory: Folder | None,
     about: Mapping[str, Any],
@@ -71,11 +72,11 @@ def race_population(
     before: Sequence[Result],
     configs: Iterable[Any],
 ) -> Result:
-    """Trains a search's next population as its scheduler leads it; what is stored is only read.
+    """Trains a search's next population, as its scheduler leads it if there is one; what is stored is read.
 
     Args:
       experiment: `config -> Experiment`.
-      scheduler: that of the search.
+      scheduler: that of the search, if any.
       how: how it is trained.
       directory: the search's.
       about: what that directory is known by.
@@ -87,9 +88,14 @@ def race_population(
     Raises:
       ValueError: as `sweep`; or the scheduler changes arms, then or later.
     """
-    began, lead = time.monotonic(), leads(scheduler, before, configs)
-    shared = program if directory else None
-    groups = checked_groups(experiment, population, directory, how.overrides, program=shared)
+    began, shared = time.monotonic(), program if directory else None
+    groups = checked_groups(
+        experiment, population, directory, how.overrides, program=shared, reused=how.reused
+    )
+    if scheduler is None:
+        with held(directory, about, restart=False, say=how.progress.say):
+            return trained_here(groups, population, how, directory, began, program)
+    lead = leads(scheduler, before, configs)
     check_stays(check_scheduler(lead, groups, population))
     with held(directory, about, restart=False, say=how.progress.say):
         result = raced(groups, population, lead, how, directory, began, program)

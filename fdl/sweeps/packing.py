@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.parallel.plan import Overrides, Plan
 from fdl.storage import Folder
-from fdl.sweeps.population import plan_now
+from fdl.sweeps.programs import plan_now
 from fdl.sweeps.racing import State
 from fdl.sweeps.units import Group, Unit
 from fdl.train.key_words import of_words, words

@@ -10,16 +10,14 @@ from typing import Any
 
 import jax
 
-from fdl.parallel.arrangement import slice_sizes
-from fdl.parallel.distributed import broadcast_from_first, is_first, several
-from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices, on_slices
-from fdl.rng import roots
+from fdl.parallel.distributed import broadcast_from_first, is_first
+from fdl.parallel.plan import Overrides
 from fdl.serialization import digest, file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
+from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for, work_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, stored_units, told_of
-from fdl.train.autotune import Work, autotune, compile_for
 from fdl.train.check import built
 from fdl.train.folder import alone_in, write_sealed
 from fdl.train.identity import of_structure
@@ -30,16 +28,31 @@ from fdl.train.progress import Progress, progress_of
 from fdl.train.resume import Begin
 from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum
-from fdl.train.run import Build, Carry, arrays_of, evaluation_steps
+from fdl.train.run import Build, Carry, evaluation_steps
 from fdl.train.saving import Saving
 
 
-def groups_of(build: Build, trials: Sequence[Trial], *, folder: Folder | None) -> list[Group]:
-    """The trials by static structure, in the order of their first trial; without their identities."""
+def groups_of(
+    build: Build, trials: Sequence[Trial], *, folder: Folder | None, known: Mapping[Any, Group] | None = None
+) -> list[Group]:
+    """The trials by static structure, in the order of their first trial.
+
+    Args:
+      build: the experiment as a function of the config.
+      trials: of any structures.
+      folder: that of their units.
+      known: groups of the same experiment and folder by structure: such a one keeps all but its trials.
+        Others are without their identities.
+    """
     found: dict[Any, list[Trial]] = {}
     for trial in trials:
         found.setdefault(jax.tree.structure(trial.config), []).append(trial)
-    return [Group(build, built(build, same[0].config), same, folder, {}) for same in found.values()]
+    return [
+        known[kind]._replace(trials=same)
+        if known and kind in known
+        else Group(build, built(build, same[0].config), same, folder, {})
+        for kind, same in found.items()
+    ]
 
 
 def identified(group: Group, program: Mapping[str, Any]) -> Group:
@@ -57,15 +70,6 @@ def identified(group: Group, program: Mapping[str, Any]) -> Group:
     return group._replace(identity=identity, fingerprint=once)
 
 
-def work_of(group: Group, trials: Sequence[Trial]) -> Work:
-    """What the plan for some of a group's trials is chosen for."""
-    keys = roots([trial.seed for trial in trials])
-    configs = [trial.config for trial in trials]
-    return Work(
-        group.build, group.experiment, configs, keys, arrays_of(group.experiment), group.experiment.steps
-    )
-
-
 def train(
     group: Group,
     overrides: Overrides,
@@ -76,6 +80,7 @@ def train(
     profiler: Profiler,
     inspected: Collection[Run] = (),
     here: Mapping[str, Any] | None = None,
+    reused: Reused,
 ) -> Iterator[Trained]:
     """Trains what is missing of a group, unit by unit; what is stored and finished is only read.
 
@@ -88,9 +93,9 @@ def train(
       profiler: traces some steps of the first unit that is trained.
       inspected: the runs to look at.
       here: who trains, as `fdl.train.history.here` tells it.
+      reused: what is known of the experiment's programs; takes what is found out now.
     """
-    programs: dict[Plan, Program] = {}
-    units = decided_units(group, overrides, programs, remembered=remembered, say=progress.say)
+    units = decided_units(group, overrides, reused, remembered=remembered, say=progress.say)
     before, total = 0, group.experiment.steps * len(group.trials)
     for unit in units:
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
@@ -100,7 +105,7 @@ def train(
             group,
             unit,
             overrides,
-            programs,
+            reused,
             saving=saving,
             progress=own,
             profiler=profiler,
@@ -112,7 +117,7 @@ def train(
 def decided_units(
     group: Group,
     overrides: Overrides,
-    programs: dict[Plan, Program],
+    reused: Reused,
     *,
     remembered: Folder,
     say: Callable[[str], None],
@@ -123,7 +128,7 @@ def decided_units(
     Args:
       group: the trials and their folder.
       overrides: what the user decides of how they run.
-      programs: takes those that are compiled, by their plans.
+      reused: as for `train`.
       remembered: the folder of plans that were measured before.
       say: told of every measurement.
       workers: over how many the missing trials are spread, where the user does not say the members.
@@ -136,10 +141,8 @@ def decided_units(
     if not missing:
         return stored
     most = overrides.members or -(-len(missing) // workers)
-    work = work_of(group, missing)
-    choice, program = autotune(work, overrides._replace(members=most), remembered=remembered, say=say)
-    say(f"{choice.plan}: {choice.reason}")
-    programs[choice.plan] = program
+    own = overrides._replace(members=most)
+    choice = chosen(group, missing, own, reused, remembered=remembered, say=say)
     size = min(choice.plan.members, most)  # a plan's members may be padded
     new = [
         Unit(part, choice.plan, choice.reason, choice.seconds)
@@ -147,6 +150,7 @@ def decided_units(
     ]
     if group.folder and is_first():
         # For other processes, and later ones; here the program itself tells what compiling it took.
+        program = reused.programs[kind_of(group), choice.plan]
         told = [new[0]._replace(compile_seconds=program.compile_seconds), *new[1:]]
         decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in told})
     return stored + new
@@ -156,7 +160,7 @@ def trained(
     group: Group,
     unit: Unit,
     overrides: Overrides,
-    programs: dict[Plan, Program],
+    reused: Reused,
     *,
     saving: Saving,
     progress: Progress,
@@ -172,7 +176,7 @@ def trained(
       group: the group that it is of.
       unit: the unit, which is stored, if the group has a folder.
       overrides: as for `train`, and so all others.
-      programs: those that are compiled already; takes what is compiled now.
+      reused: what is known of the experiment's programs; takes what is compiled now.
       saving: when to save.
       progress: told of the progress, in steps of the unit's members together.
       profiler: traces some steps.
@@ -185,12 +189,8 @@ def trained(
         if found := finished_unit(group, unit, lambda _: None):
             return found
         plan = plan_now(unit.plan, overrides, progress.say)
-        if plan not in programs:
-            programs[plan] = compile_for(work_of(group, unit.trials), plan)
         looked_at = {i: shown_as(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
-        program = programs[plan]
-        # What compiling it took is told by the first unit of this process alone: it was done once.
-        programs[plan] = program._replace(compile_seconds=0.0)
+        program = program_for(group, unit.trials, plan, reused)
         found, _ = train_unit(group, unit, program, looked_at, saving, progress, profiler, here)
         return found
 
@@ -210,18 +210,6 @@ def parted(trials: list[Trial], most: int, *, even: bool) -> Iterator[list[Trial
     count = -(-len(trials) // most)
     ends = [len(trials) * n // count if even else min(n * most, len(trials)) for n in range(count + 1)]
     return (trials[start:end] for start, end in itertools.pairwise(ends))
-
-
-def plan_now(plan: Plan, overrides: Overrides, say: Callable[[str], None]) -> Plan:
-    """A stored plan on the devices that there are now; says what the user may not expect."""
-    devices = jax.devices()
-    now = (on_all if several() else on_devices)(plan, len(devices))
-    now = on_slices(now, slice_sizes(devices[: now.devices]))
-    if now != plan:
-        say(f"begun on {plan.devices} devices, going on with {now.devices}: {now}")
-    elif is_other(now, overrides):
-        say(f"begun as {now}, and goes on so, bit for bit; another mesh needs --restart")
-    return now
 
 
 def train_unit(

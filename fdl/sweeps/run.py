@@ -1,38 +1,37 @@
 """Sweeps from Python: trials in, one tidy result out."""
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fdl.experiment import Experiment
-from fdl.parallel.distributed import broadcast_from_first, several
+from fdl.parallel.distributed import broadcast_from_first
 from fdl.parallel.plan import MeshSizes, Overrides, Strategy
 from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.assembled import assemble
-from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups, named_fields
-from fdl.sweeps.distinct import decided, recorded
+from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups
+from fdl.sweeps.distinct import recorded
 from fdl.sweeps.executor import Executor
+from fdl.sweeps.in_process import first_runs, say_what_is_there, steps_of, trained_here
 from fdl.sweeps.leading import lead, message_for
 from fdl.sweeps.lineages import as_changed
-from fdl.sweeps.population import groups_of, identified, train
+from fdl.sweeps.population import groups_of, identified
+from fdl.sweeps.programs import Reused
 from fdl.sweeps.raced import raced
 from fdl.sweeps.rehearsal import rehearse
 from fdl.sweeps.schedule_check import check_scheduler
-from fdl.sweeps.scheduled import How, Reused, place_of_schedule, schedule_of
+from fdl.sweeps.scheduled import How, place_of_schedule, schedule_of
 from fdl.sweeps.schedulers import Scheduler
-from fdl.sweeps.space import Sweep, Trial
-from fdl.sweeps.twins import run_of
-from fdl.sweeps.units import Group, Run, Trained, Unit, folder_of, read_unit, stored_units
-from fdl.text import counted, some_of
+from fdl.sweeps.space import Sweep
+from fdl.sweeps.units import Group, Trained, read_unit, stored_units
 from fdl.train import history
 from fdl.train.folder import check_place, check_same, held, identity_in
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler, place_of
 from fdl.train.progress import Progress, harmless
-from fdl.train.runtime import plans_folder, prepare
+from fdl.train.runtime import prepare
 from fdl.train.saving import Saving, check_saving, in_vain
 
 
@@ -126,70 +125,21 @@ def sweep(
         rehearse(claim, groups, lambda units: as_changed(made_up(units), changed), say=progress.say)
     about = {**(identity or {}), **(shared or {})}
     here = history.here(experiment)
-    how = How(overrides, saving, progress, profiler, looked_at, here, Reused({}, {}))
+    how = How(overrides, saving, progress, profiler, looked_at, here, Reused())
     with held(directory, about, restart=restart, say=progress.say), profiler:
         if line := in_vain(saving, directory):
             progress.say(line)
         if scheduler is not None:
             return raced(groups, space, scheduler, how, directory, began, program)
-        distinct = recorded(groups, finished=True) if executor else decided(groups, overrides, progress.say)
-        left = _say_what_is_there(distinct.groups, progress)
-        if executor and left:
-            lead(executor, message, progress, total=sum(map(_steps, distinct.groups)))
-        if executor:
-            distinct = recorded(groups, finished=True)
-            trained = finished_of(distinct.groups)
-        else:
-            seen = {run_of(distinct.twins.get(run, Trial("", *run))) for run in looked_at}
-            trained = _train_all(distinct.groups, how._replace(inspected=seen), directory, left)
+        if executor is None:
+            return trained_here(groups, space, how, directory, began, program)
+        distinct = recorded(groups, finished=True)
+        if say_what_is_there(distinct.groups, progress):
+            lead(executor, message, progress, total=sum(map(steps_of, distinct.groups)))
+        distinct = recorded(groups, finished=True)
+        trained = finished_of(distinct.groups)
     seconds = time.monotonic() - began
     return assemble(space, trained, seconds=seconds, program=program, twins=distinct.twins)
-
-
-def _steps(group: Group) -> int:
-    """Of all the members together."""
-    return group.experiment.steps * len(group.trials)
-
-
-def _train_all(groups: Sequence[Group], how: How, directory: Folder | None, left: bool) -> list[Trained]:
-    """Every trial, trained to its end; `left` is whether any is to be trained.
-
-    What is stored is read once all is trained, so that what is held until then does not grow with the runs.
-    """
-    progress, trained, units, before = how.progress, [], [], 0
-    stored = directory is not None and not several()  # what one host wrote, another may see late
-    total = sum(map(_steps, groups))
-    for number, group in enumerate(groups, 1):
-        if left:
-            progress.say(f"program {number} of {len(groups)}:")
-        own = progress._replace(step=lambda done, _, live, b=before: progress.step(b + done, total, live))
-        with named_fields(group):
-            for one in train(
-                group,
-                how.overrides,
-                remembered=plans_folder(directory),
-                saving=how.saving,
-                progress=own,
-                profiler=how.profiler,
-                inspected=how.inspected,
-                here=how.here,
-            ):
-                if stored:
-                    units.append((group, one.unit))
-                else:
-                    trained.append(one)
-        before += _steps(group)
-        progress.step(before, total, 0)
-    return trained + [_read_again(group, unit) for group, unit in units]
-
-
-def _read_again(group: Group, unit: Unit) -> Trained:
-    """A unit that was finished a while ago."""
-    if found := read_unit(group, unit):
-        return found
-    raise ValueError(
-        f"{folder_of(group, unit)} was finished, and is no more; repeat, and it is trained again"
-    )
 
 
 def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
@@ -249,41 +199,3 @@ def schedule_place(
     groups = groups_of(experiment, space.trials, folder=None)
     groups = [identified(group, program) for group in groups]
     return place_of_schedule(workdir, schedule_of(scheduler, groups, space))
-
-
-def first_runs(space: Sweep, *, arms: int) -> set[Run]:
-    """The first run of each of so many arms, from the first."""
-    found: dict[str, Run] = {}
-    for trial in space.trials:
-        found.setdefault(trial.arm, (trial.config, trial.seed))
-    return set(list(found.values())[:arms])
-
-
-def _words(group: Group) -> str:
-    arms = list(dict.fromkeys(trial.arm for trial in group.trials))
-    runs, steps = counted(len(group.trials), "run"), counted(group.experiment.steps, "step")
-    return f"{runs} of {steps}: {some_of(arms)}"
-
-
-def _is_whole(group: Group, unit: Unit) -> bool:
-    """Whether a unit is finished, and all that it measured is there."""
-    with contextlib.suppress(ValueError):
-        return read_unit(group, unit) is not None
-    return False
-
-
-def _say_what_is_there(groups: Sequence[Group], progress: Progress) -> bool:
-    """Says what will run, and what has; whether anything is left to do."""
-    finished, wanted = 0, sum(len(group.trials) for group in groups)
-    for group in groups:
-        done = {t[1:] for unit in stored_units(group) if _is_whole(group, unit) for t in unit.trials}
-        finished += sum(trial[1:] in done for trial in group.trials)
-    steps = sum(map(_steps, groups))
-    progress.say(
-        f"plan: {counted(wanted, 'run')}, {counted(steps, 'step')} in all, {counted(len(groups), 'program')}"
-    )
-    for number, group in enumerate(groups, 1):
-        progress.say(f"  program {number}: {_words(group)}")
-    if finished:
-        progress.say(f"{'all' if finished == wanted else finished} of them are finished already")
-    return finished < wanted

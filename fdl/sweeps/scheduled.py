@@ -11,13 +11,13 @@ from fdl.parallel.plan import Overrides, Plan, plan_from
 from fdl.serialization import digest, essence
 from fdl.storage import Folder
 from fdl.sweeps.packing import last_carry, packed, width
-from fdl.sweeps.population import plan_now, shown_as, train_unit, work_of
+from fdl.sweeps.population import shown_as, train_unit
+from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for
 from fdl.sweeps.racing import Leg, Race, Ran, race, reached
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.stored_decisions import FIX, agree
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, told_of
-from fdl.train.autotune import autotune, compile_for
 from fdl.train.checkpoint import Restored
 from fdl.train.folder import read_sealed, write_sealed
 from fdl.train.profiling import Profiler
@@ -26,18 +26,6 @@ from fdl.train.progress import Progress, progress_of
 from fdl.train.run import Carry, Member, evaluation_steps
 from fdl.train.runtime import plans_folder
 from fdl.train.saving import Saving
-
-
-class Reused(NamedTuple):
-    """What was found out about one experiment, for sweeps that come one after another.
-
-    Attributes:
-      plans: by static structure and how many runs began, the plan of the widest units and why.
-      programs: those that are compiled, by static structure and plan.
-    """
-
-    plans: dict[tuple[Any, int], tuple[Plan, str]]
-    programs: dict[tuple[Any, Plan], Program]
 
 
 class How(NamedTuple):
@@ -50,7 +38,7 @@ class How(NamedTuple):
       profiler: traces some steps of the first unit that is trained.
       inspected: the runs to look at.
       here: who trains, as `fdl.train.history.here` tells it.
-      kept: what earlier sweeps of the same experiment found, and later ones will find.
+      reused: what earlier sweeps of the same experiment found out, and later ones will.
     """
 
     overrides: Overrides
@@ -59,7 +47,7 @@ class How(NamedTuple):
     profiler: Profiler
     inspected: Collection[Run]
     here: Mapping[str, Any]
-    kept: Reused
+    reused: Reused
 
 
 def train_scheduled(
@@ -137,7 +125,7 @@ class _Units:
         before, self.ended = self.ended, {}
         self.total = self.done + len(legs) * (self.groups[0].experiment.steps - start)
         for number, group in enumerate(self.groups):
-            kind = _kind(group)
+            kind = kind_of(group)
             mine = [i for i, leg in enumerate(legs) if jax.tree.structure(leg.trial.config) == kind]
             if not mine:
                 continue
@@ -172,15 +160,10 @@ class _Units:
 
     def _decided(self, group: Group, legs: Sequence[Leg]) -> tuple[Plan, str]:
         """The plan for so many runs of a group, and why."""
-        how, kind = self._how(), _kind(group)
-        if (kind, len(legs)) not in how.kept.plans:
-            work = work_of(group, [leg.trial for leg in legs])
-            remembered = plans_folder(self.directory)
-            choice, program = autotune(work, how.overrides, remembered=remembered, say=how.progress.say)
-            how.progress.say(f"{choice.plan}: {choice.reason}")
-            how.kept.plans[kind, len(legs)] = choice.plan, choice.reason
-            how.kept.programs[kind, choice.plan] = program
-        return how.kept.plans[kind, len(legs)]
+        how, trials = self._how(), [leg.trial for leg in legs]
+        told = {"remembered": plans_folder(self.directory), "say": how.progress.say}
+        choice = chosen(group, trials, how.overrides, how.reused, **told)
+        return choice.plan, choice.reason
 
     def _unit(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[str, Trained]:
         """A unit, trained if it is not stored, and its name."""
@@ -209,11 +192,7 @@ class _Units:
     def _new(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[Trained, Carry]:
         how, group = self._how(), self.groups[number]
         plan = plan_now(unit.plan, how.overrides, how.progress.say)
-        programs, this = how.kept.programs, (_kind(group), plan)
-        if this not in programs:
-            programs[this] = compile_for(work_of(group, unit.trials), plan)
-        program = programs[this]
-        programs[this] = program._replace(compile_seconds=0.0)  # told of the first unit alone
+        program = program_for(group, unit.trials, plan, how.reused)
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
         progress = progress_of(how.progress, named, before=self.done, total=self.total)
         runs = {(t.arm, t.seed) for t in group.trials if t[1:] in how.inspected}
@@ -239,11 +218,6 @@ class _Units:
         if self.how is None:
             raise ValueError("the sweep's scheduler has not come to its end; run `fdl sweep` first")
         return self.how
-
-
-def _kind(group: Group) -> Any:
-    """The static structure of a group's configs."""
-    return jax.tree.structure(group.trials[0].config)
 
 
 def _begin(unit: Unit, program: Program, before: Mapping[str, _Ended], members: Member) -> Restored:

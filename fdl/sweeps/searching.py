@@ -19,11 +19,13 @@ from fdl.sweeps.asking import Asking, Sampler, asked, check_sampler, check_stora
 from fdl.sweeps.check import checked_groups
 from fdl.sweeps.drawn import Space, typical
 from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
+from fdl.sweeps.in_process import first_runs
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
-from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, joined_populations, race_population
-from fdl.sweeps.run import program_of, sweep
+from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, joined_populations, train_population
+from fdl.sweeps.programs import Reused
+from fdl.sweeps.run import program_of
 from fdl.sweeps.schedule_check import check_scheduler
-from fdl.sweeps.scheduled import How, Reused
+from fdl.sweeps.scheduled import How
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.search_place import held_search, search_identity
 from fdl.sweeps.space import Sweep, Trial, arms_of, sweep_of
@@ -129,8 +131,9 @@ def search(
     prepare(directory)
     chosen_by = [trial.seed for trial in sweep_of([("", space.config)], seeds).trials]
     tried = Sweep(tuple(Trial(f"{i}", one, chosen_by[0]) for i, one in enumerate(typical(space))))
-    program = program_of(experiment, tried)
-    groups = checked_groups(experiment, tried, directory, overrides, program=program if directory else None)
+    program, reused = program_of(experiment, tried), Reused()
+    shared = program if directory else None
+    groups = checked_groups(experiment, tried, directory, overrides, program=shared, reused=reused)
     if scheduler is not None:
         check_stays(check_scheduler(scheduler, groups, tried))
         metric, better = goal_of_led(scheduler, metric, better, trials=trials, population=population)
@@ -140,21 +143,21 @@ def search(
         asks = {"sampler": sampler, "draw_seed": draw_seed, "population": population}
         steps = groups[0].experiment.steps
         about = search_identity(space, goal, asks, program, scheduler, steps)
-    train = functools.partial(
-        sweep, experiment, workdir=directory, identity=identity, saving=saving, progress=progress
-    )
-    train = functools.partial(train, members=members, mesh=mesh, strategy=strategy)
     known_by = {**(identity or {}), **program}
-    each: Each = lambda population, *_: train(population, inspect=0)  # noqa: E731
-    if scheduler is not None:
-        profiler, here = Profiler(None, progress.say), history.here(experiment)
-        how = How(overrides, saving, harmless(progress), profiler, (), here, Reused({}, {}))
-        each = functools.partial(race_population, experiment, scheduler, how, directory, known_by, program)
+    profiler, here = Profiler(None, progress.say), history.here(experiment)
+    how = How(overrides, saving, harmless(progress), profiler, (), here, reused)
+    train = functools.partial(train_population, experiment)
+    told = (directory, known_by, program)
+    each = functools.partial(train, scheduler, how, *told)
+
+    def judged(space: Sweep) -> Result:
+        return train(None, how._replace(inspected=first_runs(space, arms=1)), *told, space, (), ())
+
     with held_search(directory, known_by, about, restart, progress) as place:
         with opened_study(digest(about), storage, place, goal.better.values()) as study:
             asking = Asking(study, space, sampler, draw_seed, population)
             found = _train_all(asking, goal, each, trials, progress)
-        return from_fresh_seeds(found, space, goal, judges, train, sampler)
+        return from_fresh_seeds(found, space, goal, judges, judged, sampler)
 
 
 def _train_all(asking: Asking, goal: Goal, train: Each, trials: int, progress: Progress) -> Found:

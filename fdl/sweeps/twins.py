@@ -17,6 +17,7 @@ import numpy as np
 from fdl import rng
 from fdl.identity import inputs_read, meaning, program_digest, told_whole
 from fdl.serialization import digest
+from fdl.sweeps.programs import kind_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run
 from fdl.train.check import built
@@ -43,7 +44,11 @@ def run_of(trial: Trial) -> Run:
     return trial.config, trial.seed
 
 
-def twins_in(groups: Sequence[Group], prefer: Callable[[Trial], bool] = lambda _: False) -> dict[Run, Trial]:
+def twins_in(
+    groups: Sequence[Group],
+    prefer: Callable[[Trial], bool] = lambda _: False,
+    traced: dict[Any, Any] | None = None,
+) -> dict[Run, Trial]:
     """The trial whose numbers a run has, of every run that need not be trained as another is.
 
     A group is traced only where its configs differ in traced fields, or where another group looks like it;
@@ -53,12 +58,13 @@ def twins_in(groups: Sequence[Group], prefer: Callable[[Trial], bool] = lambda _
       groups: of one sweep.
       prefer: which of several equal trials are trained in any case; of the others the first is, if none of
         those is there.
+      traced: what earlier calls traced for groups of the same experiment, by structure; takes more.
     """
-    looks = [_look(group) for group in groups]
+    looks, traced = [_look(group) for group in groups], {} if traced is None else traced
     programs = {
         number: program
         for number, group in enumerate(groups)
-        if (looks.count(looks[number]) > 1 or _varies(group)) and (program := _program(group))
+        if (looks.count(looks[number]) > 1 or _varies(group)) and (program := _known(group, traced))
     }
     classes: dict[Any, list[Trial]] = {}
     for number, name in _named(groups, looks, programs).items():
@@ -86,6 +92,12 @@ def _look(group: Group) -> Any:
 def _varies(group: Group) -> bool:
     """Whether its configs have several values of a traced field."""
     return len({trial.config for trial in group.trials}) > 1
+
+
+def _known(group: Group, traced: dict[Any, Any]) -> _Program | None:
+    if (kind := kind_of(group)) not in traced:
+        traced[kind] = _program(group)
+    return traced[kind]
 
 
 def _program(group: Group) -> _Program | None:

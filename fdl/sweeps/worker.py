@@ -20,15 +20,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-
-from fdl.parallel.plan import Plan
 from fdl.serialization import from_json
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.distinct import decided
 from fdl.sweeps.executor import DECIDE, SAVED, Sent
 from fdl.sweeps.population import decided_units, finished_unit, groups_of, identified, trained
+from fdl.sweeps.programs import Reused
 from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.units import LOST, Group, Unit, folder_of, stored_units
 from fdl.text import counted, message_of, some_of
@@ -36,7 +34,6 @@ from fdl.train import history
 from fdl.train.folder import read_sealed
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler
-from fdl.train.program import Program
 from fdl.train.progress import Progress, progress_of
 from fdl.train.runtime import plans_folder, prepare
 from fdl.train.signals import SIGNALS
@@ -62,14 +59,13 @@ def work(message: bytes) -> Do:
     directory = folder(sent.workdir)
     prepare(directory)
     program = of_program(sent.experiment, sent.config)
-    programs: dict[Any, dict[Plan, Program]] = {}  # by the configs' static structure
+    reused = Reused()
 
     def do(task: str, progress: Progress) -> Any:
         if task == DECIDE:
             return _decide(sent, directory, program, progress.say)
         group, unit = _found(sent, directory, program, task)
-        known = programs.setdefault(jax.tree.structure(group.trials[0].config), {})
-        return _train(sent, group, unit, known, progress)
+        return _train(sent, group, unit, reused, progress)
 
     return do
 
@@ -90,7 +86,7 @@ def _decide(
             units = decided_units(
                 group,
                 sent.overrides,
-                {},
+                Reused(),
                 remembered=plans_folder(directory),
                 say=say,
                 workers=-(-sent.workers * each * len(group.trials) // total),
@@ -137,7 +133,7 @@ def _found(sent: Sent, directory: Folder, program: dict[str, Any], name: str) ->
     )
 
 
-def _train(sent: Sent, group: Group, unit: Unit, programs: dict[Plan, Program], progress: Progress) -> None:
+def _train(sent: Sent, group: Group, unit: Unit, reused: Reused, progress: Progress) -> None:
     named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
     runs, steps = counted(len(named), "run"), counted(group.experiment.steps, "step")
     progress.say(f"{runs} of {steps}: {some_of(list(dict.fromkeys(one['arm'] for one in named)))}")
@@ -146,7 +142,7 @@ def _train(sent: Sent, group: Group, unit: Unit, programs: dict[Plan, Program], 
             group,
             unit,
             sent.overrides,
-            programs,
+            reused,
             saving=sent.saving,
             progress=progress_of(progress, named, before=0, total=group.experiment.steps * len(named)),
             profiler=Profiler(),

@@ -1,7 +1,6 @@
 """What reading a sweep costs: each trial and each row is looked at once."""
 
 import gc
-import importlib
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +11,13 @@ import pytest
 from fdl import rng, serialization
 from fdl.parallel.plan import Plan
 from fdl.serialization import digest, essence, fingerprint, to_json
-from fdl.sweeps import grid, population, program_of
+from fdl.sweeps import grid, in_process, population, program_of, sweep
 from fdl.sweeps.assembled import assemble
 from fdl.sweeps.population import groups_of, identified
+from fdl.sweeps.programs import work_of
 from fdl.sweeps.units import Trained, Unit
 from tests.toy import Config, experiment
 
-run = importlib.import_module("fdl.sweeps.run")
 SPACE = grid(Config(), lr=(0.01, 0.02, 0.05), seeds=4)
 
 
@@ -82,7 +81,7 @@ def test_root_keys_are_made_in_one_operation_with_the_bits_of_each(monkeypatch):
         return real(seed)
 
     monkeypatch.setattr(jax.random, "key", counted)
-    assert population.work_of(group, group.trials).keys.shape == (100,)
+    assert work_of(group, group.trials).keys.shape == (100,)
     assert len(made) == 1
 
 
@@ -96,12 +95,12 @@ def test_what_is_held_does_not_grow_with_the_runs_that_are_on_disk(plans, tmp_pa
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
 
-    monkeypatch.setattr(run, "train", watched)
+    monkeypatch.setattr(in_process, "train", watched)
     members, units = 300, 4
     space = grid(Config(), seeds=members * units)
     tracemalloc.start()
     try:
-        result = run.sweep(experiment, space, members=members, workdir=tmp_path / "runs")
+        result = sweep(experiment, space, members=members, workdir=tmp_path / "runs")
     finally:
         tracemalloc.stop()
     assert len(result.frame) == 4 * members * units
