@@ -12,7 +12,7 @@ import pytest
 import fdl
 from fdl.cli import main
 from fdl.experiment import Best
-from fdl.sweeps import asking
+from fdl.sweeps import asking, check, programs, twins
 from fdl.train import Progress, autotune
 from fdl.train.folder import held, identity_in
 from tests.searched import SEARCH, TOO_MUCH, Config, experiment
@@ -60,6 +60,18 @@ def test_the_best_mean_is_chosen_and_judged_by_other_seeds():
     np.testing.assert_array_equal(judged.last()["test/loss"], alone.last()["test/loss"])
     assert judged.selection and set(judged.selection.candidates.values()) == {8}
     assert judged.meta["configs"].keys() == set(judged.runs()["arm"])
+
+
+@pytest.mark.medium
+def test_populations_after_the_first_trace_nothing(monkeypatch):
+    traced, seen = [], []
+    for module, name in ((check, "check"), (twins, "_program"), (programs, "autotune")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real, **b: traced.append(real) or real(*a, **b))
+    progress = Progress(evaluated=lambda _: seen.append(len(traced)))
+    fdl.search(experiment, RANGE, **{**ASKED, "trials": 12}, progress=progress)
+    assert len(seen) == 14  # three populations of two units, and those that judge, evaluated twice each
+    assert seen[0] == seen[11] == 3
 
 
 @pytest.mark.medium
