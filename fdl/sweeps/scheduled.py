@@ -193,8 +193,10 @@ class _Units:
         how, group = self._how(), self.groups[number]
         plan = plan_now(unit.plan, how.overrides, how.progress.say)
         program = program_for(group, unit.trials, plan, how.reused)
+        assert unit.segment
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
-        progress = progress_of(how.progress, named, before=self.done, total=self.total)
+        before_it = self.done - unit.segment.start * len(named)  # a unit tells its members' steps from 0 on
+        progress = progress_of(how.progress, named, before=before_it, total=self.total)
         runs = {(t.arm, t.seed) for t in group.trials if t[1:] in how.inspected}
         looked_at = {i: shown_as(t) for i, t in enumerate(unit.trials) if (t.arm, t.seed) in runs}
         return train_unit(

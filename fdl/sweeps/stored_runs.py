@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fdl.cells import Identity, identities
-from fdl.parallel.plan import plan_from
 from fdl.serialization import cell_of
 from fdl.storage import Folder
 from fdl.sweeps.space import Trial
-from fdl.sweeps.units import LOST, Segment, Trained, Unit, done_of
+from fdl.sweeps.units import LOST, Trained, done_of, unit_from
 from fdl.train.folder import read_sealed
 from fdl.train.inspecting import stored_inspections
 from fdl.train.resume import ROWS
@@ -74,10 +73,7 @@ def stored_unit(
       OSError: a file cannot be read.
     """
     trials = trials or [Trial(member["arm"], None, member["seed"]) for member in told["members"]]
-    segment = None
-    if among := told.get("segment"):
-        segment = Segment(among["start"], among["until"], tuple((unit, i) for unit, i in among["states"]))
-    unit = Unit(trials, plan_from(told["plan"]), told["reason"], segment=segment)
+    unit = unit_from(told, trials)
     done, fault = done_of(folder)
     if fault:
         raise ValueError(f"{fault}; the command that trained it makes it again from what there is")

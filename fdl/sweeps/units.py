@@ -135,11 +135,22 @@ def stored_units(group: Group) -> list[Unit]:
             check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
         if same:
             trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
-            speed, compiling = data.get("seconds") or math.nan, data.get("compile_seconds", 0.0)
-            units.append(
-                Unit(trials, plan_from(data["plan"]), data["reason"], speed, compile_seconds=compiling)
-            )
+            units.append(unit_from(data, trials))
     return units
+
+
+def unit_from(told: Mapping[str, Any], trials: list[Trial]) -> Unit:
+    """The unit of which a `unit.json` tells.
+
+    Args:
+      told: what it says.
+      trials: its members.
+    """
+    segment = None
+    if among := told.get("segment"):
+        segment = Segment(among["start"], among["until"], tuple((unit, i) for unit, i in among["states"]))
+    speed, compiling = told.get("seconds") or math.nan, told.get("compile_seconds", 0.0)
+    return Unit(trials, plan_from(told["plan"]), told["reason"], speed, segment, compiling)
 
 
 def read_unit(group: Group, unit: Unit) -> Trained | None:

@@ -16,6 +16,7 @@ from fdl.sweeps.outlook import _interval
 from fdl.sweeps.racing import Ran, race
 from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.units import Group
+from fdl.train import Progress
 from tests.searched import TOO_MUCH, experiment
 from tests.sweeps.test_schedulers import halved
 from tests.toy import Config
@@ -36,9 +37,14 @@ def whole() -> fdl.Result:
     return sweep(experiment, SPACE, **ONE_DEVICE)
 
 
+STEPS: list[tuple[int, int, int]] = []
+"""The progress that `halved_sweep` told."""
+
+
 @functools.cache
 def halved_sweep() -> fdl.Result:
-    return sweep(experiment, SPACE, scheduler=HALVING, **ONE_DEVICE)
+    progress = Progress(step=lambda *told: STEPS.append(told))
+    return sweep(experiment, SPACE, scheduler=HALVING, progress=progress, **ONE_DEVICE)
 
 
 @functools.cache
@@ -78,6 +84,13 @@ def test_what_went_on_is_what_would_have_come_without_a_scheduler():
     assert set(ends[~ends.index.isin(list(ours.stopped))]) == {20} and len(left) - len(ours.stopped) == 1
     status = ours.frame.groupby("arm")["status"].agg(set)
     assert all(status[arm] == ({"stopped"} if arm in ours.stopped else {"finished"}) for arm in ends.index)
+
+
+def test_steps_that_are_done_are_told_as_they_are():
+    taken = halved_sweep().meta["schedule"]["saved"]["steps"]
+    done = [one for one, _, _ in STEPS]
+    assert done == sorted(done) and all(one <= total for one, total, _ in STEPS)
+    assert STEPS[-1][:2] == (taken, taken)
 
 
 def test_those_who_go_on_are_packed_into_narrower_programs():
