@@ -10,7 +10,10 @@ from fdl.train.run import Build
 from fdl.train.saving import Saving
 
 DECIDE = "decide"
-"""The task of finding a sweep's units and their plans, which one worker does; all others are units' names."""
+"""The task of finding a sweep's units and their plans, which one worker does."""
+PLAN = "plan"
+"""Begins the task of finding the plan of a group's widest units, where a scheduler leads: `plan GROUP RUNS`.
+All other tasks are units: the names of their folders in `units`, or where these are in the work directory."""
 SAVED = 75
 """Exit code of a worker that was asked to stop, and saved."""
 TRIES = 5

@@ -1,6 +1,6 @@
 """States of units that ended, brought together as the beginning of another, narrower one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,9 @@ from fdl.parallel.plan import Overrides, Plan
 from fdl.storage import Folder
 from fdl.sweeps.programs import plan_now
 from fdl.sweeps.racing import State
-from fdl.sweeps.units import Group, Unit
+from fdl.sweeps.units import LOST, Group, Unit, trials_in, unit_from
+from fdl.train.checkpoint import Restored
+from fdl.train.folder import read_sealed
 from fdl.train.key_words import of_words, words
 from fdl.train.lowering import parts_of
 from fdl.train.program import Program, stack_members
@@ -31,6 +33,39 @@ def width(runs: int, plan: Plan) -> int:
     each, most = -(-runs // plan.population), plan.members // plan.population
     sizes = sorted({size << k for k in range(most.bit_length()) for size in (1, 3)})
     return plan.population * min(most, next(size for size in sizes if size >= each))
+
+
+def beginning(
+    group: Group, unit: Unit, program: Program, carries: Mapping[str, Carry | None], members: Member
+) -> Restored:
+    """Where a unit of some of its members' steps begins.
+
+    Args:
+      group: its trials' group.
+      unit: the unit.
+      program: its program.
+      carries: by the names of the units from whose last states it goes on, their carries where they are not
+        stored.
+      members: its members, placed.
+
+    Raises:
+      ValueError: a state is not there, or damaged.
+      OSError: it cannot be read.
+    """
+    assert unit.segment
+    start, _, states = unit.segment
+    if not states:
+        return Restored(start, program.init(members), {})
+    names = dict.fromkeys(name for name, _ in states)
+    known = {name: carries.get(name) or _stored_carry(group, name, step=start) for name in names}
+    return Restored(start, packed(states, known, program, members), {})
+
+
+def _stored_carry(group: Group, name: str, *, step: int) -> Carry:
+    assert group.folder
+    told = read_sealed(group.folder / name / "unit.json", of=name, fix=LOST) or {"members": ()}
+    trials = trials_in(told, type(group.trials[0].config))
+    return last_carry(group, unit_from(told, trials), group.folder / name, step=step)
 
 
 def packed(states: Sequence[State], carries: dict[str, Carry], program: Program, members: Member) -> Carry:

@@ -15,6 +15,7 @@ from fdl.parallel.plan import Overrides
 from fdl.serialization import digest, file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
+from fdl.sweeps.packing import beginning
 from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for, work_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, stored_units, told_of
@@ -191,7 +192,8 @@ def trained(
         plan = plan_now(unit.plan, overrides, progress.say)
         looked_at = {i: shown_as(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
         program = program_for(group, unit.trials, plan, reused)
-        found, _ = train_unit(group, unit, program, looked_at, saving, progress, profiler, here)
+        begin = functools.partial(beginning, group, unit, program, {}) if unit.segment else None
+        found, _ = train_unit(group, unit, program, looked_at, saving, progress, profiler, here, begin)
         return found
 
 

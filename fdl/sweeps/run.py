@@ -15,7 +15,7 @@ from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_gr
 from fdl.sweeps.distinct import recorded
 from fdl.sweeps.executor import Executor
 from fdl.sweeps.in_process import first_runs, say_what_is_there, steps_of, trained_here
-from fdl.sweeps.leading import lead, message_for
+from fdl.sweeps.leading import lead, leading, message_for
 from fdl.sweeps.lineages import as_changed
 from fdl.sweeps.population import groups_of, identified
 from fdl.sweeps.programs import Reused
@@ -109,8 +109,6 @@ def sweep(
     profiler = Profiler(place_of(profile, directory), progress.say)
     overrides, looked_at = Overrides(members, mesh, strategy), first_runs(space, arms=inspect)
     message = b""
-    if executor and scheduler:
-        raise ValueError("a scheduler decides between rungs in this process; leave out the executor")
     if executor:
         check_apart(directory, profile=bool(profile))
         assert directory
@@ -129,6 +127,11 @@ def sweep(
     with held(directory, about, restart=restart, say=progress.say), profiler:
         if line := in_vain(saving, directory):
             progress.say(line)
+        if scheduler is not None and executor:
+            with leading(executor, message, progress.say) as workers:
+                return raced(
+                    groups, space, scheduler, how._replace(workers=workers), directory, began, program
+                )
         if scheduler is not None:
             return raced(groups, space, scheduler, how, directory, began, program)
         if executor is None:

@@ -1,7 +1,7 @@
 """A sweep that a scheduler leads: between two rungs those who go on are trained, packed into few programs."""
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ from fdl.identity import meaning
 from fdl.parallel.plan import Overrides, Plan, plan_from
 from fdl.serialization import digest, essence
 from fdl.storage import Folder
-from fdl.sweeps.packing import last_carry, packed, width
+from fdl.sweeps.executor import PLAN
+from fdl.sweeps.packing import beginning, width
 from fdl.sweeps.population import shown_as, train_unit
 from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for
 from fdl.sweeps.racing import Leg, Race, Ran, race, reached
@@ -18,14 +19,28 @@ from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.stored_decisions import FIX, agree
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, told_of
-from fdl.train.checkpoint import Restored
 from fdl.train.folder import read_sealed, write_sealed
 from fdl.train.profiling import Profiler
-from fdl.train.program import Program
 from fdl.train.progress import Progress, progress_of
-from fdl.train.run import Carry, Member, evaluation_steps
+from fdl.train.run import Carry, evaluation_steps
 from fdl.train.runtime import plans_folder
 from fdl.train.saving import Saving
+
+Step = Callable[[int, int], None]
+"""`step(done, live)`: steps done of some tasks together, and members still running."""
+
+
+class Workers(NamedTuple):
+    """Those of an executor.
+
+    Attributes:
+      at_once: how many units are trained at once.
+      give: `give(tasks, step)` gives them tasks, by how many steps each takes; yields each with what it comes
+        to.
+    """
+
+    at_once: int
+    give: Callable[[Mapping[str, int], Step], Iterator[tuple[str, Any]]]
 
 
 class How(NamedTuple):
@@ -39,6 +54,7 @@ class How(NamedTuple):
       inspected: the runs to look at.
       here: who trains, as `fdl.train.history.here` tells it.
       reused: what earlier sweeps of the same experiment found out, and later ones will.
+      workers: who trains the units; this process if None.
     """
 
     overrides: Overrides
@@ -48,6 +64,7 @@ class How(NamedTuple):
     inspected: Collection[Run]
     here: Mapping[str, Any]
     reused: Reused
+    workers: Workers | None = None
 
 
 def train_scheduled(
@@ -101,12 +118,12 @@ def place_of_schedule(directory: Folder, schedule: Mapping[str, Any]) -> Folder:
     return directory / "schedules" / digest(essence(schedule))
 
 
-class _Ended(NamedTuple):
-    """A unit that was trained; `carry` only where nothing is stored."""
+class _Base(NamedTuple):
+    """The plan of a group's widest units, why, and over how many workers its runs are spread."""
 
-    group: Group
-    unit: Unit
-    carry: Carry | None
+    plan: Plan
+    reason: str
+    workers: int
 
 
 class _Units:
@@ -114,8 +131,8 @@ class _Units:
 
     def __init__(self, groups: Sequence[Group], how: How | None, directory: Folder | None) -> None:
         self.groups, self.how, self.directory = groups, how, directory
-        self.bases: dict[int, tuple[Plan, str]] = {}
-        self.ended: dict[str, _Ended] = {}
+        self.bases: dict[int, _Base] = {}
+        self.ended: dict[str, Carry | None] = {}  # by unit; None where it is stored
         self.trained: list[Trained] = []
         self.done, self.total = 0, sum(len(group.trials) * group.experiment.steps for group in groups)
 
@@ -123,63 +140,86 @@ class _Units:
         """Trains runs between two rungs, those of one structure packed together."""
         found: dict[int, Ran] = {}
         before, self.ended = self.ended, {}
+        parts: list[tuple[int, Unit, list[int]]] = []
         self.total = self.done + len(legs) * (self.groups[0].experiment.steps - start)
         for number, group in enumerate(self.groups):
             kind = kind_of(group)
             mine = [i for i, leg in enumerate(legs) if jax.tree.structure(leg.trial.config) == kind]
             if not mine:
                 continue
-            base, reason = self._base(number, [legs[i] for i in mine])
-            for first in range(0, len(mine), base.members):
-                part = mine[first : first + base.members]
+            base, reason, workers = self._base(number, [legs[i] for i in mine])
+            most = min(base.members, -(-len(mine) // workers))
+            for first in range(0, len(mine), most):
+                part = mine[first : first + most]
                 states = tuple(state for i in part if (state := legs[i].state) is not None)
                 plan = base._replace(members=width(len(part), base))
                 unit = Unit(
                     [legs[i].trial for i in part], plan, reason, segment=Segment(start, until, states)
                 )
-                name, trained = self._unit(number, unit, before)
-                rows = _by_member(trained)
-                for place, i in enumerate(part):
-                    found[i] = Ran(rows.get(place, []), trained.ends[place], (name, place))
+                parts.append((number, unit, part))
+        self._train_elsewhere([(self.groups[number], unit) for number, unit, _ in parts])
+        for number, unit, part in parts:
+            name, trained = self._unit(number, unit, before)
+            rows = _by_member(trained)
+            for place, i in enumerate(part):
+                found[i] = Ran(rows.get(place, []), trained.ends[place], (name, place))
         return [found[i] for i in range(len(legs))]
 
-    def _base(self, number: int, legs: Sequence[Leg]) -> tuple[Plan, str]:
-        """The plan of a group's widest units, and why; it is stored, so that what resumes packs alike."""
+    def _base(self, number: int, legs: Sequence[Leg]) -> _Base:
+        """How a group is packed; it is stored, so that what resumes packs alike."""
         if number in self.bases:
             return self.bases[number]
         group = self.groups[number]
         path = group.folder and group.folder.parent / f"plan-{number}.json"
         stored = read_sealed(path, fix=FIX) if path else None
         if stored is None:
-            plan, reason = self._decided(group, legs)
-            stored = {"plan": plan._asdict(), "reason": reason}
+            (plan, reason), workers = self._decided(group, legs), self._how().workers
+            stored = {"plan": plan._asdict(), "reason": reason, "workers": workers.at_once if workers else 1}
             if path:
                 write_sealed(path, stored)
-        self.bases[number] = plan_from(stored["plan"]), stored["reason"]
+        self.bases[number] = _Base(plan_from(stored["plan"]), stored["reason"], stored.get("workers", 1))
         return self.bases[number]
 
     def _decided(self, group: Group, legs: Sequence[Leg]) -> tuple[Plan, str]:
         """The plan for so many runs of a group, and why."""
         how, trials = self._how(), [leg.trial for leg in legs]
+        if how.workers:
+            task = f"{PLAN} {self.groups.index(group)} {len(legs)}"
+            ((_, choice),) = how.workers.give({task: 0}, lambda *_: None)
+            return choice.plan, choice.reason
         told = {"remembered": plans_folder(self.directory), "say": how.progress.say}
         choice = chosen(group, trials, how.overrides, how.reused, **told)
         return choice.plan, choice.reason
 
-    def _unit(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[str, Trained]:
+    def _train_elsewhere(self, units: Sequence[tuple[Group, Unit]]) -> None:
+        """Has workers train those of some units that are not stored, if there are workers."""
+        workers, progress, tasks = self.how and self.how.workers, self.how and self.how.progress, {}
+        if workers is None or progress is None:
+            return
+        for group, unit in units:
+            if self._stored(group, unit) is None:
+                _begin_folder(group, unit)
+                assert unit.segment and group.folder
+                place = ("schedules", group.folder.parent.name, "units", folder_of(group, unit).name)
+                tasks["/".join(place)] = len(unit.trials) * (unit.segment.until - unit.segment.start)
+        for _ in workers.give(tasks, lambda done, live: progress.step(self.done + done, self.total, live)):
+            pass
+
+    def _unit(self, number: int, unit: Unit, before: Mapping[str, Carry | None]) -> tuple[str, Trained]:
         """A unit, trained if it is not stored, and its name."""
         group = self.groups[number]
         folder = folder_of(group, unit) if group.folder else None
         name = folder.name if folder else str(len(self.trained))
         trained, carry = self._stored(group, unit), None
         if trained is None:
-            if folder and not (folder / "unit.json").exists():
-                write_sealed(folder / "unit.json", told_of(group, unit), of=name)
+            if folder:
+                _begin_folder(group, unit)
             trained, carry = self._new(number, unit, before)
         assert unit.segment
         self.done += len(unit.trials) * (unit.segment.until - unit.segment.start)
         if name not in self.ended:  # two arms that are the same run from here on are trained once
             self.trained.append(trained)
-        self.ended[name] = _Ended(group, unit, None if folder else carry)
+        self.ended[name] = None if folder else carry
         return name, trained
 
     def _stored(self, group: Group, unit: Unit) -> Trained | None:
@@ -189,7 +229,7 @@ class _Units:
             self._how().progress.say(str(fault))
             return None
 
-    def _new(self, number: int, unit: Unit, before: Mapping[str, _Ended]) -> tuple[Trained, Carry]:
+    def _new(self, number: int, unit: Unit, before: Mapping[str, Carry | None]) -> tuple[Trained, Carry]:
         how, group = self._how(), self.groups[number]
         plan = plan_now(unit.plan, how.overrides, how.progress.say)
         program = program_for(group, unit.trials, plan, how.reused)
@@ -208,7 +248,7 @@ class _Units:
             progress,
             how.profiler,
             how.here,
-            begin=functools.partial(_begin, unit, program, before),
+            begin=functools.partial(beginning, group, unit, program, before),
         )
 
     def _how(self) -> How:
@@ -222,19 +262,11 @@ class _Units:
         return self.how
 
 
-def _begin(unit: Unit, program: Program, before: Mapping[str, _Ended], members: Member) -> Restored:
-    """Where a unit's members begin."""
-    assert unit.segment
-    start, _, states = unit.segment
-    if not states:
-        return Restored(start, program.init(members), {})
-    carries = {}
-    for name in dict.fromkeys(name for name, _ in states):
-        group, source, carry = before[name]
-        if carry is None:
-            carry = last_carry(group, source, folder_of(group, source), step=start)
-        carries[name] = carry
-    return Restored(start, packed(states, carries, program, members), {})
+def _begin_folder(group: Group, unit: Unit) -> None:
+    """Writes what a unit is, if it is not written."""
+    folder = folder_of(group, unit)
+    if not (folder / "unit.json").exists():
+        write_sealed(folder / "unit.json", told_of(group, unit), of=folder.name)
 
 
 def _by_member(trained: Trained) -> dict[int, list[dict[str, Any]]]:

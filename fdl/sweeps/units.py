@@ -134,9 +134,13 @@ def stored_units(group: Group) -> list[Unit]:
         if same or named & {digest([member["config"], member["seed"]]) for member in data["members"]}:
             check_same(folder.parent, data.get("structure", {}), group.identity.get("structure", {}))
         if same:
-            trials = [Trial(m["arm"], from_json(cls, m["config"]), m["seed"]) for m in data["members"]]
-            units.append(unit_from(data, trials))
+            units.append(unit_from(data, trials_in(data, cls)))
     return units
+
+
+def trials_in(told: Mapping[str, Any], config: type) -> list[Trial]:
+    """The members of which a `unit.json` tells, with configs of a class."""
+    return [Trial(one["arm"], from_json(config, one["config"]), one["seed"]) for one in told["members"]]
 
 
 def unit_from(told: Mapping[str, Any], trials: list[Trial]) -> Unit:

@@ -20,18 +20,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fdl.serialization import from_json
+from fdl.serialization import digest, from_json
 from fdl.storage import Folder, folder
 from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.distinct import decided
-from fdl.sweeps.executor import DECIDE, SAVED, Sent
+from fdl.sweeps.executor import DECIDE, PLAN, SAVED, Sent
 from fdl.sweeps.population import decided_units, finished_unit, groups_of, identified, trained
-from fdl.sweeps.programs import Reused
+from fdl.sweeps.programs import Reused, chosen, kind_of
 from fdl.sweeps.space import Sweep, Trial
-from fdl.sweeps.units import LOST, Group, Unit, folder_of, stored_units
+from fdl.sweeps.units import LOST, Group, Run, Segment, Unit, folder_of, trials_in, unit_from
 from fdl.text import counted, message_of, some_of
 from fdl.train import history
-from fdl.train.folder import read_sealed
+from fdl.train.autotune import Choice
+from fdl.train.folder import check_same, read_sealed
 from fdl.train.identity import of_program
 from fdl.train.profiling import Profiler
 from fdl.train.progress import Progress, progress_of
@@ -64,7 +65,9 @@ def work(message: bytes) -> Do:
     def do(task: str, progress: Progress) -> Any:
         if task == DECIDE:
             return _decide(sent, directory, program, progress.say)
-        group, unit = _found(sent, directory, program, task)
+        if task.startswith(f"{PLAN} "):
+            return _plan(sent, directory, program, reused, task, progress.say)
+        group, unit = _found(sent, directory, program, reused, task)
         return _train(sent, group, unit, reused, progress)
 
     return do
@@ -74,9 +77,7 @@ def _decide(
     sent: Sent, directory: Folder, program: dict[str, Any], say: Callable[[str], None]
 ) -> list[tuple[str, int]]:
     """The units that are to be trained, the longest first, with their steps; what is missing is decided."""
-    trials = [Trial(arm, from_json(sent.config, config), seed) for arm, config, seed in sent.trials]
-    space = Sweep(tuple(trials))
-    groups = checked_groups(sent.experiment, space, directory, sent.overrides, program=program)
+    groups = checked_groups(sent.experiment, _space(sent), directory, sent.overrides, program=program)
     groups = decided(groups, sent.overrides, say).groups
     total = sum(group.experiment.steps * len(group.trials) for group in groups)
     left: list[tuple[str, int, float]] = []
@@ -99,6 +100,30 @@ def _decide(
     return longest_first(left)
 
 
+def _plan(
+    sent: Sent,
+    directory: Folder,
+    program: dict[str, Any],
+    reused: Reused,
+    task: str,
+    say: Callable[[str], None],
+) -> Choice:
+    """The plan of the widest units of a group, so that all workers have a part of so many runs."""
+    number, runs = map(int, task.split()[1:])
+    overrides, space = sent.overrides, _space(sent)
+    group = checked_groups(sent.experiment, space, directory, overrides, program=program, reused=reused)[
+        number
+    ]
+    own = overrides._replace(members=overrides.members or -(-runs // sent.workers))
+    with named_fields(group):
+        remembered = plans_folder(directory)
+        return chosen(group, group.trials[:runs], own, reused, remembered=remembered, say=say)
+
+
+def _space(sent: Sent) -> Sweep:
+    return Sweep(tuple(Trial(arm, from_json(sent.config, config), seed) for arm, config, seed in sent.trials))
+
+
 def longest_first(units: Sequence[tuple[str, int, float]]) -> list[tuple[str, int]]:
     """Names of units and their steps, in the order of how long they take.
 
@@ -113,29 +138,36 @@ def longest_first(units: Sequence[tuple[str, int, float]]) -> list[tuple[str, in
     return [units[number][:2] for number in order]
 
 
-def _found(sent: Sent, directory: Folder, program: dict[str, Any], name: str) -> tuple[Group, Unit]:
+def _found(
+    sent: Sent, directory: Folder, program: dict[str, Any], reused: Reused, task: str
+) -> tuple[Group, Unit]:
     """A unit that is stored, and its group.
 
     Raises:
       ValueError: this process has another experiment, or another fdl, than the one that decided it.
     """
-    told = read_sealed(directory / "units" / name / "unit.json", of=name, fix=LOST)
-    members = told["members"] if told else []
-    trials = [Trial(one["arm"], from_json(sent.config, one["config"]), one["seed"]) for one in members]
-    for group in groups_of(sent.experiment, trials, folder=directory / "units"):
-        for unit in stored_units(group := identified(group, program)):
-            if folder_of(group, unit).name == name:
-                return group, unit
+    place = directory / (task if "/" in task else f"units/{task}")
+    told = read_sealed(place / "unit.json", of=place.name, fix=LOST) or {"members": ()}
+    trials = trials_in(told, sent.config)
+    for group in groups_of(sent.experiment, trials, folder=place.parent, known=reused.groups):
+        if kind_of(group) not in reused.groups:
+            reused.groups[kind_of(group)] = group = identified(group, program)
+        group = group._replace(folder=place.parent)
+        check_same(place.parent.parent, told["structure"], group.identity["structure"])
+        if folder_of(group, unit := unit_from(told, trials)).name == place.name:
+            return group, unit
     where = f"{socket.gethostname()} (Python {platform.python_version()})"
     raise ValueError(
-        f"the unit {name} is not one of this experiment as {where} has it: give all workers the same files, "
-        "libraries and work directory"
+        f"the unit {place.name} is not one of this experiment as {where} has it: give all workers the same "
+        "files, libraries and work directory"
     )
 
 
 def _train(sent: Sent, group: Group, unit: Unit, reused: Reused, progress: Progress) -> None:
     named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
-    runs, steps = counted(len(named), "run"), counted(group.experiment.steps, "step")
+    start, until, _ = unit.segment or Segment(0, group.experiment.steps)
+    before, total = -start * len(named), (until - start) * len(named)
+    runs, steps = counted(len(named), "run"), counted(until - start, "step")
     progress.say(f"{runs} of {steps}: {some_of(list(dict.fromkeys(one['arm'] for one in named)))}")
     with named_fields(group):
         trained(
@@ -144,11 +176,18 @@ def _train(sent: Sent, group: Group, unit: Unit, reused: Reused, progress: Progr
             sent.overrides,
             reused,
             saving=sent.saving,
-            progress=progress_of(progress, named, before=0, total=group.experiment.steps * len(named)),
+            progress=progress_of(progress, named, before=before, total=total),
             profiler=Profiler(),
-            inspected={(from_json(sent.config, config), seed) for config, seed in sent.inspected},
+            inspected=_looked_at(sent, unit),
             here={**history.here(sent.experiment), "command": sent.command},
         )
+
+
+def _looked_at(sent: Sent, unit: Unit) -> set[Run]:
+    """Which runs of a unit to look at, also where a scheduler has changed their configs since."""
+    looked_at = [(digest(config), seed) for config, seed in sent.inspected]
+    arms = {(arm, seed) for arm, config, seed in sent.trials if (digest(config), seed) in looked_at}
+    return {trial[1:] for trial in unit.trials if (trial.arm, trial.seed) in arms}
 
 
 def take_tasks() -> int:

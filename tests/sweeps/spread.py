@@ -8,3 +8,10 @@ from tests.toy import Config
 def experiment(config: Config) -> Experiment:
     """The toy, seldom evaluated."""
     return toy.experiment(config, every=max(config.steps // 5, 1))
+
+
+def chosen(config: Config) -> Experiment:
+    """The same with a validation split, of other rows than `test`."""
+    one = experiment(config)
+    held_out = one.evaluation["test"]
+    return one._replace(evaluation={"validation": held_out, "test": held_out._replace(batches=1)})

@@ -11,17 +11,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import fdl
 from fdl.cli import main
 from fdl.parallel.plan import Overrides
 from fdl.serialization import to_json
-from fdl.sweeps import Executor, Sweep, grid, sweep
+from fdl.sweeps import Executor, Sweep, grid, sweep, worker
 from fdl.sweeps.executor import DECIDE, Begin, Sent, Tell, pickled
 from fdl.sweeps.on_processes import gpus, places
 from fdl.sweeps.population import parted
 from fdl.sweeps.worker import longest_first, work
 from fdl.train import Progress, Saving
 from fdl.train.folder import alone_in, held
-from tests.sweeps.spread import experiment
+from tests.sweeps.spread import chosen, experiment
 from tests.toy import Config
 
 STRUCTURES = grid(Config(), steps=(4, 12), lr=(0.01, 0.02, 0.03))
@@ -98,6 +99,47 @@ def test_the_table_is_that_of_one_process_and_what_is_finished_is_given_to_nobod
     pd.testing.assert_frame_equal(again, frame, check_exact=True)
     alone = sweep(experiment, STRUCTURES, workdir=tmp_path).frame
     pd.testing.assert_frame_equal(frame, alone, rtol=2e-5)
+
+
+RATES = [0.001, 0.3, 0.002, 0.05, 0.004, 0.1, 0.008, 0.02]
+HALVING: dict[str, Any] = {
+    "scheduler": fdl.successive_halving(
+        metric="validation/loss", better="lower", first=4, factor=2, run_on=0.0
+    )
+}
+"""Of 8 arms 4, 2 and 1 go on, at steps 4, 8 and 16."""
+
+
+@pytest.mark.medium
+def test_workers_share_what_a_scheduler_lets_go_on(tmp_path):
+    given: list[str] = []
+    space = grid(Config(steps=20), lr=RATES)
+    spread = sweep(chosen, space, workdir=tmp_path / "a", executor=here(given), **HALVING)
+    alone = sweep(chosen, space, **HALVING)
+    pd.testing.assert_frame_equal(spread.frame, alone.frame, rtol=2e-5)
+    assert spread.meta["schedule"]["rungs"] == alone.meta["schedule"]["rungs"]
+    assert given[0] == "plan 0 8" and len(given) == 8  # one of eight arms, then 4 and 4, 2 and 2, 1 and 1, 1
+    units = [json.loads((tmp_path / "a" / task / "unit.json").read_text()) for task in given[1:]]
+    assert [len(unit["members"]) for unit in units] == [4, 4, 2, 2, 1, 1, 1]
+
+
+@pytest.mark.medium
+def test_a_schedule_that_workers_began_goes_on_in_this_process_bit_for_bit(tmp_path, monkeypatch):
+    space, real, told = grid(Config(steps=20), lr=RATES), worker._train, []
+
+    def stopped(*given: Any) -> None:
+        told.append(given)
+        if len(told) == 5:
+            raise KeyboardInterrupt
+        real(*given)
+
+    whole = sweep(chosen, space, workdir=tmp_path / "whole", executor=here([]), **HALVING)
+    monkeypatch.setattr(worker, "_train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(chosen, space, workdir=tmp_path / "b", executor=here([]), **HALVING)
+    again = sweep(chosen, space, workdir=tmp_path / "b", **HALVING)
+    pd.testing.assert_frame_equal(again.frame, whole.frame, check_exact=True)
+    assert len(told) == 5 and again.meta["schedule"]["name"] == whole.meta["schedule"]["name"]
 
 
 @pytest.mark.medium

@@ -13,10 +13,11 @@ import pandas as pd
 import psutil
 import pytest
 
+import fdl
 from fdl.sweeps import Executor, grid, on_ray, on_slurm, sweep
 from fdl.sweeps.on_processes import Place, in_places
 from fdl.train import Progress, Saving
-from tests.sweeps.spread import experiment
+from tests.sweeps.spread import chosen, experiment
 from tests.toy import Config
 
 RATES = (0.001, 0.002, 0.003)
@@ -47,6 +48,13 @@ KINDS = {
     "ray": (ray_tasks, 2, [("ray::done_by_ray", signal.SIGKILL)], "ray"),
 }
 """An executor, how many trials it has, what is done to workers, and the library that it needs."""
+HALVING = fdl.successive_halving(metric="validation/loss", better="lower", first=8000, factor=2, run_on=0.0)
+"""Of three arms one goes on."""
+
+
+@pytest.fixture(scope="module")
+def alone_by_rungs(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return train(tmp_path_factory.mktemp("by_rungs"), None, len(RATES), scheduler=HALVING)
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +64,21 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def train(
-    folder: Path, executor: Executor | None, trials: int, say: Callable[[str], None] = print
+    folder: Path,
+    executor: Executor | None,
+    trials: int,
+    say: Callable[[str], None] = print,
+    scheduler: fdl.Scheduler | None = None,
 ) -> pd.DataFrame:
     result = sweep(
-        experiment,
+        chosen if scheduler else experiment,
         grid(Config(steps=20_000), lr=RATES[:trials]),
         workdir=folder / "work",
         members=1,
         executor=executor,
         saving=Saving(steps=2000),
         progress=Progress(say),
+        scheduler=scheduler,
     )
     return result.frame
 
@@ -79,7 +92,7 @@ def disturbed(folder: Path, signals: list[tuple[str, int]], dice: random.Random)
 
     def watch() -> None:
         while not over.wait(0.01):
-            for path in folder.glob("work/units/*/done.json"):
+            for path in folder.glob("work/**/done.json"):
                 times = seen.setdefault(path.parent.name, [])
                 if (at := path.stat().st_mtime_ns) not in times:
                     times.append(at)
@@ -101,7 +114,8 @@ def disturbed(folder: Path, signals: list[tuple[str, int]], dice: random.Random)
 
 def is_training(folder: Path) -> bool:
     """Whether a unit has a checkpoint, and has not ended."""
-    units = [path for path in folder.glob("work/units/*") if not (path / "done.json").exists()]
+    stored = [path.parent for path in folder.glob("work/**/unit.json")]
+    units = [path for path in stored if not (path / "done.json").exists()]
     return any(path.name.isdigit() for unit in units for path in unit.glob("checkpoints/*"))
 
 
@@ -131,3 +145,13 @@ def test_killed_workers_change_no_bit_and_nothing_is_trained_twice(kind, alone, 
     again: list[str] = []
     train(tmp_path, None, trials, again.append)
     assert "all of them are finished already" in again
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_between_rungs_change_no_bit(alone_by_rungs, tmp_path):
+    lines: list[str] = []
+    with disturbed(tmp_path, [WORKER, WORKER], random.Random(1)) as seen:
+        table = train(tmp_path, three_processes(tmp_path), len(RATES), lines.append, HALVING)
+    pd.testing.assert_frame_equal(table, alone_by_rungs, check_exact=True)
+    assert len(seen.pop("sent")) == 2, lines
+    assert len(seen) == 4 and all(len(ends) == 1 for ends in seen.values())  # three arms, and one goes on
