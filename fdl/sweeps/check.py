@@ -20,7 +20,7 @@ from fdl.parallel.sharding import on_mesh
 from fdl.serialization import to_json
 from fdl.storage import Folder
 from fdl.sweeps.population import groups_of, identified
-from fdl.sweeps.programs import Reused, kind_of, work_of
+from fdl.sweeps.programs import Reused, structure_of, work_of
 from fdl.sweeps.space import Sweep
 from fdl.sweeps.units import Group
 from fdl.train.autotune import plans_for
@@ -60,7 +60,7 @@ def checked_groups(
     check_mesh(mesh or {}, strategy=strategy, slices=slice_sizes(jax.devices()))
     known = {} if reused is None else reused.groups
     groups = groups_of(experiment, space.trials, folder=directory and directory / "units", known=known)
-    new = [kind_of(group) not in known for group in groups]
+    new = [structure_of(group) not in known for group in groups]
     for group in itertools.compress(groups, new):
         names = check(group.experiment)
         with told("experiment(config), traced,"), named_fields(group):
@@ -71,7 +71,7 @@ def checked_groups(
         groups = [
             identified(group, program) if first else group for group, first in zip(groups, new, strict=True)
         ]
-    known |= {kind_of(group): group for group in groups}
+    known |= {structure_of(group): group for group in groups}
     return groups
 
 

@@ -16,7 +16,7 @@ from fdl.serialization import digest, file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
 from fdl.sweeps.packing import beginning
-from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for, work_of
+from fdl.sweeps.programs import Reused, chosen, plan_now, program_for, structure_of, work_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, stored_units, told_of
 from fdl.train.check import built
@@ -151,7 +151,7 @@ def decided_units(
     ]
     if group.folder and is_first():
         # For other processes, and later ones; here the program itself tells what compiling it took.
-        program = reused.programs[kind_of(group), choice.plan]
+        program = reused.programs[structure_of(group), choice.plan]
         told = [new[0]._replace(compile_seconds=program.compile_seconds), *new[1:]]
         decided.store(group.folder, {folder_of(group, unit).name: told_of(group, unit) for unit in told})
     return stored + new

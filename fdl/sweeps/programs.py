@@ -35,7 +35,7 @@ class Reused:
     programs: dict[tuple[Any, Plan], Program] = dataclasses.field(default_factory=dict)
 
 
-def kind_of(group: Group) -> Any:
+def structure_of(group: Group) -> Any:
     """The static structure of a group's configs."""
     return jax.tree.structure(group.trials[0].config)
 
@@ -68,12 +68,12 @@ def chosen(
       remembered: the folder of plans that were measured before.
       say: told of every measurement, and of a choice that is new.
     """
-    this = kind_of(group), len(trials), overrides.members
+    this = structure_of(group), len(trials), overrides.members
     if this not in reused.choices:
         choice, program = autotune(work_of(group, trials), overrides, remembered=remembered, say=say)
         say(f"{choice.plan}: {choice.reason}")
         reused.choices[this] = choice
-        reused.programs.setdefault((kind_of(group), choice.plan), program)
+        reused.programs.setdefault((structure_of(group), choice.plan), program)
     return reused.choices[this]
 
 
@@ -82,7 +82,7 @@ def program_for(group: Group, trials: Sequence[Trial], plan: Plan, reused: Reuse
 
     What compiling it took is told by the first alone, as it was done once.
     """
-    this = kind_of(group), plan
+    this = structure_of(group), plan
     program = reused.programs.get(this) or compile_for(work_of(group, trials), plan)
     reused.programs[this] = program._replace(compile_seconds=0.0)
     return program

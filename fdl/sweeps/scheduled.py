@@ -13,7 +13,7 @@ from fdl.storage import Folder
 from fdl.sweeps.executor import PLAN
 from fdl.sweeps.packing import beginning, width
 from fdl.sweeps.population import shown_as, train_unit
-from fdl.sweeps.programs import Reused, chosen, kind_of, plan_now, program_for
+from fdl.sweeps.programs import Reused, chosen, plan_now, program_for, structure_of
 from fdl.sweeps.racing import Leg, Race, Ran, race, reached
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
@@ -143,7 +143,7 @@ class _Units:
         parts: list[tuple[int, Unit, list[int]]] = []
         self.total = self.done + len(legs) * (self.groups[0].experiment.steps - start)
         for number, group in enumerate(self.groups):
-            kind = kind_of(group)
+            kind = structure_of(group)
             mine = [i for i, leg in enumerate(legs) if jax.tree.structure(leg.trial.config) == kind]
             if not mine:
                 continue

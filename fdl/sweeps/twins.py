@@ -17,7 +17,7 @@ import numpy as np
 from fdl import rng
 from fdl.identity import inputs_read, meaning, program_digest, told_whole
 from fdl.serialization import digest
-from fdl.sweeps.programs import kind_of
+from fdl.sweeps.programs import structure_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run
 from fdl.train.check import built
@@ -95,7 +95,7 @@ def _varies(group: Group) -> bool:
 
 
 def _known(group: Group, traced: dict[Any, Any]) -> _Program | None:
-    if (kind := kind_of(group)) not in traced:
+    if (kind := structure_of(group)) not in traced:
         traced[kind] = _program(group)
     return traced[kind]
 

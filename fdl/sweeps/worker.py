@@ -26,7 +26,7 @@ from fdl.sweeps.check import checked_groups, named_fields
 from fdl.sweeps.distinct import decided
 from fdl.sweeps.executor import DECIDE, PLAN, SAVED, Sent
 from fdl.sweeps.population import decided_units, finished_unit, groups_of, identified, trained
-from fdl.sweeps.programs import Reused, chosen, kind_of
+from fdl.sweeps.programs import Reused, chosen, structure_of
 from fdl.sweeps.space import Sweep, Trial
 from fdl.sweeps.units import LOST, Group, Run, Segment, Unit, folder_of, trials_in, unit_from
 from fdl.text import counted, message_of, some_of
@@ -150,8 +150,8 @@ def _found(
     told = read_sealed(place / "unit.json", of=place.name, fix=LOST) or {"members": ()}
     trials = trials_in(told, sent.config)
     for group in groups_of(sent.experiment, trials, folder=place.parent, known=reused.groups):
-        if kind_of(group) not in reused.groups:
-            reused.groups[kind_of(group)] = group = identified(group, program)
+        if structure_of(group) not in reused.groups:
+            reused.groups[structure_of(group)] = group = identified(group, program)
         group = group._replace(folder=place.parent)
         check_same(place.parent.parent, told["structure"], group.identity["structure"])
         if folder_of(group, unit := unit_from(told, trials)).name == place.name:
