@@ -48,7 +48,7 @@ KINDS = {
     "ray": (ray_tasks, 2, [("ray::done_by_ray", signal.SIGKILL)], "ray"),
 }
 """An executor, how many trials it has, what is done to workers, and the library that it needs."""
-HALVING = fdl.successive_halving(metric="validation/loss", better="lower", first=8000, factor=2, run_on=0.0)
+HALVING = fdl.successive_halving(metric="validation/loss", better="lower", first=8000, factor=3, run_on=0.0)
 """Of three arms one goes on."""
 
 
@@ -92,7 +92,7 @@ def disturbed(folder: Path, signals: list[tuple[str, int]], dice: random.Random)
 
     def watch() -> None:
         while not over.wait(0.01):
-            for path in folder.glob("work/**/done.json"):
+            for path in units_in(folder, "done.json"):
                 times = seen.setdefault(path.parent.name, [])
                 if (at := path.stat().st_mtime_ns) not in times:
                     times.append(at)
@@ -114,9 +114,16 @@ def disturbed(folder: Path, signals: list[tuple[str, int]], dice: random.Random)
 
 def is_training(folder: Path) -> bool:
     """Whether a unit has a checkpoint, and has not ended."""
-    stored = [path.parent for path in folder.glob("work/**/unit.json")]
+    stored = [path.parent for path in units_in(folder, "unit.json")]
     units = [path for path in stored if not (path / "done.json").exists()]
     return any(path.name.isdigit() for unit in units for path in unit.glob("checkpoints/*"))
+
+
+def units_in(folder: Path, file: str) -> list[Path]:
+    """This file of every unit."""
+    return [
+        path for units in ("units", "schedules/*/units") for path in folder.glob(f"work/{units}/*/{file}")
+    ]
 
 
 def of_us(name: str) -> list[int]:
