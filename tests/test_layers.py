@@ -19,7 +19,7 @@ LAYERS = (
     ("identity",),
     ("optim", "losses", "metrics"),
     ("models", "data"),
-    ("inspection",),
+    ("inspection", "analysis"),
     ("tasks", "parallel"),
     ("result", "train", "pretrained"),
     ("stats", "sweeps"),
