@@ -19,6 +19,10 @@ from fdl.metrics.classification import f1 as f1
 from fdl.metrics.classification import roc_auc as roc_auc
 from fdl.metrics.confusion import Confusion as Confusion
 from fdl.metrics.confusion import confusion as confusion
+from fdl.metrics.fairness import GroupRates as GroupRates
+from fdl.metrics.fairness import demographic_parity_difference as demographic_parity_difference
+from fdl.metrics.fairness import equalised_odds_difference as equalised_odds_difference
+from fdl.metrics.fairness import group_rates as group_rates
 from fdl.metrics.frechet import frechet_distance as frechet_distance
 from fdl.metrics.means import Mean as Mean
 from fdl.metrics.means import accuracy as accuracy
@@ -26,6 +30,8 @@ from fdl.metrics.means import mean as mean
 from fdl.metrics.means import top_k_accuracy as top_k_accuracy
 from fdl.metrics.overlap import Overlap as Overlap
 from fdl.metrics.overlap import overlap as overlap
+from fdl.metrics.selective import RiskCoverage as RiskCoverage
+from fdl.metrics.selective import risk_coverage as risk_coverage
 from fdl.metrics.text import bleu as bleu
 from fdl.metrics.text import perplexity as perplexity
 from fdl.metrics.text import word_error_rate as word_error_rate
