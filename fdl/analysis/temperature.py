@@ -16,7 +16,7 @@ def fit_temperature(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Guo et al. 2017, On Calibration of Modern Neural Networks, sec. 4.2. In 1 / T the mean is convex, so its
     derivative is brought to 0 by bisection. Where every label has the largest logit, it falls without end as
-    T goes to 0, and the lowest T is returned. T moves no row's likeliest class.
+    T goes to 0: a T below 0.01 says no more than that. T moves no row's likeliest class.
 
     Args:
       logits: `[B, C]`, of rows that nothing was fitted on; log-probabilities serve as well.

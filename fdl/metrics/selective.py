@@ -1,4 +1,4 @@
-"""A classifier that may stay silent: what it errs on the rows of which it is surest. On the host, in NumPy."""
+"""A classifier that may stay silent: what it errs on the rows of which it is surest; on the host."""
 
 from typing import NamedTuple
 
