@@ -183,8 +183,8 @@ def _reached(final: np.ndarray, threshold: float, better: Better) -> np.ndarray:
 def _rate(arm: str, reached: np.ndarray, at_least: float, arms: int) -> Rate:
     successes, trials = int(reached.sum()), len(reached)
     rate = successes / trials
-    low, high = _exact_interval(successes, trials, ALPHA)
-    _, highest = _exact_interval(successes, trials, ALPHA / arms)
+    low, high = exact_interval(successes, trials, ALPHA)
+    _, highest = exact_interval(successes, trials, ALPHA / arms)
     status: Status = "INCONCLUSIVE"
     if trials >= _LEAST and low >= at_least:
         status = "SUPPORTED"
@@ -193,7 +193,8 @@ def _rate(arm: str, reached: np.ndarray, at_least: float, arms: int) -> Rate:
     return Rate(arm, trials, successes, rate, low, high, status)
 
 
-def _exact_interval(successes: int, trials: int, alpha: float) -> tuple[float, float]:
+def exact_interval(successes: int, trials: int, alpha: float) -> tuple[float, float]:
+    """The ends of Clopper and Pearson's interval (1934), which misses the rate in at most `alpha` of cases."""
     failures = trials - successes
     low = float(scipy.stats.beta.ppf(alpha / 2, successes, failures + 1)) if successes else 0.0
     high = float(scipy.stats.beta.isf(alpha / 2, successes + 1, failures)) if failures else 1.0
