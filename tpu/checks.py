@@ -13,8 +13,8 @@ from pathlib import Path
 from tpu.options import check_flags
 
 COMMANDS = (
-    "run", "sweep", "search", "plan", "report", "watch", "export-results", "inspect", "predict", "export",
-    "list", "doctor", "data",
+    "run", "sweep", "search", "plan", "report", "watch", "export-results", "inspect", "predict", "check",
+    "export", "list", "doctor", "data",
 )  # fmt: skip
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "search", "plan", "report")

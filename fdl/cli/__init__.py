@@ -68,6 +68,10 @@ COMMANDS = {
         (("DIRECTORY INPUT -o OUT", "what a trained run says of new rows: a table, images, a text"),),
         "fdl.cli.predict_command:execute",
     ),
+    "check": Command(
+        (("DIR [--group COLUMN ...]", "a trained classifier's model card: groups, calibration, attacks"),),
+        "fdl.cli.check_command:execute",
+    ),
     "export": Command(
         (("DIRECTORY -o FOLDER [--format ...]", "a trained run as a program or weights that need no fdl"),),
         "fdl.cli.export_command:execute",

@@ -14,7 +14,7 @@ from fdl.storage import Folder, in_bucket, write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FILES = ("report.html", "results.parquet", "failures.parquet", "log.parquet", "figures")
+FILES = ("report.html", "results.parquet", "failures.parquet", "log.parquet", "figures", "model_card.json")
 """What a report may be made of."""
 _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 """By the name of a Python type, the pandas one that has a place for None."""
@@ -24,13 +24,16 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     """Writes `report.html`, `results.parquet`, `failures.parquet`, `figures/` and, where step metrics are
     logged, `log.parquet` into a directory.
 
-    An older report there is replaced, file by file; a reader never sees half a file.
+    An older report there is replaced, file by file; a reader never sees half a file. A model card that is
+    there (`fdl check`) is on the page.
 
     Raises:
       OSError: the directory cannot be written.
+      ValueError: the model card there is damaged.
     """
     # Here, as they load Seaborn and Matplotlib: seconds that a command which is refused need not wait.
     from fdl.report import figures, html
+    from fdl.report.model_card import read_card
 
     folder = directory / "figures"
     if not in_bucket(folder):
@@ -47,7 +50,9 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
             name = marked(name, of=drawing.metric)
         for suffix in ("png", "svg"):
             write_atomically(folder / f"{name}-{drawing.kind}.{suffix}", _image(drawing.figure, suffix))
-    write_atomically(directory / "report.html", html.render(result, verdict, drawings).encode())
+    write_atomically(
+        directory / "report.html", html.render(result, verdict, drawings, read_card(directory)).encode()
+    )
 
 
 def write_results(result: Result, directory: Folder) -> None:

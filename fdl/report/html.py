@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jinja2
+import markupsafe
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ from fdl.report.figures import FRONT, LINEAGE, TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.lineage import best_schedule
+from fdl.report.model_card import ModelCard, card_section
 from fdl.report.schedule import schedule
 from fdl.report.search_table import trials
 from fdl.report.style import FAINT, INK
@@ -62,13 +64,16 @@ class _Picture(NamedTuple):
     width: int
 
 
-def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing]) -> str:
+def render(
+    result: Result, verdict: Verdict | None, drawings: Sequence[Drawing], card: ModelCard | None = None
+) -> str:
     """One HTML page with everything in it; whatever comes from the user is escaped.
 
     Args:
       result: what was measured; sections that its `meta` has nothing for are left out.
       verdict: what the claim came to, if there is one.
       drawings: the result's figures.
+      card: a run's model card, if one was checked.
     """
     meta, found, best = result.meta, costs(result), best_schedule(result)
     pictures: dict[str, list[_Picture]] = {}
@@ -96,6 +101,7 @@ def render(result: Result, verdict: Verdict | None, drawings: Sequence[Drawing])
         best_schedule=tables.first(*best) if best else None,
         lineage=next((_picture(drawing) for drawing in drawings if drawing.kind == LINEAGE), None),
         importance=_importance(result),
+        model_card=markupsafe.Markup(card_section(card)),
         pictures=pictures,
         workers=next((_picture(drawing) for drawing in drawings if drawing.kind == TIMELINE), None),
         inspections=sliders(result.inspections),

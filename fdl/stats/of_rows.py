@@ -84,7 +84,7 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ends:
-    """The percentile interval of a function of rows (Efron 1979), for one that is smooth in the means of rows.
+    """The percentile interval of a function of rows (Efron 1979) that is smooth in means of rows.
 
     Args:
       of: `of(index) -> value`, of rows `index`, `[N]`.

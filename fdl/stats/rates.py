@@ -194,7 +194,7 @@ def _rate(arm: str, reached: np.ndarray, at_least: float, arms: int) -> Rate:
 
 
 def exact_interval(successes: int, trials: int, alpha: float) -> tuple[float, float]:
-    """The ends of Clopper and Pearson's interval (1934), which misses the rate in at most `alpha` of cases."""
+    """Clopper and Pearson's interval (1934), which misses the rate in at most `alpha` of cases."""
     failures = trials - successes
     low = float(scipy.stats.beta.ppf(alpha / 2, successes, failures + 1)) if successes else 0.0
     high = float(scipy.stats.beta.isf(alpha / 2, successes + 1, failures)) if failures else 1.0

@@ -14,7 +14,7 @@ SLOPE = jax.random.normal(jax.random.key(1), (12,))
 
 
 def linear(x, y):
-    return y * (x.reshape(len(x), -1) @ jnp.resize(SLOPE, x[0].size))
+    return y * (x.reshape(len(x), -1) @ jnp.resize(SLOPE, (x[0].size,)))
 
 
 def curved(x, y):
@@ -33,8 +33,8 @@ def attacked(name, loss, x, y, **more):
 @pytest.mark.parametrize("x", [ROWS, IMAGES], ids=["rows", "images"])
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "square"])
 def test_the_worst_row_of_a_linear_loss_is_found(name, x):
-    y = jnp.resize(jnp.array([1.0, -1.0]), len(x))
-    slope = jnp.resize(SLOPE, x[0].size).reshape(x[0].shape)
+    y = jnp.resize(jnp.array([1.0, -1.0]), (len(x),))
+    slope = jnp.resize(SLOPE, (x[0].size,)).reshape(x[0].shape)
     worst = np.clip(x + EPSILON * jnp.sign(slope) * y.reshape(-1, *[1] * (x.ndim - 1)), LOW, HIGH)
     found = attacked(name, linear, x, y)
     if name == "square":  # a random search comes close
