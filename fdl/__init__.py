@@ -17,6 +17,7 @@ fdl.losses        losses that tasks use
 fdl.metrics       what an evaluation measures
 fdl.train         fit and scan: one run, with effects and as one pure function
 fdl.inspection    pictures, texts, sounds and figures of a run as it learns
+fdl.analysis      what a trained network does: attacks, corruptions, certificates
 fdl.stats         intervals, tests, power
 fdl.pretrained    published weights
 fdl.report        the page and the table of a result
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
+    from fdl import analysis as analysis
     from fdl import data as data
     from fdl import inspection as inspection
     from fdl import losses as losses
@@ -139,6 +141,7 @@ _HOME = {
 }
 
 _PARTS = (
+    "analysis",
     "data",
     "inspection",
     "losses",

@@ -16,6 +16,7 @@ import fdl
 
 PACKAGES = (
     "fdl",
+    "fdl.analysis",
     "fdl.data",
     "fdl.data.synthetic",
     "fdl.inspection",
@@ -72,8 +73,11 @@ WITHOUT = {
         GIVEN,
     ),
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
+    "fdl.analysis": dict.fromkeys(("CORRUPTIONS", "Corruption", "Certificate"), GIVEN),
     "fdl.inspection": {"Inspection": GIVEN},
-    "fdl.metrics": dict.fromkeys(("Calibration", "Confusion", "Mean", "Overlap", "AllRows"), GIVEN),
+    "fdl.metrics": dict.fromkeys(
+        ("Calibration", "Confusion", "GroupRates", "Mean", "Overlap", "AllRows", "RiskCoverage"), GIVEN
+    ),
     "fdl.optim": {"Frozen": GIVEN},
     "fdl.stats": dict.fromkeys(
         (

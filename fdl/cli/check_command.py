@@ -13,12 +13,11 @@ from fdl.aot.flops import cost_of
 from fdl.cli.flags import parse_options
 from fdl.cli.predict_command import with_changes_told
 from fdl.data.readers.npz import read_npz
-from fdl.report.model_card import CARD, HEADS, Checked, ModelCard, card_tables, write_card
+from fdl.report.model_card import CARD, HEADS, Checked, ModelCard, card_tables, page_with_room, write_card
 from fdl.report.terminal import PLAIN, fitted_table
 from fdl.storage import folder, kind_of, path_of
 from fdl.train.runtime import prepare
-from fdl.trained import TrainedRun, load
-from fdl.trained.checking import model_card
+from fdl.trained import TrainedRun, load, model_card
 from fdl.trained.rows_said import classify_of
 
 
@@ -62,6 +61,7 @@ def execute(words: Sequence[str]) -> int:
     if options.other is not None and not kind_of(path_of(options.other)):
         raise ValueError(f"there is no {options.other}; expected an .npz file of rows, with x")
     other = None if options.other is None else read_npz(path_of(options.other))
+    place = folder(options.directory)
     run = with_changes_told(
         lambda: load(options.directory).run(
             options.arm,
@@ -70,6 +70,7 @@ def execute(words: Sequence[str]) -> int:
             experiment=options.experiment,
         )
     )
+    page_with_room(place)
     card = model_card(
         run,
         split=options.split,
@@ -80,7 +81,6 @@ def execute(words: Sequence[str]) -> int:
         rows=options.rows,
     )
     card = card._replace(checked=(*card.checked, _operations(run, options.split)))
-    place = folder(options.directory)
     on_page = write_card(card, place)
     _show(card, Console())
     where = place / "report.html" if on_page else f"{place / CARD} (there is no report.html beside it)"
@@ -95,7 +95,7 @@ def _operations(run: TrainedRun, split: str) -> Checked:
     cost = cost_of(classify_of(run), run.state, one)
     how = "counted from the program"
     how += f"; without {', '.join(cost.uncounted)}" if cost.uncounted else ""
-    return Checked("FLOPs of a row's prediction", "", float(cost.flops), None, None, None, how)
+    return Checked("FLOPs", "a row", float(cost.flops), None, None, None, how)
 
 
 def _show(card: ModelCard, console: Console) -> None:

@@ -85,23 +85,33 @@ def card_tables(card: ModelCard) -> tuple[tuple[str, tuple[Column, ...]], ...]:
     return tuple((heading, columns) for heading, columns in told if columns[0].cells)
 
 
-def write_card(card: ModelCard, directory: Folder) -> bool:
-    """Writes the card beside the runs, and into `report.html` where that is there; whether it is.
+def page_with_room(directory: Folder) -> str | None:
+    """The text of the `report.html` in a directory, or None where there is none.
 
     Raises:
-      ValueError: `report.html` has no place for it, as it is of an earlier fdl.
-      OSError: a file cannot be written.
+      ValueError: it has no place for a card, as it is of an earlier fdl.
+      OSError: it cannot be read.
     """
     page = directory / "report.html"
     text = page.read_text("utf-8") if kind_of(page) else None
     if text is not None and (BEGIN not in text or END not in text):
-        raise ValueError(
-            f"{page} was made by an earlier fdl and has no place for a model card: make it again"
-        )
+        raise ValueError(f"{page} was made by an earlier fdl and has no room for a model card: make it again")
+    return text
+
+
+def write_card(card: ModelCard, directory: Folder) -> bool:
+    """Writes the card beside the runs, and into `report.html` where that is there; whether it is.
+
+    Raises:
+      ValueError: as of `page_with_room`.
+      OSError: a file cannot be read or written.
+    """
+    text = page_with_room(directory)
     write_atomically(directory / CARD, json.dumps(_as_json(card), indent=1).encode())
     if text is not None:
         head, _, rest = text.partition(BEGIN)
-        write_atomically(page, f"{head}{card_section(card)}{rest.partition(END)[2]}".encode())
+        page = f"{head}{card_section(card)}{rest.partition(END)[2]}"
+        write_atomically(directory / "report.html", page.encode())
     return text is not None
 
 

@@ -1,6 +1,7 @@
 """Trained runs, loaded and used: their states, what they predict, how they measure."""
 
 from fdl.public import public as _public
+from fdl.trained.checking import model_card as model_card
 from fdl.trained.ensemble import Ensemble as Ensemble
 from fdl.trained.exporting import Artifact as Artifact
 from fdl.trained.exporting import as_safetensors as as_safetensors

@@ -78,7 +78,7 @@ def temperature_checks(said: Said, fitted: Said | None, *, split: str) -> Found:
     low, high = np.quantile(drawn, [0.025, 0.975])
     how = f"least cross-entropy on {split}; bootstrap"
     scaled = np.asarray(jax.nn.softmax(said.log_probability / best, axis=1))
-    after = calibration_error("calibration error", said, scaled, of=f"at temperature {best:.3g}")
+    after = calibration_error("calibration error", said, scaled, of=f"temperature {best:.3g}")
     return [Checked("temperature", split, best, float(low), float(high), len(labels), how), after]
 
 

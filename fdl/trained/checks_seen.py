@@ -17,7 +17,7 @@ def _area(name: str, above: np.ndarray, below: np.ndarray, how: str) -> Checked:
 
 
 def membership_check(members: Said, others: Said) -> Found:
-    """How well a row's loss tells whether it was trained on (Yeom et al. 2018, sec. 3.2); half: not at all."""
+    """How well a row's loss tells whether it was trained on (Yeom et al. 2018, sec. 3.2); half: not so."""
     own, other = (one.log_probability[np.arange(len(one.y)), one.y] for one in (members, others))
     how = f"AUC of the loss, {len(members.y):,} rows of train as it sees them"
     return [_area("membership inference", own, other, how)]

@@ -1,0 +1,172 @@
+"""`fdl check`: the model card of a run of images, in the terminal, in its file and on the page."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+import fdl
+from fdl.cli import main
+from fdl.report.model_card import CARD, NotChecked, card_tables, read_card
+
+FILE = '''"""Is it a one?"""
+
+import numpy as np
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.1
+
+
+def part(rows):
+    keep = slice(None, 240)
+    noise = np.random.default_rng(0).random(len(rows["y"][keep])) < 0.15
+    x = np.asarray(rows["x"][keep], np.float32)
+    return {"x": x, "y": ((rows["y"][keep] == 1) ^ noise).astype(np.int32)}
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    splits = data.digit_images()
+    test = part(splits.test)
+    test["half"] = np.arange(len(test["y"])) % 2
+    splits = data.Splits(part(splits.train), part(splits.validation), test, splits.prepare)
+    return tasks.classification(models.MLP((), 2), splits, optax.sgd(config.lr), steps=60)
+'''
+OTHER = '''"""What is its value?"""
+
+import numpy as np
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.1
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    rows = {"x": np.ones((8, 2), np.float32), "y": np.ones(8, np.float32)}
+    return tasks.regression(models.MLP((), 1), data.Splits(rows, rows, rows), optax.sgd(config.lr), steps=2)
+'''
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with two runs, one of which was checked."""
+    folder = tmp_path_factory.mktemp("checked")
+    for name, text in (("one", FILE), ("value", OTHER)):
+        (folder / f"{name}.py").write_text(text)
+        assert main(["run", str(folder / f"{name}.py"), "--workdir", str(folder / name)]) == 0
+    shape = fdl.load(folder / "one").run().experiment.inputs.row["x"]
+    np.savez(folder / "grey.npz", x=np.full((50, *shape.shape), 7, shape.dtype))
+    words = ["--group", "half", "--other", str(folder / "grey.npz"), "--rows", "60"]
+    assert main(["check", str(folder / "one"), *words]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def card(place):
+    return read_card(place / "one")
+
+
+@pytest.mark.medium
+def test_numbers_are_those_of_the_run_and_lie_in_their_intervals(place, card):
+    run = fdl.load(place / "one").run()
+    found = {(one.name, one.of): one for one in card.checked}
+    assert found["accuracy", ""].value == pytest.approx(run.evaluate("test")["accuracy"], abs=1e-6)
+    assert found["accuracy", ""].rows == 240 and found["accuracy, PGD", "within 0.0314"].rows == 60
+    arrays = run.experiment.evaluation["test"].arrays
+    said, half = run.predict(arrays["x"])["label"], arrays["half"]
+    for group in (0, 1):
+        expected = accuracy_score(arrays["y"][half == group], said[half == group])
+        assert found["accuracy", f"half={group}"].value == pytest.approx(expected)
+    rates = [said[half == group].mean() for group in (0, 1)]
+    assert found["demographic parity diff.", "half"].value == pytest.approx(abs(rates[0] - rates[1]))
+    for one in card.checked:
+        inside = one.low is None or one.low <= one.value <= one.high
+        assert inside and (one.rows is not None or one.name in ("parameters", "FLOPs")), one
+    pixels = run.variables["params"]["Dense_0"]["kernel"].size
+    assert found["parameters", ""].value == pixels + 2 and found["FLOPs", "a row"].value >= 2 * pixels
+
+
+@pytest.mark.medium
+def test_what_is_worse_is_not_better(card):
+    found = {(one.name, one.of): one.value for one in card.checked}
+    at = "within 0.0314"
+    attacked = [found[f"accuracy, {name}", at] for name in ("FGSM", "PGD", "queries")]
+    assert (
+        found["accuracy, all attacks", at] <= min(attacked) <= found["accuracy, rows attacked", "unchanged"]
+    )
+    certified = [found["certified accuracy", f"radius > {radius}"] for radius in ("0", "0.25", "0.5")]
+    assert certified == sorted(certified, reverse=True)
+    assert {one.of for one in card.checked if one.name == "accuracy, contrast"} == {
+        f"severity {severity}" for severity in range(1, 6)
+    }
+
+
+@pytest.mark.medium
+def test_what_was_not_checked_is_named_with_the_reason_and_no_number(card):
+    gone = {one.name: one.reason for one in card.not_checked}
+    assert (
+        "no counter is read" in gone["energy and CO2"]
+        and "logits" in gone["out-of-distribution detection by energy"]
+    )
+    assert not {one.name for one in card.checked} & gone.keys()
+    assert "out-of-distribution detection" not in gone
+    assert all(isinstance(one, NotChecked) and one.reason for one in card.not_checked)
+
+
+@pytest.mark.medium
+def test_the_page_has_the_card_once_and_keeps_it(place, card):
+    page = place / "one" / "report.html"
+    text = page.read_text()
+    cells = [cell for _, columns in card_tables(card) for column in columns for cell in column.cells if cell]
+    assert text.count("<h2>Model card</h2>") == 1 and "severity 5" in text
+    assert not [cell for cell in cells if cell.replace("'", "&#x27;").replace(">", "&gt;") not in text]
+    before, after = re.split("<!-- model card -->.*<!-- end of model card -->", text, flags=re.DOTALL)
+    assert "<h2>Results</h2>" in before and after.rstrip().endswith("</html>")
+    again = ["run", str(place / "one.py"), "--workdir", str(place / "one")]
+    assert main(again) == 0  # it is finished: the page is made again
+    assert page.read_text().count("<h2>Model card</h2>") == 1
+    page.write_text("<html></html>")
+    assert main(["check", str(place / "one")]) == 2  # before anything is checked
+    page.write_text(text)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("run", "words", "message"),
+    [
+        ("value", [], "fdl check is for classifiers, .* this run says prediction"),
+        ("one", ["--split", "dev"], "the experiment has no split 'dev'"),
+        ("one", ["--group", "age"], "--group age: the rows have no such column; there are half"),
+        ("one", ["--other", "none.npz"], "there is no none.npz"),
+        ("one", ["--epsilon", "0"], "epsilon is 0.0; expected above 0"),
+        ("one", ["--rows", "0"], "rows is 0; expected at least 1"),
+        ("nowhere", [], "nowhere"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(place, run, words, message, capsys):
+    assert main(["check", str(place / run), *words]) == 2
+    said = capsys.readouterr().err.strip()
+    assert re.search(message, said) and said.startswith("error: ") and "\n" not in said
+
+
+@pytest.mark.medium
+def test_a_damaged_card_is_refused(place):
+    kept = (place / "one" / CARD).read_text()
+    (place / "one" / CARD).write_text(json.dumps({"about": {}}))
+    with pytest.raises(ValueError, match="is no model card"):
+        read_card(place / "one")
+    (place / "one" / CARD).write_text(kept)
+    assert read_card(place / "value") is None
