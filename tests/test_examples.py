@@ -73,7 +73,7 @@ WITHOUT = {
         GIVEN,
     ),
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
-    "fdl.analysis": dict.fromkeys(("CORRUPTIONS", "Corruption", "Certificate"), GIVEN),
+    "fdl.analysis": dict.fromkeys(("Corruption", "Certificate"), GIVEN),
     "fdl.inspection": {"Inspection": GIVEN},
     "fdl.metrics": dict.fromkeys(
         ("Calibration", "Confusion", "GroupRates", "Mean", "Overlap", "AllRows", "RiskCoverage"), GIVEN

@@ -15,8 +15,8 @@ def max_softmax(logits: jax.Array) -> jax.Array:
 
     Example:
       >>> from fdl import analysis
-      >>> analysis.max_softmax(jnp.log(jnp.array([[0.75, 0.25]]))).tolist()
-      [0.75]
+      >>> analysis.max_softmax(jnp.zeros((1, 4))).tolist()
+      [0.25]
     """
     return jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1)
 

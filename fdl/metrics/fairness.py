@@ -33,13 +33,13 @@ def group_rates(predictions: ArrayLike, labels: ArrayLike, groups: ArrayLike) ->
     Args:
       predictions: 0 or 1 `[N]`.
       labels: 0 or 1 `[N]`.
-      groups: any values `[N]`.
+      groups: an array of any values, `[N]`.
 
     Raises:
       ValueError: other shapes, no rows, or a value that is neither 0 nor 1.
 
     Example:
-      >>> fdl.metrics.group_rates([1, 0, 1, 1], [1, 0, 0, 1], ["a", "a", "b", "b"]).selected.tolist()
+      >>> fdl.metrics.group_rates([1, 0, 1, 1], [1, 0, 0, 1], [0, 0, 1, 1]).selected.tolist()
       [0.5, 1.0]
     """
     said, true, group = np.asarray(predictions), np.asarray(labels), np.asarray(groups)

@@ -39,7 +39,7 @@ def risk_coverage(confidence: ArrayLike, wrong: ArrayLike) -> RiskCoverage:
 
     Example:
       >>> found = fdl.metrics.risk_coverage([0.9, 0.8, 0.7, 0.6], [0, 0, 1, 0])
-      >>> found.coverage.tolist(), found.risk[-1], round(found.area, 4)
+      >>> found.coverage.tolist(), float(found.risk[-1]), round(found.area, 4)
       ([0.25, 0.5, 0.75, 1.0], 0.25, 0.1458)
     """
     sure, loss = np.asarray(confidence, np.float64), np.asarray(wrong, np.float64)

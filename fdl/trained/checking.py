@@ -17,7 +17,7 @@ from fdl.trained.checks_robust import (
 )
 from fdl.trained.checks_said import Found, group_checks, plain_checks, temperature_checks
 from fdl.trained.checks_seen import membership_check, unlike_check
-from fdl.trained.rows_said import Said, classify_of, groups_of, rows_in, said_of, said_of_rows
+from fdl.trained.rows_said import Said, classify_of, rows_by_value, rows_in, said_of, said_of_rows
 from fdl.trained.run import TrainedRun
 
 FITTED_ON = "validation"
@@ -52,7 +52,7 @@ def model_card(
     """
     classify = classify_of(run)
     said = said_of(run, split, classify)
-    of_groups = {name: groups_of(said, name) for name in groups}
+    of_groups = {name: rows_by_value(said, name) for name in groups}
     unlike = None if other is None else run.predict(other)["probability"]
     found: Found = plain_checks(said)
     fitted = split != FITTED_ON and FITTED_ON in run.experiment.evaluation

@@ -117,7 +117,7 @@ def said_of_rows(run: TrainedRun, rows: Mapping[str, Any], classify: Callable[[A
     return Said(rows["x"], rows["y"], label, probability, others)
 
 
-def groups_of(said: Said, name: str) -> dict[str, np.ndarray]:
+def rows_by_value(said: Said, name: str) -> dict[str, np.ndarray]:
     """The rows of each value of a column, as `"sex=1"`: one beside x and y, or as `x[3]` a number of x.
 
     Raises:

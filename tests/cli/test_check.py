@@ -67,7 +67,9 @@ def place(tmp_path_factory) -> Path:
     for name, text in (("one", FILE), ("value", OTHER)):
         (folder / f"{name}.py").write_text(text)
         assert main(["run", str(folder / f"{name}.py"), "--workdir", str(folder / name)]) == 0
-    shape = fdl.load(folder / "one").run().experiment.inputs.row["x"]
+    inputs = fdl.load(folder / "one").run().experiment.inputs
+    assert inputs is not None
+    shape = inputs.row["x"]
     np.savez(folder / "grey.npz", x=np.full((50, *shape.shape), 7, shape.dtype))
     words = ["--group", "half", "--other", str(folder / "grey.npz"), "--rows", "60"]
     assert main(["check", str(folder / "one"), *words]) == 0
