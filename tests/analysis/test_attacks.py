@@ -46,10 +46,14 @@ def test_the_worst_row_of_a_linear_loss_is_found(name, x):
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "square"])
 def test_no_row_leaves_the_ball_or_the_box(name):
-    x = ROWS.at[0, 0].set(1.5)  # where a row came from outside of the box, this reaches as far
+    x = ROWS.at[0, :2].set(
+        jnp.array([1.5, -0.5])
+    )  # where a row came from outside of the box, this reaches as far
     found = attacked(name, curved, x, jnp.ones(6))
     assert np.all(np.abs(found - x) <= EPSILON + 1e-6)
-    assert np.all(found >= LOW) and np.all(np.delete(found, 0, axis=1) <= HIGH) and found[0, 0] <= 1.5
+    inside = np.delete(found, [0, 1], axis=1)
+    assert np.all(inside >= LOW) and np.all(inside <= HIGH)
+    assert found[0, 0] <= 1.5 and found[0, 1] >= -0.5
     assert np.max(np.abs(found - x)) > EPSILON / 2
     narrow = jnp.where(jnp.arange(12) < 6, 0.0, EPSILON)  # a ball of its own for each column
     found = attacked(name, curved, ROWS, jnp.ones(6), epsilon=narrow)

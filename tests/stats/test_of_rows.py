@@ -53,3 +53,8 @@ def test_the_bootstrap_of_a_mean_is_the_normal_interval():
     margin = 1.96 * values.std() / 20
     assert low == pytest.approx(values.mean() - margin, abs=0.03)
     assert high == pytest.approx(values.mean() + margin, abs=0.03)
+
+
+def test_a_bin_without_an_error_is_not_taken_for_certain():
+    low, high = calibration_interval(np.full(60, 0.97), np.ones(60), np.zeros(60, int))
+    assert low == 0 and 0.05 < high < 0.12
