@@ -17,7 +17,7 @@ fdl.losses        losses that tasks use
 fdl.metrics       what an evaluation measures
 fdl.train         fit and scan: one run, with effects and as one pure function
 fdl.inspection    pictures, texts, sounds and figures of a run as it learns
-fdl.analysis      what a trained network does: attacks, corruptions, certificates
+fdl.analysis      what a trained net does, and why: attributions, attacks, certificates, its insides
 fdl.stats         intervals, tests, power
 fdl.pretrained    published weights
 fdl.report        the page and the table of a result

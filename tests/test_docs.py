@@ -122,7 +122,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
             assert anchor in anchors(target), f"{page}: {link}"
 
 
-PARTS = "data|inspection|losses|metrics|models|optim|pretrained|stats|tasks|train"
+PARTS = "analysis|data|inspection|losses|metrics|models|optim|pretrained|stats|tasks|train"
 
 
 def names_in(page: Path) -> Iterator[str]:

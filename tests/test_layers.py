@@ -21,7 +21,7 @@ LAYERS = (
     ("models", "data"),
     ("inspection", "analysis"),
     ("tasks", "parallel"),
-    ("result", "train", "pretrained"),
+    ("analysis", "result", "train", "pretrained"),
     ("stats", "sweeps"),
     ("report", "experiment_file"),
     ("trained",),

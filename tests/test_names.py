@@ -58,10 +58,10 @@ def test_a_public_name_is_defined_once():
 
 def test_what_users_import_has_one_meaning():
     """Names of the packages' own namespaces, however they came there."""
-    from fdl import metrics, models, optim, stats, sweeps, tasks, train
+    from fdl import analysis, metrics, models, optim, stats, sweeps, tasks, train
 
     found = defaultdict(set)
-    for package in (fdl, metrics, models, optim, stats, sweeps, tasks, train):
+    for package in (fdl, analysis, metrics, models, optim, stats, sweeps, tasks, train):
         for name in dir(package):
             value = getattr(package, name, None)
             if callable(value):

@@ -18,7 +18,7 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from fdl import data, losses, metrics, models, optim, stats, sweeps, tasks
+from fdl import analysis, data, losses, metrics, models, optim, stats, sweeps, tasks
 from fdl.arguments import (
     Count,
     InnerShare,
@@ -33,7 +33,7 @@ from fdl.arguments import (
 )
 
 PLACES = (
-    *(data, data.synthetic, losses, metrics, models, models.hopfield, models.mixture_density, optim),
+    *(analysis, data, data.synthetic, losses, metrics, models, models.hopfield, models.mixture_density, optim),
     *(stats, sweeps, tasks, tasks.contrastive_losses, tasks.games, tasks.gan_losses, tasks.generation),
     *(tasks.metric_losses, tasks.noise, tasks.samplers),
 )

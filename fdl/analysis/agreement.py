@@ -10,9 +10,9 @@ from fdl.arguments import Count, checked
 def rank_agreement(first: jax.Array, second: jax.Array) -> jax.Array:
     """Spearman's rank correlation of two attributions, row by row, ties sharing their mean rank.
 
-    By it Adebayo et al. 2018 (Sanity Checks for Saliency Maps, sec. 3 and 4) compare explanations of a trained
-    network with those of another: one with random parameters, or one that was trained on random labels. They do
-    so with and without the sign; for the latter give absolute values.
+    By it Adebayo et al. 2018 (Sanity Checks for Saliency Maps, sec. 3 and 4) compare explanations of a
+    trained network with those of another: one with random parameters, or one that was trained on random
+    labels. They do so with and without the sign; for the latter give absolute values.
 
     Args:
       first: `[B, *S]`.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Apply = Callable[..., jax.Array]
-"""`apply(variables, x)`: outputs `[B, C]` of rows `x` `[B, ...]`, each by itself; as a model's own in evaluation."""
+"""`apply(variables, x)`: outputs `[B, C]` of rows `x` `[B, ...]`, each by itself, as in evaluation."""
 
 
 def chosen_output(apply: Apply, variables: Any, x: jax.Array, target: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Whether an attribution says what the output depends on: the output as features go, or come, in its order."""
+"""Whether an attribution says what the output depends on: the output as features go or come in its order."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ def deletion_curve(
     *,
     steps: Count = 20,
 ) -> jax.Array:
-    """Deletion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries are replaced by a baseline, those
-    of the largest attribution first. The faster it falls, the better the order; compare the means of curves with
-    that of a random order, as what is deleted leads off the data (Hooker et al. 2019, ROAR).
+    """Deletion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries are replaced by a baseline,
+    those of the largest attribution first. The faster it falls, the better the order; compare the means of
+    curves with that of a random order, as what is deleted leads off the data (Hooker et al. 2019, ROAR).
 
     Args:
       apply: `apply(variables, x)` gives outputs `[B, C]`, each row by itself; for probabilities such as
@@ -62,8 +62,8 @@ def insertion_curve(
     *,
     steps: Count = 20,
 ) -> jax.Array:
-    """Insertion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries come in place of a baseline, those
-    of the largest attribution first. The faster it rises, the better the order; see `deletion_curve`.
+    """Insertion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries come in place of a baseline,
+    those of the largest attribution first. The faster it rises, the better the order; see `deletion_curve`.
 
     Args:
       apply: `apply(variables, x)` gives outputs `[B, C]`, each row by itself.

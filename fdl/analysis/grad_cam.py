@@ -19,7 +19,8 @@ def grad_cam(
     the mean gradient of the output over its places; what is below 0 is cut off.
 
     The layer's output is read, and its gradient taken, by intercepting the call of the Flax module; the model
-    knows nothing of it. Take the activation that the paper means, the last feature map before places are lost.
+    knows nothing of it. Take the activation that the paper means, the last feature map before places are
+    lost.
 
     Args:
       apply: `apply(variables, x)` gives outputs `[B, C]`, each row by itself; a Flax model's own.

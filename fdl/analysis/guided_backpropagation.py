@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from fdl.analysis.chosen_output import Apply, chosen_output
 from fdl.arguments import Whole, checked
@@ -17,8 +17,8 @@ _GROUPS = ("jit", "pjit", "remat2", "checkpoint")
 
 @checked
 def guided_backpropagation(apply: Apply, variables: Any, x: jax.Array, target: Whole[jax.Array]) -> jax.Array:
-    """Guided backpropagation (Springenberg et al. 2015, Striving for Simplicity, sec. 3.4): the gradient, where
-    each ReLU hands back only what is positive, beside where its input was.
+    """Guided backpropagation (Springenberg et al. 2015, Striving for Simplicity, sec. 3.4): the gradient,
+    where each ReLU hands back only what is positive, beside where its input was.
 
     It is here to be known for what it is: it restores the input more than it explains the output, and changes
     little when the upper layers are random (Adebayo et al. 2018, Sanity Checks for Saliency Maps; Nie et al.
@@ -70,11 +70,11 @@ def _computed(closed: ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
     read = lambda one: one.val if isinstance(one, Literal) else known[one]  # noqa: E731
     for equation in closed.jaxpr.eqns:
         values = [read(one) for one in equation.invars]
-        known |= dict(zip(equation.outvars, _result(equation, values), strict=True))
+        known |= dict(zip(equation.outvars, _result(closed.jaxpr, equation, values), strict=True))
     return [read(one) for one in closed.jaxpr.outvars]
 
 
-def _result(equation: JaxprEqn, values: list[Any]) -> list[Any]:
+def _result(jaxpr: Jaxpr, equation: JaxprEqn, values: list[Any]) -> list[Any]:
     if _is_relu(equation):
         pairs = zip(values, equation.invars, strict=True)
         return [_guided(next(value for value, one in pairs if not _is_zero(one)))]
@@ -83,9 +83,10 @@ def _result(equation: JaxprEqn, values: list[Any]) -> list[Any]:
         return _computed(inner, values)
     if not _own_derivative(equation) and any(map(_has_relu, _parts(equation))):
         raise ValueError(f"a ReLU is inside {equation.primitive.name}; expected none in loops and branches")
-    more, params = equation.primitive.get_bind_params(equation.params)
-    result = equation.primitive.bind(*more, *values, **params)
-    return result if equation.primitive.multiple_results else [result]
+    given = {one: value for one, value in zip(equation.invars, values, strict=True) if isinstance(one, Var)}
+    inputs, outputs = list(given), equation.outvars
+    alone = jaxpr.replace(constvars=[], invars=inputs, outvars=outputs, eqns=[equation])
+    return jax.core.eval_jaxpr(alone, (), *given.values())
 
 
 def _is_relu(equation: JaxprEqn) -> bool:

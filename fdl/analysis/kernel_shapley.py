@@ -24,8 +24,8 @@ def kernel_shapley(
     segments: np.ndarray | None = None,
 ) -> jax.Array:
     """Kernel SHAP (Lundberg & Lee 2017, A Unified Approach to Interpreting Model Predictions, sec. 4.1): the
-    additive function of the features that is nearest to the output over coalitions drawn by the Shapley kernel,
-    each with its complement (Covert & Lee 2021, Improving KernelSHAP, sec. 4.2).
+    additive function of the features that is nearest to the output over coalitions drawn by the Shapley
+    kernel, each with its complement (Covert & Lee 2021, Improving KernelSHAP, sec. 4.2).
 
     The values add up to the output less its mean over the background. Of an output that is additive they are
     exact; else their error falls as that of a mean over the pairs.
@@ -50,8 +50,8 @@ def kernel_shapley(
       >>> product = lambda _, x: x[:, :1] * x[:, 1:]
       >>> x, background, target = jnp.array([[3.0, 4.0]]), jnp.array([[1.0, 1.0]]), jnp.array([0])
       >>> found = fdl.analysis.kernel_shapley(product, None, x, target, background, jax.random.key(0))
-      >>> found.round(3)
-      Array([[5., 6.]], dtype=float32)
+      >>> [round(float(one), 3) for one in found[0]]
+      [5.0, 6.0]
     """
     places, count = features(x, segments)
     if count < 2 or pairs < count:

@@ -25,12 +25,13 @@ def lime(
     ridge: NotNegative[float | jax.Array] = 1.0,
     segments: np.ndarray | None = None,
 ) -> jax.Array:
-    """LIME (Ribeiro et al. 2016, "Why Should I Trust You?", sec. 3.3 and 3.4) on features that are known or not:
-    ridge regression on coalitions, each feature known by a fair coin, weighed by how near the row they are.
+    """LIME (Ribeiro et al. 2016, "Why Should I Trust You?", sec. 3.3 and 3.4) on features that are known or
+    not: ridge regression on coalitions, each feature known by a fair coin, weighed by how near the row they
+    are.
 
-    Distance, kernel and defaults are those of the authors' code for images: the cosine distance d to the whole
-    row, and the weight exp(-d^2 / width^2)^(1/2). All features are kept. The values depend on the width, and do
-    not add up to the output.
+    Distance, kernel and defaults are those of the authors' code for images: the cosine distance d to the
+    whole row, and the weight exp(-d^2 / width^2)^(1/2). All features are kept. The values depend on the
+    width, and do not add up to the output.
 
     Args:
       apply: `apply(variables, x)` gives outputs `[B, C]`, each row by itself; a Flax model's own.
@@ -54,8 +55,8 @@ def lime(
       >>> linear = lambda weights, x: x @ weights
       >>> weights, x = jnp.array([[1.0], [2.0]]), jnp.array([[3.0, 4.0]])
       >>> given = (linear, weights, x, jnp.array([0]), jnp.zeros((1, 2)), jax.random.key(0))
-      >>> fdl.analysis.lime(*given, ridge=0.0).round(3)
-      Array([[3., 8.]], dtype=float32)
+      >>> [round(float(one), 3) for one in fdl.analysis.lime(*given, ridge=0.0)[0]]
+      [3.0, 8.0]
     """
     places, count = features(x, segments)
     known = jax.random.bernoulli(key, 0.5, (samples, count)).at[0].set(True)

@@ -34,8 +34,8 @@ def occlusion(
       baseline: what covers: a number, a row, or rows; what broadcasts to `x`.
       window: its entries along each of the axes S, `(3, 3)` of images `[B, H, W, C]`; the axes after it are
         covered as a whole.
-      strides: steps of the window along these axes, at most its entries; None: its entries, so that windows do
-        not overlap. The last window may reach beyond the end.
+      strides: steps of the window along these axes, at most its entries; None: its entries, so that windows
+        do not overlap. The last window may reach beyond the end.
 
     Returns:
       `[B, *S]`.

@@ -14,12 +14,12 @@ from fdl.arguments import NotEmpty, checked
 def parameter_randomisation(
     explain: Callable[[Any], jax.Array], variables: Any, fresh: Any, layers: NotEmpty[Sequence[str]]
 ) -> jax.Array:
-    """The cascading randomisation test (Adebayo et al. 2018, Sanity Checks for Saliency Maps, sec. 3): how far
-    an attribution agrees with that of the model whose upper layers are random. One that stays the same does not
-    depend on what these have learned, and explains no prediction.
+    """The cascading randomisation test (Adebayo et al. 2018, Sanity Checks for Saliency Maps, sec. 3): how
+    far an attribution agrees with that of the model whose upper layers are random. One that stays the same
+    does not depend on what these have learned, and explains no prediction.
 
-    The test of the same paper by random labels (sec. 4) is `rank_agreement` of the attributions of two models,
-    one trained with its labels permuted.
+    The test of the same paper by random labels (sec. 4) is `rank_agreement` of the attributions of two
+    models, one trained with its labels permuted.
 
     Args:
       explain: `explain(variables)` gives attributions `[B, *S]`, as

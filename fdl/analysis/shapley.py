@@ -79,9 +79,9 @@ def permutation_shapley(
     permutations: Count = 10,
     segments: np.ndarray | None = None,
 ) -> jax.Array:
-    """Shapley values by sampled permutations (Castro et al. 2009, Polynomial Calculation of the Shapley Value),
-    each also backwards (Mitchell et al. 2022, Sampling Permutations, sec. 4.1): unbiased, and exact where no
-    more than two features interact. They add up to the output less its mean over the background.
+    """Shapley values by sampled permutations (Castro et al. 2009, Polynomial Calculation of the Shapley
+    Value), each also backwards (Mitchell et al. 2022, Sampling Permutations, sec. 4.1): unbiased, and exact
+    where no more than two features interact. They add up to the output less its mean over the background.
 
     Args:
       apply: `apply(variables, x)` gives outputs `[B, C]`, each row by itself; a Flax model's own.
