@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fdl.analysis.chosen_output import Apply, chosen_output
 from fdl.arguments import Whole, checked
+from fdl.text import hint
 
 
 @checked
@@ -34,8 +35,8 @@ def grad_cam(
       `[B, *S]`, not negative: the map `[B, *S']`, linearly interpolated to the size of `x`.
 
     Raises:
-      ValueError: a layer that is not there, is called more than once or inside a loop of `nn.scan`, or has no
-        such output.
+      ValueError: a layer that is not there, is called more than once or inside `nn.scan` or `nn.remat`, or
+        has no such output.
 
     Example:
       >>> model = fdl.models.conv_net(channels=(4, 8), hidden=(), outputs=3)
@@ -45,18 +46,24 @@ def grad_cam(
       (2, 8, 8)
     """
 
+    paths: list[str] = []
+
     def shifted_output(shift: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         seen: list[jax.Array] = []
-        with nn.intercept_methods(_shifting(layer, shift, seen)):
+        with nn.intercept_methods(_shifting(layer, shift, seen, paths)):
             outputs = chosen_output(apply, variables, x, target)
-        return jnp.sum(outputs), seen
+        return jnp.sum(outputs), [jax.lax.stop_gradient(one) for one in seen]  # fails here if it leaked
 
     try:
         _, seen = jax.eval_shape(shifted_output, jnp.zeros(()))
     except jax.errors.UnexpectedTracerError:
-        raise ValueError(f"the layer {layer!r} is inside a loop of nn.scan; expected one outside") from None
+        raise ValueError(f"the layer {layer!r} is inside nn.scan or nn.remat; expected one outside") from None
+    if not seen:
+        raise ValueError(f"there is no layer {layer!r}; {hint(layer, dict.fromkeys(filter(None, paths)))}")
     if len(seen) != 1:
-        raise ValueError(f"the layer {layer!r} is called {len(seen)} times; expected one call")
+        raise ValueError(
+            f"the layer {layer!r} is called {len(seen)} times; expected once, and not in nn.scan"
+        )
     if len(seen[0].shape) != x.ndim or x.ndim < 3:
         raise ValueError(f"the layer {layer!r} gives {seen[0].shape} of {x.shape}; expected [B, *S, D]")
     slope, (maps,) = jax.grad(shifted_output, has_aux=True)(jnp.zeros(seen[0].shape, seen[0].dtype))
@@ -66,12 +73,14 @@ def grad_cam(
     return jax.image.resize(heat, x.shape[:-1], "linear")
 
 
-def _shifting(layer: str, shift: jax.Array, seen: list[jax.Array]) -> Callable[..., Any]:
-    """An interceptor that adds to the output of a layer, and keeps it."""
+def _shifting(layer: str, shift: jax.Array, seen: list[jax.Array], paths: list[str]) -> Callable[..., Any]:
+    """An interceptor that adds to the output of a layer, and keeps it, and which layers there are."""
 
     def intercept(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         y = call(*args, **kwargs)
-        if context.method_name == "__call__" and "/".join(context.module.path) == layer:
+        path = "/".join(context.module.path)
+        paths.append(path)
+        if context.method_name == "__call__" and path == layer:
             y = y + shift
             seen.append(y)
         return y
