@@ -54,19 +54,23 @@ def grad_cam(
             outputs = chosen_output(apply, variables, x, target)
         return jnp.sum(outputs), [jax.lax.stop_gradient(one) for one in seen]  # fails here if it leaked
 
-    try:
+    def slope_and_map() -> tuple[jax.Array, jax.Array]:
         _, seen = jax.eval_shape(shifted_output, jnp.zeros(()))
+        if not seen:
+            raise ValueError(
+                f"there is no layer {layer!r}; {hint(layer, dict.fromkeys(filter(None, paths)))}"
+            )
+        if len(seen) != 1:
+            raise ValueError(f"the layer {layer!r} is called {len(seen)} times; expected once")
+        if len(seen[0].shape) != x.ndim or x.ndim < 3:
+            raise ValueError(f"the layer {layer!r} gives {seen[0].shape} of {x.shape}; expected [B, *S, D]")
+        slope, (maps,) = jax.grad(shifted_output, has_aux=True)(jnp.zeros(seen[0].shape, seen[0].dtype))
+        return slope, maps
+
+    try:
+        slope, maps = slope_and_map()
     except jax.errors.UnexpectedTracerError:
         raise ValueError(f"the layer {layer!r} is inside nn.scan or nn.remat; expected one outside") from None
-    if not seen:
-        raise ValueError(f"there is no layer {layer!r}; {hint(layer, dict.fromkeys(filter(None, paths)))}")
-    if len(seen) != 1:
-        raise ValueError(
-            f"the layer {layer!r} is called {len(seen)} times; expected once, and not in nn.scan"
-        )
-    if len(seen[0].shape) != x.ndim or x.ndim < 3:
-        raise ValueError(f"the layer {layer!r} gives {seen[0].shape} of {x.shape}; expected [B, *S, D]")
-    slope, (maps,) = jax.grad(shifted_output, has_aux=True)(jnp.zeros(seen[0].shape, seen[0].dtype))
     places = tuple(range(1, x.ndim - 1))
     weights = jnp.mean(slope, axis=places, keepdims=True)
     heat = nn.relu(jnp.sum(weights * maps, axis=-1))

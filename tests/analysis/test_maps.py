@@ -46,7 +46,7 @@ def test_grad_cam_of_a_mean_is_the_class_activation_map():
         (MeanNet(), "conv_7", "there is no layer 'conv_7'; did you mean 'Conv_0'"),
         (MeanNet(calls=2), "Conv_0", "called 2 times; expected once"),
         (MeanNet(), "Dense_0", r"gives \(2, 4\) of \(2, 8, 8, 3\); expected"),
-        (models.MLP(widths=(4,) * 20, outputs=4), "Layer_1/Dense_0", "and not in nn.scan"),
+        (models.MLP(widths=(4,) * 20, outputs=4), "Layer_1/Dense_0", "is inside nn.scan or nn.remat"),
         (MeanNet(again=True), "CheckpointConv_0", "is inside nn.scan or nn.remat"),
     ],
 )

@@ -36,11 +36,11 @@ def test_deletion_and_insertion_are_the_loop_by_hand():
 
 def test_no_order_falls_faster_than_that_of_the_shares_of_a_linear_model():
     weights, target = jax.random.normal(jax.random.key(1), (4, 3)), TARGET[:1]
-    mean = (
-        lambda ranks: float(  # noqa: E731
-            analysis.deletion_curve(linear, weights, ROWS[:1], target, jnp.array([ranks]), steps=4).mean()
-        )
-    )
+
+    def mean(ranks):
+        given = (linear, weights, ROWS[:1], target, jnp.array([ranks]))
+        return float(analysis.deletion_curve(*given, steps=4).mean())
+
     shares = analysis.gradient_times_input(linear, weights, ROWS[:1], target)[0]
     every = [mean(order) for order in itertools.permutations((1.0, 2.0, 3.0, 4.0))]
     assert mean(shares.tolist()) == pytest.approx(min(every), rel=1e-5)
