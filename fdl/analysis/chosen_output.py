@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-Apply = Callable[..., jax.Array]
+Apply = Callable[..., Any]
 """`apply(variables, x)`: outputs `[B, C]` of rows `x` `[B, ...]`, each by itself, as in evaluation."""
 
 
@@ -25,7 +26,7 @@ def chosen_output(apply: Apply, variables: Any, x: jax.Array, target: jax.Array)
         raise ValueError(
             f"target has the shape {target.shape}; expected {x.shape[:1]}, an output of each row"
         )
-    if not isinstance(target, jax.core.Tracer):
+    if not isinstance(target, Tracer):
         beyond = [int(one) for one in np.asarray(target) if not 0 <= one < shape[1]]
         if beyond:
             raise ValueError(f"target has {beyond[0]}; expected 0 to {shape[1] - 1}")

@@ -9,7 +9,7 @@ import numpy as np
 from fdl.analysis.chosen_output import Apply, chosen_output
 
 
-def features(x: jax.Array, segments: np.ndarray | None) -> tuple[np.ndarray, int]:
+def segments_of(x: jax.Array, segments: np.ndarray | None) -> tuple[np.ndarray, int]:
     """Which feature each entry of a row belongs to, in the row's shape (or broadcasting to it), and how many
     features there are.
 
@@ -53,7 +53,7 @@ def coalition_values(
       target: which output of each row, `[B]`.
       background: rows `[N, *S]`.
       known: bool `[P, M]`: which features each of P coalitions knows.
-      segments: of `features`.
+      segments: of `segments_of`.
 
     Raises:
       ValueError: background rows of another shape.

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_jaxpr
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from fdl.analysis.chosen_output import Apply, chosen_output
@@ -86,7 +87,7 @@ def _result(jaxpr: Jaxpr, equation: JaxprEqn, values: list[Any]) -> list[Any]:
     given = {one: value for one, value in zip(equation.invars, values, strict=True) if isinstance(one, Var)}
     inputs, outputs = list(given), equation.outvars
     alone = jaxpr.replace(constvars=[], invars=inputs, outvars=outputs, eqns=[equation])
-    return jax.core.eval_jaxpr(alone, (), *given.values())
+    return eval_jaxpr(alone, (), *given.values())
 
 
 def _is_relu(equation: JaxprEqn) -> bool:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.analysis.chosen_output import Apply
-from fdl.analysis.coalitions import coalition_values, features
+from fdl.analysis.coalitions import coalition_values, segments_of
 from fdl.arguments import Count, Whole, checked
 
 
@@ -53,7 +53,7 @@ def kernel_shapley(
       >>> [round(float(one), 3) for one in found[0]]
       [5.0, 6.0]
     """
-    places, count = features(x, segments)
+    places, count = segments_of(x, segments)
     if count < 2 or pairs < count:
         raise ValueError(f"{pairs} pairs of {count} features; expected 2 or more features, and as many pairs")
     ends = jnp.stack([jnp.zeros(count, bool), jnp.ones(count, bool)])

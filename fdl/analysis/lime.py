@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.analysis.chosen_output import Apply
-from fdl.analysis.coalitions import coalition_values, features
+from fdl.analysis.coalitions import coalition_values, segments_of
 from fdl.arguments import Count, NotNegative, Positive, Whole, checked
 
 
@@ -58,7 +58,7 @@ def lime(
       >>> [round(float(one), 3) for one in fdl.analysis.lime(*given, ridge=0.0)[0]]
       [3.0, 8.0]
     """
-    places, count = features(x, segments)
+    places, count = segments_of(x, segments)
     known = jax.random.bernoulli(key, 0.5, (samples, count)).at[0].set(True)
     values = coalition_values(apply, variables, x, target, background, known, places)
     found = local_linear(known, values, width=width, ridge=ridge)

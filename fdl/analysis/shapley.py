@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl.analysis.chosen_output import Apply
-from fdl.analysis.coalitions import coalition_values, features
+from fdl.analysis.coalitions import coalition_values, segments_of
 from fdl.arguments import Count, Whole, checked
 
 MOST_EXACT = 12
@@ -52,7 +52,7 @@ def exact_shapley(
       >>> fdl.analysis.exact_shapley(product, None, x, jnp.array([0]), background)  # 12 - 1 in all
       Array([[5., 6.]], dtype=float32)
     """
-    places, count = features(x, segments)
+    places, count = segments_of(x, segments)
     if count > MOST_EXACT:
         raise ValueError(
             f"there are {count} features; expected at most {MOST_EXACT}: join them by segments, or take "
@@ -105,7 +105,7 @@ def permutation_shapley(
       >>> fdl.analysis.permutation_shapley(product, None, x, target, background, jax.random.key(0))
       Array([[5., 6.]], dtype=float32)
     """
-    places, count = features(x, segments)
+    places, count = segments_of(x, segments)
 
     def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
         order = jax.random.permutation(key, count)

@@ -1,6 +1,7 @@
 """Attention weights by what the layer makes of them, and the roll-out by NumPy."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ VARIABLES = shaken(NET.init(jax.random.key(1), IMAGES))
 def test_weights_times_values_are_what_the_layer_gives():
     """Ten places, four entries a head: the weights are asked for in three parts."""
     found = analysis.attention_weights(NET.apply, VARIABLES, IMAGES)
-    _, kept = NET.apply(VARIABLES, IMAGES, capture_intermediates=True, mutable=["intermediates"])
+    kept: Any = NET.apply(VARIABLES, IMAGES, capture_intermediates=True, mutable=["intermediates"])[1]
     assert [one.shape for one in found] == [(2, 3, 10, 10)] * 3
     for place, weights in enumerate(found):
         np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)

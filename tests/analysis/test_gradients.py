@@ -1,5 +1,7 @@
 """Gradients against the chain rule by hand, and identities of sums, integrals and means."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,21 +15,20 @@ KEY = jax.random.key(3)
 METHODS = {
     "gradient": analysis.gradient,
     "gradient_times_input": analysis.gradient_times_input,
-    "integrated_gradients": lambda *given: analysis.integrated_gradients(*given, steps=3),
-    "smooth_grad": lambda *given: analysis.smooth_grad(*given, KEY, sigma=0.1, samples=3),
+    "integrated_gradients": partial(analysis.integrated_gradients, steps=3),
+    "smooth_grad": partial(analysis.smooth_grad, key=KEY, sigma=0.1, samples=3),
     "guided_backpropagation": analysis.guided_backpropagation,
-    "occlusion": lambda *given: analysis.occlusion(*given, window=(2,)),
-    "exact_shapley": lambda *given: analysis.exact_shapley(*given, BACKGROUND),
-    "permutation_shapley": lambda *given: analysis.permutation_shapley(*given, BACKGROUND, KEY),
-    "kernel_shapley": lambda *given: analysis.kernel_shapley(*given, BACKGROUND, KEY, pairs=32),
-    "lime": lambda *given: analysis.lime(*given, BACKGROUND, KEY, samples=64),
-    "deletion_curve": lambda *given: analysis.deletion_curve(*given, jnp.abs(ROWS), steps=3),
+    "occlusion": partial(analysis.occlusion, window=(2,)),
+    "exact_shapley": partial(analysis.exact_shapley, background=BACKGROUND),
+    "permutation_shapley": partial(analysis.permutation_shapley, background=BACKGROUND, key=KEY),
+    "kernel_shapley": partial(analysis.kernel_shapley, background=BACKGROUND, key=KEY, pairs=32),
+    "lime": partial(analysis.lime, background=BACKGROUND, key=KEY, samples=64),
+    "deletion_curve": partial(analysis.deletion_curve, attribution=jnp.abs(ROWS), steps=3),
 }
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_lifts_over_variables_under_jit(method):
-    """Also: rows are explained each by itself, wherever they draw nothing of their own."""
     several = [VARIABLES, shaken(VARIABLES, 9)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
     lifted = jax.jit(jax.vmap(lambda variables: method(TABLE.apply, variables, ROWS, TARGET)))(stacked)
@@ -67,7 +68,9 @@ def test_integrated_gradients_of_a_polynomial_add_up(steps, exact):
 def test_integrated_gradients_of_a_smooth_net_add_up():
     net = models.MLP(widths=(8, 8), outputs=3, activation=jnp.tanh)
     found = analysis.integrated_gradients(net.apply, VARIABLES, ROWS, TARGET, 0.5, steps=20)
-    ends = [net.apply(VARIABLES, one)[jnp.arange(5), TARGET] for one in (ROWS, jnp.full((5, 4), 0.5))]
+    ends = [
+        jnp.asarray(net.apply(VARIABLES, one))[jnp.arange(5), TARGET] for one in (ROWS, jnp.full((5, 4), 0.5))
+    ]
     np.testing.assert_allclose(found.sum(axis=1), ends[0] - ends[1], atol=1e-4)
 
 

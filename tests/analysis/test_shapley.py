@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,8 @@ from tests.analysis.nets import BACKGROUND, ROWS, TABLE, TARGET, VARIABLES, line
 KEY = jax.random.key(7)
 METHODS = {
     "exact": analysis.exact_shapley,
-    "permutation": lambda *given: analysis.permutation_shapley(*given, KEY, permutations=3),
-    "kernel": lambda *given: analysis.kernel_shapley(*given, KEY, pairs=24),
+    "permutation": partial(analysis.permutation_shapley, key=KEY, permutations=3),
+    "kernel": partial(analysis.kernel_shapley, key=KEY, pairs=24),
 }
 
 

@@ -57,7 +57,7 @@ def test_channels_of_a_pixel_go_together():
 def test_rank_agreement_is_spearmans_with_ties():
     first, second = RNG.integers(0, 5, (4, 3, 4)).astype(np.float32), RNG.normal(size=(4, 3, 4))
     first[3] = 1
-    found = analysis.rank_agreement(first, second)
+    found = analysis.rank_agreement(jnp.asarray(first), jnp.asarray(second))
     wanted = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(first[:3], second[:3], strict=True)]
     np.testing.assert_allclose(found[:3], wanted, rtol=1e-5)
     assert np.isnan(found[3])
