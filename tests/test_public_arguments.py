@@ -33,7 +33,8 @@ from fdl.arguments import (
 )
 
 PLACES = (
-    *(analysis, data, data.synthetic, losses, metrics, models, models.hopfield, models.mixture_density, optim),
+    analysis,
+    *(data, data.synthetic, losses, metrics, models, models.hopfield, models.mixture_density, optim),
     *(stats, sweeps, tasks, tasks.contrastive_losses, tasks.games, tasks.gan_losses, tasks.generation),
     *(tasks.metric_losses, tasks.noise, tasks.samplers),
 )

@@ -30,5 +30,9 @@ def layers(variables):
     return [(one["kernel"], one["bias"]) for one in dense]
 
 
+outputs = jax.jit(TABLE.apply)
+"""Of `TABLE`: compiled once for the many small calls of the references."""
+
+
 def linear(weights, x):
     return x @ weights

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
 from fdl import analysis
-from tests.analysis.nets import BACKGROUND, ROWS, TABLE, TARGET, VARIABLES
+from tests.analysis.nets import BACKGROUND, ROWS, TABLE, TARGET, VARIABLES, outputs
 
 KEY = jax.random.key(7)
 KNOWN = np.asarray(jax.random.bernoulli(KEY, 0.5, (200, 4)).at[0].set(True))
@@ -16,8 +16,9 @@ DISTANCE = pairwise_distances(KNOWN.astype(float), KNOWN[:1].astype(float), metr
 
 def predicted(row):
     """The chosen output of each perturbation, by hand."""
-    outputs = [np.asarray(TABLE.apply(VARIABLES, np.where(one, ROWS[row], BACKGROUND))) for one in KNOWN]
-    return np.array([one[:, TARGET[row]].mean() for one in outputs])
+    background, own, target = np.asarray(BACKGROUND), np.asarray(ROWS[row]), int(TARGET[row])
+    found = [np.asarray(outputs(VARIABLES, np.where(one, own, background))) for one in KNOWN]
+    return np.array([one[:, target].mean() for one in found])
 
 
 def kernel(distance, width):

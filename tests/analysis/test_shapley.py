@@ -11,7 +11,7 @@ import pytest
 
 from fdl import analysis
 from fdl.analysis.kernel_shapley import shapley_regression
-from tests.analysis.nets import BACKGROUND, ROWS, TABLE, TARGET, VARIABLES, linear
+from tests.analysis.nets import BACKGROUND, ROWS, TABLE, TARGET, VARIABLES, linear, outputs
 
 KEY = jax.random.key(7)
 METHODS = {
@@ -24,7 +24,7 @@ METHODS = {
 def value(known, row):
     """Of `TABLE`, by itself: the mean output with the other features of each background row."""
     rows = np.where(np.asarray(known, bool), ROWS[row], BACKGROUND)
-    return float(np.mean(np.asarray(TABLE.apply(VARIABLES, rows))[:, TARGET[row]]))
+    return float(np.mean(np.asarray(outputs(VARIABLES, rows))[:, TARGET[row]]))
 
 
 def test_exact_is_the_mean_over_all_orders():
