@@ -73,6 +73,7 @@ from fdl.data.generated import stream as stream
 from fdl.data.partition import split_groups as split_groups
 from fdl.data.partition import split_rows as split_rows
 from fdl.data.permutation import permute as permute
+from fdl.data.poisson import poisson_sampled as poisson_sampled
 from fdl.data.readers.cifar import read_cifar10 as read_cifar10
 from fdl.data.readers.cifar import read_cifar100 as read_cifar100
 from fdl.data.readers.clips import clips as clips

@@ -55,6 +55,11 @@ from fdl.tasks.perceptron import perceptron as perceptron
 from fdl.tasks.perceptron import perceptron_learner as perceptron_learner
 from fdl.tasks.policy_gradient import ppo as ppo
 from fdl.tasks.policy_gradient import reinforce as reinforce
+from fdl.tasks.privacy_accounting import noise_multiplier_for as noise_multiplier_for
+from fdl.tasks.privacy_accounting import privacy_spent as privacy_spent
+from fdl.tasks.private import private_classification as private_classification
+from fdl.tasks.private import private_classification_learner as private_classification_learner
+from fdl.tasks.private_gradient import Privacy as Privacy
 from fdl.tasks.quantisation import quantisation_learner as quantisation_learner
 from fdl.tasks.quantisation import vector_quantisation as vector_quantisation
 from fdl.tasks.reconstruction import l1_penalty as l1_penalty

@@ -77,10 +77,10 @@ def passed(
         sums, model_state = one(dict(model_state), batch, key)
     else:
         parts = (micro_batches(batch, accumulate), jax.random.split(key, accumulate))
-        sums, model_state = _added(one, dict(model_state), parts)
+        sums, model_state = added_up(one, dict(model_state), parts)
     grads, mean, metrics = shards.total(sums)
     divided = lambda grad, leaf: (grad / _divisor(mean.weight)).astype(leaf.dtype)  # noqa: E731
-    whole, means = _of_batch(mean), {name: _of_batch(part) for name, part in metrics.items()}
+    whole, means = of_batch(mean), {name: of_batch(part) for name, part in metrics.items()}
     return Passed(*whole, jax.tree.map(divided, grads, params), means, model_state)
 
 
@@ -116,7 +116,7 @@ def check_whole(accumulate: int, reason: str) -> None:
         )
 
 
-def _added(one: Callable[..., Any], model_state: Any, parts: Any) -> tuple[Any, Any]:
+def added_up(one: Callable[..., Any], model_state: Any, parts: Any) -> tuple[Any, Any]:
     """The sums of what all parts give, in float32 at least, and the collections after the last."""
     first = jax.tree.map(lambda leaf: leaf[0], parts)
     shapes = jax.eval_shape(one, model_state, *first)[0]
@@ -132,7 +132,7 @@ def _added(one: Callable[..., Any], model_state: Any, parts: Any) -> tuple[Any, 
     return lax.scan(add, (zeros, model_state), parts)[0]
 
 
-def _of_batch(mean: Mean) -> Mean:
+def of_batch(mean: Mean) -> Mean:
     """The mean with weight 1; with 0, and the value 0, where nothing counted."""
     return Mean(mean.total / _divisor(mean.weight), (mean.weight > 0).astype(jnp.float32))
 

@@ -14,8 +14,9 @@ from fdl.arguments import Count, checked
 from fdl.experiment import Batch, Learner, Metrics
 from fdl.metrics import Mean
 from fdl.optim.evaluation import evaluation_params
-from fdl.optim.frozen import kept, unmoved
+from fdl.optim.frozen import Frozen, kept, unmoved
 from fdl.tasks.accumulation import Loss, Passed, Variables, passed
+from fdl.tasks.private_gradient import Privacy, passed_privately
 
 Evaluate = Callable[[Variables, Batch, jax.Array], Mapping[str, Mean]]
 """`evaluate(variables, batch, key) -> metrics`, as in `fdl.Learner`."""
@@ -58,6 +59,7 @@ def gradient_learner(
     draw: Draw | None = None,
     accumulate: Count = 1,
     predict: Predict | None = None,
+    privacy: Privacy | None = None,
 ) -> Learner:
     """The learner that minimises a loss.
 
@@ -75,9 +77,14 @@ def gradient_learner(
       draw: what is drawn for the rows of a whole batch, before it is split.
       accumulate: micro-batches of each batch, see `fdl.tasks.accumulation.passed`.
       predict: see `Predict`; None: the learner predicts nothing.
+      privacy: DP-SGD, see `fdl.tasks.private_gradient.passed_privately`; `loss` sees single rows then. None:
+        the gradient of the batch as it is.
 
     Returns:
       A learner whose state is a `State`.
+
+    Raises:
+      ValueError: `privacy` with an optimizer that leaves parameters as they are, or with `draw`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -91,6 +98,17 @@ def gradient_learner(
       ('loss', 'update_norm')
     """
 
+    batch_gradient = passed if privacy is None else functools.partial(passed_privately, privacy=privacy)
+    if privacy is not None and isinstance(optimizer, Frozen):
+        raise ValueError(
+            "the optimizer leaves parameters as they are, whose gradients count in a row's norm; expected one "
+            "that moves all: train a model of the others alone"
+        )
+    if privacy is not None and draw is not None:
+        raise ValueError(
+            "draw sees all rows of a batch, which is not private; expected None: draw in the loss"
+        )
+
     def start(key: jax.Array) -> State:
         model_state = dict(init(key))
         params = model_state.pop("params")
@@ -100,10 +118,10 @@ def gradient_learner(
         drawn = batch if draw is None else draw(batch, key)
 
         def at(params: Any) -> Passed:
-            found = passed(loss, params, state.model_state, drawn, key, accumulate=accumulate)
+            found = batch_gradient(loss, params, state.model_state, drawn, key, accumulate=accumulate)
             return found if penalty is None else _with_penalty(found, penalty, params)
 
-        return descend(optimizer, state, at, rng.stream(key, "optimizer"))
+        return descend(optimizer, state, at, rng.stream(key, "optimizer"), alone=privacy is not None)
 
     return Learner(
         start,
@@ -115,7 +133,12 @@ def gradient_learner(
 
 
 def descend(
-    optimizer: optax.GradientTransformation, state: State, at: Callable[[Any], Passed], key: jax.Array
+    optimizer: optax.GradientTransformation,
+    state: State,
+    at: Callable[[Any], Passed],
+    key: jax.Array,
+    *,
+    alone: bool = False,
 ) -> tuple[State, Metrics]:
     """One update by a batch.
 
@@ -128,6 +151,7 @@ def descend(
       state: before.
       at: `at(params)`, the batch's loss and gradient at other parameters.
       key: for optimizers that draw.
+      alone: the optimizer gets nothing of the batch but the gradient, which alone is private.
 
     Returns:
       The state after, and the metrics with `update_norm` (and `loss`, where they have none). Of a batch in
@@ -138,7 +162,8 @@ def descend(
     """
     with unmoved(optimizer):
         found = at(state.params)
-        extra = _extra(optimizer.update, found, at, key)
+        given = {"key": key} if alone else _of_batch(found, at, key)
+        extra = _taken(optimizer.update, given)
         updates, optimizer_state = _updates(optimizer, found.gradient, state, extra)
     params = optax.apply_updates(state.params, updates)
     model_state = kept(optimizer, state.model_state, found.model_state)
@@ -172,10 +197,8 @@ def _with_penalty(found: Passed, penalty: Penalty, params: Any) -> Passed:
     return found._replace(value=found.value + value, gradient=jax.tree.map(jnp.add, found.gradient, gradient))
 
 
-def _extra(
-    update: Callable[..., Any], found: Passed, at: Callable[[Any], Passed], key: jax.Array
-) -> dict[str, Any]:
-    """The arguments beyond Optax's first three that an `update` takes."""
+def _of_batch(found: Passed, at: Callable[[Any], Passed], key: jax.Array) -> dict[str, Any]:
+    """The arguments beyond Optax's first three that there are."""
 
     @jax.custom_jvp
     def value_at(params: Any) -> jax.Array:
@@ -198,7 +221,11 @@ def _extra(
         "obj_fn": value_fn,
         "grad_fn": lambda params, _=None: at(params).gradient,
     }
-    extra = {"value": found.value, "grad": found.gradient, **functions, "key": key}
+    return {"value": found.value, "grad": found.gradient, **functions, "key": key}
+
+
+def _taken(update: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Those of some arguments that an `update` takes."""
     taken = inspect.signature(update).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
         return extra

@@ -17,6 +17,7 @@ from fdl.tasks.checks import check_labels, check_targets, count_outputs
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import Penalty, gradient_learner
 from fdl.tasks.predictions import Says, applied, one_of_classes, quantities_of
+from fdl.tasks.private_gradient import Privacy
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
@@ -234,9 +235,11 @@ def row_learner(
     accumulate: Count = 1,
     weigh: Callable[[jax.Array], jax.Array] | None = None,
     says: Says | None = None,
+    privacy: Privacy | None = None,
 ) -> Learner:
     """The three functions; of `splits` only the shape of a row matters. `weigh(targets)`, `[B]`, is what rows
-    count in the loss that is minimised, but not in metrics; `says(outputs)` is what it predicts, if any."""
+    count in the loss that is minimised, but not in metrics; `says(outputs)` is what it predicts, if any;
+    `privacy` is as in `gradient_learner`."""
     row = prepared_row(splits)["x"]
 
     def init(key: jax.Array) -> Any:
@@ -261,7 +264,14 @@ def row_learner(
     penalty = _penalty(l1=l1, l2=l2)
     predict = None if says is None else applied(model, says)
     return gradient_learner(
-        init, objective, evaluate, optimizer, penalty=penalty, accumulate=accumulate, predict=predict
+        init,
+        objective,
+        evaluate,
+        optimizer,
+        penalty=penalty,
+        accumulate=accumulate,
+        predict=predict,
+        privacy=privacy,
     )
 
 
