@@ -58,10 +58,11 @@ def poisson_sampled(part: Part, *, batch_size: Count, capacity: Count) -> Source
             joins = jnp.ones(size, bool)
         else:
             joins = jax.random.bits(jax.random.fold_in(key, step), (size,), jnp.uint32) < np.uint32(bound)
-        (place,) = jnp.nonzero(joins, size=capacity, fill_value=0)
+        (place,) = jnp.nonzero(joins, size=capacity, fill_value=size)
         weight = (jnp.arange(capacity) < jnp.sum(joins)).astype(jnp.float32)
+        # Places left hold zeros, not some row that was not drawn.
         rows = jax.tree.map(
-            lambda one: jnp.asarray(one).at[place].get(mode="promise_in_bounds"), dict(arrays)
+            lambda one: jnp.asarray(one).at[place].get(mode="fill", fill_value=0), dict(arrays)
         )
         return {**rows, "weight": weight}
 

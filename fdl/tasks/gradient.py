@@ -101,8 +101,8 @@ def gradient_learner(
     batch_gradient = passed if privacy is None else functools.partial(passed_privately, privacy=privacy)
     if privacy is not None and isinstance(optimizer, Frozen):
         raise ValueError(
-            "the optimizer leaves parameters as they are, whose gradients count in a row's norm; expected one "
-            "that moves all: train a model of the others alone"
+            "the optimizer leaves parameters as they are, whose gradients count in a row's norm; expected "
+            "one that moves all: train a model of the others alone"
         )
     if privacy is not None and draw is not None:
         raise ValueError(

@@ -102,7 +102,7 @@ def noise_multiplier_for(
 def capacity(rows: int, batch_size: int, steps: int, *, multiple: int = 1) -> int:
     """How many rows a batch must hold so that none of a run's batches is likely (1e-13) to draw more; a
     multiple of some number."""
-    most = int(min(stats.binom.isf(_OVERFLOW / steps, rows, batch_size / rows), rows))
+    most = int(min(stats.binom.isf(_OVERFLOW / steps, rows, min(batch_size / rows, 1.0)), rows))
     return -(-most // multiple) * multiple
 
 

@@ -54,8 +54,8 @@ def passed_privately(
     """
     if model_state:
         raise ValueError(
-            f"the model keeps {', '.join(map(repr, model_state))} beside its parameters, which tells of rows; "
-            "expected parameters alone: take another norm, as models.group_norm"
+            f"the model keeps {', '.join(map(repr, model_state))} beside its parameters, which tells of "
+            "rows; expected parameters alone: take another norm, as models.group_norm"
         )
     row_keys = shards.draw(jax.random.split, key, (len(jax.tree.leaves(batch)[0]),))
 
@@ -87,7 +87,8 @@ def _clipped_sum(
             return mean.total, (mean.weight, dict(metrics))
 
         (value, (weight, metrics)), gradient = jax.value_and_grad(total, has_aux=True)(params)
-        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), gradient), Mean(value, weight), metrics
+        kept = lambda leaf: jnp.where(weight > 0, leaf, 0).astype(jnp.float32)  # noqa: E731
+        return jax.tree.map(kept, gradient), Mean(value, weight), metrics
 
     gradients, means, metrics = jax.vmap(of_row)(batch, keys)
     leaves, form = jax.tree.flatten(gradients)

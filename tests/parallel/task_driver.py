@@ -158,6 +158,7 @@ def diffusion(task: Any) -> Experiment:
 
 CASES: dict[str, Callable[[], Experiment]] = {
     "classification": lambda: classified(model=WITH_ALL, augment=mixup(classes=CLASSES)),
+    "private": lambda: tasks.private_classification(MLP, LABELLED, SGD, noise_multiplier=1.0, **ONE_STEP),
     "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
     "multilabel": lambda: tasks.multilabel(
         MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), optax.sgd(1.0), **ONE_STEP
@@ -206,6 +207,7 @@ CASES: dict[str, Callable[[], Experiment]] = {
     ),
     "loss and curvature": lambda: classified(optax.chain(optax.contrib.sophia(0.1), optax.scale_by_polyak())),
     "accumulated classification": lambda: accumulated(lambda: classified(model=WITH_ALL)),
+    "accumulated private": lambda: accumulated(CASES["private"]),
     "accumulated segmentation": lambda: accumulated(segmentation),
     "accumulated codes": lambda: accumulated(lambda: coded(functools.partial(tasks.l1_penalty, factor=0.3))),
     # Batch norm of the two rows of a micro-batch would multiply rounding.

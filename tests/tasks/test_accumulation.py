@@ -45,6 +45,7 @@ EXACT: dict[str, Callable[[], Experiment]] = {
     "segmentation": lambda: driver.segmentation(None),
     "regression": CASES["regression"],
     "classification": lambda: driver.classified(label_smoothing=0.1, l1=0.1),
+    "private": CASES["private"],
     "multilabel": CASES["multilabel"],
     "density": CASES["density"],
     "reconstruction": codes,

@@ -27,6 +27,7 @@ HEADED = models.WithHead(MLP, models.MLP((4,), 3))
 COSINES = models.WithHead(MLP, models.CosineHead(3))
 TOWERS = models.DualEncoder(MLP, models.MLP((4,), 3), width=3)
 DENSITY = models.MixtureDensity(models.MLP((5,), 4), targets=2, components=2)
+MANY = splits(x=np.tile(X, (8, 1)), y=np.tile(Y, 8))
 LABELS = splits(x=X, y=np.eye(3, dtype=np.float32)[Y])
 PAIRS = splits(x=X, y=X[:, :2])
 TEACHER = models.MLP((4,), 3)
@@ -65,6 +66,12 @@ class Case(NamedTuple):
 CASES = {
     "classification": Case(
         tasks.classification, tasks.classification_learner, (MLP, LABELLED, SGD), {"label_smoothing": 0.1}
+    ),
+    "private_classification": Case(
+        tasks.private_classification,
+        lambda *given, **more: tasks.private_classification_learner(*given, batch_size=8, **more),
+        (MLP, MANY, SGD),
+        {"noise_multiplier": 1.0, "clip": 0.5},
     ),
     "regression": Case(
         tasks.regression, tasks.regression_learner, (models.MLP((5,), 1), SIGNS, SGD), {"l2": 0.1}
