@@ -30,7 +30,7 @@ def privacy_spent(
     by privacy loss distributions (Koskela et al. 2020; Doroshenko et al. 2022), whose discretisation errs
     upwards. Of delta one part in 128 pays for batches that drew more rows than they hold.
 
-    What it does not cover: see [Privacy](../howto/privacy.md).
+    What it does not cover: see `docs/howto/privacy.md`.
 
     Args:
       rows: N, of the training part.

@@ -42,7 +42,7 @@ def private_classification(
     Each step draws every row of train with chance `batch_size` / N (`fdl.data.poisson_sampled`), clips each
     row's gradient of the cross-entropy, adds noise to their sum, and divides it by `batch_size`. What a run
     spends is said by `privacy_spent`, and the noise for an epsilon by `noise_multiplier_for`. It is of the
-    parameters alone, not of the metrics of training batches: see [Privacy](../howto/privacy.md).
+    parameters alone, not of the metrics of training batches: see `docs/howto/privacy.md`.
 
     There are no augmentations, sampling, or weights of rows or classes; `prepare` is done to each row by
     itself. Parameters need memory for each row of a micro-batch.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from fdl import data, losses, models, optim, tasks, train
 from fdl.tasks.private_gradient import Privacy
@@ -34,11 +35,11 @@ def stepped(experiment, batch=BATCH, key=KEY):
 @pytest.mark.medium
 def test_a_step_is_the_sum_of_clipped_gradients_by_a_loop():
     before, after, metrics = stepped(private())
-    flat, unflatten = jax.flatten_util.ravel_pytree(before)
+    flat, unflatten = ravel_pytree(before)
 
     def loss(vector, row):
-        logits = MLP.apply({"params": unflatten(vector)}, X[row : row + 1], train=True)
-        return losses.cross_entropy(logits, Y[row : row + 1])[0]
+        logits: Any = MLP.apply({"params": unflatten(vector)}, X[row : row + 1], train=True)
+        return losses.cross_entropy(logits, jnp.asarray(Y[row : row + 1]))[0]
 
     total, clipped = np.zeros(flat.shape), 0
     for row in range(6):
@@ -46,7 +47,7 @@ def test_a_step_is_the_sum_of_clipped_gradients_by_a_loop():
         norm = np.linalg.norm(gradient)
         total += gradient * min(1, CLIP / norm)
         clipped += norm > CLIP
-    moved = np.asarray(jax.flatten_util.ravel_pytree(after.params)[0]) - flat
+    moved = np.asarray(ravel_pytree(after.params)[0]) - flat
     np.testing.assert_allclose(moved, -total / 16, rtol=1e-4, atol=1e-6)
     assert 0 < clipped < 6
     assert metrics["clipped"].value == pytest.approx(clipped / 6)
@@ -56,7 +57,7 @@ def test_a_step_is_the_sum_of_clipped_gradients_by_a_loop():
 def test_noise_is_normal_of_the_promised_size_and_new_at_each_step():
     wide = models.MLP((200,), CLASSES)
     quiet, loud = private(wide), private(wide, noise_multiplier=3.0)
-    flat = lambda found: np.asarray(jax.flatten_util.ravel_pytree(found[1].params)[0])  # noqa: E731
+    flat = lambda found: np.asarray(ravel_pytree(found[1].params)[0])  # noqa: E731
     first, second = (
         (flat(stepped(loud, key=key)) - flat(stepped(quiet, key=key))) * 16 / (3.0 * CLIP)
         for key in (jax.random.key(1), jax.random.key(2))
