@@ -74,7 +74,7 @@ def experiment(config: Config) -> fdl.Experiment:
     attacked = {
         "x": np.concatenate([positives["x"], strangers["x"]]),
         "y": np.concatenate([positives["y"], strangers["y"]]),
-        "member": np.repeat(np.int32([1, 0]), [len(positives["x"]), ROWS]),
+        "member": np.repeat(np.array([1, 0], np.int32), [len(positives["x"]), ROWS]),
     }
     guess = made.learner.predict
     assert guess is not None

@@ -22,6 +22,10 @@ class Privacy(NamedTuple):
       noise_multiplier: σ; the noise on the sum of the rows' gradients is normal, of deviation σ C.
       rows: what the sum is divided by: the rows that a batch has on average. How many it has is itself a
         secret.
+
+    Example:
+      >>> fdl.tasks.Privacy(clip=1.0, noise_multiplier=2.0, rows=100).rows
+      100
     """
 
     clip: Positive[float | jax.Array]
