@@ -10,6 +10,8 @@ and clipping; one has no noise. The control attacks rows of which none was train
 = 1 at delta = 1e-4 asks for is computed by `dp-accounting` (the extra `privacy`).
 
     fdl sweep experiments/privacy.py
+
+105 s of CPU time.
 """
 
 import functools
@@ -110,7 +112,7 @@ CLAIMS = (
     ),
     fdl.Claim(
         "P2",
-        "With the noise of epsilon = 1 it tells nothing: the area is that of guessing within 0.05.",
+        "With the noise of epsilon = 1 it tells next to nothing: the area is that of guessing within 0.05.",
         functools.partial(gain, epsilon=1.0, equivalent=0.05),
     ),
 )
