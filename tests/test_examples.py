@@ -72,6 +72,13 @@ WITHOUT = {
         ),
         GIVEN,
     ),
+    "fdl.analysis": dict.fromkeys(
+        (
+            *("Barrier", "Bezier", "Collapse", "CriticalPoint", "NegativeShare", "NoiseScale", "Probe"),
+            "Ritz",
+        ),
+        GIVEN,
+    ),
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
     "fdl.analysis": dict.fromkeys(("Corruption", "Certificate"), GIVEN),
     "fdl.inspection": {"Inspection": GIVEN},

@@ -8,6 +8,7 @@ import pytest
 from fdl.public import public
 
 SHOWN = {
+    "fdl.analysis": (),
     "fdl.inspection": (),
     "fdl.metrics": (),
     "fdl.models": ("hopfield", "initializers", "mixture_density"),
