@@ -9,7 +9,6 @@ Schedule          successive_halving, asha, hyperband, pbt; Scheduler of Curves 
 Judge them        load, Result; compare, compare_rates, difference_in_differences, factorial_effects, all_of,
                   judge_claims; Claim, Comparison, Verdict
 
-fdl.analysis      what a trained net does, and why: attributions, attacks, certificates, its insides
 fdl.data          data sets, readers of files, augmentations, sources
 fdl.models        Flax modules: what is trained
 fdl.tasks         a model, data and an optimizer as an Experiment

@@ -74,13 +74,12 @@ WITHOUT = {
     ),
     "fdl.analysis": dict.fromkeys(
         (
-            *("Barrier", "Bezier", "Collapse", "CriticalPoint", "NegativeShare", "NoiseScale", "Probe"),
-            "Ritz",
+            *("Barrier", "Bezier", "Certificate", "Collapse", "Corruption", "CriticalPoint", "NegativeShare"),
+            *("NoiseScale", "Probe", "Ritz"),
         ),
         GIVEN,
     ),
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
-    "fdl.analysis": dict.fromkeys(("Corruption", "Certificate"), GIVEN),
     "fdl.inspection": {"Inspection": GIVEN},
     "fdl.metrics": dict.fromkeys(
         ("Calibration", "Confusion", "GroupRates", "Mean", "Overlap", "AllRows", "RiskCoverage"), GIVEN

@@ -19,7 +19,7 @@ LAYERS = (
     ("identity",),
     ("optim", "losses", "metrics"),
     ("models", "data"),
-    ("inspection", "analysis"),
+    ("inspection",),
     ("tasks", "parallel"),
     ("analysis", "result", "train", "pretrained"),
     ("stats", "sweeps"),
