@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from unittest import mock
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -58,6 +59,7 @@ ANY_NUMBER = {
     *("rotate", "shear", "translate", "scale", "embedding_scale", "logit_scale", "forget_bias", "alpha"),
     *("effect", "time", "guidance", "length_penalty", "learning_rate", "loss", "weight"),
     "padding",  # checked where a window is made of it: fdl.models.convolve
+    "baseline",
     *(
         "at_least",
         "equivalent",
@@ -136,6 +138,7 @@ def right(kind: Any) -> Any:
     """A value that passes, of a parameter that is not tried."""
     bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
     candidates = [2, 0.5, (0.25, 0.75), (2, 2), (2, 2, 2), "a", PART, np.zeros(1), len, SPLITS, mock.Mock()]
+    candidates.append(jnp.zeros(1, jnp.int32))
     if isinstance(bare, type):
         candidates.append(mock.Mock(spec=bare))
     if typing.get_origin(bare) is collections.abc.Sequence:
