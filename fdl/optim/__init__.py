@@ -6,6 +6,11 @@ from fdl.optim.frozen import frozen as frozen
 from fdl.optim.gradient_noise import gradient_noise as gradient_noise
 from fdl.optim.max_norm import max_norm as max_norm
 from fdl.optim.proximal_l1 import proximal_l1 as proximal_l1
+from fdl.optim.pruning import PruningState as PruningState
+from fdl.optim.pruning import by_chance as by_chance
+from fdl.optim.pruning import magnitude as magnitude
+from fdl.optim.pruning import pruning as pruning
+from fdl.optim.pruning import unit_magnitude as unit_magnitude
 from fdl.optim.sam import sharpness_aware as sharpness_aware
 from fdl.optim.schedules import warmup_cosine as warmup_cosine
 from fdl.public import public as _public
