@@ -36,6 +36,7 @@ from fdl.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from fdl.models.encoder_decoder import original_transformer as original_transformer
 from fdl.models.encoder_decoder import t5 as t5
 from fdl.models.experts import Experts as Experts
+from fdl.models.fake_quantised import FakeQuantised as FakeQuantised
 from fdl.models.feedforward import DeepLinear as DeepLinear
 from fdl.models.feedforward import FourierNet as FourierNet
 from fdl.models.feedforward import Maxout as Maxout

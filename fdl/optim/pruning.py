@@ -109,7 +109,7 @@ def pruning(
         def renewed() -> list[jax.Array]:
             moved = [leaf + change for leaf, change in zip(leaves, changes, strict=True)]
             worth = [score(*pair) for pair in zip(moved, keys, strict=False)]
-            return [_kept(*pair, share) for pair in zip(worth, masks, strict=True)]
+            return [still_kept(*pair, share) for pair in zip(worth, masks, strict=True)]
 
         masks = jax.lax.cond(state.count % every == 0, renewed, lambda: masks) if every > 1 else renewed()
         # The sum of a weight and its negative is zero without rounding.
@@ -125,7 +125,7 @@ def _marked(params: Any, chosen: Chosen) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen(names(path))), params)
 
 
-def _kept(worth: jax.Array, mask: jax.Array, share: Any) -> jax.Array:
+def still_kept(worth: jax.Array, mask: jax.Array, share: Any) -> jax.Array:
     """The mask with the least of what is worth little gone too, so that the share of it is pruned."""
     among = jnp.all(
         mask, axis=[axis for axis, size in enumerate(worth.shape) if size != mask.shape[axis]], keepdims=True

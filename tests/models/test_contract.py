@@ -163,6 +163,7 @@ PUBLISHED = "a published form of a model in the list, tested in the file of that
 NOT_LISTED = {
     "DropPath": "a layer without parameters: test_drop_path",
     "Experts": "a layer whose routing is no smooth function: test_experts",
+    "FakeQuantised": "another model, rounded, with ranges from training: test_fake_quantised",
     "Local": "a layer: test_conv",
     "MixedPrecision": "another model in another type: test_precision",
     "cifar_alexnet": PUBLISHED,
