@@ -60,6 +60,8 @@ from fdl.models.language_model import llama as llama
 from fdl.models.linear_recurrence import LRU as LRU
 from fdl.models.linear_recurrence import LinearRecurrentNet as LinearRecurrentNet
 from fdl.models.lora import LoRA as LoRA
+from fdl.models.low_rank import full_rank as full_rank
+from fdl.models.low_rank import low_rank as low_rank
 from fdl.models.mixture_density import MixtureDensity as MixtureDensity
 from fdl.models.mlp import MLP as MLP
 from fdl.models.mobile import MobileNet as MobileNet
@@ -106,6 +108,7 @@ from fdl.models.spiking import SpikingNet as SpikingNet
 from fdl.models.spiking import lif as lif
 from fdl.models.spiking import rate_code as rate_code
 from fdl.models.spiking import surrogate_spike as surrogate_spike
+from fdl.models.stored_bytes import stored_bytes as stored_bytes
 from fdl.models.text_encoder import MaskedLanguageModel as MaskedLanguageModel
 from fdl.models.text_encoder import TextClassifier as TextClassifier
 from fdl.models.text_encoder import TextEncoder as TextEncoder
