@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import doctest
 import importlib
 import inspect
 import os
@@ -95,6 +96,15 @@ def _contains(output: str, shown: str) -> bool:
             return False
         place = found.end()
     return True
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("page", ["howto/compress.md"])
+def test_the_examples_of_a_page_run_as_they_are_printed(page):
+    text = "".join(block.text for block in blocks(ROOT / "docs" / page) if block.language == "pycon")
+    told, runner = [], doctest.DocTestRunner()
+    runner.run(doctest.DocTestParser().get_doctest(text, {}, page, page, 0), out=told.append)
+    assert runner.tries > 5 and not runner.failures, "".join(told)
 
 
 def test_a_part_that_is_not_shown_is_missed():

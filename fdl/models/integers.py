@@ -50,8 +50,8 @@ def round_kernel(kernel: jax.Array, bits: int) -> jax.Array:
 
 
 @round_kernel.defjvp
-def _(bits: int, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    return round_kernel(*primals, bits), tangents[0]
+def _(bits: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return round_kernel(primals[0], bits), tangents[0]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -63,7 +63,8 @@ def round_between(x: jax.Array, low: jax.Array, high: jax.Array, bits: int) -> j
 
 @round_between.defjvp
 def _(bits: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    y, inside = _stepped(*primals, bits)
+    x, low, high = primals
+    y, inside = _stepped(x, low, high, bits)
     return y, jnp.where(inside, tangents[0], 0)
 
 

@@ -15,13 +15,13 @@ class TicketState(NamedTuple):
     """What finding a ticket keeps.
 
     Attributes:
-      count: steps so far, int32.
+      steps: steps so far, int32.
       masks: of each parameter, True where it is kept, of its own shape.
       start: the parameters that it goes back to.
       optimizer: the inner optimizer's state.
     """
 
-    count: jax.Array
+    steps: jax.Array
     masks: Any
     start: Any
     optimizer: Any
@@ -80,9 +80,9 @@ def lottery_ticket(
             raise ValueError("lottery_ticket got no parameters; call update(updates, state, params)")
         changes, own = inner.update(updates, state.optimizer, params, **extra)
         changes = jax.tree.map(_masked, state.masks, changes, params)
-        start = _where(state.count == rewind_to, params, state.start)
-        done = (state.count + 1) // steps
-        ends = ((state.count + 1) % steps == 0) & (done <= rounds)
+        start = _where(state.steps == rewind_to, params, state.start)
+        done = (state.steps + 1) // steps
+        ends = ((state.steps + 1) % steps == 0) & (done <= rounds)
 
         def pruned() -> tuple[Any, Any, Any]:
             share = 1 - (1 - jnp.asarray(sparsity, float)) ** (done / rounds)
@@ -93,7 +93,7 @@ def lottery_ticket(
             return back, masks, inner.init(params)
 
         changes, masks, own = jax.lax.cond(ends, pruned, lambda: (changes, state.masks, own))
-        return changes, TicketState(optax.safe_increment(state.count), masks, start, own)
+        return changes, TicketState(optax.safe_increment(state.steps), masks, start, own)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -20,11 +20,11 @@ class PruningState(NamedTuple):
     """What pruning keeps.
 
     Attributes:
-      count: steps so far, int32.
+      steps: steps so far, int32.
       masks: of each kernel, True where a weight is kept, of the kernel's own shape.
     """
 
-    count: jax.Array
+    steps: jax.Array
     masks: Any
 
 
@@ -101,7 +101,7 @@ def pruning(
         del more
         if params is None:
             raise ValueError("pruning got no parameters; call update(updates, state, params)")
-        share = sparsity(state.count) if callable(sparsity) else sparsity
+        share = sparsity(state.steps) if callable(sparsity) else sparsity
         leaves, tree = jax.tree.flatten(params)
         keys = [None] * len(leaves) if key is None else list(jax.random.split(key, max(1, len(leaves))))
         changes, masks = tree.flatten_up_to(updates), tree.flatten_up_to(state.masks)
@@ -111,10 +111,10 @@ def pruning(
             worth = [score(*pair) for pair in zip(moved, keys, strict=False)]
             return [still_kept(*pair, share) for pair in zip(worth, masks, strict=True)]
 
-        masks = jax.lax.cond(state.count % every == 0, renewed, lambda: masks) if every > 1 else renewed()
+        masks = jax.lax.cond(state.steps % every == 0, renewed, lambda: masks) if every > 1 else renewed()
         # The sum of a weight and its negative is zero without rounding.
         pruned = [jnp.where(*three) for three in zip(masks, changes, (-leaf for leaf in leaves), strict=True)]
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.steps)
         return tree.unflatten(pruned), PruningState(count, tree.unflatten(masks))
 
     inner = optax.GradientTransformationExtraArgs(init, update)

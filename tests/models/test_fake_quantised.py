@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# Flax types what `apply` returns as a union that no array function takes.
+
 """Fake quantisation: what integers compute, against NumPy and PyTorch, and its ranges and gradients."""
 
 import functools

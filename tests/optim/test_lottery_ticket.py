@@ -1,5 +1,7 @@
 """Lottery tickets against the algorithm written out in NumPy, round by round."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,7 +76,7 @@ def test_it_is_the_algorithm(rounds, rewind_to):
 
 
 def test_another_start_has_the_same_mask_and_the_same_numbers_elsewhere():
-    options = {"steps": 3, "rounds": 1}
+    options: Any = {"steps": 3, "rounds": 1}
     back = states(lottery_ticket(optax.sgd(0.1), 0.0, **options))[2]
     mixed = states(lottery_ticket(optax.sgd(0.1), 0.0, reinitialise=True, **options))[2]
     for name in START:

@@ -201,6 +201,9 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "adaline": lambda: tasks.adaline(SIGNS, **ONE_STEP),
     "sharpness aware": lambda: classified(optim.sharpness_aware(SGD)),
     "gradient noise": lambda: classified(optax.chain(optim.gradient_noise(0.01), SGD, optim.max_norm(1.0))),
+    "pruning": lambda: classified(optax.chain(SGD, optim.pruning(0.5, score=optim.by_chance))),
+    "lottery ticket": lambda: classified(optim.lottery_ticket(SGD, 0.5, steps=1, reinitialise=True)),
+    "fake quantised": lambda: classified(model=models.FakeQuantised(MLP)),
     "line search": lambda: classified(optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(3)), l2=0.1),
     "backtracking": lambda: classified(
         optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(3, store_grad=True))
