@@ -32,7 +32,7 @@ from fdl import data, metrics, models, optim, tasks
 
 
 def as_it_is(model: nn.Module) -> nn.Module:
-    """The model with its parameters' names as of one that is rounded, so that all start from the same numbers."""
+    """The model, its parameters named as those of one that is rounded: so all start from the same numbers."""
     return models.MixedPrecision(model, compute=jnp.float32)
 
 
