@@ -56,6 +56,7 @@ def low_rank(params: Any, *, rank: Count) -> Any:
     return map_kernels(each, params)
 
 
+@checked
 def full_rank(params: Any) -> Any:
     """The parameters with the products in place of their factors, as the model takes them.
 

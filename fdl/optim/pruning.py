@@ -34,20 +34,30 @@ def magnitude(kernel: jax.Array, key: jax.Array | None) -> jax.Array:
     return jnp.abs(kernel)
 
 
+@checked
 def unit_magnitude(kernel: jax.Array, key: jax.Array | None) -> jax.Array:
     """What a unit (a filter) is worth by the sum of |w| of the weights into it, `[1, ..., O]`, a `Score`.
 
     Li et al. 2017, Pruning Filters for Efficient ConvNets, sec. 3.1. The unit's bias stays.
+
+    Example:
+      >>> fdl.optim.unit_magnitude(jnp.array([[1.0, -2.0], [-3.0, 0.5]]), None).tolist()
+      [[4.0, 2.5]]
     """
     del key
     return jnp.sum(jnp.abs(kernel), axis=range(kernel.ndim - 1), keepdims=True)
 
 
+@checked
 def by_chance(kernel: jax.Array, key: jax.Array | None) -> jax.Array:
     """Random worths `[..., O]`, a `Score`: the control of those that look at the weights.
 
     Raises:
       ValueError: there is no key.
+
+    Example:
+      >>> fdl.optim.by_chance(jnp.zeros((2, 3)), jax.random.key(0)).shape
+      (2, 3)
     """
     if key is None:
         raise ValueError("pruning by chance got no key; call update(updates, state, params, key=key)")
