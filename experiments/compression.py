@@ -16,7 +16,7 @@ Rethinking the Value of Network Pruning, sec. 6: at a usual learning rate a new 
 
     fdl sweep experiments/compression.py
 
-TIME
+3.8 minutes of processor time; 11 minutes on 2 cores that others used too (2026-11-28).
 """
 
 from collections.abc import Callable
