@@ -1,7 +1,7 @@
 """Columns of a table as numbers: as they are, as categories, as dates; scaled by what train holds."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,35 @@ from fdl.text import named
 _CATEGORIES = 1000  # of a text column: one feature each, so more is an identifier most often
 _EXACT = 2.0**53  # from here on float64 leaves out whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
+Kind = Literal["number", "date", "category"]
+"""What a column is."""
+
+
+class Feature(NamedTuple):
+    """How one column becomes features: what train's rows say of it, JSON-able, so that new rows can be made
+    the same without them.
+
+    Attributes:
+      name: the column.
+      kind: what it is.
+      shift: of numbers and of days what is subtracted.
+      scale: what they are divided by then.
+      categories: the texts that have a feature, in their order.
+      numbers: whether the categories were numbers, as in a Parquet file, and not texts.
+      times: whether dates have a place in the day.
+      impute: whether cells may be missing.
+      flag: whether a feature tells that one is missing.
+    """
+
+    name: str
+    kind: Kind
+    shift: float = 0.0
+    scale: float = 1.0
+    categories: tuple[str, ...] = ()
+    numbers: bool = False
+    times: bool = False
+    impute: bool = False
+    flag: bool = False
 
 
 def quantities(table: Columns, name: str, declared: Declared) -> np.ndarray:
@@ -72,16 +101,20 @@ def category_texts(table: Columns, name: str, declared: Declared) -> np.ndarray:
     Raises:
       ValueError: texts that seem to be numbers, dates or names, and are not declared to be categories.
     """
-    cells, gone = table.cells[name], missing(table.cells[name], declared)
-    texts = [str(cell) for cell in cells.tolist()]
-    texts = np.array(["" if out else cell for cell, out in zip(texts, gone, strict=True)], object)
+    texts, gone = _texts(table, name, declared), missing(table.cells[name], declared)
     if name not in declared.categorical and (why := question(texts[~gone], declared)):
         raise ValueError(f"{table.path}: column {name!r} {why}")
     return texts
 
 
-def features(table: Columns, name: str, declared: Declared, train: np.ndarray) -> np.ndarray:
-    """The features of one column, `[N, F]` float32; see `fdl.data.table`.
+def _texts(table: Columns, name: str, declared: Declared) -> np.ndarray:
+    cells, gone = table.cells[name], missing(table.cells[name], declared)
+    texts = [str(cell) for cell in cells.tolist()]
+    return np.array(["" if out else cell for cell, out in zip(texts, gone, strict=True)], object)
+
+
+def features(table: Columns, name: str, declared: Declared, train: np.ndarray) -> tuple[Feature, np.ndarray]:
+    """How one column becomes features, and they, `[N, F]` float32; see `fdl.data.table`.
 
     Args:
       table: all rows.
@@ -92,56 +125,105 @@ def features(table: Columns, name: str, declared: Declared, train: np.ndarray) -
     Raises:
       ValueError: cells that are missing, or not what their column is.
     """
-    impute = declared.about_missing(name) == "impute"
     if missing(table.cells[name], declared).all():
         raise ValueError(f"{table.path}: column {name!r} has no value in any row; name it in `drop`")
-    if name in declared.dates:
-        moments, gone = _moments(table, name, declared)
-        columns = _date_features(moments, gone, train)
-    elif name in declared.converters or (
-        name not in declared.categorical and numeric(table.cells[name], declared)
-    ):
-        if name not in declared.converters and compact_dates(table.cells[name]):
-            raise ValueError(
-                f"{table.path}: column {name!r} looks like dates ({table.cells[name][0]}); declare it by "
-                "`dates`, as {name: '%Y%m%d'}, or, if it holds numbers, by `converters`, as {name: float}"
-            )
-        values = quantities(table, name, declared)
-        gone = np.isnan(values)
-        columns = [_standardised(values, gone, train)]
-    else:
-        texts = category_texts(table, name, declared)
-        if not impute:
-            present(table, name, texts == "")
-        return _one_hot(table, name, texts, train)
+    kind = _kind(table, name, declared)
+    if kind == "category":
+        category_texts(table, name, declared)  # whether they are
+    values, gone = _values(table, name, kind, declared)
+    impute = declared.about_missing(name) == "impute"
     if not impute:
         present(table, name, gone)
-        return np.stack(columns, axis=1)
-    if gone[train].all():
+    if kind == "category":
+        known, numbers = _categories(table, name, values[train]), table.cells[name].dtype != object
+        feature = Feature(name, kind, categories=known, numbers=numbers, impute=impute)
+        return feature, _coded(feature, values, gone)
+    if impute and gone[train].all():
         raise ValueError(f"{table.path}: column {name!r} has no value in train to impute from; drop it")
-    if not gone[train].any():
-        return np.stack(columns, axis=1)  # of a flag that train never sees, nothing could be learned
-    return np.stack([*columns, gone.astype(np.float32)], axis=1)
+    numbers = _days(values) if kind == "date" else values
+    seen = numbers[train][~gone[train]]
+    shift, scale = _statistics(seen)
+    # Of a flag that train never sees, nothing could be learned.
+    flag, times = impute and bool(gone[train].any()), kind == "date" and bool((seen % 1 != 0).any())
+    feature = Feature(name, kind, float(shift), float(scale), times=times, impute=impute, flag=flag)
+    return feature, _coded(feature, values, gone)
 
 
-def _standardised(values: np.ndarray, gone: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Shifted and scaled by the values of train that are there; 0, their mean, where one is missing."""
-    seen = values[train][~gone[train]]
+def features_of_new(table: Columns, feature: Feature, declared: Declared) -> np.ndarray:
+    """One column of new rows as the features, `[N, F]` float32, that it was in the training.
+
+    Raises:
+      ValueError: cells that are missing, or not what the column was.
+    """
+    numbers = table.cells[feature.name].dtype != object
+    if feature.kind == "category" and numbers != feature.numbers:
+        ours, theirs = ("numbers", "texts") if numbers else ("texts", "numbers")
+        raise ValueError(
+            f"{table.path}: column {feature.name!r} is one of {ours}, and of {theirs} in the training; "
+            "convert it"
+        )
+    values, gone = _values(table, feature.name, feature.kind, declared)
+    if not feature.impute:
+        present(table, feature.name, gone)
+    return _coded(feature, values, gone)
+
+
+def _kind(table: Columns, name: str, declared: Declared) -> Kind:
+    if name in declared.dates:
+        return "date"
+    if name in declared.converters:
+        return "number"
+    if name in declared.categorical or not numeric(table.cells[name], declared):
+        return "category"
+    if compact_dates(table.cells[name]):
+        raise ValueError(
+            f"{table.path}: column {name!r} looks like dates ({table.cells[name][0]}); declare it by "
+            "`dates`, as {name: '%Y%m%d'}, or, if it holds numbers, by `converters`, as {name: float}"
+        )
+    return "number"
+
+
+def _values(table: Columns, name: str, kind: Kind, declared: Declared) -> tuple[np.ndarray, np.ndarray]:
+    """A column's numbers, moments or texts `[N]`, and which are missing."""
+    if kind == "date":
+        return _moments(table, name, declared)
+    if kind == "number":
+        values = quantities(table, name, declared)
+        return values, np.isnan(values)
+    texts = _texts(table, name, declared)
+    return texts, texts == ""
+
+
+def _coded(feature: Feature, values: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """What `_values` gives as features `[N, F]`."""
+    if feature.kind == "category":
+        known = {text: place for place, text in enumerate(feature.categories)}
+        places = np.array([known.get(text, -1) for text in values])
+        return (places[:, None] == np.arange(len(known))).astype(np.float32)
+    numbers = _days(values) if feature.kind == "date" else values
+    columns = [np.where(gone, 0.0, (numbers - feature.shift) / feature.scale).astype(np.float32)]
+    if feature.kind == "date":
+        waves = _waves(values, times=feature.times)
+        columns += [np.where(gone, 0, wave).astype(np.float32) for wave in waves]
+    return np.stack([*columns, gone.astype(np.float32)] if feature.flag else columns, axis=1)
+
+
+def _statistics(seen: np.ndarray) -> tuple[np.floating | float, np.floating | float]:
+    """What the values of train that are there are shifted and scaled by."""
     # Equality, as the deviation of equal numbers can come out as a rounding error above zero.
     constant = not seen.size or (seen == seen[0]).all()
-    shift, scale = (seen[:1].sum(), 1.0) if constant else (seen.mean(), seen.std())
-    return np.where(gone, 0.0, (values - shift) / scale).astype(np.float32)
+    return (seen[:1].sum(), 1.0) if constant else (seen.mean(), seen.std())
 
 
-def _one_hot(table: Columns, name: str, texts: np.ndarray, train: np.ndarray) -> np.ndarray:
-    categories = {text: place for place, text in enumerate(sorted(set(texts[train])))}
+def _categories(table: Columns, name: str, texts: np.ndarray) -> tuple[str, ...]:
+    """The texts of train's rows, in the order of their code points."""
+    categories = sorted(set(texts))
     if len(categories) > _CATEGORIES:
         raise ValueError(
             f"{table.path}: column {name!r} has {len(categories)} different texts in train; expected at most "
             f"{_CATEGORIES} categories; name it in `drop`"
         )
-    places = np.array([categories.get(text, -1) for text in texts])
-    return (places[:, None] == np.arange(len(categories))).astype(np.float32)
+    return tuple(categories)
 
 
 def _moments(table: Columns, name: str, declared: Declared) -> tuple[np.ndarray, np.ndarray]:
@@ -162,17 +244,20 @@ def _moments(table: Columns, name: str, declared: Declared) -> tuple[np.ndarray,
     return pd.to_datetime(moments, utc=True).dt.tz_localize(None).to_numpy("datetime64[ns]"), gone
 
 
-def _date_features(moments: np.ndarray, gone: np.ndarray, train: np.ndarray) -> list[np.ndarray]:
-    """The day as a number, scaled; the place in the year and in the week and, of times, in the day."""
-    day = np.timedelta64(1, "D")
-    days = (moments - np.datetime64("1970-01-01", "ns")) / day
+def _days(moments: np.ndarray) -> np.ndarray:
+    """Days since 1970."""
+    return (moments - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "D")
+
+
+def _waves(moments: np.ndarray, *, times: bool) -> list[np.ndarray]:
+    """The place in the year and in the week and, of times, in the day."""
+    day, days = np.timedelta64(1, "D"), _days(moments)
     year = moments.astype("datetime64[Y]")
     length = ((year + 1).astype("datetime64[ns]") - year.astype("datetime64[ns]")) / day
     turns = [(moments - year.astype("datetime64[ns]")) / day / length, (days - 4) / 7]  # 1970-01-05: a Monday
-    if (days[train][~gone[train]] % 1 != 0).any():
+    if times:
         turns.append(days)
-    waves = [wave(2 * np.pi * (turn % 1)) for turn in turns for wave in (np.sin, np.cos)]
-    return [_standardised(days, gone, train), *(np.where(gone, 0, wave).astype(np.float32) for wave in waves)]
+    return [wave(2 * np.pi * (turn % 1)) for turn in turns for wave in (np.sin, np.cos)]
 
 
 def _converted(table: Columns, name: str, convert: Callable[[str], Any], row: int) -> float:

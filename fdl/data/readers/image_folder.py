@@ -90,7 +90,7 @@ def image_folder(
         classes, *first = _listed(root / "train")
         pieces = [first, *(_listed(root / name, classes)[1:] for name in _PARTS[1:])]
     parts = [_rows(decode, paths, labels, size, root) for paths, labels in pieces]
-    reader = Reader(functools.partial(_unlabelled, decode, size), parts[0].identity)
+    reader = Reader(functools.partial(read_unlabelled, size=size, workers=workers), parts[0].identity)
     return Splits(*parts, prepare=standardise_colours, classes=classes, reader=reader)
 
 
@@ -121,9 +121,10 @@ def _rows(decode: Decode, paths: list[str], labels: np.ndarray, size: int, root:
     )
 
 
-def _unlabelled(decode: Decode, size: int, folder: str | os.PathLike[str]) -> Rows:
-    """The images of a folder, also of deeper ones, or one image, in order of path and without labels."""
-    root = copies.local(folder)
+def read_unlabelled(folder: str | os.PathLike[str], *, size: int, workers: int | None = None) -> Rows:
+    """The images of a folder, also of deeper ones, or one image, in order of path and without labels; other
+    arguments and errors as of `image_folder`."""
+    root, decode = copies.local(folder), decoding(size, workers=workers)
     paths = image_files(root) if root.is_dir() else [str(root)]
     if not paths:
         raise ValueError(f"{root}: no images; expected files in {', '.join(SUFFIXES)}")

@@ -1,6 +1,5 @@
 """Tables from CSV and Parquet files as data sets: typed columns, scaled by train statistics."""
 
-import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from fdl.arguments import checked
 from fdl.data.partition import split_groups, split_rows
 from fdl.data.readers.columns import Columns, check_names, joined, read_table
 from fdl.data.readers.features import category_texts, features, quantities
-from fdl.data.readers.new_rows import new_features
+from fdl.data.readers.new_rows import new_rows_of
 from fdl.data.readers.table_cells import NA_VALUES, Declared, Missing, check_notation, missing, numeric
 from fdl.data.splits import Reader, Splits
 from fdl.storage import Folder, path_of
@@ -114,18 +113,15 @@ def table(
     roles = _Roles(targets, group, weight)
     known = frozenset(value.casefold() for value in na_values)
     declared = Declared(categorical, dates or {}, converters or {}, missing, known, decimal, thousands)
-    whole = functools.partial(_read, path_of(path), validation, test, separator=separator, drop=drop)
-    read, origin = whole()
+    read, origin = _read(path_of(path), validation, test, separator=separator, drop=drop)
     _check_roles(read, roles, declared, regression=regression)
     read, origin = _without_missing(read, origin, roles, declared)
     y, classes = _targets(read, targets, declared, regression=regression)
     groups = None if group is None else category_texts(read, group, declared._replace(categorical=[group]))
     rows = _rows(read, origin, y, groups)
     names = [name for name in read.cells if name not in roles.all]
-    arrays = {
-        "x": np.concatenate([features(read, name, declared, rows[0]) for name in names], axis=1),
-        "y": y,
-    }
+    made = [features(read, name, declared, rows[0]) for name in names]
+    arrays = {"x": np.concatenate([x for _, x in made], axis=1), "y": y}
     if weight is not None:
         arrays["sample_weight"] = _weights(read, weight, declared)
     train, held_out, tested = ({name: array[part] for name, array in arrays.items()} for part in rows)
@@ -136,9 +132,7 @@ def table(
             "each class there: drop its rows, or give more of them"
         )
 
-    # Not kept, as the texts of all cells are larger than what was made of them.
-    read_again = lambda: _without_missing(*whole(), roles, declared)[0]  # noqa: E731
-    read_new = functools.partial(new_features, read_again, names, declared, rows[0], train["x"], separator)
+    read_new = new_rows_of([feature for feature, _ in made], declared, separator)
     return Splits(train, held_out, tested, classes=classes, reader=Reader(read_new, train["x"]))
 
 

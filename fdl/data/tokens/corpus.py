@@ -1,15 +1,16 @@
 """Text as a data set: cut in three, encoded, in windows."""
 
 import codecs
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from fdl.arguments import Count, Share, checked
 from fdl.data.readers.opened_files import content_of
 from fdl.data.splits import Part, Reader, Rows, Splits
-from fdl.data.tokens.vocabulary import Vocabulary, characters
+from fdl.data.tokens.vocabulary import Vocabulary, characters, told_vocabulary, vocabulary_of
 from fdl.data.tokens.windows import windows
 from fdl.storage import Folder, in_bucket, path_of
 
@@ -75,20 +76,40 @@ def text(
             place = f"the {title} part, characters {start} to {stop} of {len(content)}"
             raise ValueError(f"{name}, {place}: {error}") from None
 
-    def read_new(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-        tokens = made.encode(read_text(path))
-        if len(tokens) < length:
-            raise ValueError(f"{path} has {len(tokens)} tokens; expected at least {length}, one window")
-        return {"x": tokens[len(tokens) % length :].reshape(-1, length)}  # up to the end, which is to go on
-
-    train = part("train", 0, middle, stride)
+    train, told = part("train", 0, middle, stride), told_vocabulary(made)
+    own = made if told is None else told
     return Splits(
         train,
         part("validation", middle, last),
         part("test", last, len(content)),
         classes=made.symbols,
-        reader=Reader(read_new, train.identity if isinstance(train, Rows) else train["x"]),
+        reader=Reader(
+            functools.partial(read_windows, vocabulary=own, length=length),
+            train.identity if isinstance(train, Rows) else train["x"],
+        ),
     )
+
+
+def read_windows(
+    path: str | os.PathLike[str], *, vocabulary: Vocabulary | Mapping[str, str], length: int
+) -> dict[str, np.ndarray]:
+    """A text file as windows for a model that was trained on a text: `x`, int32 `[N, T]`, up to the text's
+    end, which is to go on; what is left over at its start is left out.
+
+    Args:
+      path: the file.
+      vocabulary: by which it is encoded, or what `told_vocabulary` tells of it.
+      length: T.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is shorter than a window, no text, or has what the vocabulary lacks.
+    """
+    made = vocabulary if isinstance(vocabulary, Vocabulary) else vocabulary_of(vocabulary)
+    tokens = made.encode(read_text(path))
+    if len(tokens) < length:
+        raise ValueError(f"{path} has {len(tokens)} tokens; expected at least {length}, one window")
+    return {"x": tokens[len(tokens) % length :].reshape(-1, length)}
 
 
 @checked

@@ -1,7 +1,8 @@
 """Vocabularies: text to tokens and back, by bytes, characters or byte pairs."""
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,14 +49,11 @@ def utf8(text: str) -> Vocabulary:
     """
     del text
 
-    def encode(text: str) -> np.ndarray:
-        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-
     def decode(tokens: ArrayLike) -> str:
         return _checked(tokens, _BYTES).astype(np.uint8).tobytes().decode(errors="replace")
 
     shown = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in range(_BYTES))
-    return Vocabulary(encode, decode, _BYTES, tuple(shown))
+    return Vocabulary(_bytes_of, decode, _BYTES, tuple(shown))
 
 
 @checked
@@ -76,23 +74,11 @@ def characters(text: str) -> Vocabulary:
         raise ValueError("the text is empty; expected at least one character to make a vocabulary of")
     known = np.unique(_code_points(text))
 
-    def encode(text: str) -> np.ndarray:
-        points = _code_points(text)
-        tokens = np.searchsorted(known, points)
-        unknown = known[np.minimum(tokens, len(known) - 1)] != points
-        if unknown.any():
-            place = int(np.argmax(unknown))
-            raise ValueError(
-                f"character {text[place]!r} (U+{points[place]:04X}) at position {place} is not among the "
-                f"{len(known)} of the vocabulary; make the vocabulary of a text that has it"
-            )
-        return tokens.astype(np.int32)
-
     def decode(tokens: ArrayLike) -> str:
         return "".join(symbols[token] for token in _checked(tokens, len(symbols)))
 
     symbols = tuple(map(chr, known.tolist()))
-    return Vocabulary(encode, decode, len(symbols), symbols)
+    return Vocabulary(functools.partial(_places_of, known), decode, len(symbols), symbols)
 
 
 @checked
@@ -169,15 +155,51 @@ def read_bpe(path: str | os.PathLike[str]) -> Vocabulary:
 
 
 def _byte_pairs(tokenizer: Any) -> Vocabulary:
-    def encode(text: str) -> np.ndarray:
-        return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
-
     def decode(tokens: ArrayLike) -> str:
         return tokenizer.decode(_checked(tokens, size).tolist(), skip_special_tokens=False)
 
     size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     symbols = tuple(tokenizer.id_to_token(token) or "" for token in range(size))
-    return Vocabulary(encode, decode, size, symbols, tokenizer.to_str())
+    return Vocabulary(functools.partial(_pairs_of, tokenizer), decode, size, symbols, tokenizer.to_str())
+
+
+def told_vocabulary(vocabulary: Vocabulary) -> dict[str, str] | None:
+    """What `vocabulary_of` makes it again from, JSON-able; None for one that is none of these."""
+    encode = getattr(vocabulary.encode, "func", vocabulary.encode)
+    if encode is _pairs_of:
+        return {"definition": vocabulary.definition}
+    if encode is _places_of:
+        return {"characters": "".join(vocabulary.symbols)}
+    return {} if encode is _bytes_of else None
+
+
+def vocabulary_of(told: Mapping[str, str]) -> Vocabulary:
+    """The vocabulary of which `told_vocabulary` tells; `ValueError` where the extra `text` is missing."""
+    if "definition" in told:
+        return _byte_pairs(_tokenizers().Tokenizer.from_str(told["definition"]))
+    return characters(told["characters"]) if "characters" in told else utf8("")
+
+
+def _bytes_of(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+
+def _places_of(known: np.ndarray, text: str) -> np.ndarray:
+    """The tokens of a text by the code points that are known, `[C]` in their order."""
+    points = _code_points(text)
+    tokens = np.searchsorted(known, points)
+    unknown = known[np.minimum(tokens, len(known) - 1)] != points
+    if unknown.any():
+        place = int(np.argmax(unknown))
+        raise ValueError(
+            f"character {text[place]!r} (U+{points[place]:04X}) at position {place} is not among the "
+            f"{len(known)} of the vocabulary; make the vocabulary of a text that has it"
+        )
+    return tokens.astype(np.int32)
+
+
+def _pairs_of(tokenizer: Any, text: str) -> np.ndarray:
+    return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
 
 
 def _code_points(text: str) -> np.ndarray:
