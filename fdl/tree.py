@@ -48,6 +48,12 @@ def leaves_of(tree: Any, *, name: str) -> dict[str, Any]:
     return {f"{name}{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
+def named_leaves(found: Any) -> dict[str, Any]:
+    """A tree's leaves by their path, as `params/Dense_0/kernel`."""
+    leaves = jax.tree.leaves_with_path(found)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def shown(leaf: Any) -> str:
     """An array, or its shape, in words: `float32[3,4]`; of anything else its value and type."""
     if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):

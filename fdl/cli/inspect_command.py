@@ -119,6 +119,9 @@ def _show(loaded: Loaded, run: StoredRun, parameters: list[Parameter], say: Any)
     path = Path(recorded["path"])
     today = path.read_text(encoding="utf-8") if path.is_file() else None
     if today is None:
-        say("  which is not here; experiment='stored' runs the source that was stored", **PLAIN)
+        say(
+            "  which is not here: the program that was stored predicts; experiment='stored' runs the", **PLAIN
+        )
+        say("  source that was stored", **PLAIN)
     elif changed := diff_of(recorded["source"], today):
         say(f"  which is not as it was stored:\n{changed}", **PLAIN)

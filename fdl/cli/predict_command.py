@@ -96,7 +96,8 @@ def _read(source: Folder, inputs: Inputs) -> Any:
     if inputs.read is None:
         raise ValueError(
             f"{source} cannot be read as the training's data was: that is known of fdl.data.table, "
-            "image_folder and text where x was not changed after reading; give the arrays as .npz"
+            "image_folder and text where x was not changed after reading and, without the experiment's file, "
+            "no function of its own reads it; give the arrays as .npz"
         )
     return inputs.read(source)
 

@@ -31,6 +31,7 @@ from fdl.train.rows import best_of, metric_names
 from fdl.train.rows_file import Sum
 from fdl.train.run import Build, Carry, evaluation_steps
 from fdl.train.saving import Saving
+from fdl.train.stored_prediction import store_prediction
 
 
 def groups_of(
@@ -229,6 +230,8 @@ def train_unit(
     start, end, _ = unit.segment or Segment(0, group.experiment.steps)
     work = work_of(group, unit.trials)
     directory = folder_of(group, unit) if group.folder else None
+    if directory and is_first():
+        store_prediction(directory, group.build, unit.trials[0].config, group.experiment)
     began = time.time()
     outcome = execute(
         program,

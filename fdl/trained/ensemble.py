@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from fdl import tree
-from fdl.trained.predicting import Outputs, in_batches, rows_of_inputs, says
+from fdl.train.prediction import says
+from fdl.trained.predicting import Outputs, in_batches, rows_of_inputs
 from fdl.trained.run import TrainedRun
 
 SPREAD = "_spread"

@@ -12,16 +12,15 @@ import numpy as np
 from jax.errors import InconclusiveDimensionOperation
 from jax.interpreters import partial_eval
 
+from fdl import tree
 from fdl.pretrained.safetensors import safetensors_of
 from fdl.storage import write_atomically
 from fdl.text import version_of
+from fdl.train.prediction import says
+from fdl.train.stored_prediction import PLATFORMS
 from fdl.train.user_errors import told
-from fdl.trained.predicting import says
 from fdl.trained.run import TrainedRun
-from fdl.trained.states import named_leaves
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-"""For which a program is lowered; see `jax.export`."""
 STANDALONE = Path(__file__).with_name("standalone")
 """The programs that use what is exported."""
 
@@ -53,17 +52,14 @@ def as_stablehlo(run: TrainedRun, *, batch: int | None = None) -> Artifact:
 
     Raises:
       ValueError: the learner predicts nothing, it is not known of which rows, something of it cannot be
-        exported, or flatbuffers is not installed.
+        exported.
     """
     rows, program = used_rows(run), _program(run)
     size = jax.export.symbolic_shape("N")[0] if batch is None else batch
     sized = {name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for name, one in rows.items()}
     instead = "" if batch else "; with a fixed number of rows (batch=64, --batch 64) it may be"
     exported = _exported(program, sized, instead)
-    try:
-        content = bytes(exported.serialize())
-    except ImportError:
-        raise ValueError("StableHLO is written by flatbuffers; install the extra fdl[export]") from None
+    content = bytes(exported.serialize())
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
     told = {**described(run, rows, outputs, batch), "platforms": list(PLATFORMS)}
     source = (STANDALONE / "stablehlo.py").read_text(encoding="utf-8")
@@ -76,7 +72,7 @@ def as_safetensors(run: TrainedRun) -> Artifact:
     Raises:
       ValueError: the state is not one of learning by gradients, or has a dtype that the format lacks.
     """
-    leaves = named_leaves(jax.device_get(run.variables))
+    leaves = tree.named_leaves(jax.device_get(run.variables))
     arrays = {path.replace("/", "."): np.asarray(leaf) for path, leaf in leaves.items()}
     told = {
         "arrays": {name: {"shape": list(one.shape), "dtype": one.dtype.name} for name, one in arrays.items()},

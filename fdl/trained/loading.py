@@ -15,12 +15,10 @@ from fdl.result import Result
 from fdl.storage import Folder, folder
 from fdl.sweeps.loading import check_comparable, opened_directory
 from fdl.sweeps.stored_runs import ConfigKey, StoredRun, shown_arm
-from fdl.tasks.averaging import Averaged
-from fdl.tasks.gradient import State
 from fdl.trained.ensemble import Ensemble
-from fdl.trained.origin import Recovered, recovered
+from fdl.trained.origin import NotHere, Recovered, from_stored, recovered
 from fdl.trained.run import TrainedRun
-from fdl.trained.states import Which, loaded_arrays, loaded_state
+from fdl.trained.states import Which, loaded_arrays, loaded_state, variables_in
 
 Given = Callable[[Any], Experiment] | Path | str | None
 """The experiment that a run is to be used with, see `Loaded.run`."""
@@ -62,7 +60,8 @@ class Loaded(Result):
           seed: its seed; likewise.
           state: `"result"`, the best state where the experiment keeps it, else the last; or `"last"` or
             `"best"`.
-          experiment: what it is an experiment of: None is the file that trained it, as it is today;
+          experiment: what it is an experiment of: None is the file that trained it, as it is today, and where
+            that or its data is not here, the program of predictions that was stored, which is a warning;
             `"stored"` runs the source that was stored with it; or the place of a file, or a function
             whose parameter is annotated with the config's class, as runs of `fdl.sweep` need it.
 
@@ -107,12 +106,7 @@ class Loaded(Result):
           ValueError: as `run`; or a state that is not one of learning by gradients.
           OSError: a file cannot be read.
         """
-        arrays = loaded_arrays(self.stored_run(arm, seed), state)
-        if set(arrays) == set(Averaged._fields):
-            return dict(arrays["average"])
-        if set(arrays) != set(State._fields):
-            raise ValueError(f"the state has {', '.join(arrays)}; expected {', '.join(State._fields)}")
-        return {"params": arrays["params"], **arrays["model_state"]}
+        return variables_in(loaded_arrays(self.stored_run(arm, seed), state))
 
     def stored_run(self, arm: str | None = None, seed: int | None = None) -> StoredRun:
         """Where one of the runs is stored; errors as of `run`."""
@@ -150,7 +144,14 @@ class Loaded(Result):
 
     def _origin(self, row: pd.Series, experiment: Given) -> Recovered:
         place = self._place(row)
-        origin = recovered(place, experiment)
+        try:
+            origin = recovered(place, experiment)
+        except NotHere as absent:
+            if experiment is not None:
+                raise
+            origin = from_stored(place, absent)
+            what = f"{absent}. Until then it predicts by the program that was stored with the run"
+            warnings.warn(what, stacklevel=3)
         if origin.changed:
             what = "; ".join(origin.changed)
             warnings.warn(f"{place.directory} was trained by another experiment: {what}", stacklevel=3)
@@ -164,11 +165,12 @@ class Loaded(Result):
             raise ValueError(f"{arm} seed {seed} failed: a required metric was not finite; take another run")
         place = self._place(row)
         ended = int(rows["step"].iloc[-1]) if status == "stopped" else None
-        found, step = loaded_state(place, origin.experiment, state, ended=ended)
+        whole = None if origin.missing else origin.experiment
+        found, step = loaded_state(place, whole, state, ended=ended)
         if step is None:
             step = int(rows[rows["best"].astype(bool)]["step"].iloc[-1])
         made = arm, seed, origin.config, step, status, origin.experiment, found
-        return TrainedRun(*made, origin.changed, origin.diff, origin.file)
+        return TrainedRun(*made, origin.changed, origin.diff, origin.file, origin.missing)
 
 
 @checked

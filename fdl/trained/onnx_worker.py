@@ -18,7 +18,7 @@ from fdl.pretrained.safetensors import parse_safetensors
 from fdl.serialization import from_json
 from fdl.train.check import built
 from fdl.train.key_words import of_words
-from fdl.trained.predicting import says
+from fdl.train.prediction import says
 
 
 def convert(folder: Path) -> None:

@@ -7,10 +7,14 @@ import tempfile
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import jax
+
+from fdl import tree
 from fdl.configs import is_config
-from fdl.experiment import Best, Experiment
+from fdl.experiment import Best, Experiment, Inputs, Learner, Source, State
 from fdl.experiment_file import load_file
 from fdl.serialization import differences, essence, from_json
 from fdl.sweeps.stored_runs import StoredRun
@@ -19,6 +23,7 @@ from fdl.train.chosen import Chosen
 from fdl.train.folder import identity_in
 from fdl.train.identity import of_built, of_program, with_defaults
 from fdl.train.run import Build
+from fdl.train.stored_prediction import stored_prediction
 
 STORED = "stored"
 """What is given as an experiment for the source that was stored with the run."""
@@ -36,6 +41,8 @@ class Recovered(NamedTuple):
       diff: in which lines the file differs from the source that was stored; `""` where it does not, or where
         none was stored.
       file: the file; None of a function, and of the source that was stored.
+      missing: why the experiment can do nothing but predict, by the program that was stored; `""` where it is
+        whole.
     """
 
     config: Any
@@ -43,6 +50,19 @@ class Recovered(NamedTuple):
     changed: tuple[str, ...]
     diff: str
     file: Path | None = None
+    missing: str = ""
+
+
+class NotHere(ValueError):
+    """The experiment of a run cannot be made on this machine, as its file or its data is not there.
+
+    Attributes:
+      config: the run's config, where its class is known.
+    """
+
+    def __init__(self, why: str, config: Any = None) -> None:
+        super().__init__(why)
+        self.config = config
 
 
 class _Found(NamedTuple):
@@ -64,12 +84,51 @@ def recovered(run: StoredRun, experiment: Callable[[Any], Experiment] | Path | s
         that trained the run, as it is today.
 
     Raises:
-      ValueError: there is no such file, or it fails; or another experiment, whose config has other fields.
+      NotHere: the file or the data is not here.
+      ValueError: the file fails; or another experiment, whose config has other fields.
     """
     identity = identity_in(run.directory) or {}
     recorded = identity.get("experiment_file")
     with tempfile.TemporaryDirectory() as place:  # for the stored source, which is looked at as a file
-        return _described(run, identity, _found(run, recorded, experiment, Path(place)))
+        try:
+            found = _found(run, recorded, experiment, Path(place))
+        except OSError as error:
+            raise NotHere(f"the experiment's file cannot be run here: {error}") from error
+        return _described(run, identity, found)
+
+
+def from_stored(run: StoredRun, absent: NotHere) -> Recovered:
+    """What the program that was stored with a run can do: an experiment that predicts, and no more.
+
+    Args:
+      run: where it is.
+      absent: why there is no more.
+
+    Raises:
+      ValueError: no such program was stored, or it cannot be read.
+      OSError: likewise.
+    """
+    try:
+        stored = stored_prediction(run.unit)
+    except ValueError as error:
+        raise ValueError(f"{absent}; and without it {error}") from error
+
+    def predict(state: State, batch: Any) -> Mapping[str, jax.Array]:
+        return stored.call(run.config, tree.named_leaves(state), tree.named_leaves(batch))
+
+    def nothing(*_: Any) -> Any:
+        raise absent
+
+    made = Experiment(
+        Learner(nothing, nothing, nothing, predict=predict),
+        train=Source((), nothing, 1),
+        evaluation={},
+        steps=1,
+        evaluate_every=1,
+        inputs=Inputs(stored.row, None, stored.classes, stored.read),
+    )
+    config = SimpleNamespace(**run.config) if absent.config is None else absent.config
+    return Recovered(config, made, (), "", missing=str(absent))
 
 
 def _described(run: StoredRun, identity: Mapping[str, Any], found: _Found) -> Recovered:
@@ -81,10 +140,11 @@ def _described(run: StoredRun, identity: Mapping[str, Any], found: _Found) -> Re
         made = built(build, config)
         at_defaults = made if plain == config else built(build, plain)
     except OSError as error:
-        raise ValueError(
+        raise NotHere(
             f"the experiment cannot be made here, as its data is not there: {error}; give experiment=, a "
             "function that makes the same of data that is, or take the parameters alone: "
-            "fdl.load(...).variables()"
+            "fdl.load(...).variables()",
+            config,
         ) from error
     changed = [
         *_changes(identity, of_program(build, found.config), ("code", "values", "settings")),
@@ -98,7 +158,7 @@ def _described(run: StoredRun, identity: Mapping[str, Any], found: _Found) -> Re
 def _found(run: StoredRun, recorded: Any, experiment: Any, empty: Path) -> _Found:
     if experiment is None or experiment == STORED:
         if recorded is None:
-            raise ValueError(
+            raise NotHere(
                 f"{run.directory} does not say which file trained it, as runs of fdl.sweep and of earlier "
                 "versions do not; give experiment=, the function or its file"
             )
@@ -108,7 +168,7 @@ def _found(run: StoredRun, recorded: Any, experiment: Any, empty: Path) -> _Foun
             return _of_file(path)._replace(file=None)
         paths = [Path(recorded["path"]), Path(recorded["given"])]
         if not (there := [path for path in paths if path.is_file()]):
-            raise ValueError(
+            raise NotHere(
                 f"{run.directory} was trained by {paths[0]}, which is not here; give experiment=, the file's "
                 f"place or the function, or experiment={STORED!r} to run the source that was stored with it"
             )

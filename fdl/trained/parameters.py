@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fdl import tree
 from fdl.formats import memory
 from fdl.sweeps.stored_runs import StoredRun
-from fdl.trained.states import Which, loaded_arrays, named_leaves
+from fdl.trained.states import Which, loaded_arrays
 
 
 class Parameter(NamedTuple):
@@ -37,7 +38,7 @@ def parameters_of(run: StoredRun, which: Which = "result") -> list[Parameter]:
     state = loaded_arrays(run, which)
     if isinstance(state, dict) and {"params", "model_state", "optimizer"} <= set(state):
         state = {"params": state["params"], **state["model_state"]}
-    return [_told(path, np.asarray(leaf)) for path, leaf in named_leaves(state).items()]
+    return [_told(path, np.asarray(leaf)) for path, leaf in tree.named_leaves(state).items()]
 
 
 def _told(path: str, leaf: np.ndarray) -> Parameter:

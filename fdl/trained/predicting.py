@@ -19,33 +19,6 @@ Outputs = Mapping[str, np.ndarray]
 """By name `[N, ...]`."""
 
 
-class _Absent:
-    """Stands for a column that new rows do not have; whoever computes with it fails."""
-
-
-def says(experiment: Experiment) -> Callable[[State, Any], Mapping[str, jax.Array]]:
-    """`(state, rows) -> outputs`, pure: new rows, prepared and then predicted.
-
-    Raises:
-      ValueError: the learner predicts nothing.
-    """
-    predict, inputs = experiment.learner.predict, experiment.inputs
-    if predict is None:
-        raise ValueError(
-            "the experiment's learner predicts nothing: of fdl.tasks those of classes, labels, quantities "
-            "and next tokens do; one of your own does with fdl.Learner(..., predict=...)"
-        )
-
-    def outputs(state: State, rows: Any) -> Mapping[str, jax.Array]:
-        if inputs is not None and inputs.prepare is not None:
-            absent = {name: _Absent() for name in inputs.row if name not in rows}
-            batch = inputs.prepare({**absent, **rows})
-            rows = {name: one for name, one in batch.items() if not isinstance(one, _Absent)}
-        return predict(state, rows)
-
-    return outputs
-
-
 def rows_of_inputs(experiment: Experiment, given: Any) -> Part:
     """New rows by name, as the experiment's data has them before they are prepared.
 

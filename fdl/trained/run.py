@@ -11,8 +11,10 @@ import jax
 from fdl.experiment import Experiment, State
 from fdl.tasks.gradient import State as GradientState
 from fdl.tasks.gradient import variables
+from fdl.train.prediction import says
 from fdl.trained.measuring import measured
-from fdl.trained.predicting import Outputs, in_batches, rows_of_inputs, says
+from fdl.trained.predicting import Outputs, in_batches, rows_of_inputs
+from fdl.trained.states import variables_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,9 @@ class TrainedRun:
       changed: what of the experiment is not as it was when the run was trained, a line each.
       diff: in which lines the experiment's file differs from the source that was stored with the run.
       file: the experiment's file, where it is of one.
+      missing: why the run can only predict, by the program that was stored with it: its experiment's file or
+        data is not here. Then `state` is dictionaries and lists, and `config` has no class where that is not
+        known; `""` where nothing is missing.
     """
 
     arm: str
@@ -42,6 +47,7 @@ class TrainedRun:
     changed: tuple[str, ...] = ()
     diff: str = ""
     file: Path | None = None
+    missing: str = ""
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -51,6 +57,8 @@ class TrainedRun:
         Raises:
           ValueError: the state is not one of learning by gradients; take `state` itself.
         """
+        if isinstance(self.state, dict):
+            return variables_in(self.state)
         state = getattr(self.state, "state", self.state)  # of `fdl.tasks.with_ema` the average
         if not isinstance(state, GradientState):
             raise ValueError(
@@ -86,6 +94,8 @@ class TrainedRun:
         the numbers are those that its training measured at this step, but for rounding on other devices.
 
         Raises:
-          ValueError: the experiment has no such split.
+          ValueError: the experiment has no such split, or is not here.
         """
+        if self.missing:
+            raise ValueError(f"to measure {split!r} needs the data: {self.missing}")
         return measured(self.experiment, self.seed, self.state, split)

@@ -10,6 +10,8 @@ from fdl import tree
 from fdl.experiment import Experiment, State
 from fdl.storage import Folder
 from fdl.sweeps.stored_runs import StoredRun
+from fdl.tasks.averaging import Averaged
+from fdl.tasks.gradient import State as GradientState
 from fdl.train.stored import SKIPPED, Saved, read_saved, saved_in
 
 Which = Literal["result", "last", "best"]
@@ -27,7 +29,7 @@ def newest_of(unit: Folder) -> Saved:
 
 
 def loaded_state(
-    run: StoredRun, experiment: Experiment, which: Which, *, ended: int | None
+    run: StoredRun, experiment: Experiment | None, which: Which, *, ended: int | None
 ) -> tuple[State, int | None]:
     """A stored run's state, on this machine's first device, and its updates: None of one that was kept.
 
@@ -35,7 +37,7 @@ def loaded_state(
 
     Args:
       run: where it is.
-      experiment: that of its config.
+      experiment: that of its config; without it the state is dictionaries and lists, as of `loaded_arrays`.
       which: which state.
       ended: after how many updates it ended early, or None.
 
@@ -45,9 +47,11 @@ def loaded_state(
       OSError: it cannot be read.
     """
     saved = newest_of(run.unit)
-    wanted = jax.eval_shape(experiment.learner.init, jax.random.key(0))
+    wanted = experiment and jax.eval_shape(experiment.learner.init, jax.random.key(0))
 
     def checked(found: Any, members: int) -> State:
+        if experiment is None:
+            return found
         whole = jax.tree.map(lambda one: jax.ShapeDtypeStruct((members, *one.shape), one.dtype), wanted)
         _check_fits(found, whole, saved)
         return whole
@@ -95,7 +99,7 @@ def _read(
 
 def _check_fits(found: Any, wanted: Any, saved: Saved) -> None:
     """Raises `ValueError` unless the arrays that were saved are those of the experiment's state."""
-    there, ours = named_leaves(found), named_leaves(wanted)
+    there, ours = tree.named_leaves(found), tree.named_leaves(wanted)
     for name in dict.fromkeys([*ours, *there]):
         a, b = (tree.shown(one[name]) if name in one else "nothing" for one in (there, ours))
         keyed = name in ours and jnp.issubdtype(ours[name].dtype, jax.dtypes.prng_key)
@@ -106,7 +110,14 @@ def _check_fits(found: Any, wanted: Any, saved: Saved) -> None:
             )
 
 
-def named_leaves(found: Any) -> dict[str, Any]:
-    """A tree's leaves by their path, as `params/Dense_0/kernel`."""
-    leaves = jax.tree_util.tree_leaves_with_path(found)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+def variables_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's collections in a state that `loaded_arrays` gives; of `fdl.tasks.with_ema` the average.
+
+    Raises:
+      ValueError: it is none of learning by gradients.
+    """
+    if set(arrays) == set(Averaged._fields):
+        return dict(arrays["average"])
+    if set(arrays) != set(GradientState._fields):
+        raise ValueError(f"the state has {', '.join(arrays)}; expected {', '.join(GradientState._fields)}")
+    return {"params": arrays["params"], **arrays["model_state"]}

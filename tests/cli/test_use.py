@@ -108,8 +108,10 @@ def test_a_file_that_changed_is_shown_and_what_was_stored_can_be_run(place, caps
             "error: the experiment cannot be made here, as its data is not there" in capsys.readouterr().err
         )
         (place / "fruit.py").rename(place / "moved.py")
-        assert main(words) == 2
-        assert "fruit.py, which is not here; give experiment=" in capsys.readouterr().err
+        assert main(words) == 0
+        said = capsys.readouterr().err
+        assert "fruit.py, which is not here; give experiment=" in said
+        assert "predicts by the program that was stored with the run" in said
     finally:
         (place / "moved.py").unlink(missing_ok=True)
         (place / "fruit.py").write_text(FILE)

@@ -144,7 +144,10 @@ REFUSED = {
     "several seeds": (lambda loaded: loaded.run("lr=0.3"), "2 runs are meant; give seed="),
     "no such arm": (lambda loaded: loaded.run("lr=3"), "no run has arm='lr=3'; there are: lr=0.01, lr=0.3"),
     "arms together": (lambda loaded: loaded.ensemble(), "an ensemble is of one arm"),
-    "no file": (lambda loaded: loaded.run("lr=0.3", 0), "does not say which file trained it"),
+    "no file": (
+        lambda loaded: loaded.run("lr=0.3", 0, experiment="stored"),
+        "does not say which file trained it",
+    ),
     "no class": (
         lambda loaded: loaded.run("lr=0.3", 0, experiment=lambda config: experiment(config)),
         "annotate its parameter",
