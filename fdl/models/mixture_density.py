@@ -52,6 +52,13 @@ def mean(mixture: Mixture) -> jax.Array:
     return jnp.einsum("bk,bkt->bt", jax.nn.softmax(mixture.logits), mixture.means)
 
 
+def deviation(mixture: Mixture) -> jax.Array:
+    """The standard deviation of each mixture, `[B, T]`: of the Gaussians, and of their means."""
+    weight = nn.softmax(mixture.logits)[..., None]
+    away = jnp.square(mixture.means - mean(mixture)[:, None])
+    return jnp.sqrt(jnp.sum(weight * (jnp.exp(2 * mixture.log_scales) + away), axis=1))
+
+
 @checked
 class MixtureDensity(nn.Module):
     """A body, and a dense layer that makes a `Mixture` of its features.

@@ -20,6 +20,7 @@ from fdl.tasks.accumulation import check_whole
 from fdl.tasks.contrastive_losses import ViewLoss, clip_loss, nt_xent
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.neighbours import neighbour_accuracy
+from fdl.tasks.predictions import features_of
 from fdl.tasks.training import Training, experiment_over, task
 
 
@@ -140,7 +141,11 @@ def contrastive_learner(
             metrics["accuracy"] = mean(right, weight)
         return metrics
 
-    return gradient_learner(lambda key: _initial(model, row, key)[1], objective, evaluate, optimizer)
+    def predict(variables: Any, batch: Batch) -> Mapping[str, jax.Array]:
+        return {"embedding": features_of(model)(variables, batch)}
+
+    init = lambda key: _initial(model, row, key)[1]  # noqa: E731
+    return gradient_learner(init, objective, evaluate, optimizer, predict=predict)
 
 
 @task
@@ -227,7 +232,11 @@ def clip_learner(model: DualEncoder, splits: Splits, optimizer: optax.GradientTr
         rows["temperature"] = jnp.full(len(x), 1 / scale)
         return {name: mean(values, weight) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer)
+    def predict(variables: Any, batch: Batch) -> Mapping[str, jax.Array]:
+        x, y, _ = model.apply(variables, batch["x"], batch["y"], train=False, mutable=[])[0]
+        return {"cosine": jnp.sum(x * y, axis=-1), "embedding_x": x, "embedding_y": y}
+
+    return gradient_learner(init, objective, evaluate, optimizer, predict=predict)
 
 
 def _initial(model: nn.Module, row: jax.ShapeDtypeStruct, key: jax.Array) -> tuple[jax.Array, Any]:

@@ -135,7 +135,12 @@ def ctc_learner(
             "exact_match": metrics.mean((edits == 0).astype(logits.dtype), weight),
         }
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        logits, lengths, _ = apply(variables, batch, False, mutable=[])
+        tokens = best_path(logits, lengths)
+        return {"tokens": tokens, "log_probability": -ctc_loss(logits, lengths, tokens)}
+
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def ctc_loss(logits: jax.Array, lengths: jax.Array, labels: jax.Array) -> jax.Array:

@@ -97,7 +97,24 @@ def density_learner(
     def measures(densities: Any, targets: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": loss(densities, targets)}
 
-    return row_learner(model, splits, optimizer, loss, measures, l1=l1, l2=l2, accumulate=accumulate)
+    shape = prepared_row(splits)["y"].shape[1:]
+
+    def says(mixture: mixture_density.Mixture) -> Mapping[str, jax.Array]:
+        deviation = mixture_density.deviation(mixture).reshape(-1, *shape)
+        return {"prediction": mixture_density.mean(mixture).reshape(-1, *shape), "deviation": deviation}
+
+    mixes = log_likelihood is mixture_density.log_likelihood  # of others it is not known what they say
+    return row_learner(
+        model,
+        splits,
+        optimizer,
+        loss,
+        measures,
+        l1=l1,
+        l2=l2,
+        accumulate=accumulate,
+        says=says if mixes else None,
+    )
 
 
 def check_densities(

@@ -160,7 +160,13 @@ def detection_learner(
         found = decode_maps(maps, cell=cell, count=batch["labels"].shape[1])
         return {**means, "recall": _recall(found, batch)}
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    most = prepared_row(splits)["labels"].shape[1]
+
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        found = detect(model, variables, batch["x"], count=most)
+        return {"label": found.labels, "score": found.scores, "boxes": found.boxes}
+
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 @checked

@@ -12,9 +12,10 @@ import optax
 from fdl import losses, metrics, rng
 from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.data import Splits
-from fdl.data.splits import parts, prepared_row, row_of
+from fdl.data.splits import Rows, parts, prepared_row, row_of, size_of
 from fdl.data.verified import outside, verified
 from fdl.experiment import Experiment, Learner
+from fdl.tasks import gradient
 from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import in_memory, output_shapes
@@ -23,6 +24,7 @@ from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
 """A hyper-parameter: a Python number, or a traced scalar."""
+_LOOKED_AT = 256  # rows
 
 
 @task
@@ -75,6 +77,9 @@ def language_modelling(
         balance=balance,
         accumulate=accumulate,
     )
+    if _goes_on(splits):
+        predict = _of_text(model)
+        learner = learner._replace(predict=lambda state, batch: predict(gradient.variables(state), batch))
     return experiment_over(
         learner,
         splits,
@@ -147,6 +152,29 @@ def language_learner(
 
     predict = applied(model, one_of_classes)
     return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
+
+
+def _of_text(model: nn.Module) -> gradient.Predict:
+    """`one_of_classes` at each place, and how likely the text itself is: `log_probability` `[B]`, of all its
+    tokens but the first, in nats, and their `perplexity`."""
+
+    def predict(variables: Any, batch: Any) -> Mapping[str, jax.Array]:
+        x = batch["x"]
+        logits: Any = model.apply(variables, x, train=False, mutable=[])[0]
+        total = -jnp.sum(losses.cross_entropy(logits[:, :-1], x[:, 1:]), axis=1)
+        own = {"log_probability": total, "perplexity": jnp.exp(-total / (x.shape[1] - 1))}
+        return {**one_of_classes(logits), **own}
+
+    return predict
+
+
+def _goes_on(splits: Splits) -> bool:
+    """Whether y is x one place on, as the first rows of train say: then a text's own tokens are targets."""
+    train = splits.train
+    count = min(size_of(train), _LOOKED_AT)
+    rows = train.take(np.arange(count)) if isinstance(train, Rows) else train
+    x, y = (np.asarray(rows[name][:count]) for name in ("x", "y"))
+    return splits.prepare is None and x.shape[1] > 1 and bool((x[:, 1:] == y[:, :-1]).all())
 
 
 def _measures(logits: jax.Array, labels: jax.Array) -> Mapping[str, jax.Array]:

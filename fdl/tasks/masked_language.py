@@ -160,7 +160,7 @@ def masked_language_learner(
         hidden = jax.vmap(lambda row, key: hide(row, key, **options))(batch["x"], keys)
         return plain.evaluate(state, {**hidden, **_weights(batch)}, key)
 
-    return plain._replace(step=step, evaluate=evaluate, predict=None)
+    return plain._replace(step=step, evaluate=evaluate)
 
 
 def _weights(batch: Any) -> dict[str, jax.Array]:

@@ -22,6 +22,7 @@ from fdl.tasks.columns import WEIGHT, class_weights, row_weights
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.metric_losses import EmbeddingLoss, arcface_loss, distances, triplet
 from fdl.tasks.neighbours import neighbour_accuracy
+from fdl.tasks.predictions import applied, features_of, one_of_classes
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 Number = float | jax.Array
@@ -108,7 +109,9 @@ def metric_learner(
         found = neighbour_accuracy(-distances(embeddings), batch["y"], weight)
         return {"loss": Mean(value * total, total), "recall_at_1": mean(found, weight)}
 
-    return gradient_learner(lambda key: _initial(model, row, key), objective, evaluate, optimizer)
+    predict = applied(model, lambda outputs: {"embedding": outputs})
+    init = lambda key: _initial(model, row, key)  # noqa: E731
+    return gradient_learner(init, objective, evaluate, optimizer, predict=predict)
 
 
 @task
@@ -215,7 +218,11 @@ def arcface_learner(
         }
         return {name: mean(values, weight) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    def predict(variables: Any, batch: Batch) -> Mapping[str, jax.Array]:
+        label = applied(model, one_of_classes)(variables, batch)["label"]
+        return {"label": label, "embedding": unit(features_of(model)(variables, batch))}
+
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def _weights(batch: Batch) -> jax.Array:

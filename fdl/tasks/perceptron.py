@@ -109,7 +109,7 @@ def perceptron_learner(
         return {"loss": wrong, "accuracy": ((total > 0) == (target > 0))[:, 0].astype(jnp.float32)}
 
     def says(sums: jax.Array) -> Mapping[str, jax.Array]:
-        return {"label": jnp.where(sums > 0, 1, -1).astype(jnp.int32)}
+        return {"label": jnp.where(sums > 0, 1, -1).astype(jnp.int32), "sum": sums}
 
     return _online(splits, error, measures, says, rate=rate)
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from fdl.experiment import Batch
 from fdl.tasks.accumulation import Variables
 
+OF_ONE_NET = ("boxes", "code", "embedding", "embedding_x", "embedding_y", "tokens")
+"""Outputs that mean something beside others of the same net alone: of several nets there is no mean."""
 Says = Callable[[Any], Mapping[str, jax.Array]]
 """`says(outputs) -> {"label": [B, ...], ...}`, of a model's outputs for a batch."""
 
@@ -22,6 +24,15 @@ def applied(model: nn.Module, says: Says) -> Callable[[Variables, Batch], Mappin
         return says(outputs)
 
     return predict
+
+
+def features_of(model: nn.Module) -> Callable[[Variables, Batch], jax.Array]:
+    """`(variables, batch) -> [B, F]`, what a model with a method `features` says of `x`."""
+
+    def features(variables: Variables, batch: Batch) -> jax.Array:
+        return model.apply(variables, batch["x"], method="features", mutable=[])[0]
+
+    return features
 
 
 def one_of_classes(logits: jax.Array) -> dict[str, jax.Array]:

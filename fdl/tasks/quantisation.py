@@ -15,6 +15,7 @@ from fdl.models.vq import Quantised
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, gaussian
+from fdl.tasks.reconstruction import reconstructed
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _gaussian = gaussian()
@@ -142,9 +143,13 @@ def quantisation_learner(
         means = {name: metrics.mean(values, weight) for name, values in rows.items()}
         return {**means, "perplexity": used}
 
-    return gradient_learner(
-        lambda key: model.init(key, x, train=False), objective, evaluate, optimizer, accumulate=accumulate
-    )
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        x = batch["x"]
+        (quantised, outputs), _ = model.apply(variables, x, False, mutable=[], method=_decoded)
+        return {"code": quantised.indices, **reconstructed(likelihood, outputs, x)}
+
+    init = lambda key: model.init(key, x, train=False)  # noqa: E731
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def codebook_losses(quantised: Quantised) -> tuple[jax.Array, jax.Array]:

@@ -153,7 +153,19 @@ def reconstruction_learner(
         rows = measures(outputs, batch["x"])
         return {name: metrics.mean(values, batch["weight"]) for name, values in rows.items()}
 
-    return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        outputs = jnp.asarray(model.apply(variables, batch["x"], train=False))
+        return reconstructed(likelihood, outputs, batch["x"])
+
+    return gradient_learner(
+        init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate, predict=predict
+    )
+
+
+def reconstructed(likelihood: Likelihood, outputs: jax.Array, x: jax.Array) -> dict[str, jax.Array]:
+    """What outputs for x `[B, ...]` expect it to be, `reconstruction`, and its `squared_error`, `[B]`."""
+    found = likelihood.mean(outputs.reshape(x.shape))
+    return {"reconstruction": found, "squared_error": losses.squared_error(found, x)}
 
 
 @checked

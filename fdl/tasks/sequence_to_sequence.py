@@ -141,11 +141,23 @@ def sequence_learner(
 
     def matches(variables: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         """Which rows greedy decoding gives in full: bool `[B]`."""
-        reader, prompt = readers(model, variables, x), jnp.full_like(y[:, :1], PAD)
-        given = generate(reader, prompt, jax.random.key(0), length=length, choose=greedy, end=END)
-        return jnp.all((given[:, 1:] == y) | (y == PAD), axis=1)
+        return jnp.all((decoded(variables, x) == y) | (y == PAD), axis=1)
 
-    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate)
+    def decoded(variables: Any, x: jax.Array) -> jax.Array:
+        """The likeliest token at each place, after those before it, `[B, T]`; after an `END` more of them."""
+        reader, prompt = readers(model, variables, x), jnp.full((len(x), 1), PAD, y.dtype)
+        return generate(reader, prompt, jax.random.key(0), length=length, choose=greedy, end=END)[:, 1:]
+
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        found = decoded(variables, batch["x"])
+        ends = found == END
+        real = jnp.cumsum(ends, axis=1) - ends == 0  # up to the first end, with it
+        tokens = jnp.where(real, found, PAD)
+        logits = jnp.asarray(model.apply(variables, batch["x"], shifted_right(tokens), train=False))
+        each = losses.cross_entropy(_rows(logits), tokens.ravel()).reshape(tokens.shape)
+        return {"tokens": tokens, "log_probability": -jnp.sum(each * real, axis=1)}
+
+    return gradient_learner(init, objective, evaluate, optimizer, accumulate=accumulate, predict=predict)
 
 
 def shifted_right(y: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from fdl.experiment import Experiment, Learner
 from fdl.tasks.gradient import gradient_learner
 from fdl.tasks.inputs import check_inputs, check_outputs, zero_row
 from fdl.tasks.likelihoods import Likelihood, bernoulli
+from fdl.tasks.reconstruction import reconstructed
 from fdl.tasks.training import BatchTraining, experiment_over, task
 
 _bernoulli = bernoulli()
@@ -139,8 +140,16 @@ def variational_learner(
         }
         return {name: metrics.mean(values, weight) for name, values in rows.items()}
 
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        x = batch["x"]
+        still = jnp.zeros((1, len(x), *width.shape[1:]), width.dtype)
+        (code, _, _, outputs), _ = model.apply(variables, x, still, False, mutable=[], method=_decoded)
+        return {"code": code, **reconstructed(likelihood, outputs, x)}
+
     init = lambda key: model.init(key, x, train=False)  # noqa: E731
-    return gradient_learner(init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate)
+    return gradient_learner(
+        init, objective, evaluate, optimizer, draw=draw, accumulate=accumulate, predict=predict
+    )
 
 
 def kl_standard_normal(mean: jax.Array, log_variance: jax.Array) -> jax.Array:

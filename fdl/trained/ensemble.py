@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fdl import tree
+from fdl.tasks.predictions import OF_ONE_NET
 from fdl.train.prediction import says
 from fdl.trained.predicting import Outputs, in_batches, rows_of_inputs
 from fdl.trained.run import TrainedRun
@@ -40,7 +41,13 @@ class Ensemble(NamedTuple):
           deviation over runs (with n - 1; missing for one run); `label` is the likeliest by the mean
           `probability`, and `label_agreement` the share of runs that say so themselves.
         """
-        return _together(self.predict_each(inputs))
+        each = self.predict_each(inputs)
+        if alone := [name for name in each if name in OF_ONE_NET]:
+            raise ValueError(
+                f"{alone[0]} of several nets have no mean, as each net has its own; take predict_each, or "
+                "one run"
+            )
+        return _together(each)
 
 
 def _together(each: Outputs) -> Outputs:

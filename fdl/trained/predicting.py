@@ -15,6 +15,8 @@ from fdl.train.user_errors import told
 
 BATCH = 512
 """Rows at a time: as in an evaluation."""
+LARGEST = 2**28
+"""Bytes of the outputs of so many rows at most, but of one."""
 Outputs = Mapping[str, np.ndarray]
 """By name `[N, ...]`."""
 
@@ -90,13 +92,37 @@ def in_batches(function: Callable[[State, Any], Any], state: State, rows: Part, 
       ValueError: what is computed fails for such rows.
     """
     size = size_of(rows)
-    batch = min(BATCH, 1 << (size - 1).bit_length())
     found: list[Any] = []
     with told("the prediction"):
+        batch = _batch_for(function, state, rows, size)
         for start in range(0, size, batch):
             index = np.minimum(np.arange(start, start + batch), size - 1)
             taken = rows.take(index) if isinstance(rows, Rows) else tree.take(dict(rows), index)
             outputs = jax.device_get(function(state, taken))
             there = min(batch, size - start)
             found.append(jax.tree.map(lambda one, n=there: np.take(one, range(n), axis), outputs))
-    return {name: np.concatenate([one[name] for one in found], axis) for name in found[0]}
+    outputs = {name: np.concatenate([one[name] for one in found], axis) for name in found[0]}
+    _check_numbers(outputs, rows.where if isinstance(rows, Rows) else "row {}".format, axis)
+    return outputs
+
+
+def _batch_for(function: Callable[[State, Any], Any], state: State, rows: Part, size: int) -> int:
+    """Rows at a time: `BATCH`, and fewer where their outputs are large."""
+    row = {
+        name: jax.tree.map(lambda one: jax.ShapeDtypeStruct((1, *one.shape), one.dtype), form)
+        for name, form in row_of(rows).items()
+    }
+    most = max(1, LARGEST // max(1, tree.nbytes(jax.eval_shape(function, state, row))))
+    return min(BATCH, 1 << (most.bit_length() - 1), 1 << (size - 1).bit_length())
+
+
+def _check_numbers(outputs: Outputs, where: Callable[[int], str], axis: int) -> None:
+    """Raises `ValueError` with the first row of which something that is said is not a number."""
+    for name, values in outputs.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            gone = np.isnan(np.moveaxis(values, axis, 0)).reshape(values.shape[axis], -1)
+            bad = np.asarray(gone.any(axis=1))
+            raise ValueError(
+                f"{where(int(np.argmax(bad)))}: the {name} is not a number, and so of {int(bad.sum())} of "
+                f"{bad.size} inputs in all, as of those that have NaN; leave them out, or mend them"
+            )

@@ -1,8 +1,9 @@
 """Predictions as a table: a row for each input, columns under the names that users look for."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ ENDINGS = (".csv", ".parquet", ".npz")
 
 
 def predictions_table(outputs: Outputs, classes: Sequence[str], names: Sequence[str] | None) -> pd.DataFrame:
-    """A row for each input; of outputs at each place of a text, for each place.
+    """A row for each input; of outputs at each place of a text, for each place; of boxes, for
+    each box.
 
     Args:
       outputs: by name `[N, ...]`.
@@ -24,7 +26,9 @@ def predictions_table(outputs: Outputs, classes: Sequence[str], names: Sequence[
 
     Returns:
       `row` (or `file`); and `label`, `probability` (of that label), and of a label an input
-      `probability_CLASS` for each class; `prediction`, or `prediction_0` and so on.
+      `probability_CLASS` for each class; `place` where an input has several rows, `perplexity` and others of
+      the whole input beside each; `score`, `top`, `left`, `bottom`, `right` of a box; `prediction`, or
+      `prediction_0` and so on.
 
     Raises:
       ValueError: outputs of more axes than a table has.
@@ -32,6 +36,8 @@ def predictions_table(outputs: Outputs, classes: Sequence[str], names: Sequence[
     rows = len(next(iter(outputs.values())))
     first = {"row": np.arange(rows)} if names is None else {"file": list(names)}
     label, probability = outputs.get("label"), outputs.get("probability")
+    if label is not None and "boxes" in outputs:
+        return _boxes(first, outputs, classes)
     if label is None or probability is None or probability.ndim != label.ndim + 1:
         return pd.DataFrame({**first, **_columns(outputs)})
     if label.ndim > 2:
@@ -42,13 +48,27 @@ def predictions_table(outputs: Outputs, classes: Sequence[str], names: Sequence[
     found = {**of_label, **{name: _at(one, label) for name, one in each.items()}}
     found["label"] = _called(label, classes)
     if label.ndim == 2:
-        places = label.shape[1]
-        first = {name: np.repeat(np.asarray(one, object), places) for name, one in first.items()}
-        first["place"] = np.tile(np.arange(places), rows)
-        return pd.DataFrame({**first, **{name: one.ravel() for name, one in found.items()}})
+        whole = {name: np.repeat(one, label.shape[1]) for name, one in rest.items() if one.ndim == 1}
+        places = _places(first, label.shape[1])
+        return pd.DataFrame({**places, **{name: one.ravel() for name, one in found.items()}, **whole})
     titles = [str(one) for one in _called(np.arange(probability.shape[1]), classes)]
     spelled = {f"{name}_{title}": one[:, i] for name, one in each.items() for i, title in enumerate(titles)}
     return pd.DataFrame({**first, **found, **spelled, **_columns(rest)})
+
+
+def _places(first: Mapping[str, Any], places: int) -> dict[str, np.ndarray]:
+    """The columns that say which input a row is of, for so many places of each."""
+    repeated = {name: np.repeat(np.asarray(one, object), places) for name, one in first.items()}
+    count = len(next(iter(first.values())))
+    return {**repeated, "place": np.tile(np.arange(places), count)}
+
+
+def _boxes(first: Mapping[str, Any], outputs: Outputs, classes: Sequence[str]) -> pd.DataFrame:
+    """A row for each box."""
+    label, sides = outputs["label"], ("top", "left", "bottom", "right")
+    found = {"label": _called(label, classes).ravel(), "score": outputs["score"].ravel()}
+    box = {name: outputs["boxes"][..., side].ravel() for side, name in enumerate(sides)}
+    return pd.DataFrame({**_places(first, label.shape[1]), **found, **box})
 
 
 def write_predictions(
