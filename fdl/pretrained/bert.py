@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEnc
 from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
 from fdl.pretrained.encoders import Family, alone, load_encoder
 from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
+from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
 
 _BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
 _HEADS = (r"(cls|classifier|qa_outputs|dropout)\..*",)
@@ -61,6 +63,44 @@ def load_masked_bert(
     return load_encoder(
         BERT, path, masked, masked_bert_names, ignored=ignored, sha256=sha256, dropout=dropout
     )
+
+
+def write_masked_bert(
+    folder: str | os.PathLike[str], model: MaskedLanguageModel, variables: Mapping[str, Any]
+) -> None:
+    """Writes a `fdl.models.MaskedLanguageModel` of a `fdl.models.bert` in Hugging Face's layout, what
+    `load_masked_bert` and `load_bert` read.
+
+    Args:
+      folder: new or empty, local; `config.json` and `model.safetensors` are written, as Transformers reads
+        them.
+      model: around an encoder as `fdl.models.bert` makes it, of any sizes.
+      variables: its variables, as `fdl.load(...).run(...).variables`.
+
+    Raises:
+      ValueError: a folder that holds something, or a model that such a file cannot tell of.
+      OSError: a file cannot be written.
+    """
+    encoder, params = model.encoder, dict(variables["params"])["encoder"]
+    if not isinstance(encoder, TextEncoder):
+        raise ValueError(f"the encoder is a {type(encoder).__name__}; expected one of fdl.models.bert")
+    layers = encoder.transformer.layers
+    config = {
+        "architectures": ["BertForMaskedLM"],
+        "model_type": "bert",
+        "vocab_size": encoder.vocabulary,
+        "hidden_size": encoder.width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads_of(encoder.transformer),
+        "intermediate_size": len(params["transformer"]["layer_0"]["feed_forward"]["up"]["bias"]),
+        "max_position_embeddings": len(params["transformer"]["positions"]["embedding"]),
+        "type_vocab_size": encoder.segments,
+        "pad_token_id": encoder.padding,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+    }
+    tensors = tensors_of({"params": masked_bert_names(layers)}, variables)
+    write_weights(folder, config, tensors, load_masked_bert, model, variables, TEXTS)
 
 
 def _today(name: str) -> str:

@@ -1,6 +1,8 @@
 """GPT-2's published weights."""
 
+import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +12,8 @@ from fdl.models.language_model import LanguageModel, gpt2
 from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
 from fdl.pretrained.encoders import TEXT
 from fdl.pretrained.fit import fit_variables, renamed, untied
-from fdl.pretrained.names import Convert, Names, dense_names, embedding_names, norm_names, same
+from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
+from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
 
 _MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
 _COPIES = {"lm_head.weight": "transformer.wte.weight"}
@@ -52,6 +55,39 @@ def load_gpt2(
     )
 
 
+def write_gpt2(folder: str | os.PathLike[str], model: LanguageModel, variables: Mapping[str, Any]) -> None:
+    """Writes a `fdl.models.gpt2` in Hugging Face's layout, what `load_gpt2` reads.
+
+    Args:
+      folder: new or empty, local; `config.json` and `model.safetensors` are written, as Transformers reads
+        them.
+      model: as `fdl.models.gpt2` makes it, of any sizes.
+      variables: its variables, as `fdl.load(...).run(...).variables`.
+
+    Raises:
+      ValueError: a folder that holds something, or a model that such a file cannot tell of.
+      OSError: a file cannot be written.
+    """
+    params, layers = dict(variables["params"]), model.transformer.layers
+    length, width = np.shape(params["transformer"]["positions"]["embedding"])
+    config = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": model.vocabulary,
+        "n_positions": length,
+        "n_embd": width,
+        "n_layer": layers,
+        "n_head": heads_of(model.transformer),
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": model.tied,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    tensors = tensors_of({"params": gpt2_names(layers, tied=model.tied)}, variables, {_third: same})
+    write_weights(folder, config, tensors, load_gpt2, model, variables, TEXTS)
+
+
 def _prefixed(name: str) -> str:
     """The name that GPT2LMHeadModel has for what GPT2Model, as in most files, calls without a prefix."""
     return f"transformer.{name}" if name.startswith(("wte.", "wpe.", "h.", "ln_f.")) else name
@@ -70,7 +106,10 @@ def gpt2_names(layers: int, *, tied: bool = True) -> Names:
         a, b = f"transformer/layer_{i}", f"transformer.h.{i}"
         for number, name in enumerate(("query", "key", "value")):
             for ours, theirs in (("kernel", "weight"), ("bias", "bias")):
-                out[f"{a}/attention/{name}/{ours}"] = (f"{b}.attn.c_attn.{theirs}", _third(number))
+                out[f"{a}/attention/{name}/{ours}"] = (
+                    f"{b}.attn.c_attn.{theirs}",
+                    functools.partial(_third, number),
+                )
         pairs = (("attention/out", "attn.c_proj"), ("feed_forward/up", "mlp.c_fc"))
         for ours, theirs in (*pairs, ("feed_forward/down", "mlp.c_proj")):
             out[f"{a}/{ours}/kernel"] = (f"{b}.{theirs}.weight", same)
@@ -79,6 +118,6 @@ def gpt2_names(layers: int, *, tied: bool = True) -> Names:
     return out
 
 
-def _third(number: int) -> Convert:
+def _third(number: int, array: np.ndarray) -> np.ndarray:
     """Query, key or value of one array for all three, `[..., 3 E]` to `[..., E]`."""
-    return lambda array: np.split(array, 3, axis=-1)[number]
+    return np.split(array, 3, axis=-1)[number]

@@ -1,7 +1,7 @@
 """Residual networks' published weights, with the running statistics of batch norm."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from fdl.models.resnet import ResNet
 from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Names, dense_names, same
+from fdl.pretrained.writing import numbered_labels, tensors_of, write_weights
 
 _COUNTERS = r".*\.normalization\.num_batches_tracked"
 _HEAD = r"classifier\..*"
@@ -44,6 +45,41 @@ def load_resnet(
     image = (jax.ShapeDtypeStruct((1, 32, 32, count(checkpoint, "num_channels")), jnp.float32),)
     names = {"params": params, "batch_stats": statistics}
     return model, fit_variables(checkpoint, model, image, names, ignored=ignored)
+
+
+def write_resnet(folder: str | os.PathLike[str], model: ResNet, variables: Mapping[str, Any]) -> None:
+    """Writes a `fdl.models.ResNet` of large images in Hugging Face's layout, what `load_resnet` reads.
+
+    Args:
+      folder: new or empty, local; `config.json` and `model.safetensors` are written, as Transformers reads
+        them.
+      model: as `fdl.models.resnet18` and others make it, of any sizes.
+      variables: its variables, as `fdl.load(...).run(...).variables`.
+
+    Raises:
+      ValueError: a folder that holds something, or a model that such a file cannot tell of.
+      OSError: a file cannot be written.
+    """
+    channels = np.shape(dict(variables["params"])["Conv_0"]["kernel"])[2]
+    widths = [model.width * 2**stage * (4 if model.bottleneck else 1) for stage in range(len(model.blocks))]
+    config = {
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
+        "num_channels": channels,
+        "embedding_size": model.width,
+        "hidden_sizes": widths,
+        "depths": list(model.blocks),
+        "layer_type": "bottleneck" if model.bottleneck else "basic",
+        "hidden_act": "relu",
+        "downsample_in_first_stage": False,
+        "downsample_in_bottleneck": False,
+        **numbered_labels(model.outputs),
+    }
+    params, statistics = resnet_names(model.blocks, bottleneck=model.bottleneck)
+    names = {"params": params, "batch_stats": statistics}
+    tensors = tensors_of(names, variables, {_kernel: lambda kernel: kernel.transpose(3, 2, 0, 1)})
+    image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
+    write_weights(folder, config, tensors, load_resnet, model, variables, (image,))
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int, bool]:

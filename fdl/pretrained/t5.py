@@ -2,15 +2,18 @@
 
 import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fdl.models.encoder_decoder import EncoderDecoder, t5
 from fdl.pretrained.checkpoint import count, padding, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, untied
 from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names
+from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
 
 _COPIES = {
     "encoder.embed_tokens.weight": "shared.weight",
@@ -55,6 +58,43 @@ def load_t5(
     text = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     names = {"params": t5_names(layers)}
     return model, fit_variables(untied(checkpoint, _COPIES), model, (text, text), names, ignored=_UNUSED)
+
+
+def write_t5(folder: str | os.PathLike[str], model: EncoderDecoder, variables: Mapping[str, Any]) -> None:
+    """Writes a `fdl.models.t5` in Hugging Face's layout, what `load_t5` reads.
+
+    Args:
+      folder: new or empty, local; `config.json` and `model.safetensors` are written, as Transformers reads
+        them.
+      model: as `fdl.models.t5` makes it, of any sizes.
+      variables: its variables, as `fdl.load(...).run(...).variables`.
+
+    Raises:
+      ValueError: a folder that holds something, or a model that such a file cannot tell of.
+      OSError: a file cannot be written.
+    """
+    encoder, layers = dict(variables["params"])["encoder"], model.encoder.layers
+    heads, first = heads_of(model.encoder), encoder["layer_0"]
+    config = {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "vocab_size": model.vocabulary,
+        "d_model": model.width,
+        "d_kv": np.shape(first["attention"]["query"]["kernel"])[1] // heads,
+        "d_ff": np.shape(first["feed_forward"]["up"]["kernel"])[1],
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": heads,
+        "feed_forward_proj": "relu",
+        "layer_norm_epsilon": 1e-6,
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "tie_word_embeddings": True,
+        "pad_token_id": model.padding,
+        "decoder_start_token_id": 0,
+    }
+    tensors = tensors_of({"params": t5_names(layers)}, variables)
+    write_weights(folder, config, tensors, load_t5, model, variables, TEXTS * 2)
 
 
 def t5_names(layers: int) -> Names:

@@ -1,8 +1,10 @@
 """The vision transformer's published weights."""
 
 import functools
+import math
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,6 +17,7 @@ from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Convert, Names, dense_names, norm_names, same
+from fdl.pretrained.writing import Backs, heads_of, numbered_labels, tensors_of, write_weights
 
 _TABLE = "transformer/positions/embedding"
 _POOLER = r"vit\.pooler\..*"
@@ -25,6 +28,15 @@ _OLDER = (
     (r"\.attention\.output\.dense\.", ".attention.o_proj."),
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"^(vit\.layers\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+)
+_PUBLISHED = (
+    (r"^(vit\.layers\.\d+)\.mlp\.fc2\.", r"\1.output.dense."),
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.attention\.o_proj\.", ".attention.output.dense."),
+    (r"\.attention\.q_proj\.", ".attention.attention.query."),
+    (r"\.attention\.k_proj\.", ".attention.attention.key."),
+    (r"\.attention\.v_proj\.", ".attention.attention.value."),
+    (r"^vit\.layers\.", "vit.encoder.layer."),
 )
 
 
@@ -79,6 +91,57 @@ def load_vit(
     return model, fit_variables(checkpoint, model, image, {"params": names}, ignored=ignored)
 
 
+def write_vit(folder: str | os.PathLike[str], model: ViT, variables: Mapping[str, Any]) -> None:
+    """Writes a `fdl.models.vision_transformer` for square images in Hugging Face's layout, what `load_vit`
+    reads. The norms' epsilon is the model's, 1e-6 if nothing else was given.
+
+    Args:
+      folder: new or empty, local; `config.json` and `model.safetensors` are written, as Transformers reads
+        them.
+      model: as `fdl.models.vision_transformer` makes it, of any sizes.
+      variables: its variables, as `fdl.load(...).run(...).variables`.
+
+    Raises:
+      ValueError: a folder that holds something, or a model that such a file cannot tell of.
+      OSError: a file cannot be written.
+    """
+    params, layers, patch = dict(variables["params"]), model.transformer.layers, model.patch
+    channels = len(params["patches"]["kernel"]) // patch**2
+    side = math.isqrt(len(params["transformer"]["positions"]["embedding"]) - 1) * patch
+    epsilon = getattr(model.transformer.norm, "keywords", {}).get("epsilon", 1e-6)
+    config = {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "hidden_size": model.width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads_of(model.transformer),
+        "intermediate_size": len(params["transformer"]["layer_0"]["feed_forward"]["up"]["bias"]),
+        "image_size": side,
+        "patch_size": patch,
+        "num_channels": channels,
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "layer_norm_eps": epsilon,
+        **numbered_labels(model.outputs),
+    }
+
+    def whole(array: np.ndarray) -> np.ndarray:
+        return array.reshape(patch, patch, channels, -1).transpose(3, 2, 0, 1)
+
+    backs: Backs = {_first: lambda one: one[None, None], _positions: lambda one: one[None], _patches: whole}
+    tensors = tensors_of({"params": vit_names(layers)}, variables, backs)
+    tensors = {_published(name): array for name, array in tensors.items()}
+    image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
+    write_weights(folder, config, tensors, load_vit, model, variables, (image,))
+
+
+def _published(name: str) -> str:
+    """The name in published files of what `vit_names` calls as Transformers does today; it reads both."""
+    for new, old in _PUBLISHED:
+        name = re.sub(new, old, name)
+    return name
+
+
 def _sizes(size: int | tuple[int, int] | None, published: int, patch: int) -> tuple[int, int]:
     """Height and width of images."""
     if size is None:
@@ -110,8 +173,8 @@ def vit_names(layers: int, *, resize: Convert = same) -> Names:
     out = dense_names("head", "classifier") | norm_names("transformer/LayerNorm_0", "vit.layernorm")
     out["patches/kernel"] = (f"{patch}.weight", _patches)
     out["patches/bias"] = (f"{patch}.bias", same)
-    out["first"] = ("vit.embeddings.cls_token", lambda array: array[0, 0])
-    out[_TABLE] = ("vit.embeddings.position_embeddings", lambda array: resize(array[0]))
+    out["first"] = ("vit.embeddings.cls_token", _first)
+    out[_TABLE] = ("vit.embeddings.position_embeddings", functools.partial(_positions, resize))
     for i in range(layers):
         a, b = f"transformer/layer_{i}", f"vit.layers.{i}"
         for ours, theirs in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
@@ -153,6 +216,14 @@ def _bicubic(old: int, new: int) -> np.ndarray:
         far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
         np.add.at(weights, (np.arange(new), np.clip(first + offset, 0, old - 1)), np.where(d <= 1, near, far))
     return weights
+
+
+def _first(array: np.ndarray) -> np.ndarray:
+    return array[0, 0]
+
+
+def _positions(resize: Convert, array: np.ndarray) -> np.ndarray:
+    return resize(array[0])
 
 
 def _patches(array: np.ndarray) -> np.ndarray:
