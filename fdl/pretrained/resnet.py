@@ -78,6 +78,9 @@ def write_resnet(folder: str | os.PathLike[str], model: ResNet, variables: Mappi
     params, statistics = resnet_names(model.blocks, bottleneck=model.bottleneck)
     names = {"params": params, "batch_stats": statistics}
     tensors = tensors_of(names, variables, {_kernel: lambda kernel: kernel.transpose(3, 2, 0, 1)})
+    # PyTorch counts batches there; averages that fade, as these, make no use of it.
+    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
+    tensors |= {f"{norm}num_batches_tracked": np.zeros((), np.int64) for norm in norms}
     image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
     write_weights(folder, config, tensors, load_resnet, model, variables, (image,))
 

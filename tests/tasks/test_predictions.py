@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -13,6 +14,7 @@ from fdl import models, tasks
 from fdl.data.tokens.sentences import END
 from fdl.experiment import Experiment
 from fdl.tasks.ctc import best_path
+from fdl.tasks.gradient import variables
 from fdl.train.prediction import says
 from fdl.train.stored_prediction import store_prediction, stored_prediction
 from fdl.tree import named_leaves
@@ -94,7 +96,7 @@ def test_a_row_is_predicted_by_itself_and_the_stored_program_says_the_same(name,
 def test_a_mixture_s_deviation_is_that_of_what_is_drawn_of_it():
     rng = np.random.default_rng(0)
     logits, means, scales = rng.normal(size=(2, 3)), rng.normal(size=(2, 3, 2)), rng.normal(size=(2, 3, 2))
-    mixture = models.mixture_density.Mixture(*map(np.float32, (logits, means, scales)))
+    mixture = models.mixture_density.Mixture(*map(jnp.float32, (logits, means, scales)))
     weight = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     component = np.array([rng.choice(3, 200_000, p=one) for one in weight])
     drawn = np.stack([means[b][component[b]] for b in range(2)])
@@ -120,6 +122,7 @@ def test_a_text_s_perplexity_is_that_of_its_tokens_one_by_one():
     np.testing.assert_allclose(said["perplexity"], np.exp(-np.log(each).mean(axis=1)), rtol=1e-5)
 
 
+@pytest.mark.medium
 def test_decoded_labels_have_the_chance_of_all_their_alignments():
     experiment = made("ctc")
     model, sound, _ = CASES["ctc"].given
@@ -127,19 +130,19 @@ def test_decoded_labels_have_the_chance_of_all_their_alignments():
     x, length = sound.train["x"], np.full(ROWS, 4, np.int32)
     assert experiment.learner.predict is not None
     said = experiment.learner.predict(state, {"x": x, "length": length})
-    logits = model.apply(tasks.gradient.variables(state), x, train=False, mask=np.arange(6) < length[:, None])
+    logits = model.apply(variables(state), x, train=False, mask=np.arange(6) < length[:, None])
     chance = np.asarray(jax.nn.softmax(logits, axis=-1))
     for row in range(2):
         paths = np.array([*itertools.product(range(chance.shape[2]), repeat=4), ()][:-1])
         fixed = np.zeros((len(paths), 6, chance.shape[2]), np.float32)
         fixed[np.arange(len(paths))[:, None], np.arange(4), paths] = 1.0
-        stands_for = np.asarray(best_path(fixed, np.full(len(paths), 4)))
+        stands_for = np.asarray(best_path(jnp.asarray(fixed), jnp.full(len(paths), 4)))
         mine = (stands_for == np.asarray(said["tokens"][row])).all(axis=1)
         total = chance[row, np.arange(4), paths[mine]].prod(axis=1).sum()
         np.testing.assert_allclose(said["log_probability"][row], np.log(total), rtol=1e-4)
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_translated_tokens_end_and_are_those_that_an_evaluation_finds():
     x = np.random.default_rng(0).integers(2, 6, (64, 2)).astype(np.int32)
     y = np.concatenate([x, np.full((64, 1), END, np.int32)], axis=1)
@@ -154,8 +157,8 @@ def test_translated_tokens_end_and_are_those_that_an_evaluation_finds():
     right = (tokens == pairs.test["y"]).all(axis=1)
     np.testing.assert_allclose(right.mean(), rows.metrics["test/exact_match"][-1], atol=1e-6)
     assert right.mean() > 0.5
-    variables = tasks.gradient.variables(state)
     before = np.concatenate([np.zeros((64, 1), np.int32), tokens[:, :-1]], axis=1)
-    chance = np.asarray(jax.nn.softmax(models.Seq2Seq(6, 6, 16).apply(variables, x, before, train=False)))
+    logits: Any = models.Seq2Seq(6, 6, 16).apply(variables(state), x, before, train=False)
+    chance = np.asarray(jax.nn.softmax(logits))
     each = np.log(np.take_along_axis(chance, tokens[..., None], axis=-1)[..., 0])[:, :3].sum(axis=1)
     np.testing.assert_allclose(np.asarray(said["log_probability"])[right], each[right], rtol=1e-3, atol=1e-5)

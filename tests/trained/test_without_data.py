@@ -83,15 +83,21 @@ def labelled_text(folder: Path) -> data.Splits:
     return whole._replace(prepare=lambda batch: {**batch, "x": batch["x"] / 3.0})
 
 
+def of_inputs(run: Any) -> tuple[Any, tuple[str, ...]]:
+    return run.experiment.inputs.read, run.experiment.inputs.classes
+
+
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_the_data_was_needed_for_is_kept_with_the_run(tmp_path, name):
     write, splits = SOURCES[name]
     new = write(tmp_path)
     experiment = trained(tmp_path, labelled_text if name == "text" else splits)
     whole = fdl.load(tmp_path / "work").run("scale=2", 1, experiment=experiment)
-    wanted = whole.predict(whole.experiment.inputs.read(new))
+    read, classes = of_inputs(whole)
+    wanted = whole.predict(read(new))
     together = fdl.load(tmp_path / "work").ensemble("scale=2", experiment=experiment)
-    both = together.predict(whole.experiment.inputs.read(new))
+    both = together.predict(read(new))
     moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} elsewhere"))
     for gone in ("in.csv", "in.txt", "in"):
         if (moved / gone).exists():
@@ -99,13 +105,14 @@ def test_what_the_data_was_needed_for_is_kept_with_the_run(tmp_path, name):
     with pytest.warns(UserWarning, match="predicts by the program that was stored with the run"):
         run = fdl.load(moved / "work").run("scale=2", 1)
         alone = fdl.load(moved / "work").ensemble("scale=2")
-    rows = run.experiment.inputs.read(moved / new.name)
+    again, same_classes = of_inputs(run)
+    rows = again(moved / new.name)
     for said, expected in ((run.predict(rows), wanted), (alone.predict(rows), both)):
         assert set(said) == set(expected)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), dict(said), dict(expected)
         )
-    assert run.experiment.inputs.classes == whole.experiment.inputs.classes
+    assert same_classes == classes
     assert (run.config.scale, run.step, run.changed) == (2.0, 1, ())
     jax.tree.map(np.testing.assert_array_equal, dict(run.variables), jax.device_get(dict(whole.variables)))
     with pytest.raises(ValueError, match=r"to measure 'test' needs the data: .* give experiment="):
