@@ -21,8 +21,8 @@ def says(experiment: Experiment) -> Callable[[State, Any], Mapping[str, jax.Arra
     predict, inputs = experiment.learner.predict, experiment.inputs
     if predict is None:
         raise ValueError(
-            "the experiment's learner predicts nothing: of fdl.tasks diffusion, flow_matching, adversarial and "
-            "self_play do not; one of your own does with fdl.Learner(..., predict=...)"
+            "the experiment's learner predicts nothing: of fdl.tasks diffusion, flow_matching, adversarial "
+            "and self_play do not; one of your own does with fdl.Learner(..., predict=...)"
         )
 
     def outputs(state: State, rows: Any) -> Mapping[str, jax.Array]:

@@ -80,8 +80,8 @@ class TrainedRun:
           NumPy arrays `[N, ...]` by name.
 
         Raises:
-          ValueError: the learner predicts nothing, rows unlike those of the training, or a row of which an output
-            is not a number.
+          ValueError: the learner predicts nothing, rows unlike those of the training, or a row of which an
+            output is not a number.
         """
         compiled = self._compiled
         return in_batches(compiled, self.state, rows_of_inputs(self.experiment, inputs))
