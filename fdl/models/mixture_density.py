@@ -52,6 +52,7 @@ def mean(mixture: Mixture) -> jax.Array:
     return jnp.einsum("bk,bkt->bt", jax.nn.softmax(mixture.logits), mixture.means)
 
 
+@checked
 def deviation(mixture: Mixture) -> jax.Array:
     """The standard deviation of each mixture, `[B, T]`: of the Gaussians, and of their means."""
     weight = nn.softmax(mixture.logits)[..., None]

@@ -11,7 +11,7 @@ from fdl.models.text_encoder import MaskedLanguageModel, TextClassifier, TextEnc
 from fdl.pretrained.checkpoint import Checkpoint, count, padding, require
 from fdl.pretrained.encoders import Family, alone, load_encoder
 from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
-from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
+from fdl.pretrained.writing import TEXTS, heads_of, named_tensors, write_weights
 
 _BUFFERS = (r"bert\.embeddings\.(position_ids|token_type_ids)",)
 _HEADS = (r"(cls|classifier|qa_outputs|dropout)\..*",)
@@ -99,7 +99,7 @@ def write_masked_bert(
         "hidden_act": "gelu",
         "layer_norm_eps": 1e-12,
     }
-    tensors = tensors_of({"params": masked_bert_names(layers)}, variables)
+    tensors = named_tensors({"params": masked_bert_names(layers)}, variables)
     write_weights(folder, config, tensors, load_masked_bert, model, variables, TEXTS)
 
 

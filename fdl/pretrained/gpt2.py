@@ -13,7 +13,7 @@ from fdl.pretrained.checkpoint import count, flag, read_checkpoint, require
 from fdl.pretrained.encoders import TEXT
 from fdl.pretrained.fit import fit_variables, renamed, untied
 from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names, same
-from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
+from fdl.pretrained.writing import TEXTS, heads_of, named_tensors, write_weights
 
 _MASKS = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",)  # constants of attention, no parameters
 _COPIES = {"lm_head.weight": "transformer.wte.weight"}
@@ -84,7 +84,7 @@ def write_gpt2(folder: str | os.PathLike[str], model: LanguageModel, variables: 
         "bos_token_id": None,
         "eos_token_id": None,
     }
-    tensors = tensors_of({"params": gpt2_names(layers, tied=model.tied)}, variables, {_third: same})
+    tensors = named_tensors({"params": gpt2_names(layers, tied=model.tied)}, variables, {_third: same})
     write_weights(folder, config, tensors, load_gpt2, model, variables, TEXTS)
 
 

@@ -12,7 +12,7 @@ from fdl.models.resnet import ResNet
 from fdl.pretrained.checkpoint import Checkpoint, count, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Names, dense_names, same
-from fdl.pretrained.writing import numbered_labels, tensors_of, write_weights
+from fdl.pretrained.writing import named_tensors, numbered_labels, write_weights
 
 _COUNTERS = r".*\.normalization\.num_batches_tracked"
 _HEAD = r"classifier\..*"
@@ -77,7 +77,7 @@ def write_resnet(folder: str | os.PathLike[str], model: ResNet, variables: Mappi
     }
     params, statistics = resnet_names(model.blocks, bottleneck=model.bottleneck)
     names = {"params": params, "batch_stats": statistics}
-    tensors = tensors_of(names, variables, {_kernel: lambda kernel: kernel.transpose(3, 2, 0, 1)})
+    tensors = named_tensors(names, variables, {_kernel: lambda kernel: kernel.transpose(3, 2, 0, 1)})
     # PyTorch counts batches there; averages that fade, as these, make no use of it.
     norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
     tensors |= {f"{norm}num_batches_tracked": np.zeros((), np.int64) for norm in norms}

@@ -13,7 +13,7 @@ from fdl.models.encoder_decoder import EncoderDecoder, t5
 from fdl.pretrained.checkpoint import count, padding, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, untied
 from fdl.pretrained.names import Names, dense_names, embedding_names, norm_names
-from fdl.pretrained.writing import TEXTS, heads_of, tensors_of, write_weights
+from fdl.pretrained.writing import TEXTS, heads_of, named_tensors, write_weights
 
 _COPIES = {
     "encoder.embed_tokens.weight": "shared.weight",
@@ -93,7 +93,7 @@ def write_t5(folder: str | os.PathLike[str], model: EncoderDecoder, variables: M
         "pad_token_id": model.padding,
         "decoder_start_token_id": 0,
     }
-    tensors = tensors_of({"params": t5_names(layers)}, variables)
+    tensors = named_tensors({"params": t5_names(layers)}, variables)
     write_weights(folder, config, tensors, load_t5, model, variables, TEXTS * 2)
 
 

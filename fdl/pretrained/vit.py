@@ -17,7 +17,7 @@ from fdl.models.vit import ViT, vision_transformer
 from fdl.pretrained.checkpoint import count, number, read_checkpoint, require
 from fdl.pretrained.fit import fit_variables, outputs_of, renamed
 from fdl.pretrained.names import Convert, Names, dense_names, norm_names, same
-from fdl.pretrained.writing import Backs, heads_of, numbered_labels, tensors_of, write_weights
+from fdl.pretrained.writing import Backs, heads_of, named_tensors, numbered_labels, write_weights
 
 _TABLE = "transformer/positions/embedding"
 _POOLER = r"vit\.pooler\..*"
@@ -129,7 +129,7 @@ def write_vit(folder: str | os.PathLike[str], model: ViT, variables: Mapping[str
         return array.reshape(patch, patch, channels, -1).transpose(3, 2, 0, 1)
 
     backs: Backs = {_first: lambda one: one[None, None], _positions: lambda one: one[None], _patches: whole}
-    tensors = tensors_of({"params": vit_names(layers)}, variables, backs)
+    tensors = named_tensors({"params": vit_names(layers)}, variables, backs)
     tensors = {_published(name): array for name, array in tensors.items()}
     image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     write_weights(folder, config, tensors, load_vit, model, variables, (image,))

@@ -27,7 +27,7 @@ TEXTS = (jax.ShapeDtypeStruct((1, 2), jnp.int32),)
 _BACKS: Backs = {same: same, transposed: transposed}
 
 
-def tensors_of(
+def named_tensors(
     names: Mapping[str, Names], variables: Mapping[str, Any], backs: Backs | None = None
 ) -> dict[str, np.ndarray]:
     """Their arrays by name, float32; several of ours that are one of theirs are joined along the last axis.
