@@ -25,6 +25,7 @@ CLASSES = {"label", "probability"}
 TEXTS = {*CLASSES, "log_probability", "perplexity"}
 OUTPUTS: dict[str, set[str]] = {
     "classification": CLASSES,
+    "private_classification": CLASSES,
     "regression": {"prediction"},
     "multilabel": CLASSES,
     "conditional_density": {"prediction", "deviation"},
