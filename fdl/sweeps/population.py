@@ -16,7 +16,7 @@ from fdl.serialization import digest, file_name, fingerprints
 from fdl.storage import Folder
 from fdl.sweeps import decided
 from fdl.sweeps.packing import beginning
-from fdl.sweeps.programs import Reused, chosen, plan_now, program_for, structure_of, work_of
+from fdl.sweeps.programs import Reused, chosen, plan_now, program_for, said_by, structure_of, work_of
 from fdl.sweeps.space import Trial
 from fdl.sweeps.units import Group, Run, Segment, Trained, Unit, folder_of, read_unit, stored_units, told_of
 from fdl.train.check import built
@@ -194,7 +194,9 @@ def trained(
         looked_at = {i: shown_as(trial) for i, trial in enumerate(unit.trials) if trial[1:] in inspected}
         program = program_for(group, unit.trials, plan, reused)
         begin = functools.partial(beginning, group, unit, program, {}) if unit.segment else None
-        found, _ = train_unit(group, unit, program, looked_at, saving, progress, profiler, here, begin)
+        found, _ = train_unit(
+            group, unit, program, looked_at, saving, progress, profiler, here, begin, reused=reused
+        )
         return found
 
 
@@ -225,13 +227,15 @@ def train_unit(
     profiler: Profiler,
     here: Mapping[str, Any] | None,
     begin: Begin | None = None,
+    *,
+    reused: Reused,
 ) -> tuple[Trained, Carry]:
     """Trains a unit, from where its folder left off; what it came to, and its members' last carry."""
     start, end, _ = unit.segment or Segment(0, group.experiment.steps)
     work = work_of(group, unit.trials)
     directory = folder_of(group, unit) if group.folder else None
-    if directory and is_first():
-        store_prediction(directory, group.build, unit.trials[0].config, group.experiment)
+    if directory and is_first() and group.experiment.learner.predict:
+        store_prediction(directory, functools.partial(said_by, group, reused))
     began = time.time()
     outcome = execute(
         program,

@@ -16,6 +16,7 @@ from fdl.sweeps.units import Group
 from fdl.train.autotune import Choice, Work, autotune, compile_for
 from fdl.train.program import Program
 from fdl.train.run import arrays_of
+from fdl.train.stored_prediction import Prediction, prediction_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Reused:
       traced: by static structure what `fdl.sweeps.twins` knows of its program.
       choices: by static structure, number of runs and of members in a program at most, the plan and why.
       programs: those that are compiled, by static structure and plan.
+      predictions: by static structure the program of predictions, as it is stored.
     """
 
     groups: dict[Any, Group] = dataclasses.field(default_factory=dict)
     traced: dict[Any, Any] = dataclasses.field(default_factory=dict)
     choices: dict[tuple[Any, int, int | None], Choice] = dataclasses.field(default_factory=dict)
     programs: dict[tuple[Any, Plan], Program] = dataclasses.field(default_factory=dict)
+    predictions: dict[Any, Prediction] = dataclasses.field(default_factory=dict)
 
 
 def structure_of(group: Group) -> Any:
@@ -86,6 +89,14 @@ def program_for(group: Group, trials: Sequence[Trial], plan: Plan, reused: Reuse
     program = reused.programs.get(this) or compile_for(work_of(group, trials), plan)
     reused.programs[this] = program._replace(compile_seconds=0.0)
     return program
+
+
+def said_by(group: Group, reused: Reused) -> Prediction:
+    """The program of predictions of a group's runs."""
+    kind = structure_of(group)
+    if kind not in reused.predictions:
+        reused.predictions[kind] = prediction_of(group.build, group.trials[0].config, group.experiment)
+    return reused.predictions[kind]
 
 
 def plan_now(plan: Plan, overrides: Overrides, say: Callable[[str], None]) -> Plan:

@@ -249,6 +249,7 @@ class _Units:
             how.profiler,
             how.here,
             begin=functools.partial(beginning, group, unit, program, before),
+            reused=how.reused,
         )
 
     def _how(self) -> How:

@@ -52,25 +52,40 @@ class StoredPrediction(NamedTuple):
     call: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Mapping[str, jax.Array]]
 
 
-def store_prediction(folder: Folder, build: Build, config: Any, experiment: Experiment) -> None:
-    """Writes the program of predictions of runs that are trained together, if the learner has predictions
-    and the folder no program yet. One that cannot be made stops no run: the reason is stored.
+class Prediction(NamedTuple):
+    """A program of predictions as it is stored: what is told of it, and its bytes; or why there is none."""
+
+    told: Mapping[str, Any]
+    content: bytes
+
+
+def prediction_of(build: Build, config: Any, experiment: Experiment) -> Prediction:
+    """The program of predictions of runs of one static structure; one that cannot be made stops no run.
+
+    Args:
+      build: their experiment as a function of the config.
+      config: that of one of them.
+      experiment: the experiment of it, whose learner predicts.
+    """
+    try:
+        return _described(build, config, experiment)
+    except Exception as error:  # of the user's functions, of JAX's lowering
+        return Prediction({"why": named(error, most=200)}, b"")
+
+
+def store_prediction(folder: Folder, found: Callable[[], Prediction]) -> None:
+    """Writes the program of predictions of runs that are trained together, if their folder has none yet.
 
     Args:
       folder: of the runs.
-      build: their experiment as a function of the config.
-      config: that of one of them.
-      experiment: the experiment of it.
+      found: gives it.
 
     Raises:
       OSError: the folder cannot be written.
     """
-    if experiment.learner.predict is None or (folder / _TOLD).exists():
+    if (folder / _TOLD).exists():
         return
-    try:
-        told, content = _described(build, config, experiment)
-    except Exception as error:  # of the user's functions, of JAX's lowering
-        told, content = {"why": named(error, most=200)}, b""
+    told, content = found()
     if content:
         write_atomically(folder / _PROGRAM, content)
     write_sealed(folder / _TOLD, {**told, "sha256": hashlib.sha256(content).hexdigest()}, of=folder.name)
@@ -103,8 +118,7 @@ def stored_prediction(folder: Folder) -> StoredPrediction:
     return StoredPrediction(row, tuple(told["classes"]), _reader(told["read"]), _caller(exported, told))
 
 
-def _described(build: Build, config: Any, experiment: Experiment) -> tuple[dict[str, Any], bytes]:
-    """What is told of a program, and its bytes."""
+def _described(build: Build, config: Any, experiment: Experiment) -> Prediction:
     inputs = experiment.inputs
     if inputs is None:
         raise ValueError("the experiment does not say what its rows are: Experiment(inputs=...)")
@@ -128,7 +142,7 @@ def _described(build: Build, config: Any, experiment: Experiment) -> tuple[dict[
         "outputs": names,
         "batch": batch,
     }
-    return told, bytes(exported.serialize())
+    return Prediction(told, bytes(exported.serialize()))
 
 
 def _first_way(program: Callable[..., Any], forms: list[Any], row: Any) -> tuple[Any, int | None]:

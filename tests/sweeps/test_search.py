@@ -63,15 +63,16 @@ def test_the_best_mean_is_chosen_and_judged_by_other_seeds():
 
 
 @pytest.mark.medium
-def test_populations_after_the_first_trace_nothing(monkeypatch):
+def test_populations_after_the_first_trace_nothing(tmp_path, monkeypatch):
     traced, seen = [], []
-    for module, name in ((check, "check"), (twins, "_program"), (programs, "autotune")):
+    places = ((check, "check"), (twins, "_program"), (programs, "autotune"), (programs, "prediction_of"))
+    for module, name in places:
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, real=real, **b: traced.append(real) or real(*a, **b))
     progress = Progress(evaluated=lambda _: seen.append(len(traced)))
-    fdl.search(experiment, RANGE, **{**ASKED, "trials": 12}, progress=progress)
+    fdl.search(experiment, RANGE, **{**ASKED, "trials": 12}, progress=progress, workdir=tmp_path / "work")
     assert len(seen) == 14  # three populations of two units, and those that judge, evaluated twice each
-    assert seen[0] == seen[11] == 3
+    assert seen[0] == seen[11] == 4
 
 
 @pytest.mark.medium

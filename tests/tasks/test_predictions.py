@@ -16,7 +16,7 @@ from fdl.experiment import Experiment
 from fdl.tasks.ctc import best_path
 from fdl.tasks.gradient import variables
 from fdl.train.prediction import says
-from fdl.train.stored_prediction import store_prediction, stored_prediction
+from fdl.train.stored_prediction import prediction_of, store_prediction, stored_prediction
 from fdl.tree import named_leaves
 from tests.parallel.task_driver import ROWS, SGD, TEXT, splits
 from tests.tasks.test_training import CASES
@@ -87,7 +87,7 @@ def test_a_row_is_predicted_by_itself_and_the_stored_program_says_the_same(name,
     same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # noqa: E731
     jax.tree.map(lambda a, b: same(a[order], b), found, moved)
     config = fdl.config(type("Config", (), {}))()
-    store_prediction(tmp_path, lambda config: experiment, config, experiment)
+    store_prediction(tmp_path, lambda: prediction_of(lambda config: experiment, config, experiment))
     stored = stored_prediction(tmp_path).call
     alone = {column: values[:1] for column, values in rows.items()}
     said = jax.jit(lambda state, rows: stored({}, named_leaves(state), rows))(state, alone)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import fdl
 from fdl import data, models, tasks
-from fdl.train.stored_prediction import store_prediction, stored_prediction
+from fdl.train.stored_prediction import prediction_of, store_prediction, stored_prediction
 
 TABLE = "grams,colour,day,kind\n" + "".join(
     f"{'' if i == 4 else 100 + 10 * (i % 2) + i % 5},{['red', 'green'][i % 2]},2020-0{1 + i % 9}-11,{i % 3}\n"
@@ -144,7 +144,7 @@ def called(state: Any, batch: Any) -> Any:
 
 
 def kept(folder: Path, experiment: Any) -> Any:
-    store_prediction(folder, experiment, Config(), experiment(Config()))
+    store_prediction(folder, lambda: prediction_of(experiment, Config(), experiment(Config())))
     return stored_prediction(folder)
 
 
