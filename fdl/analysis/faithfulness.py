@@ -21,7 +21,7 @@ def deletion_curve(
     *,
     steps: Count = 20,
 ) -> jax.Array:
-    """Deletion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries are replaced by a baseline,
+    """Deletion (Petsiuk et al. 2018, RISE): an output while entries are replaced by a baseline,
     those of the largest attribution first. The faster it falls, the better the order; compare the means of
     curves with that of a random order, as what is deleted leads off the data (Hooker et al. 2019, ROAR).
 
@@ -62,7 +62,7 @@ def insertion_curve(
     *,
     steps: Count = 20,
 ) -> jax.Array:
-    """Insertion (Petsiuk et al. 2018, RISE, sec. 3.2): an output while entries come in place of a baseline,
+    """Insertion (Petsiuk et al. 2018, RISE): an output while entries come in place of a baseline,
     those of the largest attribution first. The faster it rises, the better the order; see `deletion_curve`.
 
     Args:

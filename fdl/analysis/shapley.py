@@ -80,7 +80,7 @@ def permutation_shapley(
     segments: np.ndarray | None = None,
 ) -> jax.Array:
     """Shapley values by sampled permutations (Castro et al. 2009, Polynomial Calculation of the Shapley
-    Value), each also backwards (Mitchell et al. 2022, Sampling Permutations, sec. 4.1): unbiased, and exact
+    Value), each also backwards (Mitchell et al. 2022, Sampling Permutations): unbiased, and exact
     where no more than two features interact. They add up to the output less its mean over the background.
 
     Args:
