@@ -44,7 +44,7 @@ def ritz(product: Callable[[jax.Array], jax.Array], start: jax.Array, key: jax.A
         carry: tuple[jax.Array, ...], index: jax.Array
     ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
         basis, vector, largest = carry
-        basis = basis.at[index].set(vector)
+        basis = jnp.where(jnp.arange(steps)[:, None] == index, vector, basis)
         after = product(vector)
         alpha = jnp.vdot(vector, after, precision="highest")
         after = orthogonal(after, basis)

@@ -95,11 +95,15 @@ def test_only_columns_that_reach_the_model_are_looked_at(prepare, looks):
 
 
 def test_windows_of_a_file_of_tokens_name_it(tmp_path):
-    data.write_tokens(tmp_path / "a{}.bin", np.array([1, 2, 1, 9, 1, 2, 1]), dtype="uint16")
-    part = data.windows(data.tokens_file(tmp_path / "a{}.bin", dtype="uint16"), length=2)
-    assert isinstance(part, Rows)
+    def part(name: str, tokens: list[int]) -> Rows:
+        data.write_tokens(tmp_path / name, np.array(tokens), dtype="uint16")
+        found = data.windows(data.tokens_file(tmp_path / name, dtype="uint16"), length=2)
+        assert isinstance(found, Rows)
+        return found
+
+    good, bad = part("good.bin", [1, 2, 1, 2, 1, 2, 1]), part("a{}.bin", [1, 2, 1, 9, 1, 2, 1])
     model = models.gpt2(5, length=2, width=4, layers=1, heads=1)
-    experiment = tasks.language_modelling(model, Splits(part, part, part), optax.sgd(0.1), steps=1)
+    experiment = tasks.language_modelling(model, Splits(good, good, bad), optax.sgd(0.1), steps=1)
     source = experiment.evaluation["test"]
     assert source.fetch is not None
     with pytest.raises(ValueError, match=r"tokens of x go from 1 to 9; .*a\{\}.bin: window 1 has 9\)"):
