@@ -100,7 +100,8 @@ def load_file(path: Path) -> ExperimentFile:
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[None]:
     """Lets files in a folder be imported, as `python FILE` does; those of an earlier file are loaded anew."""
-    for name in [name for name, module in sys.modules.items() if hasattr(module, "__beside__")]:
+    # By their dictionaries: modules of others may have a `__getattr__` that warns, or imports more.
+    for name in [name for name, one in sys.modules.items() if "__beside__" in getattr(one, "__dict__", ())]:
         del sys.modules[name]
     if str(folder) in sys.path:
         sys.path.remove(str(folder))

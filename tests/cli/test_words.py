@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "markup.py"
     path.write_text(EXPERIMENT)
     return path
+
+
+def test_loading_a_file_asks_modules_of_others_nothing(file, monkeypatch):
+    """Some import more when they are asked, or warn."""
+    module = types.ModuleType("others")
+    asked: list[str] = []
+    module.__getattr__ = asked.append  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "others", module)
+    load_file(file)
+    assert not asked
 
 
 def test_a_plan_shows_names_as_they_are(file, monkeypatch, capsys):

@@ -47,8 +47,8 @@ class Scenario:
     `surroundings` stands for the flags: "slurm", or "ray", whose workers begin `jax.distributed` and then
     call the training function in a thread. `planted` is what is wrong with the machine of the `victim`, see
     `tests.doctor.planted`. The processes pretend to be on as many machines as `nodes` says, the first ones
-    on the first; they are on one where it is 0. The harm waits until every process has a file that fits the
-    pattern `awaits`, if any.
+    on the first; they are on one where it is 0. The harm waits until there are as many files of each pattern
+    as `awaits` says.
     """
 
     words: list[str]
@@ -64,7 +64,7 @@ class Scenario:
     reads: str = ""
     planted: str = ""
     nodes: int = 0
-    awaits: str = ""
+    awaits: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -209,7 +209,7 @@ def harm(scenario: Scenario) -> None:
     """Does it, to this process, once."""
     if Path(scenario.folder, "harmed").exists():
         return
-    while scenario.awaits and len(glob.glob(scenario.awaits)) < scenario.processes:
+    while any(len(glob.glob(pattern)) < count for pattern, count in scenario.awaits.items()):
         time.sleep(0.02)
     mark(scenario)
     if scenario.harm == "raise":

@@ -50,7 +50,8 @@ def undisturbed(play: Callable[..., Ended], tmp_path_factory) -> Path:
 def killed(play: Callable[..., Ended], tmp_path_factory) -> Path:
     """Where all were killed with a checkpoint of step 25, and emergency checkpoints of step 40 or later."""
     place = tmp_path_factory.mktemp("killed")
-    wait = str(place / "near" / "*" / "*" / "40" / "checksums.json")
+    near, there = place / "near/*/*/40/checksums.json", place / "run/units/*/checkpoints/25/checksums.json"
+    wait = {str(near): 2, str(there): 1}
     run = words(place, "--mesh", "fsdp=4")
     ended = play(run, place / "run", harm="blackout", victim=1, step=41, awaits=wait, **TWO)
     assert ended.codes == [-9, -9], ended.errors
