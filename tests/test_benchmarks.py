@@ -93,6 +93,15 @@ def test_sweeps_of_many_sizes(part, plans, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_sweeps_by_processes(part, plans, monkeypatch):
+    scaling = part("sweep_scaling")
+    for name, value in {"ROUNDS": 1, "COUNTS": (1, 4)}.items():
+        monkeypatch.setattr(scaling, name, value)
+    monkeypatch.setattr(scaling.os, "sched_getaffinity", lambda _: {0})
+    assert [line.name for line in scaling.processes()] == ["1 processes"]
+
+
+@pytest.mark.slow
 def test_the_plan_that_is_chosen_against_the_others(part, plans, monkeypatch):
     scaling = part("sweep_scaling")
     for name, value in {"ROUNDS": 1, "PACKED": 2, "LONG": 10, "SECONDS": 1e-3}.items():

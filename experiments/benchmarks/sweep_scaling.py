@@ -193,9 +193,11 @@ def processes() -> list[Line]:
     most = len(os.sched_getaffinity(0))
     workers = sorted({1 << n for n in range(most.bit_length())} | {most})
 
+    one = importlib.import_module(Path(__file__).stem).experiment  # workers find it by this name
+
     def run(count: int) -> None:
         with tempfile.TemporaryDirectory() as place:
-            fdl.sweep(experiment, space(COUNTS[-1]), workdir=place, executor=fdl.sweeps.on_processes(count))
+            fdl.sweep(one, space(COUNTS[-1]), workdir=place, executor=fdl.sweeps.on_processes(count))
 
     runs = {f"{count} processes": functools.partial(run, count) for count in workers if count <= most}
     return rates(by_turns(runs, 1), dict.fromkeys(runs, COUNTS[-1]))

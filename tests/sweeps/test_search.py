@@ -64,13 +64,17 @@ def test_the_best_mean_is_chosen_and_judged_by_other_seeds():
 
 @pytest.mark.medium
 def test_populations_after_the_first_trace_nothing(tmp_path, monkeypatch):
+    def says(config: Config) -> fdl.Experiment:
+        one = experiment(config)
+        return one._replace(learner=one.learner._replace(predict=lambda state, batch: {"x": batch["x"]}))
+
     traced, seen = [], []
     places = ((check, "check"), (twins, "_program"), (programs, "autotune"), (programs, "prediction_of"))
     for module, name in places:
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, real=real, **b: traced.append(real) or real(*a, **b))
     progress = Progress(evaluated=lambda _: seen.append(len(traced)))
-    fdl.search(experiment, RANGE, **{**ASKED, "trials": 12}, progress=progress, workdir=tmp_path / "work")
+    fdl.search(says, RANGE, **{**ASKED, "trials": 12}, progress=progress, workdir=tmp_path / "work")
     assert len(seen) == 14  # three populations of two units, and those that judge, evaluated twice each
     assert seen[0] == seen[11] == 4
 
