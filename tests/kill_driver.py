@@ -17,7 +17,8 @@ from fdl.sweeps import grid, sweep
 from fdl.train import Saving
 from tests.toy import Config, experiment
 
-STEPS = 150_000
+STEPS = 90_000
+ROWS, SAVES = 30, 24
 
 
 def start(directory: Path, members: int) -> int:
@@ -27,8 +28,8 @@ def start(directory: Path, members: int) -> int:
         return child
     rates = [0.001 + 0.001 * index for index in range(members)]
     space = grid(Config(steps=STEPS), lr=rates)
-    build = lambda config: experiment(config, every=STEPS // 50)  # noqa: E731
-    sweep(build, space, workdir=directory, saving=Saving(steps=STEPS // 60))
+    build = lambda config: experiment(config, every=STEPS // ROWS)  # noqa: E731
+    sweep(build, space, workdir=directory, saving=Saving(steps=STEPS // SAVES))
     os._exit(0)
 
 

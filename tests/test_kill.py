@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
+from tests.kill_driver import ROWS
+
 ROOT = Path(__file__).parents[1]
 KILLS = 20
 
@@ -37,7 +39,7 @@ def test_killed_runs_end_bit_for_bit_as_the_undisturbed_one(tmp_path, members):
     instants = json.loads(out.stdout.splitlines()[-1])
     assert len(instants) >= KILLS and len(set(instants)) >= 2, instants
     rows, leaves = outcome(tmp_path / "undisturbed", members)
-    assert len(rows) == 50 * members
+    assert len(rows) == ROWS * members
     killed = sorted(tmp_path.glob("killed-*"))
     assert killed
     for directory in killed:

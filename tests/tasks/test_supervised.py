@@ -46,8 +46,8 @@ def batch_of(source, step=0):
     return jax.jit(source.batch)(source.arrays, jnp.int32(step), jax.random.key(9))
 
 
-def trained(experiment, steps, seed=0):
-    """The state after so many steps, in one program."""
+def training(experiment, steps):
+    """The program from a source's arrays and a key to the state after so many steps."""
     learner, source = experiment.learner, experiment.train
 
     @jax.jit
@@ -57,7 +57,12 @@ def trained(experiment, steps, seed=0):
 
         return jax.lax.fori_loop(0, steps, step, learner.init(key))
 
-    return run(source.arrays, jax.random.key(seed))
+    return run
+
+
+def trained(experiment, steps, seed=0):
+    """The state after so many steps, in one program."""
+    return training(experiment, steps)(experiment.train.arrays, jax.random.key(seed))
 
 
 def evaluated(experiment, state, split):
