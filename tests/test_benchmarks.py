@@ -61,6 +61,28 @@ def test_a_benchmark_runs(part, plans, monkeypatch, capsys, name, sizes):
     assert re.search(r"ratio|times", capsys.readouterr().out)
 
 
+def test_an_exponent_is_that_of_a_power_law_and_the_plot_is_straight(part):
+    growth = part("growth")
+    seconds = {str(size): [0.01 * size**1.5, 0.02 * size**1.5] for size in (1, 4, 16)}
+    line = growth.exponent("size", seconds, 1.4)
+    assert line.value == pytest.approx(1.5) and not line.met
+    bars = [
+        row.count("█") for row in growth.plot({size: one[0] for size, one in seconds.items()}).split("\n")
+    ]
+    assert bars[2] - bars[1] == pytest.approx(bars[1] - bars[0], abs=1) and bars[0] > 0
+
+
+@pytest.mark.slow
+def test_growth_is_measured(part, plans, monkeypatch, capsys):
+    growth = part("growth")
+    small = {"STEPS": (2, 4), "MEMBERS": (1, 2), "WIDTHS": (4, 8), "ROWS": (10, 20), "ARMS": (2, 3)}
+    for name, value in {**small, "MEGABYTES": (1, 2), "ROUNDS": 1}.items():
+        monkeypatch.setattr(growth, name, value)
+    monkeypatch.setattr(sys, "argv", ["growth.py"])
+    growth.main()
+    assert capsys.readouterr().out.count("exponent") == 6
+
+
 def test_a_search_is_timed_to_the_loss_that_both_came_to(part):
     speed = part("search_speed")
     fdl = [(2.0, 0.5), (2.0, 0.25), (4.0, 0.125)]

@@ -6,6 +6,7 @@ fuses the two and, as the array goes by another shape inside, does not see that 
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -19,11 +20,14 @@ _PLACEWISE = (
 """What computes each element from those at the same place alone."""
 
 
-def compiled_rightly(lowered: jax.stages.Lowered, platform: str) -> jax.stages.Compiled:
-    """A program compiled for a platform, without fusion where that would read what it has just written."""
-    compiled = lowered.compile()
+def compiled_rightly(
+    lowered: jax.stages.Lowered, platform: str, options: Mapping[str, Any]
+) -> jax.stages.Compiled:
+    """A program compiled for a platform with options, without fusion where that would read what it has just
+    written."""
+    compiled = lowered.compile(compiler_options=dict(options))
     if platform == "cpu" and reads_what_it_wrote(compiled.as_text()):
-        return lowered.compile(compiler_options={"xla_disable_hlo_passes": "fusion"})
+        return lowered.compile(compiler_options={**options, "xla_disable_hlo_passes": "fusion"})
     return compiled
 
 

@@ -13,6 +13,7 @@ from fdl.parallel.arrangement import arranged, check_spans
 AXES = ("population", "data", "fsdp", "tensor")
 """The axes of every mesh, outermost first: neighbours along the last are the nearest."""
 Strategy = Literal["jit", "shard_map", "pmap"]
+Kernels = Literal["xla", "onednn"]
 MeshSizes = Mapping[str, int | tuple[int, int]]
 """Over how many devices the axes of a mesh go, as `{"data": 8}`; as a pair, `{"data": (2, 4)}`, over how many
 slices (nodes of GPUs), and over how many devices within each."""
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
         itself and asks the others for means (`"shard_map"`, `"pmap"`).
       spans: over how many slices each of `AXES` goes, where the user says it; empty where
         `fdl.parallel.arrangement.spanning` decides.
+      kernels: whose compute a CPU's products and convolutions (`fdl.parallel.kernels`).
     """
 
     members: int
@@ -44,6 +46,7 @@ class Plan(NamedTuple):
     tensor: int = 1
     strategy: Strategy = "jit"
     spans: tuple[int, ...] = ()
+    kernels: Kernels = "xla"
 
     @property
     def devices(self) -> int:
@@ -70,7 +73,8 @@ class Plan(NamedTuple):
         members = f"{self.members} members, {each} {place} {how}" if self.members > 1 else "one member"
         steps = "steps looped on the device" if self.loop == "scan" else "a call a step"
         mesh = f" ({self.mesh.replace(',', ', ')}, {self.strategy})" if self.group > 1 else ""
-        return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}{mesh}"
+        by = ", by oneDNN" if self.kernels == "onednn" else ""
+        return f"{members}, {steps}, {self.devices} device{'s' if self.devices > 1 else ''}{mesh}{by}"
 
 
 class Overrides(NamedTuple):

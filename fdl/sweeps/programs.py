@@ -8,6 +8,7 @@ import jax
 
 from fdl.parallel.arrangement import slice_sizes
 from fdl.parallel.distributed import several
+from fdl.parallel.kernels import has_onednn
 from fdl.parallel.plan import Overrides, Plan, is_other, on_all, on_devices, on_slices
 from fdl.rng import roots
 from fdl.storage import Folder
@@ -102,6 +103,9 @@ def said_by(group: Group, reused: Reused) -> Prediction:
 def plan_now(plan: Plan, overrides: Overrides, say: Callable[[str], None]) -> Plan:
     """A stored plan on the devices that there are now; says what the user may not expect."""
     devices = jax.devices()
+    if plan.kernels == "onednn" and not has_onednn():
+        say("begun with oneDNN's kernels, which there are not here: going on with XLA's, to rounding")
+        plan = plan._replace(kernels="xla")
     now = (on_all if several() else on_devices)(plan, len(devices))
     now = on_slices(now, slice_sizes(devices[: now.devices]))
     if now != plan:

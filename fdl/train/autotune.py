@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import jax
 from fdl.experiment import Experiment
 from fdl.parallel.candidates import candidates, unmeasured
 from fdl.parallel.distributed import broadcast_from_first, processes, several
+from fdl.parallel.kernels import has_onednn
 from fdl.parallel.plan import Overrides, Plan, filled, plan_from, sizes_of
 from fdl.parallel.sharding import rows_of
 from fdl.serialization import digest
@@ -112,11 +113,13 @@ def _remembered(path: Folder, plans: Sequence[Plan], say: Callable[[str], None])
         if (known := read_json(path)) is None:
             return None
         plan, reason, seconds = plan_from(known["plan"]), known["reason"], known["seconds"]
-        one = next(one for one in plans if one._replace(members=plan.members) == plan)
+        one = next(one for one in plans if one._replace(members=plan.members, kernels=plan.kernels) == plan)
+        if plan.kernels == "onednn" and not has_onednn():
+            raise ValueError("this jaxlib has no oneDNN")
         whole = type(plan.members) is int and one.population <= plan.members <= one.members
         if not whole or plan.members % one.population or not isinstance(reason, str):
             raise ValueError(f"there is no such plan for it: {plan}")
-        return Choice(one._replace(members=plan.members), reason, float(seconds))
+        return Choice(one._replace(members=plan.members, kernels=plan.kernels), reason, float(seconds))
     except (ValueError, TypeError, KeyError, StopIteration, OSError) as error:
         why = named(innermost(error), most=200)
         say(f"the plan that was remembered in {path} cannot be used ({why}): measuring again")
@@ -164,7 +167,8 @@ def compile_for(work: Work, plan: Plan) -> Program:
 
 def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> tuple[Choice, Program]:
     best, program, tried, refused = None, None, [], None
-    for plan in plans:
+    fastest: list[Plan] = []  # the best so far at the end
+    for plan in _in_turn(plans, fastest):
         if best and plan.fsdp > plans[0].fsdp:  # only for what fits on no device
             continue
         try:
@@ -179,11 +183,14 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
             tried.append(f"{candidate.memory_bytes / 1e6:,.0f} MB a device are too many for {fitting}")
             say(tried[-1])
             continue
+        if plan.kernels == "onednn" and not candidate.onednn_calls:
+            continue  # the same program as before
         seconds = _seconds_per_step(work, candidate)
         say(f"{fitting}: {seconds * 1e6:.0f} µs a member and step")
         tried.append(f"{seconds * 1e6:.0f} µs {fitting}")
         if best is None or seconds < best.seconds:
             best, program = Choice(fitting, "", seconds), candidate
+            fastest.append(fitting)
         left = best.seconds * work.steps * len(work.configs)
         if left < WORTH_COMPILING * candidate.compile_seconds:
             break
@@ -192,6 +199,13 @@ def _measure_all(work: Work, plans: list[Plan], say: Callable[[str], None]) -> t
     others = f"fastest of {len(tried)}: {'; '.join(tried)}"
     reason = others if len(tried) > 1 else "the run is too short for trying others to pay"
     return best._replace(reason=reason), program
+
+
+def _in_turn(plans: Sequence[Plan], fastest: Sequence[Plan]) -> Iterator[Plan]:
+    """The candidates; and then the fastest of them by oneDNN's kernels, where there are any."""
+    yield from plans
+    if fastest and has_onednn():
+        yield fastest[-1]._replace(kernels="onednn")
 
 
 def _short(error: BaseException | None) -> str:

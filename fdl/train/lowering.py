@@ -13,6 +13,7 @@ from fdl import shards
 from fdl.experiment import Experiment, Source
 from fdl.parallel.distributed import several
 from fdl.parallel.in_place import compiled_rightly
+from fdl.parallel.kernels import options_of
 from fdl.parallel.plan import Plan, mesh_of, over_members, replicated
 from fdl.parallel.sharding import by_rows, on_mesh, put, state_layout
 from fdl.train import run as one
@@ -103,9 +104,10 @@ def lower(
       donate: whether the first argument is given up.
     """
     donated, platform = (0,) if donate else (), mesh.devices.flat[0].platform
+    finish = functools.partial(compiled_rightly, platform=platform, options=options_of(plan.kernels))
     if plan.strategy != "pmap":
         lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*arguments)
-        return lambda: Executable(in_turn(compiled := compiled_rightly(lowered, platform), plan), compiled)
+        return lambda: Executable(in_turn(compiled := finish(lowered), plan), compiled)
     # pmap wants an argument that differs from device to device; the devices' numbers are one.
     devices = mesh.devices.flatten().tolist()
     mapped = jax.pmap(
@@ -122,7 +124,7 @@ def lower(
     lowered = mapped.lower(jax.ShapeDtypeStruct(numbers.shape, numbers.dtype, sharding=along), *arguments)
 
     def compile() -> Executable:
-        compiled = compiled_rightly(lowered, platform)
+        compiled = finish(lowered)
         return Executable(in_turn(lambda *given: compiled(placed(), *given), plan), compiled)
 
     return compile

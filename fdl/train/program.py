@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fdl.parallel.distributed import several
+from fdl.parallel.kernels import onednn_calls
 from fdl.parallel.plan import Plan, over_members
 from fdl.parallel.sharding import put
 from fdl.train import run as one
@@ -38,6 +39,7 @@ class Program(NamedTuple):
       abstract: the carry's shapes, dtypes and shardings.
       compile_seconds: what compiling took.
       memory_bytes: peak memory of a step on one device, by the compiler's own analysis.
+      onednn_calls: how many kernels of oneDNN's its steps call.
     """
 
     plan: Plan
@@ -49,6 +51,7 @@ class Program(NamedTuple):
     abstract: Carry
     compile_seconds: float
     memory_bytes: int
+    onednn_calls: int = 0
 
 
 def stack_members(configs: Sequence[Any], keys: jax.Array, *, pad_to: int) -> Member:
@@ -93,6 +96,7 @@ def compile_program(build: Build, members: Member, arrays: Any, plan: Plan) -> P
         abstract=parts.carry,
         compile_seconds=time.perf_counter() - began,
         memory_bytes=_peak_memory(compiled["advance"].compiled),
+        onednn_calls=onednn_calls(compiled["advance"].compiled) if plan.kernels == "onednn" else 0,
     )
 
 

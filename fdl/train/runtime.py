@@ -19,6 +19,7 @@ from jax._src import compilation_cache
 from jax._src.lib import utils  # pyright: ignore[reportPrivateImportUsage]
 from jaxlib.version import __version__ as jaxlib_version
 
+from fdl.parallel.kernels import CHECKED
 from fdl.parallel.plan import MeshSizes, sizes_of
 from fdl.serialization import digest
 from fdl.storage import Folder, cache_folder, in_bucket, path_of, store
@@ -90,6 +91,12 @@ def _show(show: Callable[..., None], message: Warning | str, *where: Any) -> Non
     if not re.match(r"Error (reading|writing) persistent compilation cache entry", str(message)):
         show(message, *where)
         return
+    if (
+        str(message).startswith("Error writing")
+        and "std::bad_alloc" in str(message)
+        and jaxlib_version.startswith(CHECKED)
+    ):
+        return  # `fdl.parallel.kernels`: jaxlib cannot write what calls oneDNN
     _say_unusable(jax.config.values["jax_compilation_cache_dir"], str(message).partition("': ")[2])
 
 

@@ -33,7 +33,7 @@ def test_an_update_of_an_array_from_itself_is_right(name):
     function = lambda x, i: update(x + 1, i).reshape(1, 4, 1)  # noqa: E731
     lowered = jax.jit(function).lower(x, i)
     assert reads_what_it_wrote(lowered.compile().as_text()) == wrong
-    np.testing.assert_array_equal(compiled_rightly(lowered, "cpu")(x, i), function(x, i))
+    np.testing.assert_array_equal(compiled_rightly(lowered, "cpu", {})(x, i), function(x, i))
 
 
 def test_programs_of_a_plan_are_compiled_rightly():

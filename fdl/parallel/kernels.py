@@ -1,0 +1,55 @@
+"""Whose kernels compute a CPU's products and convolutions: XLA's, or oneDNN's, which jaxlib brings along.
+
+Which is faster depends on the model and the CPU, so a plan's choice is measured. The bits differ, so it is
+stored with the run. A program that calls oneDNN is compiled at every start: jaxlib 0.12 cannot write it
+into the cache of programs (`std::bad_alloc`).
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxlib.version import __version__ as jaxlib_version
+
+from fdl.parallel.plan import Kernels
+
+CHECKED = ("0.12",)
+"""The versions of jaxlib with whose oneDNN the tests against PyTorch pass."""
+_OPTIONS: Mapping[Kernels, Mapping[str, bool]] = {
+    "xla": {},
+    "onednn": {"xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_call": True},
+}
+
+
+def options_of(kernels: Kernels) -> dict[str, Any]:
+    """What the compiler is told for a plan's kernels."""
+    return dict(_OPTIONS[kernels])
+
+
+@functools.cache
+def has_onednn() -> bool:
+    """Whether this jaxlib computes a convolution by oneDNN, rightly, when it is told to.
+
+    Versions there are that know the option and do nothing, so the compiled program is looked at.
+    """
+    if jax.default_backend() != "cpu" or not jaxlib_version.startswith(CHECKED):
+        return False
+    image, filters = jnp.zeros((1, 32, 32, 16)), jnp.zeros((3, 3, 16, 16))
+    convolve = functools.partial(
+        jax.lax.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    try:
+        compiled = jax.jit(convolve).lower(image, filters).compile(compiler_options=options_of("onednn"))
+    except jax.errors.JaxRuntimeError:  # there is no such option
+        return False
+    return onednn_calls(compiled) > 0
+
+
+def onednn_calls(compiled: jax.stages.Compiled) -> int:
+    """How many kernels of oneDNN's a compiled program calls."""
+    return (compiled.as_text() or "").count('custom_call_target="__onednn$')
