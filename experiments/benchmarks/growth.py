@@ -4,8 +4,8 @@
 
 Each curve is a program at several sizes, measured by turns, after a first round that compiles. In every
 round a straight line is fitted to the logarithms of time and size; its slope is the exponent, whose median
-and range over rounds are printed, with a plot of the median times, in which a bar is as long as the logarithm of
-the time. A fixed cost, which small sizes show, makes an exponent smaller than that of what grows.
+and range over rounds are printed, with a plot of the median times, in which a bar is as long as the logarithm
+of the time. A fixed cost, which small sizes show, makes an exponent smaller than that of what grows.
 
 `steps`: of a perceptron 64-64-10 on digits. `members` of it, side by side. `parameters` of a perceptron of
 two hidden layers. `rows` of the split that is evaluated. `arms` of a sweep whose runs are all on disk: what
