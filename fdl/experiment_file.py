@@ -39,6 +39,8 @@ class ExperimentFile(NamedTuple):
       scheduler: its `SCHEDULER`, if it has one.
       path: the file.
       asked: what its claims ask, the functions of each by its id.
+      accel: its `ACCEL`: the sweep of the source's own size, which takes an accelerator, if it has one.
+      figure: its function `figure` of a result, which `fdl reproduce` draws instead of the differences.
     """
 
     name: str
@@ -53,6 +55,8 @@ class ExperimentFile(NamedTuple):
     path: Path
     scheduler: Scheduler | None = None
     asked: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    figure: Callable[[Result], Any] | None = None
+    accel: Sweep | None = None
 
 
 def stored_source(file: ExperimentFile) -> dict[str, Any]:
@@ -115,13 +119,13 @@ def _beside(folder: Path) -> Iterator[None]:
             sys.modules[name].__dict__["__beside__"] = str(folder)
 
 
-def _check_sweep(sweep: Any, path: Path, config: type) -> None:
+def _check_sweep(name: str, sweep: Any, path: Path, config: type) -> None:
     try:
         check_space(sweep, kept=True)
     except ValueError as error:
-        raise ValueError(f"{path}: SWEEP: {error}") from error
+        raise ValueError(f"{path}: {name}: {error}") from error
     if not isinstance(sweep.trials[0].config, config):
-        raise ValueError(f"{path}: SWEEP has configs of {type(sweep.trials[0].config)}; expected Config's")
+        raise ValueError(f"{path}: {name} has configs of {type(sweep.trials[0].config)}; expected Config's")
 
 
 def _check_search(space: Any, path: Path, config: type) -> None:
@@ -171,12 +175,14 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
     check_fields(config)
     question, _, detail = (module.__doc__ or path.stem).strip().partition("\n")
     sweep, claim = getattr(module, "SWEEP", None), getattr(module, "claim", None)
-    claims = getattr(module, "CLAIMS", None)
-    for what, value in (("experiment", experiment), ("claim", claim)):
+    claims, figure = getattr(module, "CLAIMS", None), getattr(module, "figure", None)
+    for what, value in (("experiment", experiment), ("claim", claim), ("figure", figure)):
         if value is not None and not callable(value):
             raise ValueError(f"{path}: {what} is {value!r}; expected a function")
-    if sweep is not None:
-        _check_sweep(sweep, path, config)
+    accel = getattr(module, "ACCEL", None)
+    for what, trials in (("SWEEP", sweep), ("ACCEL", accel)):
+        if trials is not None:
+            _check_sweep(what, trials, path, config)
     asked = {} if claim is None else {"claim": {"criterion": claim}}
     if claims is not None:
         claim = _claim_of(claims, claim, path)
@@ -203,4 +209,6 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
         path,
         scheduler,
         asked,
+        figure,
+        accel,
     )

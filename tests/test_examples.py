@@ -32,6 +32,7 @@ FILES = (
     "fdl",
     "fdl.arguments",
     "fdl.configs",
+    "fdl.identity.asked",
     "fdl.public",
     "fdl.sweeps.distributions",
     "fdl.sweeps.drawn",
