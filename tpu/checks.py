@@ -13,8 +13,8 @@ from pathlib import Path
 from tpu.options import check_flags
 
 COMMANDS = (
-    "run", "sweep", "search", "plan", "report", "watch", "export-results", "inspect", "predict", "check",
-    "export", "list", "doctor", "data",
+    "run", "sweep", "search", "plan", "report", "reproduce", "watch", "export-results", "inspect", "predict",
+    "check", "export", "list", "doctor", "data",
 )  # fmt: skip
 """fdl's commands."""
 OF_A_FILE = ("run", "sweep", "search", "plan", "report")
@@ -44,6 +44,11 @@ def checked_command(words: Sequence[str], root: Path, files: Collection[str]) ->
         near = difflib.get_close_matches(words[0], COMMANDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(COMMANDS)}"
         raise ValueError(f"there is no fdl command {words[0]!r}; {hint}")
+    if words[0] == "reproduce":
+        raise ValueError(
+            "fdl reproduce writes beside the experiments, on the slice's disk, which is deleted with it; give "
+            "it on your machine with --work gs://BUCKET/NAME, or fdl sweep on the slice"
+        )
     if words[0] in OF_A_FILE:
         _check_file(words, root, files)
     if words[0] in WRITING:

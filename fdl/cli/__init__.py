@@ -52,6 +52,10 @@ COMMANDS = {
     "report": Command(
         (("FILE", "the report of what a sweep has finished"),), "fdl.cli.commands:report_of", "ReportOptions"
     ),
+    "reproduce": Command(
+        (("[ID ...] [--seed-offset N]", "run a folder's experiments anew, and write the page of verdicts"),),
+        "fdl.cli.reproduce:execute",
+    ),
     "watch": Command(
         (("DIR [--once]", "how the runs in a work directory stand: curves and ranks, while they run"),),
         "fdl.cli.watch:execute",

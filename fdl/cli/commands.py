@@ -85,18 +85,30 @@ def execute(command: str, words: Sequence[str]) -> int:
     if plans_seeds:
         return seeds_needed.plan_seeds(file, options, space, directory, console)
     if command == "sweep":
-        executor = executors.executor_of(options, Path(words[0]), directory)
-        result, space = _sweep(file, options, space, directory, console, executor)
-        if left := budget.unfinished(space, result):
-            return stopped(file, options, result, space, directory, made, console, left)
-        assert result is not None
-    else:
-        result = stored(file.experiment, space, workdir=directory, scheduler=file.scheduler)
+        return swept(file, options, space, directory, made, console)
+    result = stored(file.experiment, space, workdir=directory, scheduler=file.scheduler)
     return finish(file, options, result, space, directory, made, console)
 
 
 run, sweep_file, search_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
 """The commands that take an experiment's file."""
+
+
+def swept(
+    file: ExperimentFile,
+    options: SweepOptions,
+    space: Sweep,
+    directory: Folder,
+    made: dict[str, str],
+    console: Console,
+) -> int:
+    """Trains what is missing of a sweep's trials, and reports; returns the exit code."""
+    executor = executors.executor_of(options, file.path, directory)
+    result, space = _sweep(file, options, space, directory, console, executor)
+    if left := budget.unfinished(space, result):
+        return stopped(file, options, result, space, directory, made, console, left)
+    assert result is not None
+    return finish(file, options, result, space, directory, made, console)
 
 
 def _run(
