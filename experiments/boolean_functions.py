@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.figure import Figure
 
 import fdl
 from fdl import data, models, tasks
@@ -121,3 +122,21 @@ CLAIMS = (
         published="XOR by a hidden layer (Rumelhart et al. 1986)",
     ),
 )
+
+
+def figure(result: fdl.Result) -> Figure:
+    """How many functions each kind of net learns, on average over seeds."""
+    kinds = {
+        "no hidden layer": {"hidden": 0},
+        "16 linear units": {"hidden": 16, "activation": identity},
+        "16 tanh units": {"hidden": 16, "activation": nn.tanh},
+    }
+    drawing = Figure(figsize=(6.2, 2.4), layout="constrained")
+    for axis, bits in zip(drawing.subplots(1, 2, sharey=True), SEPARABLE, strict=True):
+        found = [learned(result, bits, **net).mean() for net in kinds.values()]
+        axis.bar_label(axis.barh(list(kinds), found, color="#2f7fc1"), fmt="%.0f", padding=3)
+        axis.axvline(SEPARABLE[bits], color="#808080", linestyle="--", linewidth=1)
+        axis.set(xlim=(0, 1.15 * 2**2**bits), title=f"of {2**2**bits} functions of {bits} bits")
+        axis.spines[["top", "right"]].set_visible(False)
+    drawing.supxlabel("functions learned; dashed: linearly separable", fontsize=9)
+    return drawing

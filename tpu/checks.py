@@ -46,7 +46,7 @@ def checked_command(words: Sequence[str], root: Path, files: Collection[str]) ->
         raise ValueError(f"there is no fdl command {words[0]!r}; {hint}")
     if words[0] == "reproduce":
         raise ValueError(
-            "fdl reproduce writes beside the experiments, on the slice's disk, which is deleted with it; give "
+            "fdl reproduce writes beside the experiments, on the slice's disk, which goes with it; give "
             "it on your machine with --work gs://BUCKET/NAME, or fdl sweep on the slice"
         )
     if words[0] in OF_A_FILE:

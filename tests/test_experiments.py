@@ -1,0 +1,115 @@
+"""The committed table of experiments agrees with the code and with its own data, and would tell a falsehood.
+
+Nothing is trained here: `experiments/results` has what every run came to.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from fdl.cli.recording import row_id
+from fdl.cli.reproduce import about_of, read_results
+from fdl.experiment_file import ExperimentFile, criteria, judged, load_file
+from fdl.report.claims_page import claims_page
+from fdl.report.judged_table import read_judged
+from fdl.result import Result
+from fdl.stats import Verdict
+from fdl.stats.recorded import corrected, recorded_claims
+from tests import planted
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+RESULTS = read_results(FOLDER)
+ROWS = sorted(RESULTS["rows"])
+DRAWS = 10
+NO_CONTRAST: dict[str, str] = {}
+"""Claims that may hold of arms that are all alike, each with the reason: as that an arm solves its task."""
+NOT_REFUTED: dict[str, str] = {}
+"""Directional claims that are not SUPPORTED with the arms the other way round, but not REFUTED either, each
+with the reason."""
+
+
+@functools.cache
+def row(name: str) -> tuple[ExperimentFile, Result]:
+    return load_file(FOLDER / f"{name}.py"), read_judged((FOLDER / "results" / f"{name}.csv").read_text())
+
+
+def said(name: str, result: Result) -> dict[str, Verdict]:
+    """What the claims of a row say of a result, by id."""
+    file, _ = row(name)
+    assert file.claim is not None
+    verdict = judged(file.claim, result)
+    return {one.claim.id: one.verdict for one in verdict.claims} or {row_id(file): verdict}
+
+
+def directional(claim: dict) -> bool:
+    """Whether a claim says that arms differ."""
+    words = claim["criterion"]
+    return "is within ±" not in words or " exceeds " in words or " is below " in words
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_asked_is_what_was_recorded(name):
+    asked = criteria(load_file(FOLDER / f"{name}.py"))
+    for kind in ("rows", "accel"):
+        recorded = RESULTS[kind].get(name, {}).get("criteria", asked)
+        assert asked == recorded, f"what {name} asks has changed: fdl reproduce {name}"
+
+
+def test_the_page_is_that_of_the_records():
+    assert (FOLDER / "README.md").read_text() == claims_page(RESULTS, about_of(FOLDER))
+    again = json.loads(json.dumps(RESULTS["rows"]))
+    corrected(again.values())
+    assert again == RESULTS["rows"] and ROWS
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_verdicts_come_out_of_the_table_again(name):
+    file, result = row(name)
+    assert file.claim is not None
+    recorded = RESULTS["rows"][name]["claims"]
+    again = recorded_claims(judged(file.claim, result), row_id(file), file.question)
+    assert again.keys() == recorded.keys()
+    for key, claim in again.items():
+        for part in ("statement", "criterion", "verdict", "control"):
+            assert claim.get(part) == recorded[key].get(part), (key, part)
+        assert [one["arm"] for one in claim["effects"]] == [one["arm"] for one in recorded[key]["effects"]]
+        for mine, theirs in zip(claim["effects"], recorded[key]["effects"], strict=True):
+            numbers = [[one[n] or 0.0 for n in ("difference", "low", "high")] for one in (mine, theirs)]
+            np.testing.assert_allclose(*numbers, rtol=1e-6)  # other processors round otherwise
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_arms_that_are_made_equal_support_nothing(name):
+    _, result = row(name)
+    for key, verdict in said(name, planted.equal(result)).items():
+        if directional(RESULTS["rows"][name]["claims"][key]) and key not in NO_CONTRAST:
+            assert verdict.status != "SUPPORTED", verdict.sentence
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_arms_that_change_places_by_chance_support_a_claim_no_oftener_than_it_allows(name):
+    _, result = row(name)
+    random = np.random.default_rng(0)
+    claims = RESULTS["rows"][name]["claims"]
+    asked = [key for key in claims if directional(claims[key]) and key not in NO_CONTRAST]
+    draws = [said(name, planted.permuted(result, random)) for _ in range(DRAWS if asked else 0)]
+    for key in asked:
+        supported = sum(one[key].status == "SUPPORTED" for one in draws)
+        assert supported <= scipy.stats.binom.ppf(0.999, DRAWS, 0.05), key
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_arms_the_other_way_round_refute_what_is_supported(name):
+    _, result = row(name)
+    claims = RESULTS["rows"][name]["claims"]
+    metrics = {one["metric"] for claim in claims.values() for one in claim["effects"]}
+    metrics = metrics or {one for one in result.metrics if not one.startswith("validation/")}
+    for key, verdict in said(name, planted.mirrored(result, metrics)).items():
+        if claims[key]["verdict"] != "SUPPORTED" or not directional(claims[key]) or key in NO_CONTRAST:
+            continue
+        expected = ("REFUTED", "INCONCLUSIVE") if key in NOT_REFUTED else ("REFUTED",)
+        assert verdict.status in expected, verdict.sentence
