@@ -17,7 +17,7 @@ LAYERS = (
     ("arguments", "choosing", "configs", "joining", "lineage", "storage"),
     ("copies", "serialization"),
     ("identity",),
-    ("optim", "losses", "metrics"),
+    ("optim", "attacks", "losses", "metrics"),
     ("models", "data"),
     ("inspection",),
     ("tasks", "parallel"),

@@ -10,6 +10,8 @@ from fdl.tasks import noise as noise
 from fdl.tasks import samplers as samplers
 from fdl.tasks.adversarial import adversarial as adversarial
 from fdl.tasks.adversarial import adversarial_learner as adversarial_learner
+from fdl.tasks.adversarial_training import adversarial_training as adversarial_training
+from fdl.tasks.adversarial_training import adversarial_training_learner as adversarial_training_learner
 from fdl.tasks.alpha_zero import alpha_zero as alpha_zero
 from fdl.tasks.alpha_zero import search_player as search_player
 from fdl.tasks.averaging import with_ema as with_ema

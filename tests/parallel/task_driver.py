@@ -159,6 +159,9 @@ def diffusion(task: Any) -> Experiment:
 CASES: dict[str, Callable[[], Experiment]] = {
     "classification": lambda: classified(model=WITH_ALL, augment=mixup(classes=CLASSES)),
     "private": lambda: tasks.private_classification(MLP, LABELLED, SGD, noise_multiplier=1.0, **ONE_STEP),
+    "adversarial training": lambda: tasks.adversarial_training(
+        MLP.clone(norm=batch_norm), LABELLED, SGD, epsilon=0.1, low=-3.0, high=3.0, **ONE_STEP
+    ),
     "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
     "multilabel": lambda: tasks.multilabel(
         MLP, splits(x=X, y=np.eye(CLASSES, dtype=np.float32)[Y]), optax.sgd(1.0), **ONE_STEP

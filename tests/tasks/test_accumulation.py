@@ -46,6 +46,9 @@ EXACT: dict[str, Callable[[], Experiment]] = {
     "regression": CASES["regression"],
     "classification": lambda: driver.classified(label_smoothing=0.1, l1=0.1),
     "private": CASES["private"],
+    "adversarial training": lambda: tasks.adversarial_training(
+        driver.MLP, driver.LABELLED, SGD, epsilon=0.1, low=-3.0, high=3.0, **driver.ONE_STEP
+    ),
     "multilabel": CASES["multilabel"],
     "density": CASES["density"],
     "reconstruction": codes,

@@ -58,6 +58,12 @@ def masked(*arguments, **options):
 
 TASKS = {
     "classification": (functools.partial(tasks.classification, MLP((), 3)), part_of(X, Y), ()),
+    "adversarial_training": (
+        # It draws where each place of a batch begins: here from where the row is.
+        functools.partial(tasks.adversarial_training, MLP((), 3), epsilon=0.0),
+        part_of(X, Y),
+        slow,
+    ),
     "regression": (functools.partial(tasks.regression, MLP((), 2)), part_of(X, REALS), ()),
     "multilabel": (functools.partial(tasks.multilabel, MLP((), 2)), part_of(X, np.float32(REALS > 0)), slow),
     "density": (

@@ -26,6 +26,7 @@ TEXTS = {*CLASSES, "log_probability", "perplexity"}
 OUTPUTS: dict[str, set[str]] = {
     "classification": CLASSES,
     "private_classification": CLASSES,
+    "adversarial_training": CLASSES,
     "regression": {"prediction"},
     "multilabel": CLASSES,
     "conditional_density": {"prediction", "deviation"},

@@ -73,6 +73,12 @@ CASES = {
         (MLP, MANY, SGD),
         {"noise_multiplier": 1.0, "clip": 0.5},
     ),
+    "adversarial_training": Case(
+        tasks.adversarial_training,
+        tasks.adversarial_training_learner,
+        (MLP, LABELLED, SGD),
+        {"epsilon": 0.1, "attack_steps": 2, "low": -1.0},
+    ),
     "regression": Case(
         tasks.regression, tasks.regression_learner, (models.MLP((5,), 1), SIGNS, SGD), {"l2": 0.1}
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fdl import shards
 from fdl.arguments import Count, NotNegative, checked
 
 Number = float | jax.Array
@@ -97,12 +98,35 @@ def pgd(
       >>> analysis.pgd(loss, x, y, jax.random.key(0), epsilon=0.25, step=0.125, steps=8).tolist()
       [[0.25, 0.75]]
     """
-    start = x + epsilon * jax.random.uniform(key, jnp.shape(x), x.dtype, -1.0, 1.0)
+    start = starts(key, x)
+    return pgd_from(loss, x, y, start, epsilon=epsilon, step=step, steps=steps, low=low, high=high)
+
+
+def starts(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Where in the ball each row begins, in units of its radius: uniform on -1 to 1, `[B, ...]`; of a device's
+    own rows those that they get in the whole batch."""
+    uniform = lambda key, shape: jax.random.uniform(key, shape, x.dtype, -1.0, 1.0)  # noqa: E731
+    return shards.draw(uniform, key, jnp.shape(x))
+
+
+def pgd_from(
+    loss: RowLosses,
+    x: jax.Array,
+    y: Any,
+    start: jax.Array,
+    *,
+    epsilon: Number,
+    step: Number,
+    steps: int,
+    low: Number,
+    high: Number,
+) -> jax.Array:
+    """`pgd` from a place in the ball that is given as `starts` draws it."""
 
     def advance(_: Any, found: jax.Array) -> jax.Array:
         return _within(found + step * jnp.sign(_gradient(loss, found, y)), x, epsilon, low, high)
 
-    return jax.lax.fori_loop(0, steps, advance, _within(start, x, epsilon, low, high))
+    return jax.lax.fori_loop(0, steps, advance, _within(x + epsilon * start, x, epsilon, low, high))
 
 
 @checked
