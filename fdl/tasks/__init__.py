@@ -38,6 +38,10 @@ from fdl.tasks.fine_tuning import warm_start as warm_start
 from fdl.tasks.fitting import fitting as fitting
 from fdl.tasks.gradient import State as State
 from fdl.tasks.gradient import gradient_learner as gradient_learner
+from fdl.tasks.group_dro import group_dro as group_dro
+from fdl.tasks.group_dro import group_dro_learner as group_dro_learner
+from fdl.tasks.invariant_risk import invariant_risk as invariant_risk
+from fdl.tasks.invariant_risk import invariant_risk_learner as invariant_risk_learner
 from fdl.tasks.language import language_learner as language_learner
 from fdl.tasks.language import language_modelling as language_modelling
 from fdl.tasks.likelihoods import bernoulli as bernoulli

@@ -36,6 +36,7 @@ def splits(**part: Any) -> Splits:
 X = RANDOM.normal(size=(ROWS, WIDTH)).astype(np.float32)
 Y = (np.arange(ROWS) % CLASSES).astype(np.int32)
 LABELLED = splits(x=X, y=Y)
+GROUPED = splits(x=X, y=Y, group=(np.arange(ROWS) > 4).astype(np.int32))
 UNIT = splits(x=RANDOM.uniform(size=(ROWS, WIDTH)).astype(np.float32))
 SIGNS = splits(x=X, y=np.where(Y == 1, 1, -1).astype(np.float32))
 TEXT = RANDOM.integers(1, 9, (ROWS, 5)).astype(np.int32)
@@ -161,6 +162,12 @@ CASES: dict[str, Callable[[], Experiment]] = {
     "private": lambda: tasks.private_classification(MLP, LABELLED, SGD, noise_multiplier=1.0, **ONE_STEP),
     "adversarial training": lambda: tasks.adversarial_training(
         MLP.clone(norm=batch_norm), LABELLED, SGD, epsilon=0.1, low=-3.0, high=3.0, **ONE_STEP
+    ),
+    "group dro": lambda: tasks.group_dro(
+        MLP.clone(norm=batch_norm), GROUPED, SGD, groups=2, step_size=5.0, **ONE_STEP
+    ),
+    "invariant risk": lambda: tasks.invariant_risk(
+        WITH_ALL, GROUPED, SGD, groups=2, penalty=3.0, l2=0.1, **ONE_STEP
     ),
     "regression": lambda: tasks.regression(models.MLP((5,), 1), SIGNS, SGD, l2=0.1, **ONE_STEP),
     "multilabel": lambda: tasks.multilabel(

@@ -64,6 +64,16 @@ TASKS = {
         part_of(X, Y),
         slow,
     ),
+    "group_dro": (
+        functools.partial(tasks.group_dro, MLP((), 3), groups=2, step_size=5.0),
+        part_of(X, Y, group=np.arange(N) % 2),
+        slow,
+    ),
+    "invariant_risk": (
+        functools.partial(tasks.invariant_risk, MLP((), 3), groups=2, penalty=3.0),
+        part_of(X, Y, group=np.arange(N) % 2),
+        slow,
+    ),
     "regression": (functools.partial(tasks.regression, MLP((), 2)), part_of(X, REALS), ()),
     "multilabel": (functools.partial(tasks.multilabel, MLP((), 2)), part_of(X, np.float32(REALS > 0)), slow),
     "density": (

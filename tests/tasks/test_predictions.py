@@ -27,6 +27,8 @@ OUTPUTS: dict[str, set[str]] = {
     "classification": CLASSES,
     "private_classification": CLASSES,
     "adversarial_training": CLASSES,
+    "group_dro": CLASSES,
+    "invariant_risk": CLASSES,
     "regression": {"prediction"},
     "multilabel": CLASSES,
     "conditional_density": {"prediction", "deviation"},
