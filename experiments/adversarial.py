@@ -102,7 +102,7 @@ def experiment(config: Config) -> fdl.Experiment:
 
 RATES = {"lr": (1e-3, 3e-3, 1e-2), "seeds": 12}
 SWEEP = fdl.grid(Config(), training=(plain, by_pgd), judged=(noise, attack), **RATES) + fdl.grid(
-    Config(training=at_random), **RATES
+    Config(), training=(at_random,), judged=(attack,), **RATES
 )
 
 
