@@ -106,6 +106,7 @@ from fdl.data.tokens.windows import tokens_file as tokens_file
 from fdl.data.tokens.windows import windows as windows
 from fdl.data.tokens.windows import write_tokens as write_tokens
 from fdl.data.weighted import balanced as balanced
+from fdl.data.weighted import reweighed as reweighed
 from fdl.data.weighted import weighted as weighted
 
 

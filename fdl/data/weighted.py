@@ -73,6 +73,41 @@ def balanced(labels: np.ndarray) -> np.ndarray:
     return 1.0 / count[place]
 
 
+@checked
+def reweighed(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Weights under which labels say nothing of groups: what a row of its label and group would come as often
+    as, if both were independent, over how often it comes.
+
+    Kamiran and Calders 2012, Data Preprocessing Techniques for Classification without Discrimination, sec. 4.3
+    (reweighing).
+
+    Args:
+      labels: of any values, `[N]`.
+      groups: likewise.
+
+    Returns:
+      float64 `[N]`, of mean 1 where each group has rows of each label: as `sample_weight`, or as `sampling` of
+      `Splits`.
+
+    Raises:
+      ValueError: other shapes.
+
+    Example:
+      >>> fdl.data.reweighed(np.array([1, 1, 0, 0]), np.array([0, 0, 0, 1])).round(3).tolist()
+      [0.75, 0.75, 1.5, 0.5]
+    """
+    y, group = np.asarray(labels), np.asarray(groups)
+    if y.shape != group.shape or y.ndim != 1:
+        shapes = f"{list(y.shape)} and {list(group.shape)}"
+        raise ValueError(f"labels and groups have shapes {shapes}; expected [N] of both")
+    (of_label, many), (of_group, large) = (
+        np.unique(one, return_inverse=True, return_counts=True)[1:] for one in (y, group)
+    )
+    both = np.bincount(of_label * len(large) + of_group, minlength=len(many) * len(large))
+    expected = many[of_label] * large[of_group] / len(y)
+    return expected / both[of_label * len(large) + of_group]
+
+
 def _taken(array: Any, index: jax.Array) -> jax.Array:
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 

@@ -33,6 +33,9 @@ from fdl.tasks.diffusion import flow_matching as flow_matching
 from fdl.tasks.diffusion import flow_matching_learner as flow_matching_learner
 from fdl.tasks.distillation import distillation as distillation
 from fdl.tasks.distillation import distillation_learner as distillation_learner
+from fdl.tasks.equalised_odds import OddsRule as OddsRule
+from fdl.tasks.equalised_odds import chance_of_yes as chance_of_yes
+from fdl.tasks.equalised_odds import equalised_odds as equalised_odds
 from fdl.tasks.fine_tuning import frozen as frozen
 from fdl.tasks.fine_tuning import warm_start as warm_start
 from fdl.tasks.fitting import fitting as fitting

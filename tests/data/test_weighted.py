@@ -85,3 +85,17 @@ def test_every_task_draws_train_by_its_sampling():
 def test_weights_that_cannot_be_drawn_by(weights, message):
     with pytest.raises(ValueError, match=message):
         data.weighted(PART, weights, batch_size=4)
+
+
+def test_reweighed_labels_say_nothing_of_groups():
+    """Kamiran and Calders 2012: under the weights both are independent, and each as common as before."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 500)
+    labels = (rng.random(500) < 0.2 + 0.3 * group).astype(int)
+    weights = data.reweighed(labels, np.array(["a", "b", "c"])[group])
+    table = np.zeros((2, 3))
+    np.add.at(table, (labels, group), weights / 500)
+    margins = np.outer(np.bincount(labels) / 500, np.bincount(group) / 500)
+    np.testing.assert_allclose(table, margins, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"shapes \[500\] and \[499\]; expected \[N\] of both"):
+        data.reweighed(labels, group[1:])
