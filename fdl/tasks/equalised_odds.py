@@ -107,7 +107,10 @@ def chance_of_yes(rule: OddsRule, scores: jax.Array, groups: jax.Array) -> jax.A
 def _on_hull(false: jax.Array, true: jax.Array, place: jax.Array) -> tuple[jax.Array, ...]:
     """The highest point of each group's hull at a false positive rate: its true positive rate, the places of
     the two thresholds that it lies between, and the second one's share, each `[G]`."""
-    left, right = false[:, None, :], false[:, :, None]  # [G, low, high]: a lower threshold says yes more often
+    left, right = (
+        false[:, None, :],
+        false[:, :, None],
+    )  # [G, low, high]: a lower threshold says yes more often
     width = right - left
     share = jnp.where(width > 0, (right - place) / jnp.where(width > 0, width, 1), 0.0)
     heights = (1 - share) * true[:, :, None] + share * true[:, None, :]

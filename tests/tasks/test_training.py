@@ -21,7 +21,20 @@ from fdl.data.splits import prepared_row
 from fdl.experiment import Experiment, Learner
 from fdl.tasks.training import Training
 from tests.parallel import task_driver
-from tests.parallel.task_driver import GROUPED, IMAGES, LABELLED, MLP, ROWS, SGD, SIGNS, TEXT, UNIT, X, Y, splits
+from tests.parallel.task_driver import (
+    GROUPED,
+    IMAGES,
+    LABELLED,
+    MLP,
+    ROWS,
+    SGD,
+    SIGNS,
+    TEXT,
+    UNIT,
+    X,
+    Y,
+    splits,
+)
 
 HEADED = models.WithHead(MLP, models.MLP((4,), 3))
 COSINES = models.WithHead(MLP, models.CosineHead(3))
@@ -79,7 +92,9 @@ CASES = {
         (MLP, LABELLED, SGD),
         {"epsilon": 0.1, "attack_steps": 2, "low": -1.0},
     ),
-    "group_dro": Case(tasks.group_dro, tasks.group_dro_learner, (MLP, GROUPED, SGD), {"groups": 2, "l2": 0.1}),
+    "group_dro": Case(
+        tasks.group_dro, tasks.group_dro_learner, (MLP, GROUPED, SGD), {"groups": 2, "l2": 0.1}
+    ),
     "invariant_risk": Case(
         tasks.invariant_risk,
         tasks.invariant_risk_learner,
