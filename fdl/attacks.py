@@ -103,8 +103,8 @@ def pgd(
 
 
 def starts(key: jax.Array, x: jax.Array) -> jax.Array:
-    """Where in the ball each row begins, in units of its radius: uniform on -1 to 1, `[B, ...]`; of a device's
-    own rows those that they get in the whole batch."""
+    """Where in the ball each row begins, in units of its radius: uniform on -1 to 1, `[B, ...]`; a
+    device's own rows begin where they do in the whole batch."""
     uniform = lambda key, shape: jax.random.uniform(key, shape, x.dtype, -1.0, 1.0)  # noqa: E731
     return shards.draw(uniform, key, jnp.shape(x))
 

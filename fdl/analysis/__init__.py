@@ -3,9 +3,6 @@
 from fdl.analysis.activations import activations as activations
 from fdl.analysis.agreement import rank_agreement as rank_agreement
 from fdl.analysis.agreement import top_agreement as top_agreement
-from fdl.attacks import fgsm as fgsm
-from fdl.attacks import pgd as pgd
-from fdl.attacks import square_attack as square_attack
 from fdl.analysis.attention_rollout import attention_rollout as attention_rollout
 from fdl.analysis.attention_rollout import attention_weights as attention_weights
 from fdl.analysis.collapse import Collapse as Collapse
@@ -63,6 +60,9 @@ from fdl.analysis.smoothing import Certificate as Certificate
 from fdl.analysis.smoothing import certify as certify
 from fdl.analysis.smoothing import noisy_counts as noisy_counts
 from fdl.analysis.temperature import fit_temperature as fit_temperature
+from fdl.attacks import fgsm as fgsm
+from fdl.attacks import pgd as pgd
+from fdl.attacks import square_attack as square_attack
 from fdl.public import public as _public
 
 

@@ -78,16 +78,16 @@ def reweighed(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Weights under which labels say nothing of groups: what a row of its label and group would come as often
     as, if both were independent, over how often it comes.
 
-    Kamiran and Calders 2012, Data Preprocessing Techniques for Classification without Discrimination, sec. 4.3
-    (reweighing).
+    Kamiran and Calders 2012, Data Preprocessing Techniques for Classification without Discrimination, sec.
+    4.3 (reweighing).
 
     Args:
       labels: of any values, `[N]`.
       groups: likewise.
 
     Returns:
-      float64 `[N]`, of mean 1 where each group has rows of each label: as `sample_weight`, or as `sampling` of
-      `Splits`.
+      float64 `[N]`, of mean 1 where each group has rows of each label: as `sample_weight`, or as `sampling`
+      of `Splits`.
 
     Raises:
       ValueError: other shapes.

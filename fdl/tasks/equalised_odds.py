@@ -1,4 +1,4 @@
-"""Equalised odds after training: thresholds by group, so that errors come as often in one group as in another."""
+"""Equalised odds after training: thresholds by group, by which errors come as often in one as in another."""
 
 from typing import NamedTuple
 

@@ -46,8 +46,8 @@ def invariant_risk(
 
     Args:
       model: a Flax module, `model(x, train=...)`: `[B, ...]` to logits `[B, C]`.
-      splits: `"x"` float `[N, ...]`, `"y"` integers `[N]` from 0 to C - 1, `"group"`, the environment, integers
-        `[N]` from 0 to `groups` - 1, which validation and test need not have, and, where rows count
+      splits: `"x"` float `[N, ...]`, `"y"` integers `[N]` from 0 to C - 1, `"group"`, the environment,
+        integers `[N]` from 0 to `groups` - 1, which validation and test need not have, and, where rows count
         unequally, `"sample_weight"`.
       optimizer: any Optax transformation.
       groups: how many environments there are.
@@ -91,8 +91,8 @@ def invariant_risk_learner(
     anneal: NotNegative[int | jax.Array] = 0,
     l2: NotNegative[Number] = 0.0,
 ) -> Learner:
-    """The learner of `invariant_risk`; of `splits` only checks and a row's shape are made. Its `State` has the
-    number of steps in `model_state["invariant_risk"]`.
+    """The learner of `invariant_risk`; of `splits` only checks and a row's shape are made. Its `State` has
+    the number of steps in `model_state["invariant_risk"]`.
 
     Raises:
       ValueError: data that does not fit together or to the model, or no environments in train.

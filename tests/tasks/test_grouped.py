@@ -29,8 +29,8 @@ def close(ours: Any, theirs: Any) -> None:
 
 
 def test_group_dro_is_the_paper_s_algorithm():
-    """Sagawa et al. 2020, algorithm 1, with the losses of all groups in a batch; the third group has no row in
-    the second batch, and counts with a loss of 0 there, as in their program."""
+    """Sagawa et al. 2020, algorithm 1, with the losses of all groups in a batch; the third group has no row
+    in the second batch, and counts with a loss of 0 there, as in their program."""
     group, step_size = np.array([0, 0, 0, 1, 1, 2, 2, 2]), 0.7
     learner = tasks.group_dro_learner(MLP, GROUPED, optax.sgd(RATE), groups=3, step_size=step_size)
     state = learner.init(KEY)
@@ -63,7 +63,7 @@ def test_invariant_risk_is_the_paper_s_penalty(penalty, factors):
         state, _ = jax.jit(learner.step)(state, GROUPED.train, KEY)
 
         def risk(params: Any, factor: float = factor) -> jax.Array:
-            environments = [GROUP == one for one in range(2)]
+            environments = [one == GROUP for one in range(2)]
             kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
             total = 0.05 * sum(jnp.sum(kernel**2) for kernel in kernels)
             for rows in environments:
