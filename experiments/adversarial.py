@@ -72,8 +72,8 @@ class Config:
 def digits() -> data.Splits:
     """The images, from 0 to 1."""
     raw = data.digit_images()
-    parts = ({"x": np.float32(part["x"] / 16), "y": part["y"]} for part in raw[:3])
-    return data.Splits(*parts)
+    train, validation, test = ({"x": np.float32(part["x"] / 16), "y": part["y"]} for part in raw[:3])
+    return data.Splits(train, validation, test)
 
 
 def experiment(config: Config) -> fdl.Experiment:

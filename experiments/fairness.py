@@ -73,7 +73,8 @@ def table() -> data.Splits:
     group, x = rows.pop("physlm").to_numpy(np.int32), rows.to_numpy(np.float32)
     cuts = data.split_rows(y, len(y))
     x = (x - x[cuts[0]].mean(0)) / x[cuts[0]].std(0)
-    return data.Splits(*({"x": x[cut], "y": y[cut], "group": group[cut]} for cut in cuts))
+    train, validation, test = ({"x": x[cut], "y": y[cut], "group": group[cut]} for cut in cuts)
+    return data.Splits(train, validation, test)
 
 
 def gaps(rows: tuple[jax.Array, ...], weight: jax.Array, *, odds: bool) -> jax.Array:
@@ -92,7 +93,8 @@ GAPS = {"odds_gap": functools.partial(gaps, odds=True), "parity_gap": functools.
 
 def experiment(config: Config) -> fdl.Experiment:
     splits, method = table(), config.method
-    train, options = splits.train, {"steps": STEPS, "evaluate_every": STEPS, "batch_size": 256}
+    train = splits.train
+    options: Any = {"steps": STEPS, "evaluate_every": STEPS, "batch_size": 256}
     if method is group_dro:
         given = {**train, "group": 2 * train["y"] + train["group"]}
         part = data.Splits(given, splits.validation, splits.test)

@@ -15,7 +15,7 @@ from fdl.data import Splits
 from fdl.data.splits import prepared_row
 from fdl.data.verified import outside, verified
 from fdl.experiment import Batch, Learner
-from fdl.metrics.all_rows import AllRows, Of
+from fdl.metrics.all_rows import Of
 from fdl.tasks.checks import check_labels
 from fdl.tasks.columns import WEIGHT, row_weights
 from fdl.tasks.gradient import gradient_learner
@@ -94,7 +94,7 @@ def group_learner(
         found = {one: metrics.mean(rows, weight) for one, rows in _measures(logits, batch["y"]).items()}
         return metrics.Mean(value * there, there), (found, {**state, name: jax.lax.stop_gradient(after)})
 
-    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> dict[str, metrics.Mean | AllRows]:
+    def evaluate(variables: Any, batch: Batch, key: jax.Array) -> dict[str, Any]:
         logits, _ = model.apply(_without(variables, name), batch["x"], train=False, mutable=[])
         rows, weight = _measures(logits, batch["y"]), row_weights(batch)
         found: dict[str, Any] = {one: metrics.mean(values, weight) for one, values in rows.items()}

@@ -65,7 +65,7 @@ def test_invariant_risk_is_the_paper_s_penalty(penalty, factors):
         def risk(params: Any, factor: float = factor) -> jax.Array:
             environments = [one == GROUP for one in range(2)]
             kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
-            total = 0.05 * sum(jnp.sum(kernel**2) for kernel in kernels)
+            total = jnp.sum(jnp.stack([0.05 * jnp.sum(kernel**2) for kernel in kernels]))
             for rows in environments:
                 slope = jax.grad(lambda scale, rows=rows: model_loss(params, rows, scale))(1.0)
                 total += (model_loss(params, rows) + factor * slope**2) / 2
