@@ -32,6 +32,7 @@ def worst(params: Any) -> jax.Array:
     return jax.nn.softplus(EPSILON * jnp.sum(jnp.abs(slope)) - margin)
 
 
+@pytest.mark.medium
 def test_a_step_and_an_evaluation_are_those_of_the_closed_form():
     learner = trained().learner
     state = learner.init(KEY)
@@ -46,6 +47,7 @@ def test_a_step_and_an_evaluation_are_those_of_the_closed_form():
     assert found["loss"].value < value
 
 
+@pytest.mark.medium
 def test_no_distance_is_classification():
     model = MLP.clone(norm=models.layer_norm, dropout=0.3)
     ours = tasks.adversarial_training(model, LABELLED, optax.sgd(1.0), epsilon=0.0, steps=1).learner

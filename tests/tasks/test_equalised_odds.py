@@ -48,6 +48,7 @@ def most_right(scores: np.ndarray, y: np.ndarray, group: np.ndarray, at: np.ndar
     return share[:, 0].sum() - found.fun
 
 
+@pytest.mark.medium
 def test_rates_are_equal_and_no_rule_is_right_more_often():
     scores, y, group = drawn()
     rule = jax.jit(lambda *rows: tasks.equalised_odds(*rows, count=3))(*map(jnp.asarray, (scores, y, group)))

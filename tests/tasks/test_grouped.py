@@ -28,6 +28,7 @@ def close(ours: Any, theirs: Any) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, theirs)
 
 
+@pytest.mark.medium
 def test_group_dro_is_the_paper_s_algorithm():
     """Sagawa et al. 2020, algorithm 1, with the losses of all groups in a batch; the third group has no row
     in the second batch, and counts with a loss of 0 there, as in their program."""
@@ -51,6 +52,7 @@ def test_group_dro_is_the_paper_s_algorithm():
         np.testing.assert_allclose(np.exp(state.model_state["group_dro"]), q, rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("penalty", "factors"), [(50.0, (1.0, 50.0)), (0.25, (1.0, 0.25))])
 def test_invariant_risk_is_the_paper_s_penalty(penalty, factors):
     """Arjovsky et al. 2019, appendix D: the derivative by a factor of the logits, by JAX."""
@@ -75,6 +77,7 @@ def test_invariant_risk_is_the_paper_s_penalty(penalty, factors):
         close(state.params, params)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", [tasks.group_dro, tasks.invariant_risk])
 def test_the_worst_group_is_that_of_those_which_have_rows(task):
     more = {"penalty": 1.0} if task is tasks.invariant_risk else {}
@@ -93,6 +96,7 @@ def test_the_worst_group_is_that_of_those_which_have_rows(task):
     assert sorted(experiment.learner.evaluate(state, without, KEY)) == ["accuracy", "loss"]
 
 
+@pytest.mark.medium
 def test_a_batch_of_padding_moves_nothing():
     for learner in (
         tasks.group_dro_learner(MLP, GROUPED, optax.sgd(RATE), groups=2, l2=0.1),
