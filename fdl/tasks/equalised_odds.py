@@ -19,6 +19,11 @@ class OddsRule(NamedTuple):
       share: the chance that `high` decides, and not `low`, `[G]`.
       blind: the chance that neither does, `[G]`.
       yes: the chance of a yes then, a scalar: the false positive rate of every group.
+
+    Example:
+      >>> from fdl import tasks
+      >>> tasks.OddsRule(*jnp.array([[0.25], [0.75], [0.5], [0.0]]), yes=jnp.array(0.1)).high.tolist()
+      [0.75]
     """
 
     low: jax.Array
@@ -85,6 +90,7 @@ def equalised_odds(
     return OddsRule(at[low] * known, at[high] * known, share * known, blind * known, yes * known)
 
 
+@checked
 def chance_of_yes(rule: OddsRule, scores: jax.Array, groups: jax.Array) -> jax.Array:
     """The chance that each row gets a yes, `[N]`: draw by it, or take it for the mean of many draws.
 
