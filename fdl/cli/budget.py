@@ -95,11 +95,8 @@ def unfinished(space: Sweep, result: Result | None) -> dict[str, int]:
     return left
 
 
-def left_over(left: Mapping[str, int], runs: int, *, most: int = 6) -> str:
-    """What is not finished, and of which arms."""
+def not_finished(left: Mapping[str, int], runs: int, *, most: int = 6) -> str:
+    """How many of some runs are not finished, and of which arms."""
     named = [f"{arm} ({counted(count, 'run')})" for arm, count in left.items()]
     more = f" and {len(named) - most} more arms" if len(named) > most else ""
-    return (
-        f"the budget is spent: {sum(left.values())} of {counted(runs, 'run')} not finished: "
-        f"{', '.join(named[:most])}{more}; saved, and the same command goes on"
-    )
+    return f"{sum(left.values())} of {counted(runs, 'run')} not finished: {', '.join(named[:most])}{more}"

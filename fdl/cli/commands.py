@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from fdl.aot import command as aot
 from fdl.cli import budget, executors, reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
-from fdl.cli.ending import claim_of, finish, is_own, stopped
+from fdl.cli.ending import claim_of, finish, is_own, reported, stopped
 from fdl.cli.flags import is_elsewhere, parse, seat, workdir
 from fdl.cli.following import followed
 from fdl.cli.forecasts import plan_here
@@ -54,7 +54,7 @@ def execute(command: str, words: Sequence[str]) -> int:
         )
     if command in ("run", "sweep", "search") and distributed.join(seat(words)):
         abort.watch()
-    if command == "sweep" and is_elsewhere(words):
+    if command in ("sweep", "search") and is_elsewhere(words):
         jax.config.update("jax_platforms", "cpu")  # the devices are the workers'
     prepare(workdir(words))
     file = load_file(Path(words[0]))
@@ -86,8 +86,10 @@ def execute(command: str, words: Sequence[str]) -> int:
         return seeds_needed.plan_seeds(file, options, space, directory, console)
     if command == "sweep":
         return swept(file, options, space, directory, made, console)
+    if options.seeds is None:
+        file, space = until_decided.as_decided(file, space, directory)
     result = stored(file.experiment, space, workdir=directory, scheduler=file.scheduler)
-    return finish(file, options, result, space, directory, made, console)
+    return reported(file, options, result, space, directory, made, console)
 
 
 run, sweep_file, search_file, plan, report_of = (functools.partial(execute, name) for name in OPTIONS)
@@ -103,12 +105,15 @@ def swept(
     console: Console,
 ) -> int:
     """Trains what is missing of a sweep's trials, and reports; returns the exit code."""
-    executor = executors.executor_of(options, file.path, directory)
-    result, space = _sweep(file, options, space, directory, console, executor)
+    executor, late = executors.executor_of(options, file.path, directory), list[Exception]()
+    result, space = _sweep(file, options, space, directory, console, executor, late.append)
     if left := budget.unfinished(space, result):
         return stopped(file, options, result, space, directory, made, console, left)
     assert result is not None
-    return finish(file, options, result, space, directory, made, console)
+    code = finish(file, options, result, space, directory, made, console)
+    if late:  # of what keeps it elsewhere: what was measured is reported all the same
+        raise late[0]
+    return code
 
 
 def _run(
@@ -133,21 +138,25 @@ def _sweep(
     directory: Folder,
     console: Console,
     executor: Executor | None,
+    failed: Callable[[Exception], None],
 ) -> tuple[Result | None, Sweep]:
     """What a sweep measured, and its trials: with `--until-decided` as many as were needed, with `--budget`
-    what was finished in time, or None."""
+    what was finished in time, or None. What keeps it elsewhere may have `failed` when all is measured."""
     limit = None if options.budget is None else budget.seconds_of(options.budget)
     if limit is not None and executor is not None:
         raise ValueError("--budget is for runs in this process alone; leave out it or the executor's flags")
     check_sinks(options.tensorboard, options.wandb, functools.partial(_changed, file, space))
     identity = {"kind": "sweep", **stored_source(file)}
-    how = {"executor": executor, "scheduler": file.scheduler}
+    how = {"executor": executor, "scheduler": file.scheduler, "failed": failed}
     later = dataclasses.replace(options, restart=False, profile=False)
     several, asked = itertools.chain([options], itertools.repeat(later)), [space]
 
     def train(trials: Sweep) -> Result:
         asked.append(trials)
-        return _train(file, next(several), trials, directory, identity, console, **how)
+        result = _train(file, next(several), trials, directory, identity, console, **how)
+        if options.until_decided:
+            until_decided.keep_asked(trials, directory)
+        return result
 
     with budget.within(limit) as spent:
         _begin(file, options, directory, console)
@@ -174,6 +183,7 @@ def _search(
     mark = digest(essence(program_of(file.experiment, base)))
     directory = options.directory(Path("runs") / file.name / mark)
     metric, better = options.goal()
+    executor = executors.executor_of(options, file.path, directory)
     _begin(file, options, directory, console)
     with shown(console) as (progress, _):
         found = search(
@@ -197,6 +207,7 @@ def _search(
             restart=options.restart,
             progress=progress,
             scheduler=file.scheduler,
+            executor=executor,
         )
     runs = found.judged.runs()
     judged = Sweep(tuple(map(Trial, runs["arm"], runs["arm"].map(found.front), runs["seed"])))
@@ -227,6 +238,7 @@ def _train(
     console: Console,
     executor: Executor | None = None,
     scheduler: Scheduler | None = None,
+    failed: Callable[[Exception], None] | None = None,
 ) -> Result:
     saving, mesh = options.saving(), options.sizes()
     finished: dict[str, Trained] = {}
@@ -250,6 +262,7 @@ def _train(
             stand if getattr(options, "watch", False) else None,
             kept,
             elsewhere=executor is not None,
+            failed=failed,
         ) as told,
     ):
         return sweep(

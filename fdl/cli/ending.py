@@ -100,11 +100,36 @@ def stopped(
         none = dict.fromkeys(("report", "cost", "verdict", "sentence"))
         told = {"name": file.name, "directory": str(directory), "runs": 0, "failed": 0, "arms": [], **none}
         print(json.dumps({**told, "unfinished": dict(left)}))
+    told = budget.not_finished(left, len(space.trials))
+    console.print(f"the budget is spent: {told}; saved, and the same command goes on", **PLAIN)
+    _say_absent(left, result, file, space, console)
+    return INTERRUPTED
+
+
+def reported(
+    file: ExperimentFile,
+    options: Options,
+    result: Result,
+    space: Sweep,
+    directory: Folder,
+    made: dict[str, str],
+    console: Console,
+) -> int:
+    """Reports what is finished of some trials, and says what is not; the exit code."""
+    left = budget.unfinished(space, result)
+    code = finish(file, options, result, space, directory, made, console, left)
+    if left:
+        console.print(f"{budget.not_finished(left, len(space.trials))}; fdl sweep trains them", **PLAIN)
+        _say_absent(left, result, file, space, console)
+    return code
+
+
+def _say_absent(
+    left: Mapping[str, int], result: Result | None, file: ExperimentFile, space: Sweep, console: Console
+) -> None:
     absent = left.keys() - (set() if result is None else set(result.runs()["arm"]))
-    console.print(budget.left_over(left, len(space.trials)), **PLAIN)
     if absent and claim_of(file, space):
         console.print(f"the claim is not judged: no run is finished of {some_of(sorted(absent))}", **PLAIN)
-    return INTERRUPTED
 
 
 def _summary(result: Result, verdict: Verdict | None, directory: Folder, place: Folder) -> dict[str, Any]:

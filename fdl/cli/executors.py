@@ -1,9 +1,9 @@
-"""Who trains the units of `fdl sweep`, by its flags."""
+"""Who trains the units of `fdl sweep` and `fdl search`, by their flags."""
 
 import functools
 from pathlib import Path
 
-from fdl.cli.options import SweepOptions
+from fdl.cli.options import ExecutorOptions
 from fdl.experiment_file import load_file
 from fdl.storage import Folder, in_bucket
 from fdl.sweeps import Executor, on_processes, on_ray, on_slurm
@@ -19,7 +19,7 @@ HEEDING = {
 """Which executors heed a flag."""
 
 
-def executor_of(options: SweepOptions, path: Path, directory: Folder) -> Executor | None:
+def executor_of(options: ExecutorOptions, path: Path, directory: Folder) -> Executor | None:
     """The executor that flags ask for; None where this process trains.
 
     Args:
@@ -39,7 +39,7 @@ def executor_of(options: SweepOptions, path: Path, directory: Folder) -> Executo
     return found._replace(first=functools.partial(load_file, path.absolute()))
 
 
-def _found(options: SweepOptions, workers: int, directory: Folder) -> Executor:
+def _found(options: ExecutorOptions, workers: int, directory: Folder) -> Executor:
     cpus, gpus = options.cpus, options.gpus
     if options.executor == "processes":
         return on_processes(workers)
@@ -49,9 +49,9 @@ def _found(options: SweepOptions, workers: int, directory: Folder) -> Executor:
     return on_slurm(workers, logs, cpus=cpus, gpus=gpus, minutes=options.minutes, partition=options.partition)
 
 
-def _check_used(options: SweepOptions) -> None:
+def _check_used(options: ExecutorOptions) -> None:
     """Raises `ValueError` for a flag that the executor does not heed."""
-    defaults = SweepOptions()
+    defaults = ExecutorOptions()
     for name, heeding in HEEDING.items():
         value = getattr(options, name)
         if value != getattr(defaults, name) and options.executor not in heeding:

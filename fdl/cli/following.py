@@ -33,12 +33,14 @@ def followed(
     kept: Callable[[Result], None] | None = None,
     *,
     elsewhere: bool = False,
+    failed: Callable[[Exception], None] | None = None,
 ) -> Iterator[Progress]:
     """The progress to train with. While it lasts, `results.parquet` tells what a sweep's runs have measured
     so far: soon after an evaluation, at most every `SECONDS`, and once more at the end if that is an error or
     an interruption, as else a report follows.
 
-    An error in it is said once, and ends no run; one of `kept` at the end is raised.
+    An error in it is said once, and ends no run; what `kept` raises at the end goes to `failed`, as what is
+    measured is to be reported all the same.
 
     Args:
       progress: what else is told of the progress.
@@ -47,6 +49,7 @@ def followed(
       shown: shows the same, if given.
       kept: keeps the same in another form, if given; asked once more when all is measured.
       elsewhere: whether other processes train: then it looks without being told.
+      failed: told of an error of `kept` at the end; if not given, it is raised.
     """
     if not is_first():
         yield progress
@@ -58,10 +61,10 @@ def followed(
         if result is not None:
             if there := target():
                 write_results(result, there)
-            if kept:
-                kept(result)
             if shown:
                 shown(result)
+            if kept:
+                kept(result)
 
     news = _News()
     thread = threading.Thread(target=_look_at, args=(news, look, progress.say, elsewhere), daemon=True)
@@ -75,8 +78,13 @@ def followed(
                 look()
         raise
     news.end(thread)
-    if kept and (result := read()) is not None:
-        kept(result)
+    try:
+        if kept and (result := read()) is not None:
+            kept(result)
+    except Exception as error:
+        if failed is None:
+            raise
+        failed(error)
 
 
 class _News:

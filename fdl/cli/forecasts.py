@@ -51,7 +51,8 @@ def plan_here(file: ExperimentFile, options: PlanOptions, space: Sweep, console:
     spent = [sum(part) / 3600 for part in zip(*(program.device_seconds for program in programs), strict=True)]
     console.print(
         f"{counted(runs, 'run')}, {counted(len(programs), 'program')}: "
-        f"about {_between(*(compiling + seconds for seconds in training))}, by a short trial",
+        f"about {_between(*(compiling + seconds for seconds in training))}, by a short trial; compiling was "
+        "timed once",
         highlight=False,
     )
     console.print(f"{_range(spent)} device-hours{_money(spent, price)}", highlight=False)

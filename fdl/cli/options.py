@@ -137,7 +137,7 @@ class RunOptions(ProfileOptions):
 
 @dataclasses.dataclass
 class ExecutorOptions:
-    """Where a sweep trains."""
+    """Where a sweep or a search trains."""
 
     executor: typing.Literal["local", "processes", "ray", "slurm"] = "local"
     """who trains: this process (local), WORKERS processes on this machine, each with cores or GPUs of its own
@@ -182,7 +182,7 @@ class SweepOptions(ProfileOptions, ExecutorOptions):
 
 
 @dataclasses.dataclass
-class SearchOptions(TrainOptions):
+class SearchOptions(TrainOptions, ExecutorOptions):
     """`fdl search`."""
 
     trials: int = 96

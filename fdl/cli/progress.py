@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -71,13 +72,14 @@ class _Rate:
 
     def __init__(self) -> None:
         self.began = self.printed = time.monotonic()
-        self.first: int | None = None
+        self.first, self.last = 0, math.inf
 
     def text(self, done: int, total: int, live: int) -> str:
         """The progress in words."""
         now = time.monotonic()
-        if self.first is None:
+        if done < self.last:  # it begins, or as a search does with each population begins again
             self.first, self.began = done, now
+        self.last = done
         speed = (done - self.first) / max(now - self.began, 1e-9)
         left = f", {duration((total - done) / speed)} left" if speed > 0 else ""
         return f"{done / total:.0%}, {live} member{'s' if live != 1 else ''}, {speed:,.0f} steps/s{left}"

@@ -12,7 +12,8 @@ from fdl.cli.options import PlanOptions
 from fdl.cli.trials import is_judged
 from fdl.experiment_file import ExperimentFile, judged
 from fdl.report.terminal import PLAIN
-from fdl.stats.planning import seeds_for
+from fdl.stats.planning import MOST_BETS, seeds_for
+from fdl.stats.power import MOST
 from fdl.storage import Folder
 from fdl.sweeps import Sweep, stored
 
@@ -61,9 +62,11 @@ def plan_seeds(
             "baseline": one.baseline,
             "pairs": one.n,
             "spread": one.spread if one.spread > 0 else None,
-            "needed": seeds_for(one, effect=effect, power=power) if one.spread > 0 else None,
+            "needed": needed,
+            "or_more": needed is not None and needed >= (MOST_BETS if one.anytime else MOST),
         }
         for one in verdict.comparisons
+        for needed in [seeds_for(one, effect=effect, power=power) if one.spread > 0 else None]
     ]
     table = Table(
         "metric", "arm", "baseline", "earlier pairs", "spread", "pairs needed", title=Text(file.question)
@@ -74,7 +77,7 @@ def plan_seeds(
             *(Text(row[name]) for name in ("metric", "arm", "baseline")),
             str(row["pairs"]),
             formats.number(spread, digits=3) if spread else "unknown",
-            str(needed) if needed else "unknown",
+            f"{needed:,}{' or more' * row['or_more']}" if needed else "unknown",
         )
     console.print(table)
     console.print(

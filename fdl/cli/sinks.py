@@ -62,7 +62,7 @@ def sinks(tensorboard: str | None, wandb: str | None, directory: Folder) -> Iter
             several.append(runs.write)
 
         def keep(result: Result) -> None:
-            check_one_config_each(result.lineages, ". What is trained is kept: the same command goes on")
+            check_one_config_each(result.lineages, ". What is trained is kept and reported without them")
             for sink in several:
                 sink(result)
 

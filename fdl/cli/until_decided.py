@@ -7,13 +7,19 @@ from typing import Any
 from fdl.cli.options import SweepOptions
 from fdl.cli.trials import is_judged
 from fdl.experiment_file import ExperimentFile, judged
+from fdl.parallel import distributed
 from fdl.parallel.distributed import broadcast_from_first
 from fdl.result import Result
+from fdl.serialization import digest, to_json
 from fdl.stats import Verdict
 from fdl.stats.planning import LOOK
+from fdl.storage import Folder
 from fdl.sweeps import Sweep
 from fdl.text import counted
+from fdl.train.folder import read_sealed, write_sealed
 
+_ASKED = "until_decided.json"
+"""In the work directory: with which seeds the claim was asked last."""
 MAX_SEEDS = 64
 """Of an arm in all, if the user says nothing."""
 
@@ -71,6 +77,32 @@ def until_decided(
         # Higher ones, as the test takes seeds in rising order.
         first, more = seeds[-1] + 1, min(LOOK, most - len(seeds))
         seeds = [*seeds, *range(first, first + more)]
+
+
+def keep_asked(space: Sweep, directory: Folder) -> None:
+    """Keeps which trials the claim was asked about last, for `as_decided`."""
+    if distributed.is_first():
+        write_sealed(directory / _ASKED, {"arms": _arms(space), "seeds": _seeds(space)})
+
+
+def as_decided(file: ExperimentFile, space: Sweep, directory: Folder) -> tuple[ExperimentFile, Sweep]:
+    """A file and its trials as they are to be reported: where `--until-decided` asked the claim about the
+    same arms with more seeds, those; and with them no claim but one that may be asked so.
+
+    Raises:
+      ValueError: what is stored of it is damaged.
+    """
+    asked = read_sealed(directory / _ASKED, fix="remove it, and give the command with --until-decided again")
+    if asked is None or asked["arms"] != _arms(space) or not is_judged(file.sweep, space):
+        return file, space
+    more = space.with_seeds(asked["seeds"])
+    if file.claim is None or file.scheduler or not set(space.trials) < set(more.trials):
+        return file, space
+    return file._replace(claim=_at_any_time(file.claim)), more
+
+
+def _arms(space: Sweep) -> str:
+    return digest(sorted({trial.arm: to_json(trial.config) for trial in space.trials}.items()))
 
 
 def _at_any_time(claim: Callable[[Result], Any]) -> Callable[[Result], Any]:

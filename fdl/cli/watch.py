@@ -16,7 +16,8 @@ from fdl.report.schedule import schedule
 from fdl.report.standing import standing
 from fdl.report.terminal import fitted_table
 from fdl.result import Better, Result
-from fdl.storage import folder
+from fdl.storage import Folder, folder
+from fdl.train.folder import identity_in, is_held
 from fdl.trained import load
 
 
@@ -49,7 +50,7 @@ def execute(words: Sequence[str]) -> int:
         raise ValueError(f"{options.directory} is no folder; expected a work directory, as a sweep names it")
     console = Console()
     if options.once:
-        console.print(board(load(options.directory), console, options.metric, options.better))
+        console.print(_shown(*_seen(options), options, console))
         return 0
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         before = ""
@@ -91,10 +92,35 @@ def board(
 def _look(options: WatchOptions, console: Console) -> RenderableType:
     """What there is to see now, or why there is nothing yet."""
     try:
-        result = load(options.directory)
+        result, note = _seen(options)
     except (OSError, ValueError) as error:
         return Text(str(error), style="dim")
-    return board(result, console, options.metric, options.better)
+    return _shown(result, note, options, console)
+
+
+def _seen(options: WatchOptions) -> tuple[Result, str]:
+    """What is measured, and a note where nobody trains what has not come to its end."""
+    place = _held_place(folder(options.directory))
+    free = not is_held(place)
+    result = load(options.directory)
+    if free and (result.frame["status"] == "running").any() and not is_held(place):
+        how = "what is called running was stopped, and goes on with the same command"
+        return result, f"No process holds {place}: {how}"
+    return result, ""
+
+
+def _shown(result: Result, note: str, options: WatchOptions, console: Console) -> RenderableType:
+    table = board(result, console, options.metric, options.better)
+    return Group(table, Text(note)) if note else table
+
+
+def _held_place(place: Folder) -> Folder:
+    """The work directory, which a command holds, of it or of a folder in it that `load` takes."""
+    if identity_in(place):
+        return place
+    if place.name == "units":
+        return place.parent
+    return place.parent.parent if place.parent.name == "schedules" else place
 
 
 def _text(shown: RenderableType, console: Console) -> str:

@@ -106,14 +106,9 @@ def without_value(
 def same_as(baseline: Identity, result: Result, arms: str, *, by: str | None = "seed") -> set[Identity]:
     """The arms whose every pair with the baseline is of one run that stands for both, `Result.same`;
     arguments as of `final_values`."""
-    of = result.same
-    if not of:
+    if not result.same:
         return set()
-    runs, keys = result.runs(), {}
-    for arm, places in _places(runs[arms]).items():
-        mine = runs.iloc[places]
-        trained = [of.get(name, name) for name in mine["arm"]]
-        keys[arm] = dict(zip(_keys(mine, result, by), trained, strict=True))
+    keys = trained_runs(result, arms, by=by)
     mine = keys[baseline]
     found = set()
     for arm, theirs in keys.items():
@@ -121,6 +116,17 @@ def same_as(baseline: Identity, result: Result, arms: str, *, by: str | None = "
         whole = by == "seed" or mine.keys() == theirs.keys()  # else the means are of other seeds
         if arm != baseline and paired and whole and all(mine[key] == theirs[key] for key in paired):
             found.add(arm)
+    return found
+
+
+def trained_runs(result: Result, arms: str, *, by: str | None = "seed") -> dict[Identity, dict[Any, str]]:
+    """By arm the name of the arm whose runs stand for its own, `Result.same`, over what pairs them; arguments
+    as of `final_values`."""
+    of, runs, found = result.same, result.runs(), {}
+    for arm, places in _places(runs[arms]).items():
+        mine = runs.iloc[places]
+        trained = [of.get(name, name) for name in mine["arm"]]
+        found[arm] = dict(zip(_keys(mine, result, by), trained, strict=True))
     return found
 
 

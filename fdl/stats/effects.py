@@ -12,6 +12,7 @@ from fdl.arguments import Count, checked
 from fdl.cells import identities
 from fdl.result import Result, check_metric
 from fdl.stats.inference import holm
+from fdl.text import no_effects
 
 
 class Effect(NamedTuple):
@@ -83,8 +84,9 @@ def factorial_effects(
       order: how many fields an interaction has at most.
 
     Raises:
-      ValueError: an unknown metric or field, a run that failed, still runs or was stopped or chosen, terms
-        that this design confounds in part, or too few runs to leave an error.
+      ValueError: an unknown metric or field, a run that failed, still runs or was stopped or chosen, an arm
+        that had no effect (`Result.same`), terms that this design confounds in part, or too few runs to leave
+        an error.
 
     Example:
       >>> import fdl, numpy as np, pandas as pd
@@ -132,6 +134,12 @@ def _runs(result: Result, metric: str) -> pd.DataFrame:
     if result.selection or result.stopped or result.lineages:
         raise ValueError(
             "effects are of all arms of a design; give a result of which none were chosen, stopped or changed"
+        )
+    arms, of = set(result.runs()["arm"]), result.same
+    if len({of.get(arm, arm) for arm in arms}) < len(arms):
+        raise ValueError(
+            f"{no_effects(of)[0]}: their runs are one, and would count twice; leave one value of that field "
+            "by result.where(...)"
         )
     last = result.last()
     if len(result.failures):

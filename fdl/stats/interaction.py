@@ -2,17 +2,27 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdl.arguments import checked
 from fdl.cells import Identity
 from fdl.result import Better, Result
-from fdl.stats.arms import choose_baseline, final_values, how_chosen, label, paired, without_value
+from fdl.stats.arms import (
+    choose_baseline,
+    final_values,
+    how_chosen,
+    label,
+    paired,
+    trained_runs,
+    without_value,
+)
 from fdl.stats.comparison import Contrast, compared
 from fdl.stats.conclusion import conclude
 from fdl.stats.criterion import Criterion, check_criterion
 from fdl.stats.failures import Policy, check_failures, count_failures
 from fdl.stats.verdict import Comparisons
+from fdl.text import no_effects
 
 Cell = tuple[Identity, Identity]
 """An arm, and the setting in which it was run."""
@@ -100,6 +110,8 @@ def difference_in_differences(
         one, other = paired(counted.values[arm, place], counted.values[base, place], "seed")
         return one - other
 
+    slices = {place: result.where(**{settings: place[1]}) for place in where}
+    trained = {place: trained_runs(one, arms) for place, one in slices.items()} if result.same else {}
     scale = max(2 * float(series.abs().mean()) for series in counted.values.values())
     contrasts = [
         Contrast(
@@ -108,10 +120,10 @@ def difference_in_differences(
             (gain(arm, place), gain(arm, there)),
             ((arm, place), (base, place)),
             ((arm, there), (base, there)),
+            bool(trained) and _same((arm, base), (trained[place], trained[there])),
         )
         for arm, place in others
     ]
-    slices = {place: result.where(**{settings: place[1]}) for place in where}
     mine = {place: {arm: values[arm, place] for arm in every} for place in where}
     chosen = [how_chosen(slices[place], arms, mine[place]) for place in where]
     without = {
@@ -119,6 +131,8 @@ def difference_in_differences(
         for place in where
         for arm, count in without_value(slices[place], arms, mine[place]).items()
     }
+    sound, how = min(chosen, key=lambda one: (one[0], not one[1]))
+    without_effect = "".join(f" {sentence}." for sentence in no_effects(result.same))
     return conclude(
         contrasts,
         criterion,
@@ -129,7 +143,22 @@ def difference_in_differences(
         names={cell: _told(cell, arms, settings) for cell in values},
         failures=failures,
         numbers_of=functools.partial(compared, scale=scale),
-        chosen=min(chosen, key=lambda one: (one[0], not one[1])),
+        chosen=(sound, without_effect + how),
+    )
+
+
+def _same(of: tuple[Identity, Identity], trained: Sequence[Mapping[Identity, Mapping[Any, str]]]) -> bool:
+    """Whether an arm gains on another what it gains in another setting by construction: of every seed the
+    runs that are added are those that are taken away.
+
+    Args:
+      of: the two arms.
+      trained: of `trained_runs`, in either setting.
+    """
+    (arm, base), (here, there) = of, trained
+    seeds = here[arm].keys() & here[base].keys() & there[arm].keys() & there[base].keys()
+    return bool(seeds) and all(
+        {here[arm][seed], there[base][seed]} == {here[base][seed], there[arm][seed]} for seed in seeds
     )
 
 

@@ -13,6 +13,7 @@ from fdl.stats.arms import final_values, how_chosen, label
 from fdl.stats.criterion import ALPHA, Status
 from fdl.stats.decision import together
 from fdl.stats.verdict import Verdict
+from fdl.text import no_effects
 
 _LEAST = 20  # runs: of 20 that all succeed the 95 % interval still begins at 84 %
 
@@ -152,9 +153,10 @@ def compare_rates(
         f"{one.high:.1%}{f', fewer than {_LEAST} runs are never conclusive' * (one.trials < _LEAST)})"
         for one in rates
     )
+    without_effect = "".join(f" {sentence}." for sentence in no_effects(result.same))
     verdict = Verdict(
         status=status,
-        sentence=f"{metric} {sign} {threshold:g}: {found}.{chosen}",
+        sentence=f"{metric} {sign} {threshold:g}: {found}.{without_effect}{chosen}",
         criterion=f"{metric} ends {sign} {threshold:g} in at least {at_least:.1%} of the runs of each arm",
         comparisons=(),
         p=_p_of(status, rates, at_least),

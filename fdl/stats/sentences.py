@@ -29,6 +29,11 @@ def finding(one: Comparison) -> str:
     if not one.n:
         what = {"seed": "seed", None: "run"}.get(one.by, f"value of {one.by}")
         return f"{one.metric} has no {what} with a final value for both {one.arm} and {one.baseline}"
+    if one.same and one.scale:  # a gain, and the arms are named elsewhere
+        return (
+            f"{one.arm} is {one.baseline} by construction, of the same programs and inputs ({one.metric} "
+            f"{one.arm_mean:.4g}, difference exactly 0)"
+        )
     if one.same:
         return (
             f"{no_effect([one.arm], one.baseline)}, trained once ({one.metric} {one.arm_mean:.4g}, "
@@ -46,8 +51,8 @@ def finding(one: Comparison) -> str:
 
 
 def without_effect(same: Sequence[Comparison]) -> str:
-    """Which arms are the same as their baseline, in a sentence; empty if none is."""
-    if not same:
+    """Which arms are the same as their baseline, in a sentence; empty if none is, or of gains."""
+    if not same or same[0].scale:
         return ""
     return f" {no_effect([one.arm for one in same], same[0].baseline)}."
 

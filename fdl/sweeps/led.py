@@ -11,18 +11,19 @@ import jax
 import numpy as np
 
 from fdl.experiment import Experiment
+from fdl.parallel.plan import Overrides
 from fdl.result import Better, Result
 from fdl.serialization import digest
 from fdl.storage import Folder
 from fdl.sweeps.check import checked_groups
-from fdl.sweeps.in_process import trained_here
+from fdl.sweeps.executor import Executor
 from fdl.sweeps.outlook import lost_by_stopping
-from fdl.sweeps.raced import raced
 from fdl.sweeps.racing import Left
 from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.scheduled import How
 from fdl.sweeps.schedulers import Curves, Decide, Next, Scheduler
 from fdl.sweeps.space import Sweep
+from fdl.sweeps.trained_by import trained_by
 from fdl.train.folder import held
 
 
@@ -63,6 +64,7 @@ def goal_of_led(
 
 def train_population(
     experiment: Callable[[Any], Experiment],
+    executor: Executor | None,
     scheduler: Scheduler | None,
     how: How,
     directory: Folder | None,
@@ -76,6 +78,7 @@ def train_population(
 
     Args:
       experiment: `config -> Experiment`.
+      executor: who trains; this process if None.
       scheduler: that of the search, if any.
       how: how it is trained.
       directory: the search's.
@@ -89,16 +92,13 @@ def train_population(
       ValueError: as `sweep`; or the scheduler changes arms, then or later.
     """
     began, shared = time.monotonic(), program if directory else None
-    groups = checked_groups(
-        experiment, population, directory, how.overrides, program=shared, reused=how.reused
-    )
-    if scheduler is None:
-        with held(directory, about, restart=False, say=how.progress.say):
-            return trained_here(groups, population, how, directory, began, program)
-    lead = leads(scheduler, before, configs)
-    check_stays(check_scheduler(lead, groups, population))
+    own = Overrides(how.overrides.members) if executor else how.overrides  # the mesh is one of the workers'
+    groups = checked_groups(experiment, population, directory, own, program=shared, reused=how.reused)
+    lead = None if scheduler is None else leads(scheduler, before, configs)
+    if lead is not None:
+        check_stays(check_scheduler(lead, groups, population))
     with held(directory, about, restart=False, say=how.progress.say):
-        result = raced(groups, population, lead, how, directory, began, program)
+        result = trained_by(executor, experiment, groups, population, lead, how, directory, began, program)
     check_stays(result.lineages)
     return result
 

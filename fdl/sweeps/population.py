@@ -99,10 +99,12 @@ def train(
     """
     units = decided_units(group, overrides, reused, remembered=remembered, say=progress.say)
     before, total = 0, group.experiment.steps * len(group.trials)
+    asked = {trial[1:] for trial in group.trials}  # a stored unit may have others too
     for unit in units:
         named = [{"arm": trial.arm, "seed": trial.seed} for trial in unit.trials]
-        own = progress_of(progress, named, before=before, total=total)
-        before += group.experiment.steps * len(unit.trials)
+        counted = sum(trial[1:] in asked for trial in unit.trials)
+        own = progress_of(progress, named, before=before, total=total, counted=counted)
+        before += group.experiment.steps * counted
         yield trained(
             group,
             unit,

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fdl.experiment import Experiment
@@ -14,8 +14,8 @@ from fdl.sweeps.assembled import assemble
 from fdl.sweeps.check import check_apart, check_inspect, check_space, checked_groups
 from fdl.sweeps.distinct import recorded
 from fdl.sweeps.executor import Executor
-from fdl.sweeps.in_process import first_runs, say_what_is_there, steps_of, trained_here
-from fdl.sweeps.leading import lead, leading, message_for
+from fdl.sweeps.in_process import first_runs
+from fdl.sweeps.leading import message_for
 from fdl.sweeps.lineages import as_changed
 from fdl.sweeps.population import groups_of, identified
 from fdl.sweeps.programs import Reused
@@ -25,7 +25,8 @@ from fdl.sweeps.schedule_check import check_scheduler
 from fdl.sweeps.scheduled import How, place_of_schedule, schedule_of
 from fdl.sweeps.schedulers import Scheduler
 from fdl.sweeps.space import Sweep
-from fdl.sweeps.units import Group, Trained, read_unit, stored_units
+from fdl.sweeps.trained_by import trained_by
+from fdl.sweeps.units import finished_of
 from fdl.train import history
 from fdl.train.folder import check_place, check_same, held, identity_in
 from fdl.train.identity import of_program
@@ -108,11 +109,10 @@ def sweep(
     check_place(directory)
     profiler = Profiler(place_of(profile, directory), progress.say)
     overrides, looked_at = Overrides(members, mesh, strategy), first_runs(space, arms=inspect)
-    message = b""
     if executor:
         check_apart(directory, profile=bool(profile))
         assert directory
-        message = message_for(executor, experiment, space, directory, overrides, saving, looked_at)
+        message_for(executor, experiment, space, directory, overrides, saving, looked_at)  # or it cannot be
     program = program_of(experiment, space)
     shared = program if directory else None
     own = Overrides(members) if executor else overrides  # the mesh is one of the workers' devices
@@ -127,22 +127,7 @@ def sweep(
     with held(directory, about, restart=restart, say=progress.say), profiler:
         if line := in_vain(saving, directory):
             progress.say(line)
-        if scheduler is not None and executor:
-            with leading(executor, message, progress.say) as workers:
-                return raced(
-                    groups, space, scheduler, how._replace(workers=workers), directory, began, program
-                )
-        if scheduler is not None:
-            return raced(groups, space, scheduler, how, directory, began, program)
-        if executor is None:
-            return trained_here(groups, space, how, directory, began, program)
-        distinct = recorded(groups, finished=True)
-        if say_what_is_there(distinct.groups, progress):
-            lead(executor, message, progress, total=sum(map(steps_of, distinct.groups)))
-        distinct = recorded(groups, finished=True)
-        trained = finished_of(distinct.groups)
-    seconds = time.monotonic() - began
-    return assemble(space, trained, seconds=seconds, program=program, twins=distinct.twins)
+        return trained_by(executor, experiment, groups, space, scheduler, how, directory, began, program)
 
 
 def program_of(experiment: Callable[[Any], Experiment], space: Sweep) -> dict[str, Any]:
@@ -182,11 +167,6 @@ def stored(
     if not finished:
         raise ValueError(f"{workdir} holds no finished run of this sweep; run `fdl sweep` first")
     return assemble(space, finished, seconds=None, program=program, twins=distinct.twins)
-
-
-def finished_of(groups: Sequence[Group]) -> list[Trained]:
-    """What the folders of groups hold of units that are finished."""
-    return [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]
 
 
 def changed_at_once(experiment: Callable[[Any], Experiment], space: Sweep, scheduler: Scheduler) -> list[str]:

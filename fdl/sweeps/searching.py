@@ -16,11 +16,13 @@ from fdl.result import Better, Result
 from fdl.serialization import digest
 from fdl.storage import Folder, folder
 from fdl.sweeps.asking import Asking, Sampler, asked, check_sampler, check_storage, opened_study, tell
-from fdl.sweeps.check import checked_groups
+from fdl.sweeps.check import check_apart, checked_groups
 from fdl.sweeps.drawn import Space, typical
+from fdl.sweeps.executor import Executor
 from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.in_process import first_runs
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
+from fdl.sweeps.leading import message_for
 from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, joined_populations, train_population
 from fdl.sweeps.programs import Reused
 from fdl.sweeps.run import program_of
@@ -63,6 +65,7 @@ def search(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008
     scheduler: Scheduler | None = None,
+    executor: Executor | None = None,
 ) -> Search:
     """Looks for the config with the best mean on validation, and judges it by seeds that did not choose it;
     with several metrics, for the configs of their Pareto front.
@@ -97,6 +100,7 @@ def search(
       progress: told of the progress.
       scheduler: which trials of a population go on at which steps, as `fdl.asha(...)`; all if None. With one
         `trials` are whole populations, and `metric` and `better` by default its own.
+      executor: who trains each population, as for `sweep`; this process if not given.
 
     Raises:
       ValueError: as `sweep`; a metric that is not of validation or not there; a sampler whose library is not
@@ -132,8 +136,13 @@ def search(
     chosen_by = [trial.seed for trial in sweep_of([("", space.config)], seeds).trials]
     tried = Sweep(tuple(Trial(f"{i}", one, chosen_by[0]) for i, one in enumerate(typical(space))))
     program, reused = program_of(experiment, tried), Reused()
-    shared = program if directory else None
-    groups = checked_groups(experiment, tried, directory, overrides, program=shared, reused=reused)
+    shared, own = program if directory else None, overrides
+    if executor:
+        check_apart(directory, profile=False)
+        assert directory
+        message_for(executor, experiment, tried, directory, overrides, saving, ())  # or it cannot be sent
+        own = Overrides(members)  # the mesh is one of the workers' devices
+    groups = checked_groups(experiment, tried, directory, own, program=shared, reused=reused)
     if scheduler is not None:
         check_stays(check_scheduler(scheduler, groups, tried))
         metric, better = goal_of_led(scheduler, metric, better, trials=trials, population=population)
@@ -146,7 +155,7 @@ def search(
     known_by = {**(identity or {}), **program}
     profiler, here = Profiler(None, progress.say), history.here(experiment)
     how = How(overrides, saving, harmless(progress), profiler, (), here, reused)
-    train = functools.partial(train_population, experiment)
+    train = functools.partial(train_population, experiment, executor)
     told = (directory, known_by, program)
     each = functools.partial(train, scheduler, how, *told)
 

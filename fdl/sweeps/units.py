@@ -217,3 +217,8 @@ def folder_of(group: Group, unit: Unit) -> Folder:
 def _fingerprint(group: Group, trial: Trial) -> str:
     assert group.fingerprint is not None
     return group.fingerprint(trial)
+
+
+def finished_of(groups: Sequence[Group]) -> list[Trained]:
+    """What the folders of groups hold of units that are finished."""
+    return [one for group in groups for unit in stored_units(group) if (one := read_unit(group, unit))]

@@ -19,12 +19,16 @@ from fdl.storage import Folder, get, in_bucket, is_at, move, write_atomically
 from fdl.text import command_text
 
 _IDENTITY = "identity.json"
+_LOCK = ".lock"
 _SHOWN = 8
 """So many differences are listed."""
 _LONGEST_NAME = 255
 """Bytes of a folder's name, on the usual file systems."""
 _WAIT = 0.5
 """Seconds between two looks at a folder in which another process works."""
+_LOOKS = 3
+"""So many looks, `_GLIMPSE` seconds apart, tell one that works there from one that looks (`is_held`)."""
+_GLIMPSE = 0.02
 
 
 def check_place(directory: Folder | None) -> None:
@@ -218,7 +222,7 @@ def _lock(directory: Folder, *, wait: Callable[[str], None] | None = None) -> It
         yield
         return
     assert isinstance(directory, Path)
-    path, told = directory / ".lock", False
+    path, told, looks = directory / _LOCK, False, 0
     with contextlib.ExitStack() as holding:
         while True:
             directory.mkdir(parents=True, exist_ok=True)
@@ -228,20 +232,36 @@ def _lock(directory: Folder, *, wait: Callable[[str], None] | None = None) -> It
                 if is_at(lock.fileno(), path):
                     break  # else another process moved the folder aside after the file was opened
             except BlockingIOError:
-                if wait is None:
+                looks += 1
+                if wait is None and looks == _LOOKS:
                     raise ValueError(
                         f"{directory} is in use by {_holder(path)}; wait for it or stop it"
                     ) from None
-                if not told:
+                if wait and looks >= _LOOKS and not told:
                     wait(f"{directory.name} is in use by {_holder(path)}; waiting for it")
-                told = True
-                time.sleep(_WAIT)
+                    told = True
+                time.sleep(_WAIT if told else _GLIMPSE)
             holding.close()
         with contextlib.suppress(OSError):  # a full disk is met where it matters
             lock.truncate(0)
             lock.write(json.dumps(_myself()))
             lock.flush()
         yield
+
+
+def is_held(directory: Folder) -> bool:
+    """Whether a process works in a folder now. In a bucket, or where that cannot be looked at, nobody knows:
+    then True."""
+    if in_bucket(directory):
+        return True
+    try:
+        with Path(str(directory), _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _myself() -> dict[str, str]:

@@ -50,7 +50,12 @@ def harmless(progress: Progress) -> Progress:
 
 
 def progress_of(
-    progress: Progress, runs: Sequence[Mapping[str, Any]], *, before: int, total: int
+    progress: Progress,
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    before: int,
+    total: int,
+    counted: int | None = None,
 ) -> Progress:
     """What some runs of a sweep, trained together, tell it.
 
@@ -59,10 +64,12 @@ def progress_of(
       runs: by the member's number what tells its rows from others, as `{"arm": ..., "seed": ...}`.
       before: steps of the runs that come first.
       total: steps of all.
+      counted: how many of them are among all, if not each is.
     """
+    counted = len(runs) if counted is None else counted
 
     def evaluated(rows: list[dict[str, Any]]) -> None:
         progress.evaluated([{**runs[row.pop("member")], **row} for row in rows])
 
-    step = lambda done, _, live: progress.step(before + done * len(runs), total, live)  # noqa: E731
+    step = lambda done, _, live: progress.step(before + done * counted, total, live)  # noqa: E731
     return Progress(progress.say, step, evaluated)

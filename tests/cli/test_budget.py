@@ -1,14 +1,17 @@
 """`fdl sweep --budget`: it stops in time, saved, and says what could be concluded and what not."""
 
 import contextlib
+import io
 import json
 import signal
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import fdl
 from fdl.cli import budget, main
+from fdl.cli import progress as cli_progress
 from fdl.result import Result
 from fdl.sweeps import grid
 from tests.toy import Config
@@ -61,7 +64,7 @@ def test_what_is_left_is_counted_by_arm():
     names = list(dict.fromkeys(trial.arm for trial in space.trials))
     runs["arm"] = runs["arm"].map({"lr=0": names[0], "lr=0.05": names[1]})
     assert budget.unfinished(space, Result(runs, ("lr",), lost, {})) == {names[1]: 2}
-    assert "2 of 6 runs not finished: b (2 runs)" in budget.left_over({"b": 2}, 6)
+    assert "2 of 6 runs not finished: b (2 runs)" in budget.not_finished({"b": 2}, 6)
 
 
 def up_once(directory, there):
@@ -183,3 +186,32 @@ def test_arms_that_change_end_with_what_is_finished_and_go_on(tmp_path, monkeypa
     pd.testing.assert_frame_equal(pd.read_parquet("here/results.parquet"), result.frame)
     ended = result.frame[result.frame["arm"].isin(kept["arm"])]
     pd.testing.assert_frame_equal(ended.reset_index(drop=True), kept)
+
+
+@pytest.mark.medium
+def test_a_report_says_what_is_not_finished_and_judges_no_claim_without_an_arm(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = FILE.replace("Config(), lr=(0.0, 0.05), seeds=8", "Config(steps=20), lr=({}), seeds=2")
+    (tmp_path / "file.py").write_text(text.format("0.1, 0.05"))
+    assert main(["sweep", "file.py", "--workdir", "here"]) == 0
+    capsys.readouterr()
+    report = ["report", "file.py", "--workdir", "here", "--json"]
+    assert main([*report, "--seeds", "3"]) == 0  # of which two are there
+    out, error = capsys.readouterr()
+    assert set(json.loads(out)["unfinished"].values()) == {1} and "2 of 6 runs not finished" in error
+    (tmp_path / "file.py").write_text(text.format("0.1, 0.05, 0.02"))
+    assert main(report) == 0
+    out, error = capsys.readouterr()
+    assert json.loads(out)["verdict"] is None and json.loads(out)["unfinished"] == {"lr=0.02": 2}
+    assert "the claim is not judged: no run is finished of lr=0.02" in error
+
+
+def test_steps_a_second_begin_anew_with_each_population(monkeypatch):
+    monkeypatch.setattr(cli_progress, "LINE_SECONDS", -1.0)
+    out = io.StringIO()
+    with cli_progress.shown(Console(file=out)) as (progress, _):
+        for done in (50, 90, 10, 20):
+            progress.step(done, 100, 1)
+    lines = out.getvalue().splitlines()
+    assert [" 0 steps/s" in line for line in lines] == [True, False, True, False]
+    assert not any("-" in line for line in lines)

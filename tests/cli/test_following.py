@@ -17,6 +17,7 @@ from fdl.cli import following, main
 from fdl.result import Result
 from fdl.sweeps.loading import so_far
 from fdl.train import Progress
+from fdl.train.folder import held, identity_in
 
 ROWS = {"x": np.eye(4, dtype=np.float32), "y": np.array([1, -1, 1, -1], np.float32)}
 SPLITS = data.Splits(ROWS, ROWS, ROWS)
@@ -141,6 +142,11 @@ def test_watch_and_export_read_the_directory(swept, tmp_path, capsysbinary):
     assert main(["watch", str(copy), "--once", "--metric", "test/accuracy"]) == 0
     out = capsysbinary.readouterr().out.decode()
     assert "8 runs: 4 finished, 4 running" in " ".join(out.split()) and "rank" in out
+    assert f"No process holds {copy}: what is called running was stopped" in " ".join(out.split())
+    with held(copy, identity_in(copy) or {}):
+        assert main(["watch", str(copy / "units"), "--once"]) == 0
+    assert main(["watch", directory, "--once"]) == 0
+    assert "No process" not in capsysbinary.readouterr().out.decode()
     assert fdl.load(directory).frame.equals(result.frame)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import shutil
 
 import numpy as np
@@ -106,3 +107,34 @@ def test_a_sweep_has_its_runs_in_tensorboard_also_those_that_were_there(tmp_path
     }
     assert main([*words, "--tensorboard", "tb"]) == 0 and events(tmp_path / "tb") == first
     assert main([*words, "--tensorboard", "other"]) == 0 and events(tmp_path / "other") == first
+
+
+LATER = '''"""Q?"""
+import fdl
+from tests.searched import experiment
+from tests.toy import Config
+SWEEP = fdl.grid(Config(steps=12), lr=(0.01, 0.05))
+
+
+def second(curves, configs, key):
+    if curves.steps[-1] < 8:
+        return [fdl.Next(arm) for arm in curves.waiting]
+    return [fdl.Next(0), fdl.Next(1, copy=0)]
+
+
+SCHEDULER = fdl.Scheduler(metric="validation/loss", better="lower", rungs=(4, 8), decide=second)
+'''
+
+
+@pytest.mark.medium
+def test_what_is_measured_is_reported_also_where_it_cannot_be_kept_elsewhere(tmp_path, monkeypatch, capsys):
+    """Made-up curves do not show that the scheduler changes arms later."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.py").write_text(LATER)
+    words = ["sweep", "file.py", "--workdir", "here", "--json"]
+    assert main([*words, "--tensorboard", "tb"]) == 2
+    out, error = capsys.readouterr()
+    assert [arm["arm"] for arm in json.loads(out)["arms"]] == ["lr=0.01", "from lr=0.05"]
+    assert (tmp_path / "here" / "report.html").exists()
+    last = error.splitlines()[-1]
+    assert last.startswith("error: ") and "kept and reported without them" in last

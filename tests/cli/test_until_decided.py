@@ -51,8 +51,15 @@ def test_seeds_are_added_until_the_claim_is_decided(command):
     assert looks[-1] == f"SUPPORTED after {seeds} seeds of at most 24"
     again, said = command("sweep", "--until-decided", "--max-seeds", "24")
     assert again == told and said.count("all of them are finished already") == len(looks)
+    shown, _ = command("report")  # of the seeds that decided
+    assert [shown[name] for name in ("sentence", "runs", "report")] == [
+        told[name] for name in ("sentence", "runs", "report")
+    ]
+    assert command("report", "--seeds", "4")[0]["verdict"] == "INCONCLUSIVE"
     told, _ = command("plan", "--power", "0.8", "--effect", "0.01", "--seeds", "8")
     assert [row["pairs"] for row in told["seeds"]] == [8] and told["seeds"][0]["needed"] > 8
+    told, said = command("plan", "--power", "0.8", "--effect", "1e-9", "--seeds", "8")
+    assert told["seeds"][0]["or_more"] and "1,024 or more" in said  # as far as bets are followed
 
 
 @pytest.mark.medium
@@ -60,6 +67,9 @@ def test_at_most_so_many(command):
     written("0.05, 0.0500001")
     told, said = command("sweep", "--until-decided", "--max-seeds", "6")
     assert told["verdict"] == "INCONCLUSIVE" and told["runs"] == 12
+    written("0.05, 0.0500001", CLAIM.format("") + "    return one.verdict\n")
+    _, complaint = command("report", code=2)  # a test for a fixed number of seeds, after looks at several
+    assert "use fdl.compare(..., anytime=True) for every comparison" in complaint
     assert "INCONCLUSIVE after 6 seeds of at most 6" in said
 
 

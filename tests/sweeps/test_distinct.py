@@ -127,6 +127,28 @@ def test_a_comparison_says_that_it_had_no_effect(result, criterion, status, why)
     assert "can miss a collapse" not in found.verdict.sentence
 
 
+@pytest.mark.parametrize(("arms", "settings"), [("label", "lr"), ("lr", "label")])
+def test_a_gain_on_the_same_program_or_in_the_same_setting_is_no_estimate(result, arms, settings):
+    asked = {"metric": "test/loss", "arms": arms, "settings": settings}
+    found = fdl.difference_in_differences(result, **asked, equivalent=0.01)
+    (one,) = found.comparisons
+    assert one.same and found.verdict.status == "SUPPORTED" and (one.difference, one.low) == (0.0, 0.0)
+    assert "by construction, of the same programs" in found.verdict.sentence
+    assert "label=b lr=0.1 had no effect: the same program and inputs as" in found.verdict.sentence
+    assert fdl.difference_in_differences(result, **asked).verdict.status == "REFUTED"
+
+
+def test_a_rate_and_an_effect_of_what_had_none_say_so(result):
+    rates = fdl.compare_rates(result, metric="test/loss", threshold=9.0, better="lower", at_least=0.5)
+    assert "label=b lr=0.2 had no effect: the same program" in rates.verdict.sentence
+    with pytest.raises(ValueError, match=r"label=b lr=0\.1 had no effect.*would count twice"):
+        fdl.factorial_effects(result, metric="test/loss")
+    effect, other = (
+        fdl.factorial_effects(result.where(label=label), metric="test/loss").effects[0] for label in "ab"
+    )
+    assert effect == other and effect.name == "lr"
+
+
 def test_beside_arms_that_have_an_effect_it_is_said_too(result):
     found = fdl.compare(result, metric="test/loss", arms="arm", better="lower")
     assert [one.same for one in found.comparisons] == [False, True, False]

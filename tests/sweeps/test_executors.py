@@ -124,6 +124,25 @@ def test_workers_share_what_a_scheduler_lets_go_on(tmp_path):
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("led", [{}, HALVING])
+def test_workers_share_each_population_of_a_search(led, tmp_path):
+    given: list[str] = []
+    space = fdl.space(Config(steps=8), lr=fdl.log_uniform(1e-3, 0.3))
+    asks = {"metric": "validation/loss", "better": "lower", "sampler": "random", **led}
+    asks |= {"trials": 8, "population": 4, "judges": 2}
+    spread = fdl.search(chosen, space, workdir=tmp_path / "a", executor=here(given), **asks)
+    alone = fdl.search(chosen, space, **asks)
+    assert spread.config == alone.config
+    for found, wanted in ((spread.result, alone.result), (spread.judged, alone.judged)):
+        pd.testing.assert_frame_equal(found.frame, wanted.frame, rtol=2e-5)
+    units = {path.parent.name for path in (tmp_path / "a").rglob("units/*/unit.json")}
+    assert {task.rpartition("/")[2] for task in given if not task.startswith(("plan ", DECIDE))} == units
+    assert len(units) > 5  # each population's runs, and the judges', are of two workers
+    again = fdl.search(chosen, space, workdir=tmp_path / "a", **asks)  # and one process goes on with them
+    pd.testing.assert_frame_equal(again.judged.frame, spread.judged.frame, check_exact=True)
+
+
+@pytest.mark.medium
 def test_a_schedule_that_workers_began_goes_on_in_this_process_bit_for_bit(tmp_path, monkeypatch):
     space, real, told = grid(Config(steps=20), lr=RATES), worker._train, []
 
@@ -170,7 +189,7 @@ def steps_of(folder: Any, name: str) -> int:
     return told["members"][0]["config"]["steps"]
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a closure": ({"experiment": lambda config: experiment(config)}, "cannot be sent to other processes"),
     "no directory": ({"workdir": None}, "an executor needs a workdir"),
     "a profile": ({"profile": True}, "profile is of a sweep that this process trains"),
@@ -181,8 +200,13 @@ WRONG = {
 def test_what_other_processes_cannot_do_is_refused_before_anything_is_written(case, tmp_path):
     wrong, words = WRONG[case]
     asked = {"experiment": experiment, "workdir": tmp_path / "work", "executor": here([]), **wrong}
+    build = asked.pop("experiment")
     with pytest.raises(ValueError, match=words):
-        sweep(asked.pop("experiment"), STRUCTURES, **asked)
+        sweep(build, STRUCTURES, **asked)
+    if "profile" not in asked:
+        space = fdl.space(Config(), lr=fdl.uniform(0.0, 1.0))
+        with pytest.raises(ValueError, match=words):
+            fdl.search(build, space, trials=2, metric="validation/loss", better="lower", **asked)
     assert not (tmp_path / "work").exists()
 
 
@@ -200,15 +224,17 @@ FLAGS = {
 }
 
 
+@pytest.mark.parametrize("command", ["sweep", "search"])
 @pytest.mark.parametrize("case", FLAGS)
-def test_flags_that_make_no_executor_are_one_line(case, tmp_path, monkeypatch, capsys):
+def test_flags_that_make_no_executor_are_one_line(case, command, tmp_path, monkeypatch, capsys):
     words, expected = FLAGS[case]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     (tmp_path / "file.py").write_text(
-        '"""Q?"""\nfrom tests.toy import Config, experiment\nimport fdl\nSWEEP = fdl.grid(Config())\n'
+        '"""Q?"""\nfrom tests.toy import Config, experiment\nimport fdl\n'
+        "SWEEP, SEARCH = fdl.grid(Config()), fdl.space(Config(), lr=fdl.uniform(0.0, 1.0))\n"
     )
-    assert main(["sweep", "file.py", *words]) == 2
+    assert main([command, "file.py", *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert expected in error

@@ -137,6 +137,17 @@ def test_more_seeds_and_arms_train_only_those(tmp_path):
 
 
 @pytest.mark.medium
+def test_progress_counts_what_is_asked_and_not_what_was_trained_with_it(tmp_path):
+    told = []
+    sweep(experiment, grid(Config(steps=4), lr=(0.01, 0.02, 0.03)), workdir=tmp_path, members=3)
+    progress = Progress(step=lambda done, total, _: told.append((done, total)))
+    two = grid(Config(steps=4), lr=(0.01, 0.04))
+    sweep(experiment, two, workdir=tmp_path, members=1, progress=progress)
+    assert {total for _, total in told} == {8} and told[-1] == (8, 8)
+    assert all(4 <= done <= 8 for done, _ in told)  # that of 0.01 was there
+
+
+@pytest.mark.medium
 def test_failed_members_are_listed_and_sink_no_other():
     space = grid(Config(link=jax.numpy.positive), lr=(0.001, 1e30), seeds=3)
     result = sweep(experiment, space)
