@@ -38,6 +38,7 @@ from fdl.analysis.kernel_shapley import kernel_shapley as kernel_shapley
 from fdl.analysis.lanczos import Ritz as Ritz
 from fdl.analysis.landscape import filter_normalised as filter_normalised
 from fdl.analysis.landscape import loss_slice as loss_slice
+from fdl.analysis.layer_gradients import layer_gradients as layer_gradients
 from fdl.analysis.lime import lime as lime
 from fdl.analysis.maximisation import maximise_activation as maximise_activation
 from fdl.analysis.occlusion import occlusion as occlusion

@@ -40,6 +40,7 @@ def bent(variables, end):
 
 ANALYSES = {
     "activations": layers,
+    "layer_gradients": lambda v: analysis.layer_gradients(jnp.sum, MODEL.apply, v, BATCH["x"]),
     "maximise_activation": lambda v: analysis.maximise_activation(
         MODEL.apply, v, BATCH["x"], lambda layers: layers["Layer_1"][:, 0], norm=1.0, steps=2
     ),
