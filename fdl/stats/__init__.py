@@ -9,6 +9,7 @@ from fdl.stats.criterion import Criterion
 from fdl.stats.effects import Effect, Effects, factorial_effects
 from fdl.stats.inference import holm, interval, sign_flip
 from fdl.stats.interaction import difference_in_differences
+from fdl.stats.measures import metrics_as_arms
 from fdl.stats.power import detectable, pairs_needed, two_sided_power
 from fdl.stats.rates import Rate, Rates, compare_rates, success_rate
 from fdl.stats.verdict import Comparisons, Verdict, all_of
@@ -34,6 +35,7 @@ __all__ = [
     "holm",
     "interval",
     "judge_claims",
+    "metrics_as_arms",
     "pairs_needed",
     "sign_flip",
     "success_rate",

@@ -17,6 +17,7 @@ TESTED = {
     "holm": "test_inference",
     "interval": "test_inference",
     "judge_claims": "test_claims",
+    "metrics_as_arms": "test_measures",
     "pairs_needed": "test_power",
     "sign_flip": "test_inference",
     "success_rate": "test_rates",
