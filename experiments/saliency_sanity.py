@@ -27,9 +27,16 @@ import fdl
 from fdl import analysis, data, inspection, metrics, models, rng, stats, tasks
 
 LAYERS = ("Dense_1", "Dense_0", "Conv_1", "Conv_0")
+
+
+def smooth_grad(*model: Any, **rows: Any) -> jax.Array:
+    """SmoothGrad, of noise that is a tenth of the range of the inputs."""
+    return analysis.smooth_grad(*model, **rows, key=jax.random.key(0), sigma=0.3, samples=20)
+
+
 METHODS = {
     "gradient": analysis.gradient,
-    "smooth": functools.partial(analysis.smooth_grad, key=jax.random.key(0), sigma=0.4, samples=20),
+    "smooth": smooth_grad,
     "guided": analysis.guided_backpropagation,
     "grad_cam": functools.partial(analysis.grad_cam, layer="Conv_1"),
     "times_input": analysis.gradient_times_input,
@@ -84,7 +91,7 @@ def explained(
 
 
 def pictures(nets: tasks.State, key: jax.Array) -> dict[str, inspection.Image]:
-    """The maps of eight digits by three methods, first the digits themselves, then in the order of `explained`."""
+    """Eight digits, and their maps by some methods in the order of `explained`."""
     rows = {name: jnp.asarray(digits().test[name][:8]) for name in ("x", "y")}
     prepare, pixels = digits().prepare, rows["x"][None, ..., 0] / 16
     assert prepare is not None

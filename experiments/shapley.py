@@ -7,7 +7,7 @@ both: Visani et al. 2022, Statistical Stability Indices for LIME: another draw, 
 et al. 2022, The Disagreement Problem: methods name different features; Slack et al. 2020, Fooling LIME and
 SHAP (not tried here). That values add up does not say that they are what a reader takes them for.
 
-A linear net and a perceptron learn the progression of diabetes from ten measurements. Of 24 patients for test
+A linear net and a perceptron learn the progression of diabetes from ten measurements. Of 12 patients for test
 the exact values of all 1,024 coalitions, 20 patients for training standing for what is not known, are
 compared with estimates of 110 outputs each. "Exact" is so far as float32 tells: errors are shares of the mean
 size of a value.
@@ -29,9 +29,9 @@ ESTIMATES = {
     "kernel": functools.partial(analysis.kernel_shapley, pairs=54),
     "permutation": functools.partial(analysis.permutation_shapley, permutations=5),
     "lime": functools.partial(analysis.lime, samples=110),
-    "lime_many": functools.partial(analysis.lime, samples=5500),
+    "lime_many": functools.partial(analysis.lime, samples=1100),
 }
-"""110 outputs of each row and background row, but the last, which has 50 times as many."""
+"""110 outputs of each row and background row, but the last, which has ten times as many."""
 
 
 @fdl.config
@@ -46,7 +46,7 @@ def experiment(config: Config) -> fdl.Experiment:
     splits = data.diabetes()
     model = models.MLP(config.widths, 1)
     made = tasks.regression(model, splits, optax.adam(config.lr), steps=300)
-    explained = data.sequential({"x": splits.test["x"][:24]}, batch_size=24)
+    explained = data.sequential({"x": splits.test["x"][:12]}, batch_size=12)
 
     def evaluate(state: tasks.State, batch: Any, key: jax.Array) -> dict[str, Any]:
         if "y" in batch:

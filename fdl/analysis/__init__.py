@@ -5,6 +5,8 @@ from fdl.analysis.agreement import rank_agreement as rank_agreement
 from fdl.analysis.agreement import top_agreement as top_agreement
 from fdl.analysis.attention_rollout import attention_rollout as attention_rollout
 from fdl.analysis.attention_rollout import attention_weights as attention_weights
+from fdl.analysis.canonical import cca as cca
+from fdl.analysis.canonical import linear_fit as linear_fit
 from fdl.analysis.collapse import Collapse as Collapse
 from fdl.analysis.collapse import neural_collapse as neural_collapse
 from fdl.analysis.connectivity import Barrier as Barrier

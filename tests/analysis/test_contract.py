@@ -45,6 +45,8 @@ ANALYSES = {
         MODEL.apply, v, BATCH["x"], lambda layers: layers["Layer_1"][:, 0], norm=1.0, steps=2
     ),
     "cka": functools.partial(with_other, functools.partial(analysis.cka, debiased=True)),
+    "cca": functools.partial(with_other, analysis.cca),
+    "linear_fit": functools.partial(with_other, analysis.linear_fit),
     "rsa": functools.partial(with_other, analysis.rsa),
     "effective_rank": functools.partial(on_layer, analysis.effective_rank),
     "dead_units": functools.partial(on_layer, functools.partial(analysis.dead_units, threshold=0.7)),
