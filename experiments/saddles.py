@@ -35,7 +35,7 @@ POINTS, NEAR, PENALTY = 24, 1e-5, 1e-3
 @fdl.config
 class Config:
     noise: float = fdl.traced(0.3, low=0.0)
-    """standard deviation of what moves a point of the descent"""
+    """the largest standard deviation of what moves a point of the descent"""
 
 
 @functools.cache
@@ -67,15 +67,16 @@ def flat_loss(batch: Any) -> tuple[Any, Any]:
 
 
 def drawn(batch: Any, key: jax.Array, *, steps: jax.Array, noise: jax.Array) -> jax.Array:
-    """Parameters after so many of 400 steps of gradient descent, and noise."""
+    """Parameters after so many of 1,000 steps of gradient descent, and noise of any strength up to one."""
     of_flat, _ = flat_loss(batch)
     at, _ = ravel_pytree(MODEL.init(rng.stream(key, "init"), batch["x"]))
 
     def descend(at: jax.Array, count: jax.Array) -> tuple[jax.Array, None]:
-        return at - jnp.where(count < steps, 1.0, 0.0) * jax.grad(of_flat)(at), None
+        return at - jnp.where(count < steps, 0.2, 0.0) * jax.grad(of_flat)(at), None
 
-    at, _ = jax.lax.scan(descend, at, jnp.arange(400))
-    return at + noise * jax.random.normal(rng.stream(key, "noise"), at.shape)
+    at, _ = jax.lax.scan(descend, at, jnp.arange(1000))
+    strength = noise * jax.random.uniform(rng.stream(key, "strength"))
+    return at + strength * jax.random.normal(rng.stream(key, "noise"), at.shape)
 
 
 def newton(of_flat: Any, at: jax.Array) -> jax.Array:
@@ -126,7 +127,7 @@ def experiment(config: Config) -> fdl.Experiment:
     source = fdl.Source(rows(), lambda arrays, step, key: arrays, 1)
 
     def init(key: jax.Array) -> jax.Array:
-        batch, steps = jax.tree.map(jnp.asarray, rows()), jnp.linspace(0, 400, POINTS)
+        batch, steps = jax.tree.map(jnp.asarray, rows()), jnp.linspace(0, 1000, POINTS)
         start = functools.partial(drawn, batch, noise=config.noise)
         return jax.vmap(lambda key, steps: start(key, steps=steps))(jax.random.split(key, POINTS), steps)
 
@@ -146,10 +147,10 @@ def experiment(config: Config) -> fdl.Experiment:
         return {name: metrics.mean(jnp.asarray(value, jnp.float32)[None]) for name, value in found.items()}
 
     learner = fdl.Learner(init, step, evaluate)
-    return fdl.Experiment(learner, source, {"rows": source}, steps=150, evaluate_every=150)
+    return fdl.Experiment(learner, source, {"rows": source}, steps=250, evaluate_every=250)
 
 
-SWEEP = fdl.grid(Config(), seeds=10)
+SWEEP = fdl.grid(Config(), seeds=8)
 
 
 def above(result: fdl.Result, metric: str, baseline: str, at_least: float, better: Any) -> fdl.Verdict:

@@ -12,6 +12,8 @@ labels, which it can only learn by heart. Maps are without their sign. Agreement
 100 images for test; a map that is 0 everywhere has no ranks and is left out.
 
     fdl sweep experiments/saliency_sanity.py
+
+95 s of CPU time.
 """
 
 import functools

@@ -13,12 +13,13 @@ A = RANDOM.normal(size=(60, 5)).astype(np.float32) * np.array([9, 3, 1, 0.3, 0.1
 B = np.concatenate([A[:, :2] + RANDOM.normal(size=(60, 2)), RANDOM.normal(size=(60, 1))], 1).astype(
     np.float32
 )
+LEFT, RIGHT = jnp.asarray(A), jnp.asarray(B)
 
 
 def test_cca_is_by_the_angles_between_what_the_columns_span() -> None:
     angles = scipy.linalg.subspace_angles(A - A.mean(0), B - B.mean(0))
-    np.testing.assert_allclose(cca(A, B), np.mean(np.cos(angles) ** 2), atol=1e-5)
-    np.testing.assert_allclose(cca(B, A), cca(A, B), atol=1e-6)
+    np.testing.assert_allclose(cca(LEFT, RIGHT), np.mean(np.cos(angles) ** 2), atol=1e-5)
+    np.testing.assert_allclose(cca(RIGHT, LEFT), cca(LEFT, RIGHT), atol=1e-6)
 
 
 def test_regression_is_scikit_learns() -> None:
@@ -26,18 +27,18 @@ def test_regression_is_scikit_learns() -> None:
     residual = A - LinearRegression().fit(B, A).predict(B)
     wanted = 1 - np.sum(residual**2) / np.sum((A - A.mean(0)) ** 2)
     assert abs(wanted - score) > 1e-3  # scikit-learn's score weighs all columns alike
-    np.testing.assert_allclose(linear_fit(A, B), wanted, atol=1e-5)
-    assert linear_fit(A, B[:, 1:]) < linear_fit(B[:, 1:], A) - 0.3
+    np.testing.assert_allclose(linear_fit(LEFT, RIGHT), wanted, atol=1e-5)
+    assert linear_fit(LEFT, RIGHT[:, 1:]) < linear_fit(RIGHT[:, 1:], LEFT) - 0.3
 
 
 @pytest.mark.parametrize("similarity", [cca, linear_fit])
 def test_a_feature_that_repeats_or_never_changes_adds_nothing(similarity) -> None:
-    more = np.concatenate([B, B[:, :1], np.ones((60, 1), np.float32)], 1)
-    np.testing.assert_allclose(similarity(A, more), similarity(A, B), atol=1e-5)
-    assert jnp.isnan(similarity(jnp.ones((60, 2)), B))
+    more = jnp.concatenate([RIGHT, RIGHT[:, :1], jnp.ones((60, 1))], axis=1)
+    np.testing.assert_allclose(similarity(LEFT, more), similarity(LEFT, RIGHT), atol=1e-5)
+    assert jnp.isnan(similarity(jnp.ones((60, 2)), RIGHT))
 
 
 @pytest.mark.parametrize("similarity", [cca, linear_fit])
 def test_other_rows_are_refused(similarity) -> None:
     with pytest.raises(ValueError, match="of the same inputs"):
-        similarity(A, B[1:])
+        similarity(LEFT, RIGHT[1:])
