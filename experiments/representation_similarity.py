@@ -11,7 +11,7 @@ have learned nothing may be as alike, since what a wide random layer computes ha
 Pairs of perceptrons of six layers of 64 units learn scikit-learn's digits; their layers are compared by 360
 images for test. By chance a sixth of the layers is found.
 
-    fdl sweep experiments/representation_similarity.py
+    fdl sweep experiments/representation_similarity.py --mesh population=1
 """
 
 from typing import Any

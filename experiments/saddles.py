@@ -9,12 +9,12 @@ gradient, but is no critical point. So the share of points that are near one is 
 
 A net of three tanh units, 61 parameters, is to give 200 of scikit-learn's digits, by their first six
 principal components, the one-hot code of their class, with squared error. From where gradient descent passes,
-moved by noise, Newton's method goes to critical points of any kind.
-What counts has a gradient below 1e-5; the Hessian is exact, in float32. The controls: weights that are drawn
-at random, of the same size; and as many points as there are low ones, whatever their index. That saddles slow
-learning down is another claim, and not tried.
+moved by noise, Newton's method goes to critical points of any kind. What counts has a gradient below 1e-5;
+the Hessian is exact, in float32. The controls: weights that are drawn at random, of the same size; and as
+many points as there are low ones, whatever their index. That saddles slow learning down is another claim, and
+not tried.
 
-    fdl sweep experiments/saddles.py
+    fdl sweep experiments/saddles.py --mesh population=1
 """
 
 import functools
@@ -61,15 +61,15 @@ def loss(variables: Any, batch: Any) -> jax.Array:
 
 def flat_loss(batch: Any) -> tuple[Any, Any]:
     """The loss of parameters as one vector, and back from it to variables."""
-    start, back = ravel_pytree(MODEL.init(jax.random.key(0), batch["x"]))
-    del start
+    _, back = ravel_pytree(MODEL.init(jax.random.key(0), batch["x"]))
     return lambda at: loss(back(at), batch), back
 
 
-def drawn(batch: Any, key: jax.Array, *, steps: jax.Array, noise: jax.Array) -> jax.Array:
+def drawn(batch: Any, key: jax.Array, *, steps: jax.Array, noise: float | jax.Array) -> jax.Array:
     """Parameters after so many of 1,000 steps of gradient descent, and noise of any strength up to one."""
     of_flat, _ = flat_loss(batch)
-    at, _ = ravel_pytree(MODEL.init(rng.stream(key, "init"), batch["x"]))
+    start: Any = MODEL.init(rng.stream(key, "init"), batch["x"])
+    at, _ = ravel_pytree(start)
 
     def descend(at: jax.Array, count: jax.Array) -> tuple[jax.Array, None]:
         return at - jnp.where(count < steps, 0.2, 0.0) * jax.grad(of_flat)(at), None
