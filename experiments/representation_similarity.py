@@ -41,9 +41,13 @@ def similarities(pair: Any, x: jax.Array) -> dict[str, jax.Array]:
         params = jax.tree.map(lambda leaf, net=net: leaf[net], pair)
         found = analysis.activations(MODEL.apply, {"params": params}, x)
         layers.append(jnp.stack([found[f"Layer_{place}"] for place in range(DEPTH)]))
-    # As `analysis.between_layers`, but compiled once: the layers are of one width.
-    pairs = lambda one: jax.vmap(jax.vmap(one, (None, 0)), (0, None))(*layers)  # noqa: E731
-    return {name: pairs(one) for name, one in SIMILARITIES.items()}
+    # As `analysis.between_layers`, but compiled once; by `vmap` it hangs on CPUs, see docs/howto/inside.md.
+    places = jnp.arange(DEPTH**2)
+    found = {}
+    for name, one in SIMILARITIES.items():
+        at = lambda place, one=one: one(layers[0][place // DEPTH], layers[1][place % DEPTH])  # noqa: E731
+        found[name] = jax.lax.map(at, places).reshape(DEPTH, DEPTH)
+    return found
 
 
 def experiment(config: Config) -> fdl.Experiment:
