@@ -15,6 +15,8 @@ many points as there are low ones, whatever their index. That saddles slow learn
 not tried.
 
     fdl sweep experiments/saddles.py --mesh population=1
+
+2.3 minutes of CPU time. On two devices it hangs, see docs/howto/inside.md.
 """
 
 import functools
