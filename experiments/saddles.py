@@ -56,7 +56,8 @@ MODEL = models.MLP((3,), 10, activation=nn.tanh)
 
 def loss(variables: Any, batch: Any) -> jax.Array:
     """Half the squared error of a row, and a small penalty: without it many points go to infinity."""
-    error = MODEL.apply(variables, batch["x"]) - jax.nn.one_hot(batch["y"], 10)
+    outputs: Any = MODEL.apply(variables, batch["x"])
+    error = outputs - jax.nn.one_hot(batch["y"], 10)
     squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(variables))
     return jnp.mean(jnp.sum(error**2, axis=1)) / 2 + PENALTY / 2 * squares
 
