@@ -2,11 +2,11 @@
 
 Han, Mao and Dally 2016, Deep Compression, table 1, store LeNet-300-100 in a 40th of its bytes without loss on
 MNIST, by pruning, quantisation and entropy coding. Here the same net of 300 and 100 units reads
-scikit-learn's 8x8 digits (`--mnist`: MNIST, found in $FDL_DATA or downloaded), as it is and in several ways
-of making it smaller, all of as many steps. Bytes are of the numbers that are needed, see
-`fdl.models.stored_bytes`; there is no entropy coding. Operations are of a program that skips zeros and
-multiplies by one thin factor after the other. fdl exports no such program, and none that computes with
-integers, so that no latency is told.
+scikit-learn's 8x8 digits, as it is and in several ways of making it smaller, all of as many steps
+(compression_mnist.py: LeNet-5 reads MNIST). Bytes are of the numbers that are needed, see
+`fdl.models.stored_bytes`; there is no entropy coding. FLOPs are of the products of one row in a program that
+skips zeros and multiplies by one thin factor after the other. fdl exports no such program, and none that
+computes with integers; how long those take that it does export is measured by benchmarks/latency.py.
 
 Three claims: eight bits after training take at most 27 % of the bytes, and accuracy stays within 0.5 points;
 without nine of ten weights, by their size, it stays within 1 point (control: by chance it does not); and
@@ -19,6 +19,7 @@ Rethinking the Value of Network Pruning, sec. 6: at a usual learning rate a new 
 3.8 minutes of processor time; 11 minutes on 2 cores that others used too (2026-11-28).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ import optax
 
 import fdl
 from fdl import data, metrics, models, optim, tasks
+from fdl.optim.paths import names
 
 
 def as_it_is(model: nn.Module) -> nn.Module:
@@ -76,8 +78,9 @@ def rounded(bits: int, *, aware: bool, optimizer: Any = None) -> Method:
 
 
 def hidden(path: tuple[str, ...]) -> bool:
-    """Whether a parameter is a hidden layer's kernel: the last layer's units are the classes."""
-    return path[1].startswith("Layer") and path[-1] == "kernel"
+    """Whether a parameter is a kernel of hidden units, or of a convolution's filters: the last layer's units
+    are the classes."""
+    return path[1].startswith(("Layer", "Conv")) and path[-1] == "kernel"
 
 
 def plain() -> Method:
@@ -129,7 +132,7 @@ class Config:
     method: Callable = plain
     """how the net becomes smaller"""
     mnist: bool = False
-    """whether it reads MNIST's images instead of the 8x8 digits"""
+    """whether LeNet-5 reads MNIST's images, instead of LeNet-300-100 the 8x8 digits"""
     lr: float = fdl.traced(1e-3, low=0.0)
     """Adam's learning rate"""
     steps: int = fdl.static(2000, low=50)
@@ -138,31 +141,55 @@ class Config:
 
 def experiment(config: Config) -> fdl.Experiment:
     method = config.method()
-    net = models.MLP((300, 100), 10)
+    net = models.lenet5(10, padding=2) if config.mnist else models.MLP((300, 100), 10)
     splits = data.mnist() if config.mnist else data.digits()
     optimizer = method.optimizer(optax.adam(config.lr), config.steps)
     built = tasks.classification(
         method.model(net), splits, optimizer, steps=config.steps, evaluate_every=config.steps
     )
-    return built._replace(learner=judged_as_stored(built.learner, method))
+    return built._replace(learner=judged_as_stored(built.learner, method, method.model(net)))
 
 
-def judged_as_stored(learner: fdl.Learner, method: Method) -> fdl.Learner:
-    """The learner that is evaluated by what is stored; its bytes and operations, as shares of the net's."""
+def judged_as_stored(learner: fdl.Learner, method: Method, model: nn.Module) -> fdl.Learner:
+    """The learner that is evaluated by what is stored; its bytes, their share of the net's, and its FLOPs."""
 
     def evaluate(state: tasks.State, batch: Any, key: jax.Array) -> dict[str, Any]:
         kept = method.stored(state.params)
         found = dict(learner.evaluate(state._replace(params=models.full_rank(kept)), batch, key))
         full = models.stored_bytes({"params": jax.tree.map(jnp.ones_like, state.params)})
         size = models.stored_bytes({"params": kept, **state.model_state}, bits=method.bits)
-        weights = [leaf for leaf in jax.tree.leaves(kept) if leaf.ndim == 2]
-        all_weights = sum(leaf.size for leaf in jax.tree.leaves(state.params) if leaf.ndim == 2)
-        used = sum(jnp.count_nonzero(leaf) for leaf in weights)
-        found["bytes_share"] = metrics.mean(jnp.asarray([size / full]))
-        found["operations_share"] = metrics.mean(jnp.asarray([used / all_weights]))
-        return found
+        counted = {"bytes": size, "bytes_share": size / full, "flops": flops(kept, model, batch["x"])}
+        return found | {name: metrics.mean(jnp.asarray([one])) for name, one in counted.items()}
 
     return learner._replace(evaluate=evaluate)
+
+
+def flops(kept: Any, model: nn.Module, x: jax.Array) -> jax.Array:
+    """The floating-point operations of one row's products: a multiplication and an addition for each weight
+    that is not zero, at each place of a map, whose padding counts too."""
+    places = uses(model, x)
+    total = jnp.zeros(())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(nn.meta.unbox(kept)):
+        *layer, name = names(path)
+        if name == "kernel":
+            total += 2 * places[tuple(layer)] * jnp.count_nonzero(leaf)
+    return total
+
+
+def uses(model: nn.Module, x: jax.Array) -> dict[tuple[str, ...], int]:
+    """How often one row's outputs use each kernel, by its layer's path: a dense layer's once, a convolution's
+    at each place of its map."""
+    found: dict[tuple[str, ...], int] = {}
+
+    def each(function: Any, args: Any, options: Any, context: Any) -> Any:
+        outputs = function(*args, **options)
+        if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
+            found[context.module.path] = math.prod(outputs.shape[1:-1])
+        return outputs
+
+    with nn.intercept_methods(each):
+        jax.eval_shape(model.init, jax.random.key(0), x)
+    return found
 
 
 METHODS = (
@@ -170,6 +197,7 @@ METHODS = (
     *(rank_32, nine_tenths_int8, ticket_rewound, ticket_reinitialised),
 )
 SWEEP = fdl.grid(Config(), method=METHODS, seeds=12)
+FRONT = {"test/accuracy": "higher", "test/bytes": "lower", "test/flops": "lower"}
 
 
 def within(result: fdl.Result, points: float, method: Callable) -> fdl.Verdict:

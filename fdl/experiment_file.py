@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from fdl.configs import is_config
 from fdl.experiment import Experiment
 from fdl.identity import installed, meaning
-from fdl.result import Result
+from fdl.result import Better, Result, check_better
 from fdl.serialization import digest, essence
 from fdl.stats import Verdict, judge_claims
 from fdl.stats.claims import check_claims
@@ -37,6 +37,7 @@ class ExperimentFile(NamedTuple):
       claim: its function `claim`, or one that judges its `CLAIMS`, if it has either.
       search: its `SEARCH`, if it has one.
       scheduler: its `SCHEDULER`, if it has one.
+      front: its `FRONT`: by metric which way it is better, of the front on its report.
       path: the file.
       asked: what its claims ask, the functions of each by its id.
       accel: its `ACCEL`: the sweep of the source's own size, which takes an accelerator, if it has one.
@@ -57,6 +58,7 @@ class ExperimentFile(NamedTuple):
     asked: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     figure: Callable[[Result], Any] | None = None
     accel: Sweep | None = None
+    front: Mapping[str, Better] = MappingProxyType({})
 
 
 def stored_source(file: ExperimentFile) -> dict[str, Any]:
@@ -135,6 +137,19 @@ def _check_search(space: Any, path: Path, config: type) -> None:
         raise ValueError(f"{path}: SEARCH has a config of {type(space.config)}; expected Config's")
 
 
+def _check_front(front: Any, path: Path) -> None:
+    if not (isinstance(front, dict) and len(front) > 1 and all(isinstance(name, str) for name in front)):
+        raise ValueError(
+            f"{path}: FRONT is {front!r}; expected two metrics or more and which way each is better, as "
+            '{"test/accuracy": "higher", "test/bytes": "lower"}'
+        )
+    try:
+        for side in front.values():
+            check_better(side)
+    except ValueError as error:
+        raise ValueError(f"{path}: FRONT: {error}") from error
+
+
 def _claim_of(claims: Any, claim: Any, path: Path) -> Callable[[Result], Verdict]:
     """The function that judges a file's `CLAIMS`."""
     if claim is not None:
@@ -196,6 +211,9 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
             f"{path}: SCHEDULER is a {type(scheduler).__name__}; expected fdl.successive_halving(...), "
             "fdl.asha(...), fdl.hyperband(...), fdl.pbt(...) or an fdl.Scheduler"
         )
+    front = getattr(module, "FRONT", {})
+    if front != {}:
+        _check_front(front, path)
     return ExperimentFile(
         path.stem,
         question,
@@ -211,4 +229,5 @@ def _contents(module: ModuleType, path: Path, source: str) -> ExperimentFile:
         asked,
         figure,
         accel,
+        front,
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from fdl.aot import command as aot
 from fdl.cli import budget, executors, reports, seeds_needed, until_decided
 from fdl.cli.doctor_command import check_machine
-from fdl.cli.ending import claim_of, finish, is_own, reported, stopped
+from fdl.cli.ending import finish, is_own, reported, stopped, tried_on
 from fdl.cli.flags import is_elsewhere, parse, seat, workdir
 from fdl.cli.following import followed
 from fdl.cli.forecasts import plan_here
@@ -276,7 +276,7 @@ def _train(
             saving=saving,
             restart=options.restart,
             progress=told,
-            claim=claim_of(file, space),
+            claim=tried_on(file, space),
             profile=options.profile,
             inspect=getattr(options, "inspect", 1),
             executor=executor,

@@ -19,7 +19,7 @@ from fdl.experiment_file import ExperimentFile, judged
 from fdl.parallel import distributed
 from fdl.report.costs import cost_of_answer, costs
 from fdl.report.terminal import PLAIN
-from fdl.result import Result
+from fdl.result import Result, check_metric
 from fdl.stats import Verdict
 from fdl.storage import Folder
 from fdl.sweeps import Sweep
@@ -32,6 +32,24 @@ FAILED = 3
 def claim_of(file: ExperimentFile, space: Sweep) -> Callable[[Result], Verdict] | None:
     """The file's claim about some trials: of others than its own it may not find what it compares."""
     return functools.partial(judged, file.claim) if file.claim and is_judged(file.sweep, space) else None
+
+
+def tried_on(file: ExperimentFile, space: Sweep) -> Callable[[Result], object] | None:
+    """What is tried on made-up numbers before anything is trained: whether the metrics of the file's `FRONT`
+    are there, and its claim."""
+    claim = claim_of(file, space)
+    if not file.front:
+        return claim
+
+    def both(result: Result) -> object:
+        try:
+            for metric in file.front:
+                check_metric(result, metric)
+        except ValueError as error:
+            raise ValueError(f"FRONT: {error}") from error
+        return claim(result) if claim else None
+
+    return both
 
 
 def is_own(file: ExperimentFile, space: Sweep) -> bool:
@@ -54,6 +72,7 @@ def finish(
     if not distributed.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
+    about |= {"front": dict(file.front)} if file.front else {}
     result = dataclasses.replace(result, meta={**result.meta, **about, **made})
     absent = left.keys() - set(result.runs()["arm"])
     claim, problem, verdict = None if absent else claim_of(file, space), None, None

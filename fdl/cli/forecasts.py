@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fdl import formats
-from fdl.cli.ending import claim_of
+from fdl.cli.ending import tried_on
 from fdl.cli.options import PlanOptions
 from fdl.experiment_file import ExperimentFile
 from fdl.report.terminal import PLAIN
@@ -28,7 +28,7 @@ def plan_here(file: ExperimentFile, options: PlanOptions, space: Sweep, console:
         members=options.members,
         mesh=options.sizes(),
         strategy=options.strategy,
-        claim=claim_of(file, space),
+        claim=tried_on(file, space),
         say=lambda line: console.print(line, **PLAIN),
     )
     table = Table("program", "runs", "plan", "memory a device", "compile", "train", title=Text(file.question))

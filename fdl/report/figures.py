@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fdl import formats
 from fdl.report import alt_text, tables
+from fdl.report.arms_front import arms_front
 from fdl.report.front import front
 from fdl.report.layout import MOST, Layout, extremes, layout
 from fdl.report.lineage import lineage
@@ -24,7 +25,7 @@ from fdl.report.style import DASHES, FAINT, NARROW, PALETTE, STYLE, WIDE
 from fdl.report.timeline import timeline
 from fdl.result import Result, check_metric
 
-TIMELINE, FRONT, LINEAGE = "timeline", "front", "lineage"
+TIMELINE, FRONT, ARMS_FRONT, LINEAGE = "timeline", "front", "arms-front", "lineage"
 """The kinds of the figures that are of no metric alone."""
 
 
@@ -41,7 +42,8 @@ def draw(result: Result) -> list[Drawing]:
     """The figures of a report: learning curves for each main metric and for what is logged between
     evaluations, where an arm has several runs the distribution of the last values and, of more arms than
     have a place each, parallel coordinates of the first main metric; the front of a search by several
-    metrics; who trained what, if several did; and the fields that a scheduler changed."""
+    metrics, and that of the arms by the metrics of the file's `FRONT`; who trained what, if several did; and
+    the fields that a scheduler changed."""
     last = result.last()
     several = last.duplicated("arm").any()
     drawings = []
@@ -53,6 +55,8 @@ def draw(result: Result) -> list[Drawing]:
         return drawings
     if found := front(result):
         drawings.append(Drawing("search", FRONT, *found))
+    if found := arms_front(result):
+        drawings.append(Drawing("arms", ARMS_FRONT, *found))
     main = tables.main_metrics(result)
     for metric in dict.fromkeys([*main, *tables.logged_metrics(result)]):
         alt = alt_text.of_curves(result, metric)

@@ -18,7 +18,7 @@ from fdl import formats
 from fdl.cells import text
 from fdl.report import tables
 from fdl.report.costs import cost_of_answer, cost_table, costs, spent
-from fdl.report.figures import FRONT, LINEAGE, TIMELINE, Drawing
+from fdl.report.figures import ARMS_FRONT, FRONT, LINEAGE, TIMELINE, Drawing
 from fdl.report.importance import importance
 from fdl.report.inspections import sliders
 from fdl.report.lineage import best_schedule
@@ -78,7 +78,7 @@ def render(
     meta, found, best = result.meta, costs(result), best_schedule(result)
     pictures: dict[str, list[_Picture]] = {}
     for drawing in drawings:
-        if drawing.kind not in (TIMELINE, FRONT, LINEAGE):
+        if drawing.kind not in (TIMELINE, FRONT, ARMS_FRONT, LINEAGE):
             pictures.setdefault(drawing.metric, []).append(_picture(drawing))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -97,6 +97,7 @@ def render(
         results=tables.results(result),
         search=trials(meta["search"]) if "search" in meta else None,
         front=next((_picture(drawing) for drawing in drawings if drawing.kind == FRONT), None),
+        arms_front=next((_picture(drawing) for drawing in drawings if drawing.kind == ARMS_FRONT), None),
         schedule=schedule(meta["schedule"]) if "schedule" in meta else None,
         best_schedule=tables.first(*best) if best else None,
         lineage=next((_picture(drawing) for drawing in drawings if drawing.kind == LINEAGE), None),

@@ -46,6 +46,18 @@ FILES = {
         "SWEEP = fdl.grid(Config(), link=(lambda x: x,))",
         "SWEEP: field 'link': <function <lambda> at",
     ),
+    "FRONT that is none": (
+        SWEEP + "FRONT = ['test/loss']",
+        "FRONT is ['test/loss']; expected two metrics or more",
+    ),
+    "FRONT without a side": (
+        SWEEP + "FRONT = {'test/loss': 'lower', 'test/size': 'less'}",
+        "FRONT: better='less' is neither 'higher' nor 'lower'",
+    ),
+    "FRONT of another metric": (
+        SWEEP + "FRONT = {'test/loss': 'lower', 'test/los': 'lower'}",
+        "FRONT: no metric 'test/los'; there are",
+    ),
     "SCHEDULER that is none": (
         SWEEP + "SCHEDULER = 3",
         "SCHEDULER is a int; expected fdl.successive_halving",

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from fdl.aot.flops import cost_of
 from fdl.experiment_file import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -19,3 +23,17 @@ def test_augmentation_shows_what_its_first_hidden_units_weigh_the_pixels_by():
     (kernel,) = [leaf for leaf in jax.tree.leaves(state.params) if leaf.shape == (64, 128)]
     units = np.asarray(kernel).T[:32].reshape(32, 8, 8, 1)
     np.testing.assert_allclose(shown, 0.5 + 0.5 * units / np.abs(units).max(), atol=1e-6)
+
+
+@pytest.mark.parametrize("lenet", [False, True])
+def test_compression_counts_the_flops_of_its_nets_as_their_programs_have_them(lenet):
+    module = load_file(ROOT / "experiments/compression.py").experiment.__globals__
+    net = module["models"].lenet5(10) if lenet else module["models"].MLP((300, 100), 10)
+    model, x = module["as_it_is"](net), jnp.zeros((3, 32, 32, 1) if lenet else (3, 64))
+    params = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), x))["params"]
+    counted = module["flops"](params, model, x)
+    assert float(counted) == cost_of(lambda x: model.apply({"params": params}, x), x[:1]).matrix
+    thin = module["models"].low_rank(params, rank=8)
+    kernels = [leaf for leaf in jax.tree.leaves(thin) if leaf.ndim == 2]
+    if not lenet:
+        assert float(module["flops"](thin, model, x)) == 2 * sum(leaf.size for leaf in kernels)

@@ -1,0 +1,26 @@
+"""How much smaller may LeNet-5 be before it reads MNIST worse?
+
+The question of compression.py, of LeNet-5 (61,706 parameters; LeCun et al. 1998) on MNIST, which is found in
+$FDL_DATA or downloaded. Han, Mao and Dally 2016, Deep Compression, table 1, store it in a 39th of its bytes
+without loss, by pruning, quantisation and entropy coding, which is not here.
+
+Two claims, with the bounds of compression.py: eight bits after training take at most 27 % of the bytes, and
+accuracy stays within 0.5 points; without nine of ten weights, by their size, it stays within 1 point
+(control: by chance it does not).
+
+    fdl sweep experiments/compression_mnist.py
+
+TIME
+"""
+
+from compression import CLAIMS as OF_DIGITS
+from compression import FRONT as FRONT
+from compression import Config as Config
+from compression import experiment as experiment
+from compression import int8_after, nine_tenths, nine_tenths_by_chance, plain
+
+import fdl
+
+METHODS = (plain, int8_after, nine_tenths, nine_tenths_by_chance)
+SWEEP = fdl.grid(Config(mnist=True, steps=1000), method=METHODS, seeds=6)
+CLAIMS = OF_DIGITS[:2]
