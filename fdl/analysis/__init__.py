@@ -62,6 +62,8 @@ from fdl.analysis.similarity import rbf_gram as rbf_gram
 from fdl.analysis.smoothing import Certificate as Certificate
 from fdl.analysis.smoothing import certify as certify
 from fdl.analysis.smoothing import noisy_counts as noisy_counts
+from fdl.analysis.spiking import SpikingEnergy as SpikingEnergy
+from fdl.analysis.spiking import spiking_energy as spiking_energy
 from fdl.analysis.temperature import fit_temperature as fit_temperature
 from fdl.attacks import fgsm as fgsm
 from fdl.attacks import pgd as pgd

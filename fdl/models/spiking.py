@@ -103,7 +103,9 @@ def rate_code(x: jax.Array, key: jax.Array, *, length: Count) -> jax.Array:
 class SpikingNet(nn.Module):
     """Layers of leaky integrate-and-fire units, read out by leaky units that never fire.
 
-    The outputs are the readout's membranes, averaged over time (Neftci et al. 2019).
+    The outputs are the readout's membranes, averaged over time (Neftci et al. 2019). The spikes of the layers,
+    `[B, T, width]` each, are a tuple `"spikes"` in the collection `"intermediates"` where that may change; see
+    `fdl.analysis.spiking_energy`.
 
     Attributes:
       widths: units of each spiking layer.
@@ -138,6 +140,7 @@ class SpikingNet(nn.Module):
             currents = self._dense(width, "mlp")(x)
             _, x = lif(currents, decay=self.decay, threshold=self.threshold, spike=self.spike)
             x = constrain(x, "batch", "length", "mlp")
+            self.sow("intermediates", "spikes", x)
         membranes, _ = lif(
             self._dense(self.outputs, None)(x), decay=self.decay, threshold=0.0, spike=jnp.zeros_like
         )

@@ -50,6 +50,9 @@ ANALYSES = {
     "rsa": functools.partial(with_other, analysis.rsa),
     "effective_rank": functools.partial(on_layer, analysis.effective_rank),
     "dead_units": functools.partial(on_layer, functools.partial(analysis.dead_units, threshold=0.7)),
+    "spiking_energy": functools.partial(
+        on_layer, lambda rows: analysis.spiking_energy([jax.nn.relu(rows)[:, None]], outputs=2)
+    ),
     "neural_collapse": functools.partial(
         on_layer, lambda rows: analysis.neural_collapse(rows, LABELS, jnp.ones((3, 2)) / jnp.array([1, 2]))
     ),
