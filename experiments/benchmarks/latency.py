@@ -70,7 +70,9 @@ def show(told: dict[str, Any], arms: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right")
     for one in arms:
         low, high = one["quartiles"]
-        table.add_row(one["arm"], f"{one['microseconds']:.1f}", f"{low:.1f} to {high:.1f}", f"{one['bytes']:,}")
+        table.add_row(
+            one["arm"], f"{one['microseconds']:.1f}", f"{low:.1f} to {high:.1f}", f"{one['bytes']:,}"
+        )
     Console(stderr=True).print(table)
 
 

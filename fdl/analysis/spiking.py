@@ -1,5 +1,6 @@
 """What a spiking net computes for a row, counted, and the energy that its arithmetic alone would take."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def spiking_energy(layers: NotEmpty[Sequence[jax.Array]], outputs: Count) -> Spi
     resets = sum(arriving[1:], jnp.zeros_like(arriving[0]))
     additions = synaptic + resets + length * outputs
     multiplications = graded + length * sum(widths[1:]) + outputs
-    products = sum(fan_in * fan_out for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True))
+    products = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
     return SpikingEnergy(
         events=sum(arriving[1:], arriving[0]),
         additions=additions,

@@ -13,11 +13,21 @@ from fdl.aot.flops import cost_of
 from fdl.cli.flags import parse_options
 from fdl.cli.predict_command import with_changes_told
 from fdl.data.readers.npz import read_npz
-from fdl.report.model_card import CARD, HEADS, Checked, ModelCard, card_tables, page_with_room, write_card
+from fdl.report.model_card import (
+    CARD,
+    HEADS,
+    Checked,
+    ModelCard,
+    NotChecked,
+    card_tables,
+    page_with_room,
+    write_card,
+)
 from fdl.report.terminal import PLAIN, fitted_table
 from fdl.storage import folder, kind_of, path_of
 from fdl.train.runtime import prepare
 from fdl.trained import TrainedRun, load, model_card
+from fdl.trained.checks_energy import training_energy
 from fdl.trained.rows_said import classify_of
 
 
@@ -39,6 +49,10 @@ class CheckOptions:
     """the noise of randomised smoothing, likewise"""
     rows: int = 500
     """of so many rows, drawn at random, attacks, noise and corruptions are checked"""
+    watts: float | None = None
+    """what one device draws while it trains, for an estimate of the energy of training"""
+    carbon: float | None = None
+    """grams of CO2 equivalents for a kilowatt-hour of your grid, likewise of CO2"""
     arm: str | None = None
     """its arm; it may be left out where there is one"""
     seed: int | None = None
@@ -62,8 +76,9 @@ def execute(words: Sequence[str]) -> int:
         raise ValueError(f"there is no {options.other}; expected an .npz file of rows, with x")
     other = None if options.other is None else read_npz(path_of(options.other))
     place = folder(options.directory)
+    loaded = load(options.directory)
     run = with_changes_told(
-        lambda: load(options.directory).run(
+        lambda: loaded.run(
             options.arm,
             options.seed,
             state=typing.cast(typing.Any, options.state),
@@ -71,6 +86,7 @@ def execute(words: Sequence[str]) -> int:
         )
     )
     page_with_room(place)
+    energy = training_energy(loaded, run.arm, watts=options.watts, carbon=options.carbon)
     card = model_card(
         run,
         split=options.split,
@@ -80,7 +96,11 @@ def execute(words: Sequence[str]) -> int:
         sigma=options.sigma,
         rows=options.rows,
     )
-    card = card._replace(checked=(*card.checked, _operations(run, options.split)))
+    more = [*energy, _operations(run, options.split)]
+    card = card._replace(
+        checked=(*card.checked, *(one for one in more if isinstance(one, Checked))),
+        not_checked=(*card.not_checked, *(one for one in more if isinstance(one, NotChecked))),
+    )
     on_page = write_card(card, place)
     _show(card, Console())
     where = place / "report.html" if on_page else f"{place / CARD} (there is no report.html beside it)"

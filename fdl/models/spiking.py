@@ -103,9 +103,9 @@ def rate_code(x: jax.Array, key: jax.Array, *, length: Count) -> jax.Array:
 class SpikingNet(nn.Module):
     """Layers of leaky integrate-and-fire units, read out by leaky units that never fire.
 
-    The outputs are the readout's membranes, averaged over time (Neftci et al. 2019). The spikes of the layers,
-    `[B, T, width]` each, are a tuple `"spikes"` in the collection `"intermediates"` where that may change; see
-    `fdl.analysis.spiking_energy`.
+    The outputs are the readout's membranes, averaged over time (Neftci et al. 2019). The spikes of each
+    layer, `[B, T, width]`, are in a tuple `"spikes"` of the collection `"intermediates"` where that may
+    change; see `fdl.analysis.spiking_energy`.
 
     Attributes:
       widths: units of each spiking layer.

@@ -58,7 +58,10 @@ def _panel(axis: Axes, pair: tuple[str, str], points: dict[str, dict[str, float]
         (True, PALETTE[0], "the front"),
     ):
         rows = [points[arm] for arm in front] if chosen else [points[a] for a in points if a not in front]
-        margins = {f"{side}err": [row[f"{metric} ±"] for row in rows] for side, metric in zip("xy", pair, strict=True)}
+        margins = {
+            f"{side}err": [row[f"{metric} ±"] for row in rows]
+            for side, metric in zip("xy", pair, strict=True)
+        }
         margins = {side: [0 if math.isnan(one) else one for one in each] for side, each in margins.items()}
         places = [row[x] for row in rows], [row[y] for row in rows]
         axis.errorbar(

@@ -8,6 +8,8 @@ import numpy as np
 
 from fdl.arguments import Count, Positive, checked
 from fdl.report.model_card import Checked, ModelCard, NotChecked
+from fdl.trained.checks_energy import prediction_energy
+from fdl.trained.checks_logits import energy_check
 from fdl.trained.checks_robust import (
     attack_checks,
     corruption_checks,
@@ -64,6 +66,10 @@ def model_card(
         found.append(NotChecked("groups: parity, odds", "no column was given by --group"))
     found += _robust(run, said, classify, epsilon=epsilon, sigma=sigma, rows=rows)
     found += _seen(run, said, classify, unlike)
+    if other is not None:
+        found.append(energy_check(run, said, other))
+    rows_again = {"x": said.x, "y": said.y}
+    found += prediction_energy(lambda: said_of_rows(run, rows_again, classify), len(said.y))
     found += _NEVER
     found.append(_parameters(run))
     return ModelCard(
@@ -75,9 +81,7 @@ def model_card(
 
 
 _NEVER = [
-    NotChecked("out-of-distribution detection by energy", "it needs logits, and a run says probabilities"),
     NotChecked("exposure of canaries", "it is of language models into whose training canaries were put"),
-    NotChecked("energy and CO2", "no counter is read"),
 ]
 
 

@@ -1,16 +1,22 @@
 """`fdl check`: the model card of a run of images, in the terminal, in its file and on the page."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score
+from scipy.special import logsumexp
+from sklearn.metrics import accuracy_score, roc_auc_score
 
 import fdl
 from fdl.cli import main
+from fdl.report.costs import costs
 from fdl.report.model_card import CARD, NotChecked, card_tables, read_card
+from fdl.trained.checks_logits import energy_check
+from fdl.trained.rows_said import classify_of, said_of
 
 FILE = '''"""Is it a one?"""
 
@@ -60,6 +66,9 @@ def experiment(config: Config) -> fdl.Experiment:
 '''
 
 
+ENERGIES = ("energy of predicting", "energy of training", "CO2 of training")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with two runs, one of which was checked."""
@@ -71,7 +80,18 @@ def place(tmp_path_factory) -> Path:
     assert inputs is not None
     shape = inputs.row["x"]
     np.savez(folder / "grey.npz", x=np.full((50, *shape.shape), 7, shape.dtype))
-    words = ["--group", "half", "--other", str(folder / "grey.npz"), "--rows", "60"]
+    words = [
+        "--group",
+        "half",
+        "--other",
+        str(folder / "grey.npz"),
+        "--rows",
+        "60",
+        "--watts",
+        "50",
+        "--carbon",
+        "400",
+    ]
     assert main(["check", str(folder / "one"), *words]) == 0
     return folder
 
@@ -96,9 +116,44 @@ def test_numbers_are_those_of_the_run_and_lie_in_their_intervals(place, card):
     assert found["demographic parity diff.", "half"].value == pytest.approx(abs(rates[0] - rates[1]))
     for one in card.checked:
         inside = one.low is None or one.low <= one.value <= one.high
-        assert inside and (one.rows is not None or one.name in ("parameters", "FLOPs")), one
+        assert inside and (one.rows is not None or one.name in (*ENERGIES, "parameters", "FLOPs")), one
     pixels = run.variables["params"]["Dense_0"]["kernel"].size
     assert found["parameters", ""].value == pixels + 2 and found["FLOPs", "a row"].value >= 2 * pixels
+
+
+@pytest.mark.medium
+def test_energy_of_logits_tells_rows_apart_as_computed_from_the_weights(place, card):
+    run = fdl.load(place / "one").run()
+    (found,) = [one for one in card.checked if one.name == "out-of-distribution detection by energy"]
+    weights = jax.tree.map(np.asarray, run.variables["params"]["Dense_0"])
+    inputs = run.experiment.inputs
+    scores = []
+    for x in (run.experiment.evaluation["test"].arrays["x"], np.load(place / "grey.npz")["x"]):
+        rows = np.asarray(inputs.prepare({"x": x})["x"]).reshape(len(x), -1)
+        scores.append(logsumexp(rows @ weights["kernel"] + weights["bias"], axis=1))
+    expected = roc_auc_score(np.repeat([1, 0], [240, 50]), np.concatenate(scores))
+    assert found.value == pytest.approx(expected, abs=1e-3) and found.rows == 290
+
+
+@pytest.mark.medium
+def test_what_are_no_logits_have_no_energy(place):
+    run = fdl.load(place / "one").run()
+    said = said_of(run, "test", classify_of(run))
+    predict = run.experiment.learner.predict
+    squared = lambda state, batch: {"probability": predict(state, batch)["probability"] ** 2}  # noqa: E731
+    learner = run.experiment.learner._replace(predict=squared)
+    other = dataclasses.replace(run, experiment=run.experiment._replace(learner=learner))
+    found = energy_check(other, said, np.load(place / "grey.npz")["x"])
+    assert isinstance(found, NotChecked) and "no logits" in found.reason
+
+
+@pytest.mark.medium
+def test_energy_of_training_is_device_time_times_what_is_said_of_it(place, card):
+    found = {one.name: one for one in card.checked if one.name in ENERGIES}
+    seconds = costs(fdl.load(place / "one")).whole.total
+    assert found["energy of training"].value == pytest.approx(50 * seconds)
+    assert found["CO2 of training"].value == pytest.approx(50 * seconds * 400 / 3600)  # mg: g/kWh is mg/Wh
+    assert all("estimated" in found[name].how for name in ENERGIES[1:])
 
 
 @pytest.mark.medium
@@ -119,10 +174,7 @@ def test_what_is_worse_is_not_better(card):
 @pytest.mark.medium
 def test_what_was_not_checked_is_named_with_the_reason_and_no_number(card):
     gone = {one.name: one.reason for one in card.not_checked}
-    assert (
-        "no counter is read" in gone["energy and CO2"]
-        and "logits" in gone["out-of-distribution detection by energy"]
-    )
+    assert "language models" in gone["exposure of canaries"]
     assert not {one.name for one in card.checked} & gone.keys()
     assert "out-of-distribution detection" not in gone
     assert all(isinstance(one, NotChecked) and one.reason for one in card.not_checked)
@@ -155,6 +207,8 @@ def test_the_page_has_the_card_once_and_keeps_it(place, card):
         ("one", ["--other", "none.npz"], "there is no none.npz"),
         ("one", ["--epsilon", "0"], "epsilon is 0.0; expected above 0"),
         ("one", ["--rows", "0"], "rows is 0; expected at least 1"),
+        ("one", ["--watts", "0"], "--watts is 0; expected a number above 0"),
+        ("one", ["--carbon", "400"], "--carbon is of a kilowatt-hour, .* give both"),
         ("nowhere", [], "nowhere"),
     ],
 )
