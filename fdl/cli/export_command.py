@@ -13,6 +13,7 @@ from fdl.formats import memory
 from fdl.train.runtime import prepare
 from fdl.trained import load
 from fdl.trained.exporting import as_safetensors, as_stablehlo, check_free, write_artifact
+from fdl.trained.litert import as_litert
 from fdl.trained.onnx import as_onnx
 
 
@@ -24,10 +25,10 @@ class ExportedOptions:
     """the directory of a run or a sweep, as runs/first/0123456789abcdef"""
     output: typing.Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """the folder to write: the artifact, model.json (what it takes and gives), a program that uses it"""
-    format: typing.Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
-    """stablehlo, onnx: predictions as a program, preparation and parameters in it; safetensors: parameters"""
+    format: typing.Literal["stablehlo", "onnx", "litert", "safetensors"] = "stablehlo"
+    """stablehlo, onnx, litert: predictions as a program, preparation and parameters in it; safetensors: parameters"""
     batch: int | None = None
-    """rows at a time of a stablehlo program (default: any number)"""
+    """rows at a time of a stablehlo program (default: any number) or a litert one (default: 1)"""
     arm: str | None = None
     """its arm; it may be left out where there is one"""
     seed: int | None = None
@@ -46,8 +47,8 @@ def execute(words: Sequence[str]) -> int:
       OSError: a file cannot be read or written.
     """
     options = parse_options("fdl export", ExportedOptions, words)
-    if options.batch is not None and (options.batch < 1 or options.format != "stablehlo"):
-        raise ValueError(f"--batch is {options.batch}; expected at least 1, and of --format stablehlo alone")
+    if options.batch is not None and (options.batch < 1 or options.format not in ("stablehlo", "litert")):
+        raise ValueError(f"--batch is {options.batch}; expected at least 1, and of --format stablehlo or litert alone")
     folder = Path(options.output)
     check_free(folder)
     prepare()
@@ -59,10 +60,13 @@ def execute(words: Sequence[str]) -> int:
             experiment=options.experiment,
         )
     )
-    forms = {"onnx": as_onnx, "safetensors": as_safetensors}
-    artifact = (
-        forms[options.format](run) if options.format in forms else as_stablehlo(run, batch=options.batch)
-    )
+    forms = {
+        "stablehlo": lambda: as_stablehlo(run, batch=options.batch),
+        "onnx": lambda: as_onnx(run),
+        "litert": lambda: as_litert(run, batch=options.batch or 1),
+        "safetensors": lambda: as_safetensors(run),
+    }
+    artifact = forms[options.format]()
     for path in write_artifact(artifact, run, folder):
         print(f"{path}  {memory(path.stat().st_size)}")
     return 0

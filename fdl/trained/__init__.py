@@ -7,6 +7,7 @@ from fdl.trained.exporting import Artifact as Artifact
 from fdl.trained.exporting import as_safetensors as as_safetensors
 from fdl.trained.exporting import as_stablehlo as as_stablehlo
 from fdl.trained.exporting import write_artifact as write_artifact
+from fdl.trained.litert import as_litert as as_litert
 from fdl.trained.loading import Loaded as Loaded
 from fdl.trained.loading import load as load
 from fdl.trained.onnx import as_onnx as as_onnx

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,13 +54,13 @@ def as_stablehlo(run: TrainedRun, *, batch: int | None = None) -> Artifact:
       ValueError: the learner predicts nothing, it is not known of which rows, something of it cannot be
         exported.
     """
-    rows, program = used_rows(run), _program(run)
+    rows, program = used_rows(run), program_of(run)
     size = jax.export.symbolic_shape("N")[0] if batch is None else batch
     sized = {name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for name, one in rows.items()}
     instead = "" if batch else "; with a fixed number of rows (batch=64, --batch 64) it may be"
-    exported = _exported(program, sized, instead)
-    content = bytes(exported.serialize())
-    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    made = exported(program, sized, instead)
+    content = bytes(made.serialize())
+    outputs = jax.tree.unflatten(made.out_tree, made.out_avals)
     told = {**described(run, rows, outputs, batch), "platforms": list(PLATFORMS)}
     source = (STANDALONE / "stablehlo.py").read_text(encoding="utf-8")
     return Artifact("model.stablehlo", content, told, ("predict.py", source))
@@ -133,7 +133,7 @@ def used_rows(run: TrainedRun) -> dict[str, jax.ShapeDtypeStruct]:
     if nested:
         raise ValueError(f"the input {nested[0]!r} is made of several arrays; expected one array a name")
     rows = {name: jax.ShapeDtypeStruct((1, *one.shape), one.dtype) for name, one in inputs.row.items()}
-    program = _program(run)
+    program = program_of(run)
     with told("the prediction"):
         jaxpr = jax.make_jaxpr(program)(rows).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
@@ -158,15 +158,19 @@ def described(
     }
 
 
-def _program(run: TrainedRun) -> Callable[[Any], Mapping[str, jax.Array]]:
+def program_of(run: TrainedRun) -> Callable[[Any], Mapping[str, jax.Array]]:
+    """What a run says of rows as the data set has them, its state a constant."""
     outputs = says(run.experiment)
     return lambda rows: outputs(run.state, rows)
 
 
-def _exported(program: Callable[..., Any], rows: Any, instead: str) -> jax.export.Exported:
-    """Raises `ValueError` with the operation that has no place in an exported program."""
+def exported(
+    program: Callable[..., Any], rows: Any, instead: str, *, platforms: Sequence[str] = PLATFORMS
+) -> jax.export.Exported:
+    """The program for rows of these shapes; raises `ValueError` with the operation that has no place in an
+    exported program, and what may be done instead."""
     try:
-        return jax.export.export(jax.jit(program), platforms=PLATFORMS)(rows)
+        return jax.export.export(jax.jit(program), platforms=platforms)(rows)
     except (NotImplementedError, TypeError, ValueError, InconclusiveDimensionOperation) as error:
         why = str(error).strip().splitlines()[0]
         raise ValueError(f"the prediction cannot be exported: {why}{instead}") from error

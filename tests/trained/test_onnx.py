@@ -9,7 +9,7 @@ import pytest
 
 import fdl
 from fdl.cli import main
-from fdl.trained import onnx
+from fdl.trained import converting, onnx
 
 FILE = '''"""Which of three?"""
 
@@ -82,6 +82,6 @@ def other(folder):
 def test_what_is_not_the_run_is_not_written(place, monkeypatch, converter, kwargs, message):
     if converter:
         monkeypatch.setattr(onnx, "_convert", converter)
-    monkeypatch.setattr(onnx.shutil, "which", lambda _: None)
+    monkeypatch.setattr(converting.shutil, "which", lambda _: None)
     with pytest.raises((ValueError, OSError), match=message):
         onnx.as_onnx(fdl.load(place / "work").run(**kwargs))
