@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from fdl.arguments import Count, NotEmpty, checked
 
 ADDITION, MULTIPLICATION = 0.9, 3.7
-"""Picojoules of one in float32 on a chip of 45 nm at 0.9 V (Horowitz 2014, Computing's Energy Problem, fig.
-1.1.9)."""
+"""Picojoules of one in float32 on a chip of 45 nm at 0.9 V (Horowitz 2014, Computing's Energy Problem)."""
 
 
 class SpikingEnergy(NamedTuple):

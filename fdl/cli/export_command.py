@@ -26,7 +26,8 @@ class ExportedOptions:
     output: typing.Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """the folder to write: the artifact, model.json (what it takes and gives), a program that uses it"""
     format: typing.Literal["stablehlo", "onnx", "litert", "safetensors"] = "stablehlo"
-    """stablehlo, onnx, litert: predictions as a program, preparation and parameters in it; safetensors: parameters"""
+    """stablehlo, onnx, litert: predictions as a program, preparation and parameters in it; safetensors:
+    parameters"""
     batch: int | None = None
     """rows at a time of a stablehlo program (default: any number) or a litert one (default: 1)"""
     arm: str | None = None
@@ -48,7 +49,9 @@ def execute(words: Sequence[str]) -> int:
     """
     options = parse_options("fdl export", ExportedOptions, words)
     if options.batch is not None and (options.batch < 1 or options.format not in ("stablehlo", "litert")):
-        raise ValueError(f"--batch is {options.batch}; expected at least 1, and of --format stablehlo or litert alone")
+        raise ValueError(
+            f"--batch is {options.batch}; expected at least 1, and of --format stablehlo or litert alone"
+        )
     folder = Path(options.output)
     check_free(folder)
     prepare()

@@ -50,7 +50,11 @@ def run_apart(
             f"{kind} is converted in an environment that uv makes, and there is no uv; pip install uv"
         )
     command = [uv, "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable]
-    command += [word for one in (*converter, *needed) for word in ("--with", one)] + ["python", *program, str(folder)]
+    command += [word for one in (*converter, *needed) for word in ("--with", one)] + [
+        "python",
+        *program,
+        str(folder),
+    ]
     apart = ("VIRTUAL_ENV", "XLA_FLAGS", "PYTHONPATH")
     env = {name: value for name, value in os.environ.items() if name not in apart}
     env |= {"JAX_PLATFORMS": "cpu", **({"PYTHONPATH": str(path)} if path else {})}

@@ -31,9 +31,7 @@ def as_litert(run: TrainedRun, *, batch: int = 1) -> Artifact:
       OSError: uv is not there, or cannot make the environment.
     """
     rows = used_rows(run)
-    given = {
-        name: converting.some_rows(one, np.random.default_rng(0), batch) for name, one in rows.items()
-    }
+    given = {name: converting.some_rows(one, np.random.default_rng(0), batch) for name, one in rows.items()}
     sized = {name: jax.ShapeDtypeStruct(one.shape, one.dtype) for name, one in given.items()}
     made = exported(program_of(run), sized, "", platforms=("cpu",))
     outputs = jax.tree.unflatten(made.out_tree, made.out_avals)

@@ -1,7 +1,7 @@
 """Converting one StableHLO program to LiteRT, in an environment of its own, where the converter is.
 
-python litert_worker.py FOLDER, which holds `model.mlir`, `names.json` and `rows.npz`. It needs no fdl and no JAX.
-It writes `model.tflite`, and `said.npz`, what LiteRT says of the rows; or `refused.txt`, why there is none.
+python litert_worker.py FOLDER, which holds `model.mlir`, `names.json` and `rows.npz`. It needs no fdl and no
+JAX. It writes `model.tflite`, and `said.npz`, what LiteRT says of the rows; or `refused.txt`, why there is none.
 """
 
 import json
@@ -40,7 +40,13 @@ def _converted(text: str, names: dict[str, list[str]]) -> bytes:
         module = ir.Module.parse(text)
         api.set_signature(module.operation, "serving_default", names["inputs"], names["outputs"])
         api.run_convert_to_tfl_passes(module, passmanager.PassManager(), api.ConvertToTFLConfig())
-        return api.export_flatbuffer_to_bytes(module.operation)
+        try:
+            return api.export_flatbuffer_to_bytes(module.operation)
+        except ValueError:  # it does not say why: its loops are not made the functions that a file has
+            loops = sorted(set(re.findall(r'"(tfl\.(?:while|if))"', str(module))))
+            if not loops:
+                raise
+            raise ValueError(f"error: {' and '.join(loops)}, of a loop, cannot be written") from None
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_a_canary_that_was_trained_on_is_exposed_by_its_rank_among_all_texts():
     )
     state = fit(built, jax.random.key(0)).state
     losses = -np.asarray(built.learner.predict(state, {"x": EVERY})["log_probability"])
-    own = int(np.flatnonzero((EVERY == canary).all(1))[0])
+    own = int(np.flatnonzero((canary == EVERY).all(1))[0])
     rank = int(np.flatnonzero(np.argsort(losses, kind="stable") == own)[0]) + 1
     found = float(analysis.exposure(losses[[own]], np.delete(losses, own))[0])
     assert found == pytest.approx(np.log2(len(EVERY)) - np.log2(rank), abs=1e-4)
