@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -267,3 +268,23 @@ def test_attention_by_a_kernel_is_measured(part, monkeypatch):
     assert len(lines) == 2 and all(line.met and line.value > 1e-3 for line in lines)
     monkeypatch.setattr(models, "fused_attend", lambda *given, implementation, **told: models.attend(*given))
     assert not any(line.met for line in attention.attention(40, "xla"))
+
+
+def test_what_is_exported_is_timed_by_turns(part, monkeypatch, tmp_path):
+    latency = part("latency")
+    monkeypatch.setattr(latency, "ROUNDS", 3)
+    monkeypatch.setattr(latency, "CALLS", 2)
+    rows = {"x": jax.ShapeDtypeStruct((*jax.export.symbolic_shape("N"), 4), jnp.float32)}
+    program = jax.export.export(jax.jit(lambda rows: {"sum": rows["x"].sum(1)}))(rows).serialize()
+    for name in ("000", "001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.stablehlo").write_bytes(program)
+        told = {"inputs": {"x": {"shape": ["N", 4], "dtype": "float32"}}}
+        (tmp_path / name / "model.json").write_text(json.dumps(told))
+    asked = latency.loaded(tmp_path / "000")()
+    np.testing.assert_array_equal(asked["sum"], [0.0])
+    found = latency.timed(tmp_path)
+    assert [one["bytes"] for one in found] == [len(program)] * 2
+    for one in found:
+        low, high = one["quartiles"]
+        assert 0 < low <= one["microseconds"] <= high

@@ -1,8 +1,10 @@
 """The Pareto front of a sweep's arms by the metrics of the file's `FRONT`, drawn."""
 
 import math
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -53,38 +55,25 @@ def front_of(points: dict[str, dict[str, float]], better: dict[str, Better]) -> 
 def _panel(axis: Axes, pair: tuple[str, str], points: dict[str, dict[str, float]], front: list[str]) -> None:
     """Arms with 95 % t-intervals; those of the front are joined, and named where they are few."""
     x, y = pair
-    for chosen, colour, label in (
-        (False, FAINT, "arms"),
-        (True, PALETTE[0], "the front"),
-    ):
-        rows = [points[arm] for arm in front] if chosen else [points[a] for a in points if a not in front]
-        margins = {
-            f"{side}err": [row[f"{metric} ±"] for row in rows]
-            for side, metric in zip("xy", pair, strict=True)
-        }
-        margins = {side: [0 if math.isnan(one) else one for one in each] for side, each in margins.items()}
-        places = [row[x] for row in rows], [row[y] for row in rows]
-        axis.errorbar(
-            *places,
-            **margins,
-            fmt="o-" if chosen else "o",
-            color=colour,
-            ecolor=colour if chosen else INK,
-            markeredgecolor=INK,
-            markeredgewidth=0.4,
-            elinewidth=0.9,
-            linewidth=0.9,
-            label=label,
-        )
+    others = [arm for arm in points if arm not in front]
+    _points(axis, pair, [points[arm] for arm in others], fmt="o", color=FAINT, ecolor=INK, label="arms")
+    joined = {"fmt": "o-", "color": PALETTE[0], "ecolor": PALETTE[0], "label": "the front"}
+    _points(axis, pair, [points[arm] for arm in front], **joined)
     for arm in front[: alt_text.MOST]:
-        at = points[arm][x], points[arm][y]
-        axis.annotate(
-            alt_text.short(arm, 40), at, xytext=(4, -10), textcoords="offset points", fontsize=7, color=INK
-        )
+        at, beside = (points[arm][x], points[arm][y]), {"xytext": (4, -10), "textcoords": "offset points"}
+        axis.annotate(alt_text.short(arm, 40), at, fontsize=7, color=INK, **beside)
     axis.set(xlabel=alt_text.short(x, 60), ylabel=alt_text.short(y, 60))
-    positive = [row[x] for row in points.values()]
-    if min(positive) > 0 and max(positive) > 10 * min(positive):
+    values = [row[x] for row in points.values()]
+    if min(values) > 0 and max(values) > 10 * min(values):
         axis.set(xscale="log")
+
+
+def _points(axis: Axes, pair: tuple[str, str], rows: list[dict[str, float]], **style: Any) -> None:
+    """Means and their margins, where there are any."""
+    margins = [np.nan_to_num([row[f"{metric} ±"] for row in rows]) for metric in pair]
+    means = [[row[metric] for row in rows] for metric in pair]
+    edges = {"markeredgecolor": INK, "markeredgewidth": 0.4, "elinewidth": 0.9, "linewidth": 0.9}
+    axis.errorbar(*means, xerr=margins[0], yerr=margins[1], **edges, **style)
 
 
 def _in_words(pair: tuple[str, str], points: dict[str, dict[str, float]], front: list[str]) -> str:

@@ -44,7 +44,8 @@ def energy_check(run: TrainedRun, said: Said, other: Any) -> Checked | NotChecke
             return NotChecked(name, "what the model returns are no logits of the probabilities that are said")
         found.append(outputs["score"])
     how = f"AUROC of the negative free energy, against {len(found[1]):,} other rows"
-    return area(name, *found, how)
+    own, unlike = found
+    return area(name, own, unlike, how)
 
 
 def _with_logits(function: Callable[[Any, Any], Mapping[str, jax.Array]]) -> Callable[[Any, Any], Any]:

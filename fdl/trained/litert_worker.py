@@ -1,7 +1,7 @@
 """Converting one StableHLO program to LiteRT, in an environment of its own, where the converter is.
 
 python litert_worker.py FOLDER, which holds `model.mlir`, `names.json` and `rows.npz`. It needs no fdl and no
-JAX. It writes `model.tflite`, and `said.npz`, what LiteRT says of the rows; or `refused.txt`, why there is none.
+JAX. It writes `model.tflite`, and `said.npz`, what LiteRT says of the rows; or `refused.txt`, why not.
 """
 
 import json

@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -21,16 +22,17 @@ def test_a_canary_that_was_trained_on_is_exposed_by_its_rank_among_all_texts():
     rows = EVERY[rng.integers(0, len(EVERY), 60)]
     canary = np.array([4, 1, 4, 2], np.int32)
     rows = np.concatenate([rows, np.repeat(canary[None], 4, 0)])
-    part = {"x": rows, "y": np.concatenate([rows[:, 1:], rows[:, :1]], 1)}
-    part["mask"] = np.broadcast_to(np.arange(LENGTH) < LENGTH - 1, rows.shape)
+    mask = np.broadcast_to(np.arange(LENGTH) < LENGTH - 1, rows.shape)
+    part = {"x": rows, "y": np.concatenate([rows[:, 1:], rows[:, :1]], 1), "mask": mask}
     model = models.RecurrentNet((16,), TOKENS, last=False, vocabulary=TOKENS)
     built = tasks.language_modelling(
         model, data.Splits(part, part, part), optax.adam(0.02), steps=80, batch_size=32, evaluate_every=80
     )
     state = fit(built, jax.random.key(0)).state
+    assert built.learner.predict
     losses = -np.asarray(built.learner.predict(state, {"x": EVERY})["log_probability"])
     own = int(np.flatnonzero((canary == EVERY).all(1))[0])
     rank = int(np.flatnonzero(np.argsort(losses, kind="stable") == own)[0]) + 1
-    found = float(analysis.exposure(losses[[own]], np.delete(losses, own))[0])
+    found = float(analysis.exposure(jnp.asarray(losses[[own]]), jnp.asarray(np.delete(losses, own)))[0])
     assert found == pytest.approx(np.log2(len(EVERY)) - np.log2(rank), abs=1e-4)
     assert found > 5  # one in 32 at most is as likely by chance

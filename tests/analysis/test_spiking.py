@@ -1,5 +1,7 @@
 """Events of a spiking net, counted by hand, and the energy of its arithmetic."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,7 @@ def test_nothing_is_kept_of_spikes_that_nobody_asks_for():
     model, x = models.SpikingNet(widths=(4, 3), outputs=2), jnp.ones((1, 5, 3))
     outputs, variables = jax.jit(model.init_with_output)(jax.random.key(0), x)
     assert set(variables) == {"params"}
-    again, found = model.apply(variables, x, mutable="intermediates")
+    kept: Any
+    again, kept = model.apply(variables, x, mutable="intermediates")
     np.testing.assert_array_equal(again, outputs)
-    assert [one.shape for one in found["intermediates"]["spikes"]] == [(1, 5, 4), (1, 5, 3)]
+    assert [one.shape for one in kept["intermediates"]["spikes"]] == [(1, 5, 4), (1, 5, 3)]

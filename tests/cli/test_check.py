@@ -127,6 +127,7 @@ def test_energy_of_logits_tells_rows_apart_as_computed_from_the_weights(place, c
     (found,) = [one for one in card.checked if one.name == "out-of-distribution detection by energy"]
     weights = jax.tree.map(np.asarray, run.variables["params"]["Dense_0"])
     inputs = run.experiment.inputs
+    assert inputs and inputs.prepare
     scores = []
     for x in (run.experiment.evaluation["test"].arrays["x"], np.load(place / "grey.npz")["x"]):
         rows = np.asarray(inputs.prepare({"x": x})["x"]).reshape(len(x), -1)
@@ -140,6 +141,7 @@ def test_what_are_no_logits_have_no_energy(place):
     run = fdl.load(place / "one").run()
     said = said_of(run, "test", classify_of(run))
     predict = run.experiment.learner.predict
+    assert predict
     squared = lambda state, batch: {"probability": predict(state, batch)["probability"] ** 2}  # noqa: E731
     learner = run.experiment.learner._replace(predict=squared)
     other = dataclasses.replace(run, experiment=run.experiment._replace(learner=learner))
@@ -150,7 +152,9 @@ def test_what_are_no_logits_have_no_energy(place):
 @pytest.mark.medium
 def test_energy_of_training_is_device_time_times_what_is_said_of_it(place, card):
     found = {one.name: one for one in card.checked if one.name in ENERGIES}
-    seconds = costs(fdl.load(place / "one")).whole.total
+    spent = costs(fdl.load(place / "one"))
+    assert spent
+    seconds = spent.whole.total
     assert found["energy of training"].value == pytest.approx(50 * seconds)
     assert found["CO2 of training"].value == pytest.approx(50 * seconds * 400 / 3600)  # mg: g/kWh is mg/Wh
     assert all("estimated" in found[name].how for name in ENERGIES[1:])

@@ -1,6 +1,7 @@
 """The front of a sweep's arms by the metrics of the file's FRONT, drawn."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def test_each_panel_has_all_arms_and_the_front_of_its_two_metrics():
     assert [axis.get_xlabel() for axis in figure.axes] == ["test/bytes", "test/flops"]
     for axis, front in zip(figure.axes, (["b", "a"], ["b", "a"]), strict=True):
         assert {text.get_text() for text in axis.texts} == set(front)
-        others, joined = (np.asarray(one.lines[0].get_xydata()) for one in axis.containers)
+        containers: Any = axis.containers
+        others, joined = (np.asarray(one.lines[0].get_xydata()) for one in containers)
         place = 1 if axis is figure.axes[0] else 2
         np.testing.assert_allclose(joined, [[ARMS[arm][place], ARMS[arm][0]] for arm in front])
         np.testing.assert_allclose(others, [[ARMS[arm][place], ARMS[arm][0]] for arm in "cd"])
