@@ -66,7 +66,7 @@ def run_apart(
         raise failed(f"the prediction cannot be converted to {kind} by {', '.join(converter)}: {why}")
 
 
-def check_same(wanted: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+def check_agrees(wanted: Mapping[str, Any], said: Mapping[str, Any]) -> None:
     """Raises `ValueError` where the converted net says something else."""
     for name, ours in wanted.items():
         theirs, exact = said[name], not np.issubdtype(ours.dtype, np.floating)

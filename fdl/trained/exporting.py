@@ -54,7 +54,7 @@ def as_stablehlo(run: TrainedRun, *, batch: int | None = None) -> Artifact:
       ValueError: the learner predicts nothing, it is not known of which rows, something of it cannot be
         exported.
     """
-    rows, program = used_rows(run), program_of(run)
+    rows, program = used_rows(run), prediction_program(run)
     size = jax.export.symbolic_shape("N")[0] if batch is None else batch
     sized = {name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for name, one in rows.items()}
     instead = "" if batch else "; with a fixed number of rows (batch=64, --batch 64) it may be"
@@ -133,7 +133,7 @@ def used_rows(run: TrainedRun) -> dict[str, jax.ShapeDtypeStruct]:
     if nested:
         raise ValueError(f"the input {nested[0]!r} is made of several arrays; expected one array a name")
     rows = {name: jax.ShapeDtypeStruct((1, *one.shape), one.dtype) for name, one in inputs.row.items()}
-    program = program_of(run)
+    program = prediction_program(run)
     with told("the prediction"):
         jaxpr = jax.make_jaxpr(program)(rows).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
@@ -158,7 +158,7 @@ def described(
     }
 
 
-def program_of(run: TrainedRun) -> Callable[[Any], Mapping[str, jax.Array]]:
+def prediction_program(run: TrainedRun) -> Callable[[Any], Mapping[str, jax.Array]]:
     """What a run says of rows as the data set has them, its state a constant."""
     outputs = says(run.experiment)
     return lambda rows: outputs(run.state, rows)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fdl.trained import converting, litert_worker
-from fdl.trained.exporting import STANDALONE, Artifact, described, exported, program_of, used_rows
+from fdl.trained.exporting import STANDALONE, Artifact, described, exported, prediction_program, used_rows
 from fdl.trained.run import TrainedRun
 
 CONVERTER = ("litert-converter==0.5.0", "ai-edge-litert==2.3.0")
@@ -33,7 +33,7 @@ def as_litert(run: TrainedRun, *, batch: int = 1) -> Artifact:
     rows = used_rows(run)
     given = {name: converting.some_rows(one, np.random.default_rng(0), batch) for name, one in rows.items()}
     sized = {name: jax.ShapeDtypeStruct(one.shape, one.dtype) for name, one in given.items()}
-    made = exported(program_of(run), sized, "", platforms=("cpu",))
+    made = exported(prediction_program(run), sized, "", platforms=("cpu",))
     outputs = jax.tree.unflatten(made.out_tree, made.out_avals)
     names = {"inputs": sorted(given), "outputs": sorted(outputs)}  # in the order in which trees are flattened
     with tempfile.TemporaryDirectory() as place:
@@ -47,7 +47,7 @@ def as_litert(run: TrainedRun, *, batch: int = 1) -> Artifact:
             why = (folder / "refused.txt").read_text(encoding="utf-8")
             raise ValueError(f"the prediction cannot be converted to LiteRT: {why}")
         with np.load(folder / "said.npz", allow_pickle=False) as said:
-            converting.check_same(run.predict(given), said)
+            converting.check_agrees(run.predict(given), said)
         content = (folder / "model.tflite").read_bytes()
     source = (STANDALONE / "run_litert.py").read_text(encoding="utf-8")
     return Artifact("model.tflite", content, described(run, rows, outputs, batch), ("predict.py", source))

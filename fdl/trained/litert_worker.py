@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 
-def convert(folder: Path) -> None:
+def convert_stablehlo(folder: Path) -> None:
     """Converts what is in the folder."""
     names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
     try:
@@ -50,4 +50,4 @@ def _converted(text: str, names: dict[str, list[str]]) -> bytes:
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]))
+    convert_stablehlo(Path(sys.argv[1]))

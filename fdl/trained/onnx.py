@@ -57,7 +57,7 @@ def as_onnx(run: TrainedRun) -> Artifact:
         np.savez(folder / "rows.npz", allow_pickle=False, **columns)
         _convert(folder)
         with np.load(folder / "said.npz", allow_pickle=False) as said:
-            converting.check_same(wanted, {name: said[name] for name in wanted})
+            converting.check_agrees(wanted, {name: said[name] for name in wanted})
         content = (folder / "model.onnx").read_bytes()
     source = (STANDALONE / "run_onnx.py").read_text(encoding="utf-8")
     return Artifact("model.onnx", content, described(run, rows, wanted), ("predict.py", source))
