@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fdl import formats
 from fdl.report import alt_text
@@ -33,7 +34,7 @@ def arms_front(result: Result) -> tuple[Figure, str] | None:
     said, across = [], min(len(pairs), 3)
     down = math.ceil(len(pairs) / across)
     with matplotlib.rc_context(STYLE):
-        size = (NARROW if across == 1 else WIDE, 4.6 * down)
+        size = (NARROW if across == 1 else WIDE, (4.2 + 0.18 * min(len(points), alt_text.MOST)) * down)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flatten()
         for axis, pair in zip(axes, pairs, strict=False):
@@ -53,19 +54,26 @@ def front_of(points: dict[str, dict[str, float]], better: dict[str, Better]) -> 
 
 
 def _panel(axis: Axes, pair: tuple[str, str], points: dict[str, dict[str, float]], front: list[str]) -> None:
-    """Arms with 95 % t-intervals; those of the front are joined, and named where they are few."""
+    """Arms with 95 % t-intervals; those of the front are joined, and the first of them named."""
     x, y = pair
     others = [arm for arm in points if arm not in front]
     _points(axis, pair, [points[arm] for arm in others], fmt="o", color=FAINT, ecolor=INK, label="arms")
     joined = {"fmt": "o-", "color": PALETTE[0], "ecolor": PALETTE[0], "label": "the front"}
     _points(axis, pair, [points[arm] for arm in front], **joined)
-    for arm in front[: alt_text.MOST]:
-        at, beside = (points[arm][x], points[arm][y]), {"xytext": (4, -10), "textcoords": "offset points"}
-        axis.annotate(alt_text.short(arm, 40), at, fontsize=7, color=INK, **beside)
-    axis.set(xlabel=alt_text.short(x, 60), ylabel=alt_text.short(y, 60))
+    named = dict(enumerate(front[: alt_text.MOST], start=1))
+    for number, arm in named.items():
+        at, beside = (points[arm][x], points[arm][y]), (4, 5 if number % 2 else -12)
+        axis.annotate(f"{number}", at, xytext=beside, textcoords="offset points", fontsize=8, color=INK)
+    names = [f"{number}: {alt_text.short(arm, 48)}" for number, arm in named.items()]
+    axis.set_xlabel("\n".join([alt_text.short(x, 48), *names]), loc="left")
+    axis.set_ylabel(alt_text.short(y, 48))
     values = [row[x] for row in points.values()]
     if min(values) > 0 and max(values) > 10 * min(values):
         axis.set(xscale="log")
+        # Matplotlib's own writes powers as formulas, which are off: a $ in a name is a dollar sign.
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.plain(value)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(axis: Axes, pair: tuple[str, str], rows: list[dict[str, float]], **style: Any) -> None:
