@@ -10,7 +10,8 @@ accuracy stays within 0.5 points; without nine of ten weights, by their size, it
 
     fdl sweep experiments/compression_mnist.py
 
-TIME
+8 minutes of processor time; 29 minutes on 2 cores that others used too (2026-11-28). 1,000 steps are 1.3 passes
+over the images.
 """
 
 from compression import CLAIMS as OF_DIGITS

@@ -10,7 +10,6 @@ of that machine on that day. Only Linux can bind a process to a core.
 """
 
 import datetime
-import functools
 import json
 import os
 import statistics
@@ -42,20 +41,12 @@ def main(directory: str) -> None:
     prepare()
     loaded = fdl.load(directory)
     first = loaded.runs().drop_duplicates("arm")
-    core = min(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as place:
         for number, (arm, seed) in enumerate(zip(first["arm"], first["seed"], strict=True)):
             run = loaded.run(arm=arm, seed=int(seed))
             write_artifact(as_stablehlo(run), run, Path(place) / f"{number:03}")
-        command = [sys.executable, __file__, CHILD, place]
-        bound = functools.partial(os.sched_setaffinity, 0, {core})
-        done = subprocess.run(
-            command,
-            preexec_fn=bound,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
+        command, env = [sys.executable, __file__, CHILD, place], {**os.environ, "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
     arms = [{"arm": arm, **one} for arm, one in zip(first["arm"], json.loads(done.stdout), strict=True)]
     told = {"of": directory, "machine": machine(), "cores": 1, "date": f"{datetime.date.today()}"}
     print(json.dumps({**told, "rounds": ROUNDS, "calls": CALLS, "arms": arms}, indent=1))
@@ -109,6 +100,7 @@ def seconds(call: Callable[[], Any], times: int) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [CHILD]:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # which JAX's threads, made later, inherit
         print(json.dumps(timed(Path(sys.argv[2]))))
     elif len(sys.argv) == 2:
         main(sys.argv[1])
