@@ -1,7 +1,7 @@
 """How much smaller may LeNet-5 be before it reads MNIST worse?
 
 The question of compression.py, of LeNet-5 (61,706 parameters; LeCun et al. 1998) on MNIST, which is found in
-$FDL_DATA or downloaded. Han, Mao and Dally 2016, Deep Compression, table 1, store it in a 39th of its bytes
+$FDL_DATA or downloaded. Han, Mao and Dally 2016, Deep Compression, table 1, store a wider one in a 39th of its bytes
 without loss, by pruning, quantisation and entropy coding, which is not here.
 
 Two claims, with the bounds of compression.py: eight bits after training take at most 27 % of the bytes, and
