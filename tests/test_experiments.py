@@ -5,6 +5,7 @@ Nothing is trained here: `experiments/results` has what every run came to.
 
 import functools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,12 @@ def directional(claim: dict) -> bool:
     """Whether a claim says that arms differ."""
     words = claim["criterion"]
     return "is within ±" not in words or " exceeds " in words or " is below " in words
+
+
+def test_no_file_has_the_name_of_a_module_that_is_python_s():
+    """`python experiments/FILE` looks for modules in that folder first; `compression` is one since 3.14."""
+    files = {path.stem for place in (FOLDER, FOLDER / "benchmarks") for path in place.glob("*.py")}
+    assert not files & {*sys.stdlib_module_names, "compression"}
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -1,6 +1,6 @@
 """How long does what `fdl export` writes of each arm of a sweep take for one row, on one core?
 
-    uv run python experiments/benchmarks/latency.py runs/compression/0123456789abcdef > latency.json
+    uv run python experiments/benchmarks/latency.py runs/compressed/0123456789abcdef > latency.json
 
 Writes the StableHLO program of each arm's first seed, as `fdl export` does, and runs them without fdl in a
 process of their own that may use one core: after compiling, one row at a time from host to host, all arms by
@@ -105,4 +105,4 @@ if __name__ == "__main__":
     elif len(sys.argv) == 2:
         main(sys.argv[1])
     else:
-        sys.exit("give the directory of a sweep, as runs/compression/0123456789abcdef")
+        sys.exit("give the directory of a sweep, as runs/compressed/0123456789abcdef")

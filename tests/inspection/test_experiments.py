@@ -27,7 +27,7 @@ def test_augmentation_shows_what_its_first_hidden_units_weigh_the_pixels_by():
 
 @pytest.mark.parametrize("lenet", [False, True])
 def test_compression_counts_the_flops_of_its_nets_as_their_programs_have_them(lenet):
-    module = load_file(ROOT / "experiments/compression.py").experiment.__globals__
+    module = load_file(ROOT / "experiments/compressed.py").experiment.__globals__
     net = module["models"].lenet5(10) if lenet else module["models"].MLP((300, 100), 10)
     model, x = module["as_it_is"](net), jnp.zeros((3, 32, 32, 1) if lenet else (3, 64))
     params = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), x))["params"]

@@ -3,7 +3,7 @@
 Han, Mao and Dally 2016, Deep Compression, table 1, store LeNet-300-100 in a 40th of its bytes without loss on
 MNIST, by pruning, quantisation and entropy coding. Here the same net of 300 and 100 units reads
 scikit-learn's 8x8 digits, as it is and in several ways of making it smaller, all of as many steps
-(compression_mnist.py: LeNet-5 reads MNIST). Bytes are of the numbers that are needed, see
+(compressed_mnist.py: LeNet-5 reads MNIST). Bytes are of the numbers that are needed, see
 `fdl.models.stored_bytes`; there is no entropy coding. FLOPs are of the products of one row in a program that
 skips zeros and multiplies by one thin factor after the other. fdl exports no such program, and none that
 computes with integers; how long those take that it does export is measured by benchmarks/latency.py.
@@ -14,7 +14,7 @@ without nine of ten weights, by their size, it stays within 1 point (control: by
 at least 1 point more from where it started than from other numbers. Against the last: Liu et al. 2019,
 Rethinking the Value of Network Pruning, sec. 6: at a usual learning rate a new start is as good.
 
-    fdl sweep experiments/compression.py
+    fdl sweep experiments/compressed.py
 
 3.8 minutes of processor time; 11 minutes on 2 cores that others used too (2026-11-28).
 """

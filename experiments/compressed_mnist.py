@@ -1,14 +1,14 @@
 """How much smaller may LeNet-5 be before it reads MNIST worse?
 
-The question of compression.py, of LeNet-5 (61,706 parameters; LeCun et al. 1998) on MNIST, which is found in
+The question of compressed.py, of LeNet-5 (61,706 parameters; LeCun et al. 1998) on MNIST, which is found in
 $FDL_DATA or downloaded. Han, Mao and Dally 2016, Deep Compression, table 1, store a wider one in a 39th of
 its bytes without loss, by pruning, quantisation and entropy coding, which is not here.
 
-Two claims, with the bounds of compression.py: eight bits after training take at most 27 % of the bytes, and
+Two claims, with the bounds of compressed.py: eight bits after training take at most 27 % of the bytes, and
 accuracy stays within 0.5 points; without nine of ten weights, by their size, it stays within 1 point
 (control: by chance it does not).
 
-    fdl sweep experiments/compression_mnist.py
+    fdl sweep experiments/compressed_mnist.py
 
 8 minutes of processor time; 29 minutes on 2 cores that others used too (2026-11-28). 1,000 steps are 1.3
 passes over the images.
