@@ -76,7 +76,7 @@ WITHOUT = {
     "fdl.analysis": dict.fromkeys(
         (
             *("Barrier", "Bezier", "Certificate", "Collapse", "Corruption", "CriticalPoint", "NegativeShare"),
-            *("NoiseScale", "Probe", "Ritz"),
+            *("NoiseScale", "Probe", "Ritz", "SpikingEnergy"),
         ),
         GIVEN,
     ),
