@@ -21,6 +21,7 @@ from fdl.cli.list_command import question
 from fdl.cli.options import ExecutorOptions, SweepOptions
 from fdl.cli.recording import judged_row, other_seeds, program_mark, recorded_row, row_id
 from fdl.experiment_file import ExperimentFile, criteria, load_file
+from fdl.report.claims_html import claims_html
 from fdl.report.claims_page import About, claims_page
 from fdl.report.effects import effects_figure, figure_svg
 from fdl.report.judged_table import judged_table
@@ -50,6 +51,8 @@ class ReproduceOptions(ExecutorOptions):
     """what to run: the files' SWEEP (cpu), or their ACCEL, of the source's own size (accel)"""
     seed_offset: int = 0
     """added to every seed of the sweeps: then verdicts are compared with the recorded ones"""
+    html: bool = False
+    """run nothing, and write what is recorded as one HTML page, experiments.html in the work folder"""
     work: str = "runs"
     """where the runs are, in NAME/FINGERPRINT, also gs://BUCKET/NAME or s3://..."""
 
@@ -72,6 +75,8 @@ def execute(words: Sequence[str]) -> int:
     """
     options = parse_options("fdl reproduce", ReproduceOptions, words)
     results = read_results(options.folder)
+    if options.html:
+        return _write_html(options, results)
     chosen = chosen_rows(options.folder, options.ids)
     if options.executor != "local":
         jax.config.update("jax_platforms", "cpu")  # the devices are the workers'
@@ -91,6 +96,23 @@ def execute(words: Sequence[str]) -> int:
     write_results_page(options.folder, results)
     console.print(f"page: {options.folder / PAGE}", **PLAIN)
     return code
+
+
+def _write_html(options: ReproduceOptions, results: dict[str, Any]) -> int:
+    """The page of what is recorded."""
+    if options.ids or options.seed_offset:
+        raise ValueError("--html writes the page of all rows that are recorded, and takes no rows or seeds")
+    about, place = about_of(options.folder), options.folder
+    sources = {name: (place / f"{name}.py").read_text(encoding="utf-8") for name in about}
+    drawn = {
+        name: place / "figures" / f"{name}.svg" for name, row in results["rows"].items() if row["figure"]
+    }
+    figures = {name: path.read_bytes() for name, path in drawn.items() if path.is_file()}
+    page = folder(options.work) / f"{place.resolve().name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, claims_html(results, about, sources, figures, name=place.resolve().name).encode())
+    Console().print(f"page: {page}", **PLAIN)
+    return 0
 
 
 def chosen_rows(place: Path, ids: Sequence[str]) -> list[ChosenRow]:

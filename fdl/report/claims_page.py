@@ -86,12 +86,19 @@ def effect_text(effect: Mapping[str, Any]) -> str:
     return f"{formats.fixed(difference, spread, sign=True)} {formats.interval(low, high, spread)}"
 
 
+def claim_effect(claim: Mapping[str, Any]) -> str:
+    """What a recorded claim rests on, in words."""
+    if claim["effects"]:
+        return effect_text(claim["effects"][0])
+    return "counted out" if claim["p"] is None else formats.NONE
+
+
 def _claim(name: str, key: str, row: Row) -> str:
     claim, origin = row["claims"][key], row["introduced"]
     verdict, effects = claim["verdict"], claim["effects"]
     if key in unstable(row):
         verdict += " (unstable)"
-    effect = effect_text(effects[0]) if effects else "counted out" if claim["p"] is None else formats.NONE
+    effect = claim_effect(claim)
     seeds = f"{len(row['seeds'])}"
     if effects and effects[0]["n"] != len(row["seeds"]):
         seeds += f", {effects[0]['n']} judge"
@@ -121,7 +128,7 @@ def _paragraphs(name: str, row: Row, accel: Row | None, about: About, told: str)
     said += [
         f"Unstable: of {key} other seeds say {', '.join(others)}." for key, others in unstable(row).items()
     ]
-    parts = [f"## {_plain(about.question)}", "\n\n".join(said), _registration(row)]
+    parts = [f"## {_plain(about.question)}", "\n\n".join(said), _plain(registration(row))]
     if row["figure"]:
         shown = html.escape(f"What {row['id']} rests on", quote=True)
         parts.append(f'<img src="figures/{name}.svg" alt="{shown}" width="560">')
@@ -146,11 +153,11 @@ def _at_full_size(row: Row | None) -> str:
     return f"At the source's own size (`--tier accel`; {where}): {_plain('; '.join(each))}."
 
 
-def _registration(row: Row) -> str:
+def registration(row: Row) -> str:
     """Whether what is asked was written before the data was seen."""
     origin = row["introduced"]
     if row["changed"]:
-        first = f"What is asked was changed after data was seen: {_plain(row['changed'])}."
+        first = f"What is asked was changed after data was seen: {row['changed']}."
     elif origin is None:
         first = "What is asked was not committed when this was recorded."
     else:

@@ -6,7 +6,7 @@ import io
 import itertools
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
@@ -80,11 +80,8 @@ def render(
     for drawing in drawings:
         if drawing.kind not in (TIMELINE, FRONT, ARMS_FRONT, LINEAGE):
             pictures.setdefault(drawing.metric, []).append(_picture(drawing))
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = importlib.resources.files("fdl.report").joinpath("template.html").read_text("utf-8")
-    return environment.from_string(page).render(
+    return from_template(
+        "template.html",
         name=meta.get("name", "experiment"),
         question=meta.get("question", meta.get("name", "Report")),
         detail=_blocks(meta.get("detail", "")),
@@ -122,6 +119,16 @@ def render(
         made={text: meta[name] for name, text in _MADE.items() if meta.get(name)},
         source=meta.get("source", ""),
     )
+
+
+def from_template(template: str, **values: Any) -> str:
+    """A page of this package's templates, which share their style; values are escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    files = importlib.resources.files("fdl.report")
+    style = markupsafe.Markup(files.joinpath("style.css").read_text("utf-8"))
+    return environment.from_string(files.joinpath(template).read_text("utf-8")).render(style=style, **values)
 
 
 def _importance(result: Result) -> tuple[str, tuple[tables.Column, ...]] | None:
