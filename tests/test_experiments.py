@@ -28,7 +28,8 @@ ROWS = sorted(RESULTS["rows"])
 DRAWS = 10
 NO_CONTRAST: dict[str, str] = {}
 """Claims that may hold of arms that are all alike, each with the reason: as that an arm solves its task."""
-NOT_REFUTED: dict[str, str] = {}
+_OTHER_ARM = "its control is the other arm, which shows the effect then"
+NOT_REFUTED: dict[str, str] = dict.fromkeys(("F9.1", "F9.2", "F9.3", "F9.5"), _OTHER_ARM)
 """Directional claims that are not SUPPORTED with the arms the other way round, but not REFUTED either, each
 with the reason."""
 
