@@ -17,7 +17,8 @@ new rows in each of 1,500 updates). Its control is the parity of 2 of the 20 bit
 
     fdl sweep experiments/universal_approximation.py
 
-100 s of CPU time. After a pilot with other seeds F4.2 got 12 seeds that judge instead of 8; no criterion changed.
+110 s of CPU time. After a pilot with other seeds F4.2 got 12 seeds that judge instead of 8, and F4.3 says
+that the units are random; no criterion changed.
 """
 
 import functools
