@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from fdl.parallel.hlo import Instruction, parse
+from fdl.parallel.kernels import warn_of_lapack
 
 _PLACEWISE = (
     *("abs", "add", "and", "bitcast", "ceil", "clamp", "compare", "convert", "cosine", "divide"),
@@ -26,6 +27,8 @@ def compiled_rightly(
     """A program compiled for a platform with options, without fusion where that would read what it has just
     written."""
     compiled = lowered.compile(compiler_options=dict(options))
+    if platform == "cpu":
+        warn_of_lapack(compiled)
     if platform == "cpu" and reads_what_it_wrote(compiled.as_text()):
         return lowered.compile(compiler_options={**options, "xla_disable_hlo_passes": "fusion"})
     return compiled

@@ -1,6 +1,7 @@
 """oneDNN's kernels for a CPU: XLA's numbers to rounding, the same bits twice, and a choice of the plan's."""
 
 import json
+import warnings
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import fdl
 from fdl import data, models, tasks
-from fdl.parallel import kernels
+from fdl.parallel import in_place, kernels
 from fdl.parallel.plan import Plan
 from fdl.sweeps import programs
 from fdl.train import autotune, program, runtime
@@ -107,3 +108,20 @@ def test_that_jaxlib_cannot_write_what_calls_onednn_is_nothing_to_say(monkeypatc
         lambda *_: pytest.fail("shown"), f"Error writing persistent compilation cache entry for 'f': {why}"
     )
     assert ("cannot be used" in capsys.readouterr().err) == said
+
+
+@pytest.mark.parametrize(
+    ("shape", "environment", "told"),
+    [((3, 4, 4), {}, 1), ((4, 4), {}, 0), ((3, 4, 4), {"NPROC": "16", "OPENBLAS_NUM_THREADS": "1"}, 0)],
+    ids=["a batch", "one matrix", "a batch with threads"],
+)
+def test_batches_that_lapack_decomposes_are_warned_of(monkeypatch, shape, environment, told):
+    for name in ("NPROC", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+        if name in environment:
+            monkeypatch.setenv(name, environment[name])
+    lowered = jax.jit(jax.numpy.linalg.svd).lower(jax.ShapeDtypeStruct(shape, "f4"))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        in_place.compiled_rightly(lowered, "cpu", {})
+    assert sum("NPROC=16" in str(one.message) for one in heard) == told
