@@ -52,7 +52,7 @@ def subsample(
 
     def batch(arrays: Any, step: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         drawn = jax.random.uniform(jax.random.fold_in(rng.stream(key, "place"), step), (batch_size,))
-        place = jnp.minimum(drawn * rows, size - 1).astype(jnp.uint32)
+        place = jnp.minimum(drawn * jnp.minimum(rows, size), size - 1).astype(jnp.uint32)
         index = permute(place, rng.stream(key, "subset"), size=size)
         taken = {name: jnp.asarray(array)[index] for name, array in arrays.items()}
         luck, other = jax.random.split(rng.stream(key, "labels"))
