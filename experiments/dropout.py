@@ -13,7 +13,7 @@ is little to over-fit, of 1,000 clean images, which is the control, it should do
     fdl sweep experiments/dropout.py
 
 About 2 minutes on 2 shared cores. After a pilot with 10 other seeds there are 600 updates for 400, and a
-lower rate for the highest: with dropout 1,000 images were not learned yet, and of 100 the lowest was the best.
+lower rate for the highest: 1,000 images were not learned yet with dropout, of 100 the lowest was the best.
 """
 
 import functools
