@@ -12,7 +12,7 @@ Group Normalization). "Best" is of the same five learning rates, by validation o
 
     fdl sweep experiments/batch_norm.py
 
-About 2 minutes on 2 shared cores. After a pilot with 9 other seeds the rate of 3, at which all nets without it
+About 2 minutes on 2 shared cores. After a pilot with 9 other seeds the rate of 3, at which all without it
 failed, was left out, and of batches of two, where the lowest was the best, the rates are lower by ten.
 """
 
