@@ -8,12 +8,15 @@ and without (He's initialisation); the first gradients are those of 21 layers of
 
 Against it: where it helps, it is not by less internal covariate shift (Santurkar et al. 2018, How Does Batch
 Normalization Help Optimization?); of batches of two rows the statistics are mostly noise (Wu and He 2018,
-Group Normalization). "Best" is of the same five learning rates, by validation of 4 seeds; 8 others judge.
+Group Normalization). "Best" is of as many learning rates for either, by validation of 4 seeds; 20 others judge.
 
     fdl sweep experiments/batch_norm.py
 
-About 2 minutes on 2 shared cores. After a pilot with 9 other seeds the rate of 3, at which all without it
-failed, was left out, and of batches of two, where the lowest was the best, the rates are lower by ten.
+About 3 minutes on 2 shared cores. After a pilot of 9 seeds the rate of 3, at which all without it failed, was
+left out, and of batches of two the rates were lowered. A first run, of 12 seeds, asked in O3.1 how much it
+adds on average at a rate of 1: all runs without it fail there, and what a failed run counts as decided.
+O3.1 asks for a rate of success since; for the others, two of which were not conclusive, there are more seeds,
+all of them new, and the lowest or highest rate, which was no arm's best, was left out.
 """
 
 import functools
@@ -78,11 +81,11 @@ def experiment(config: Config) -> fdl.Experiment:
     return made._replace(learner=made.learner._replace(evaluate=evaluate))
 
 
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
-LOW = (0.001, 0.003, 0.01, 0.03, 0.1)
-TRAINED = fdl.grid(Config(), norm=(False, True), batch=(64,), steps=(50, 300), lr=RATES, seeds=12)
-NOISY = fdl.grid(Config(), norm=(False, True), batch=(2,), steps=(300,), lr=LOW, seeds=12)
-START = fdl.grid(Config(), norm=(False, True), depth=(21,), width=(128,), steps=(1,), lr=(0.0,), seeds=12)
+SEEDS = range(100, 124)
+RATES, LOW = (0.03, 0.1, 0.3, 1.0), (0.001, 0.003, 0.01, 0.03)
+TRAINED = fdl.grid(Config(), norm=(False, True), batch=(64,), steps=(50, 300), lr=RATES, seeds=SEEDS)
+NOISY = fdl.grid(Config(), norm=(False, True), batch=(2,), steps=(300,), lr=LOW, seeds=SEEDS)
+START = fdl.grid(Config(), norm=(False, True), depth=(21,), width=(128,), steps=(1,), lr=(0.0,), seeds=SEEDS)
 SWEEP = TRAINED + NOISY + START
 
 
@@ -92,10 +95,10 @@ def gain(result: fdl.Result, batch: int = 64, steps: int = 300, **criterion: Any
     return fdl.compare(own, metric="test/accuracy", arms="norm", baseline=False, **criterion).verdict
 
 
-def gain_at(result: fdl.Result, lr: float, **criterion: Any) -> fdl.Verdict:
-    """What it adds at one learning rate."""
-    own = result.where(depth=6, batch=64, steps=300, lr=lr)
-    return fdl.compare(own, metric="test/accuracy", arms="norm", baseline=False, **criterion).verdict
+def bears(result: fdl.Result, norm: bool, lr: float) -> fdl.Verdict:
+    """Whether runs reach 90 % on test at a learning rate; one that fails does not."""
+    own = result.where(depth=6, batch=64, steps=300, lr=lr, norm=norm)
+    return fdl.compare_rates(own, metric="test/accuracy", threshold=0.9, at_least=0.8, arms="norm").verdict
 
 
 def grows(result: fdl.Result, **criterion: Any) -> fdl.Verdict:
@@ -107,9 +110,9 @@ def grows(result: fdl.Result, **criterion: Any) -> fdl.Verdict:
 CLAIMS = (
     fdl.Claim(
         "O3.1",
-        "It bears large steps: at a learning rate of 1 it adds at least 20 points on test.",
-        functools.partial(gain_at, lr=1.0, at_least=0.2),
-        control=functools.partial(gain_at, lr=0.1, at_least=0.2),
+        "It bears large steps: at a learning rate of 1 at least 80 % of runs reach 90 % on test.",
+        functools.partial(bears, norm=True, lr=1.0),
+        control=functools.partial(bears, norm=False, lr=1.0),
     ),
     fdl.Claim(
         "O3.2",
