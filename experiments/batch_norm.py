@@ -8,7 +8,7 @@ and without (He's initialisation); the first gradients are those of 21 layers of
 
 Against it: where it helps, it is not by less internal covariate shift (Santurkar et al. 2018, How Does Batch
 Normalization Help Optimization?); of batches of two rows the statistics are mostly noise (Wu and He 2018,
-Group Normalization). "Best" is of as many learning rates for either, by validation of 4 seeds; 20 others judge.
+Group Normalization). "Best" is of as many learning rates for either, by validation of 4 seeds; 20 judge.
 
     fdl sweep experiments/batch_norm.py
 
