@@ -15,7 +15,7 @@ make further minima (Swirszcz et al. 2016, Local minima in training of neural ne
 
     fdl sweep experiments/local_minima.py
 
-About 1 minute on 2 shared cores. After a pilot of 20 other starts two arms that never got stuck were left out,
+About 1 minute on 2 shared cores. After a pilot of 20 other starts two arms that never got stuck were dropped,
 of 100 starts 40 were kept, and "95 %" became "90 %", which so many can show.
 """
 
