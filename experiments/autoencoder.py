@@ -5,7 +5,7 @@ is the subspace of the first principal components. Hinton and Salakhutdinov 2006
 of Data with Neural Networks: a deep one's codes of a few numbers keep much more. Vincent et al. 2008: trained
 to give back what was there before noise, it removes noise. Here of scikit-learn's digits, pixels from 0 to 1,
 codes have two numbers, and noise has the deviation 0.3. Each net has the best of three learning rates, by
-validation of 4 seeds; 20 others judge. *ratio* is the squared error on test over that of as many principal
+validation of 4 seeds; 32 others judge. *ratio* is the squared error on test over that of as many principal
 components of the same train images; *pca* and *wiener* are, for what is noisy, those over the errors of the
 number of components that is best on the test images themselves, and of the best linear filter (Wiener's).
 
@@ -15,6 +15,8 @@ codes gives poor samples, as nothing shapes their distribution (that is what a v
     fdl sweep experiments/autoencoder.py
 
 About 3 minutes on 2 shared cores. After a pilot of 5 other seeds only the control without noise was added.
+A first run had 20 seeds that judge: of 20 successes in 20 a rate of 0.8 is not shown once for five claims
+(Holm), so that four claims could not end but INCONCLUSIVE, as they did. Only the number of seeds was changed.
 """
 
 import functools
@@ -113,9 +115,9 @@ def decoder_of(params: Any) -> jax.Array:
 
 
 KINDS = ("linear", "deep", "denoising")
-SWEEP = fdl.grid(Config(), kind=KINDS, lr=(3e-3, 1e-2, 3e-2), seeds=24)
-SWEEP += fdl.grid(Config(), kind=("linear",), steps=(10,), lr=(3e-3, 1e-2, 3e-2), seeds=24)
-SWEEP += fdl.grid(Config(), kind=("wide",), lr=(1e-2,), seeds=24)
+SWEEP = fdl.grid(Config(), kind=KINDS, lr=(3e-3, 1e-2, 3e-2), seeds=36)
+SWEEP += fdl.grid(Config(), kind=("linear",), steps=(10,), lr=(3e-3, 1e-2, 3e-2), seeds=36)
+SWEEP += fdl.grid(Config(), kind=("wide",), lr=(1e-2,), seeds=36)
 
 
 def tuned(result: fdl.Result, *kinds: str, steps: int = 1000) -> fdl.Result:
