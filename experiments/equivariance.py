@@ -7,7 +7,7 @@ one, 8 columns to the right, and on digits half as wide again. Each has the best
 validation of 4 seeds, on digits in the middle; 20 others judge.
 
 Against the textbooks: strides and pooling alias, so that modern nets change their mind for a shift of one
-pixel in up to a third of cases (Azulay and Weiss 2019, Why do deep convolutional networks generalize so
+pixel in up to 30 % of cases (Azulay and Weiss 2019, Why do deep convolutional networks generalize so
 poorly to small image transformations?; Zhang 2019, Making Convolutional Networks Shift-Invariant Again);
 where features go into a dense layer, it learns places; and nothing in a convolution knows of scale.
 
