@@ -47,7 +47,8 @@ class Config:
 def digits() -> data.Splits:
     """The images less the mean of train, pixels one after another."""
     flat = [part["x"].reshape(-1, 64).astype(np.float32) / 16 for part in data.digit_images()[:3]]
-    return data.Splits(*({"x": one - flat[0].mean(axis=0)} for one in flat))
+    train, validation, test = ({"x": one - flat[0].mean(axis=0)} for one in flat)
+    return data.Splits(train, validation, test)
 
 
 @functools.cache

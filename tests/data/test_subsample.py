@@ -1,6 +1,7 @@
 """Each run's own few rows: how many, which by seed, the labels that are wrong, and what is refused."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ def drawn(rows, mislabelled=0.0, seed=0):
     source = data.subsample(PART, rows, batch_size=600, mislabelled=mislabelled)
     found: dict[int, set[int]] = {}
     for step in range(2):
-        batch = source.batch(source.arrays, np.int32(step), jax.random.key(seed))
+        batch = source.batch(source.arrays, jnp.int32(step), jax.random.key(seed))
         for x, y in zip(np.asarray(batch["x"]).astype(int), np.asarray(batch["y"]), strict=True):
             found.setdefault(int(x), set()).add(int(y))
     return found
