@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fdl import rng
-from fdl.arguments import Count, Share, checked
+from fdl.arguments import Count, Positive, Share, checked
 from fdl.data.permutation import permute
 from fdl.data.splits import size_of
 from fdl.experiment import Source
@@ -17,7 +17,7 @@ from fdl.experiment import Source
 @checked
 def subsample(
     part: Mapping[str, Any],
-    rows: float | jax.Array,
+    rows: Positive[float | jax.Array],
     *,
     batch_size: Count,
     mislabelled: Share[float | jax.Array] = 0.0,
@@ -38,7 +38,7 @@ def subsample(
       A source whose batch is a dictionary of the same names, `[B, ...]`.
 
     Raises:
-      ValueError: a batch size below 1, a share out of range, or labels of fewer than two classes.
+      ValueError: no rows, a batch size below 1, a share out of range, or labels of one class alone.
 
     Example:
       >>> source = fdl.data.subsample({"y": np.arange(100)}, 3, batch_size=1000)
