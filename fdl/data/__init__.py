@@ -94,6 +94,7 @@ from fdl.data.splits import Rows as Rows
 from fdl.data.splits import Splits as Splits
 from fdl.data.splits import on_host as on_host
 from fdl.data.splits import select_columns as select_columns
+from fdl.data.subsample import subsample as subsample
 from fdl.data.tokens.corpus import read_text as read_text
 from fdl.data.tokens.corpus import text as text
 from fdl.data.tokens.vocabulary import Vocabulary as Vocabulary
