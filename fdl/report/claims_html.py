@@ -45,6 +45,8 @@ def claims_html(
     """
     recorded: dict[str, Row] = {one: results["rows"][one] for one in about if one in results["rows"]}
     rows = [_row(one, row, about[one], sources[one], figures.get(one)) for one, row in recorded.items()]
+    themes = (*THEMES.values(), OTHERS)
+    rows.sort(key=lambda row: (themes.index(row["theme"]), len(row["id"]), row["id"]))
     claims = [claim for row in rows for claim in row["claims"]]
     found = {row["theme"] for row in rows}
     return from_template(
@@ -54,7 +56,7 @@ def claims_html(
         claims=len(claims),
         tests=sum(claim["p"] is not None for row in recorded.values() for claim in row["claims"].values()),
         verdicts=dict(sorted(Counter(claim["verdict"] for claim in claims).items())),
-        themes=[theme for theme in (*THEMES.values(), OTHERS) if theme in found],
+        themes=[theme for theme in themes if theme in found],
         left=[
             {"name": one, "question": said.question, "told": results["told"].get(one)}
             for one, said in about.items()

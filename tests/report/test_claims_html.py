@@ -47,7 +47,7 @@ def test_themes_are_those_of_ids(row_id, of):
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome on the PATH")
 @pytest.mark.parametrize(
     ("width", "chosen", "left"),
-    [(400, None, "a o"), (1400, "v-REFUTED", "o"), (1400, "t-2", "a"), (400, "v-SUPPORTED", "a")],
+    [(400, None, "o a"), (1400, "v-REFUTED", "o"), (1400, "t-2", "a"), (400, "v-SUPPORTED", "a")],
 )
 def test_a_browser_shows_the_rows_that_are_asked_for(tmp_path: Path, width, chosen, left):
     document = re.sub(r"<meta http-equiv[^>]*>", "", page()).replace("</body>", f"{PROBE}</body>")
