@@ -180,7 +180,8 @@ def load(directory: str | Folder, *more: str | Folder) -> Loaded:
 
     Runs are sorted by their fields' values. An arm is called as it was when it was trained; where one name
     stands for several configs, with the fields in which they differ. What a scheduler led is as `fdl.sweep`
-    gives it; an arm that it stopped has a curve, and no run to be used.
+    gives it; an arm that it stopped has a curve, and no run to be used. Of a search all runs are loaded,
+    those by which a config was chosen and those that judge it, which is warned of.
 
     Args:
       directory: of a run or a sweep, as `runs/first/0123456789abcdef`; local or in a bucket. Where it holds
@@ -216,7 +217,15 @@ def load(directory: str | Folder, *more: str | Folder) -> Loaded:
       >>> run.config.rate, run.predict(np.eye(4))["label"].tolist(), run.evaluate("test")["accuracy"]
       (1.0, [-1, -1, -1, -1], 0.5)
     """
-    first, *others = [opened_directory(folder(place)) for place in (directory, *more)]
+    places = [folder(place) for place in (directory, *more)]
+    first, *others = [opened_directory(place) for place in places]
+    for place in places:
+        if (place / "searches").exists():
+            # Of the chosen config the best of many draws is among its runs, so a mean over all flatters it.
+            told = (
+                f"{place} is of a search: among a config's runs are those by which it was chosen; its report"
+            )
+            warnings.warn(f"{told} judges by others", stacklevel=3)
     for other in others:
         check_comparable(first, other)
     loaded: Result = Loaded(**vars(first.result), places=first.runs)

@@ -114,6 +114,8 @@ def test_the_same_command_only_reads_and_more_trials_go_on(tmp_path, monkeypatch
     assert all(path.read_bytes() == content for path, content in units.items())
     pages = [page.read_text() for page in (tmp_path / "work").rglob("report.html")]
     assert sum("The best 8 of 8 trials by validation/loss" in page for page in pages) == 1 < len(pages)
+    with pytest.warns(UserWarning, match="is of a search"):
+        fdl.load(tmp_path / "work")
     values = found().judged.meta["search"]["trials"]
     assert "The best 8 of 8 trials" in shown and all(f"{t['lr']:.6g}" in shown for t in values)
     assert more["arms"][0]["arm"] == found().judged.runs()["arm"][0]
