@@ -14,11 +14,11 @@ accuracy stays within 0.5 points; without nine of ten weights, by their size, it
 passes over the images.
 """
 
-from compression import CLAIMS as OF_DIGITS
-from compression import FRONT as FRONT
-from compression import Config as Config
-from compression import experiment as experiment
-from compression import int8_after, nine_tenths, nine_tenths_by_chance, plain
+from compressed import CLAIMS as OF_DIGITS
+from compressed import FRONT as FRONT
+from compressed import Config as Config
+from compressed import experiment as experiment
+from compressed import int8_after, nine_tenths, nine_tenths_by_chance, plain
 
 import fdl
 

@@ -107,7 +107,7 @@ def _plan(group: Group, target: Target) -> Plan:
         return _spread(group, target, devices, count)
     mesh = filled(parse_mesh(target.mesh), devices)
     check_mesh(mesh, strategy=target.strategy, slices=[each] * target.slices)
-    base = Plan(1, "vmap", "scan", **sizes_of(mesh), strategy=target.strategy, spans=spans_of(mesh))
+    base = Plan(1, "vmap", "scan", strategy=target.strategy, spans=spans_of(mesh))._replace(**sizes_of(mesh))
     if base.devices != devices:
         raise ValueError(
             f"the mesh {target.mesh} takes {base.devices} devices, but {target.slices} x {target.part} has "

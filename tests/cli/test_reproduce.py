@@ -78,7 +78,9 @@ def trained() -> dict[str, int]:
 def test_a_folder_is_reproduced_stopped_compared_and_changed(rows, capsys):
     (rows / "stopped.py").write_text(STOPPED)
     (rows / "program.py").write_text(PROGRAM)
-    git("init", "-q"), git("add", "rows"), git("commit", "-qm", "criteria")
+    git("init", "-q")
+    git("add", "rows")
+    git("commit", "-qm", "criteria")
     Path("stop").touch()
     assert reproduce() == 75 and not (rows / "results.json").exists()  # what is finished stays in runs/
     before = trained()
@@ -168,12 +170,14 @@ def test_the_commit_that_introduced_what_is_asked(rows):
     )
     for text in changes:
         file.write_text(text)
-        git("add", "rows"), git("commit", "-qm", "one")
+        git("add", "rows")
+        git("commit", "-qm", "one")
         found.append((introduced(file), git("rev-parse", "HEAD")))
     (first, one), (second, two), (third, _) = found
     assert first and second and third
     assert (first.commit, second.commit, third.commit) == (one, two, two)
-    git("mv", "rows/larger.py", "rows/renamed.py"), git("commit", "-qm", "moved")
+    git("mv", "rows/larger.py", "rows/renamed.py")
+    git("commit", "-qm", "moved")
     assert introduced(rows / "renamed.py") == third
     (rows / "renamed.py").write_text(ROW)
     assert introduced(rows / "renamed.py") is None  # what is asked now is not committed

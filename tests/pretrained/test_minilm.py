@@ -111,7 +111,7 @@ def test_it_learns_subjects_from_few_texts_better_than_words_alone_do(folder):
     encoder, variables = pretrained.load_bert(folder)
     model, steps = TextClassifier(encoder, len(SUBJECTS), mean_of_tokens), 40
     optimizer = optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 2e-4, 5, steps))
-    gains, over_majority, first = [], [], None
+    gains, over_majority, programs = [], [], []
     for seed in range(3):
         train, test = few_labels(y, seed, each=16)
         parts = [{"x": x[rows], "y": y[rows]} for rows in (train, test[:60], test[60:])]
@@ -122,10 +122,10 @@ def test_it_learns_subjects_from_few_texts_better_than_words_alone_do(folder):
             {"params": {"encoder": variables["params"]}},
             fresh=lambda path: path[0] == "head",
         )
-        if first is None:  # the programs are those of every seed
-            first, program = experiment, training(experiment, steps)
-        state = program(experiment.train.arrays, jax.random.key(seed))
-        accuracy = float(evaluated(experiment._replace(learner=first.learner), state, "test")["accuracy"])
+        programs = programs or [training(experiment, steps), experiment.learner]  # those of every seed
+        train_all, learner = programs
+        state = train_all(experiment.train.arrays, jax.random.key(seed))
+        accuracy = float(evaluated(experiment._replace(learner=learner), state, "test")["accuracy"])
         gains.append(accuracy - words_alone(texts, y, train, test[60:]))
         over_majority.append(accuracy - np.bincount(y[test]).max() / len(test))
     assert np.mean(gains) > 0.05 and min(over_majority) > 0.3
