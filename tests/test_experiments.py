@@ -63,6 +63,10 @@ def test_no_file_has_the_name_of_a_module_that_is_python_s():
     assert not files & {*sys.stdlib_module_names, "compression"}
 
 
+def test_every_file_loads():
+    assert all(load_file(FOLDER / f"{name}.py").question for name in about_of(FOLDER))
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_what_is_asked_is_what_was_recorded(name):
     asked = criteria(load_file(FOLDER / f"{name}.py"))
