@@ -2,16 +2,17 @@
 
 Cho et al. 2014, On the Properties of Neural Machine Translation, fig. 4: the BLEU of an encoder-decoder whose
 decoder reads one vector falls with the sentence's length. Bahdanau et al. 2015, Neural Machine Translation by
-Jointly Learning to Align and Translate, table 1: on sentences of up to 50 words attention adds 8.9 BLEU (17.8
-to 26.8), and fig. 2: it holds its level on long ones. Here German names of numbers become English ones, word
-by word: German says the units before the tens ("drei und vierzig", three and forty, is "forty three"), so
-words change places. Both nets are `Seq2Seq` of 64 units; without attention the decoder reads, at each step, the
-encoder's last states instead of a weighted mean. Both train on the same numbers of 1 to 12 digits and are
-judged on others, by the number of groups of three digits: one is 1 to 5 German words, four are up to 23.
+Jointly Learning to Align and Translate, table 1: attention adds 7.6 BLEU on sentences of up to 30 words and
+8.9 up to 50. Here German names of numbers become English ones, word by word: German says the units before
+the tens, "drei und vierzig" for "forty three", so words change places. Both nets are `Seq2Seq` of 32 units;
+without attention the decoder reads, at each step, the last states of the encoder instead of a weighted mean.
+Both learn from 10,800 numbers of 1 to 9 digits, and are judged on others by the number of groups of three
+digits: one is 1 to 5 German words, three are up to 17.
 
-Against it: a sentence of n words is right only if all of them are, so that equal errors a word too would
-widen a gap of exact matches; the third claim is about words, given the true ones before. The grammar is exact
-and small: nothing here is about rare words or ambiguity, and BLEU on it compares with no BLEU of a corpus.
+Against it: a sentence of n words is right only if all of them are, so that as many errors a word would also
+widen a gap between whole sentences; the third claim is about words. And it is a gap after as many updates: in
+a pilot the vector went on from 13 % right of the longest sentences after 500 updates to 42 % after 1,000. The
+grammar is exact and small; nothing here is about rare words, and its BLEU compares with that of no corpus.
 
     fdl sweep experiments/translation.py
 """
@@ -27,55 +28,21 @@ from matplotlib.figure import Figure
 
 import fdl
 from fdl import data, inspection, metrics, models, stats, tasks
+from fdl.data.datasets.german_numbers import german_number_words
 from fdl.data.datasets.number_names import number_words
 from fdl.data.tokens.sentences import END, PAD, SPECIAL, to_tokens, to_words
 
-SMALL = (
-    *("ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf"),
-    *("dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"),
-)
-TENS = ("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
-GROUPS, TRAIN, JUDGED = (1, 2, 3, 4), 20_000, 400
+GROUPS, TRAIN, JUDGED = (1, 2, 3), 15_000, 400
 
 
 @fdl.config
 class Config:
     attention: bool = True
     """whether the decoder attends to all words; if not, it reads one vector"""
-    lr: float = fdl.traced(5e-3, low=0.0)
+    lr: float = fdl.traced(1e-2, low=0.0)
     """Adam's highest learning rate, which falls to 0 as a cosine"""
-    steps: int = fdl.static(1000, low=1)
-    """updates of 64 sentences"""
-
-
-def hundreds(number: int) -> tuple[str, ...]:
-    """The German name of 1 to 999: 243 is zwei hundert drei und vierzig."""
-    if number >= 100:
-        rest = number % 100
-        return (SMALL[number // 100 - 1], "hundert", *(hundreds(rest) if rest else ()))
-    if number < 20:
-        return (SMALL[number - 1],)
-    tens, units = divmod(number, 10)
-    return (*((SMALL[units - 1], "und") if units else ()), TENS[tens - 2])
-
-
-def german(number: int) -> tuple[str, ...]:
-    """Of 1 to 10^12 - 1; 1 is "eins" at the end, "ein" within, "eine" before a million."""
-    said = []
-    for power, one, many in ((9, "milliarde", "milliarden"), (6, "million", "millionen"), (3, "tausend", "tausend")):
-        group = number // 10**power % 1000
-        words = hundreds(group) if group else ()
-        if power > 3 and words[-1:] == ("ein",):
-            words = (*words[:-1], "eine")
-        said += [*words, one if group == 1 else many] if group else []
-    last = hundreds(number % 1000) if number % 1000 else ()
-    return (*said, *last[:-1], "eins") if last[-1:] == ("ein",) else (*said, *last)
-
-
-def english(number: int) -> tuple[str, ...]:
-    scales = ((9, ("billion",)), (6, ("million",)), (3, ("thousand",)), (0, ()))
-    groups = ((number // 10**power % 1000, scale) for power, scale in scales)
-    return tuple(word for group, scale in groups if group for word in (*number_words(group), *scale))
+    steps: int = fdl.static(500, low=1)
+    """updates of 32 sentences"""
 
 
 @functools.cache
@@ -84,9 +51,9 @@ def sentences() -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     numbers = [rng.permutation(np.unique(rng.integers(1000 ** (g - 1), 1000**g, TRAIN))) for g in GROUPS]
     judged = [len(one) // 5 if g == 1 else JUDGED for g, one in zip(GROUPS, numbers, strict=True)]
-    train = [one[n:][: TRAIN // 4] for n, one in zip(judged, numbers, strict=True)]
+    train = [one[n:][: TRAIN // 3] for n, one in zip(judged, numbers, strict=True)]
     every = np.concatenate([*(one[:n] for n, one in zip(judged, numbers, strict=True)), *train])
-    said = [[name(int(number)) for number in every] for name in (german, english)]
+    said = [[name(int(number)) for number in every] for name in (german_number_words, number_words)]
     words = [(*SPECIAL, *sorted({word for one in each for word in one})) for each in said]
     rows = dict(zip("xy", map(to_tokens, said, words), strict=True))
     cuts = np.cumsum(judged)
@@ -99,12 +66,13 @@ def sentences() -> tuple[Any, ...]:
 
 def experiment(config: Config) -> fdl.Experiment:
     judged, train, *words = sentences()
-    model = models.Seq2Seq(len(words[0]), len(words[1]), 64, attention=config.attention)
+    model = models.Seq2Seq(len(words[0]), len(words[1]), 32, attention=config.attention)
     made = tasks.sequence_to_sequence(
         model,
-        data.Splits(train, judged[4], judged[4]),
+        data.Splits(train, judged[3], judged[3]),
         optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)),
         steps=config.steps,
+        batch_size=32,
         evaluate_every=config.steps,
         readers=tasks.generation.cached,
     )
@@ -130,3 +98,53 @@ def experiment(config: Config) -> fdl.Experiment:
 
 
 SWEEP = fdl.grid(Config(), attention=(False, True), seeds=8)
+
+
+def gap(result: fdl.Result, groups: int) -> fdl.Verdict:
+    """What attention adds to the share of sentences of so many groups that are right in full."""
+    metric = f"groups{groups}/exact_match"
+    return fdl.compare(result, metric=metric, arms="attention", baseline=False, at_least=0.2).verdict
+
+
+def grows(result: fdl.Result, metric: str, at_least: float) -> fdl.Verdict:
+    """Whether it adds more to sentences of three groups than to those of one."""
+    both = stats.metrics_as_arms(result, {g: f"groups{g}/{metric}" for g in ("1", "3")}, name="groups")
+    options = {"arms": "attention", "baseline": False, "settings": "groups", "setting": "1"}
+    return fdl.difference_in_differences(both, metric="groups/value", at_least=at_least, **options).verdict
+
+
+CLAIMS = (
+    fdl.Claim(
+        "L10.1",
+        "Of sentences of three groups, attention has at least 20 points more right in full.",
+        functools.partial(gap, groups=3),
+        control=functools.partial(gap, groups=1),
+    ),
+    fdl.Claim(
+        "L10.2",
+        "Its gain grows with length: in BLEU by at least 10 from one group to three.",
+        functools.partial(grows, metric="bleu", at_least=10.0),
+        published="+7.6 BLEU up to 30 words, +8.9 up to 50 (Bahdanau et al. 2015, table 1)",
+    ),
+    fdl.Claim(
+        "L10.3",
+        "So it does for each word, given the true ones before: by at least 3 points.",
+        functools.partial(grows, metric="accuracy", at_least=0.03),
+    ),
+)
+
+
+def figure(result: fdl.Result) -> Figure:
+    """Sentences right in full, and BLEU, by length; a line for each seed."""
+    drawing = Figure(figsize=(6.2, 2.6), layout="constrained")
+    last, places = result.last(), range(len(GROUPS))
+    for axis, metric in zip(drawing.subplots(1, 2), ("exact_match", "bleu"), strict=True):
+        for attention, colour in ((True, "#2f7fc1"), (False, "#c1582f")):
+            curves = last.loc[last["attention"] == attention, [f"groups{g}/{metric}" for g in GROUPS]]
+            axis.plot(places, curves.to_numpy().T, color=colour, alpha=0.5)
+            axis.plot([], [], color=colour, label="attention" if attention else "one vector")
+        axis.set_xticks(places, ["1 to 3", "4 to 6", "7 to 9"])
+        axis.set(xlabel="digits of the number", ylabel=metric.replace("_", " "), ylim=(0, None))
+        axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    return drawing

@@ -36,7 +36,9 @@ class TokenBleu(NamedTuple):
 
 
 @checked
-def token_bleu(said: jax.Array, true: jax.Array, weight: jax.Array, *, pad: NotNegative[int] = 0) -> TokenBleu:
+def token_bleu(
+    said: jax.Array, true: jax.Array, weight: jax.Array, *, pad: NotNegative[int] = 0
+) -> TokenBleu:
     """The `TokenBleu` of sentences, of one reference each.
 
     Papineni et al. 2002, BLEU: a Method for Automatic Evaluation of Machine Translation, sec. 2: as `bleu` of
@@ -71,7 +73,7 @@ def token_bleu(said: jax.Array, true: jax.Array, weight: jax.Array, *, pad: NotN
 
 
 def _alike(one: jax.Array, other: jax.Array, pad: int) -> list[jax.Array]:
-    """For n of 1 to 4, whether the n tokens of `one` from place i are those of `other` from j: `[B, T, T]`."""
+    """For n of 1 to 4: whether the n tokens of `one` at place i are those of `other` at j, `[B, T, T]`."""
     same = (one[:, :, None] == other[:, None]) & (one != pad)[:, :, None]
     found = [same]
     for n in range(1, _LONGEST):
