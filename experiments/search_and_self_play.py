@@ -1,16 +1,15 @@
 """What do search and self-play add to a net that plays a game?
 
-Silver et al. 2017, Mastering the Game of Go without Human Knowledge, fig. 6: AlphaGo Zero has an Elo rating of
-5,185, its net without search 3,055. Here Gumbel AlphaZero (Danihelka et al. 2022) learns tic-tac-toe, whose
-best moves in all 4,520 positions are known by exhaustive search. What is measured is the share of 1,000 of these
-in which a move is one of the best, by the net alone and with 4, 16 and 64 simulations before each
-move, and games of 16 simulations against a player that makes best moves. Beside the net that learned
-stand the same net before it learned, and one that learned as long from the same games, but from the moves and
-ends of other positions.
+Silver et al. 2017, Mastering the Game of Go without Human Knowledge, fig. 6: AlphaGo Zero has an Elo rating
+of 5,185, its net without search 3,055. Here Gumbel AlphaZero (Danihelka et al. 2022) learns tic-tac-toe. The
+best moves in all 4,520 positions are known by exhaustive search. Measured is the share of 1,000 of these in
+which a move is one of the best, by the net alone and with 4, 16 and 64 simulations before each move, and
+the games of 16 simulations that are lost to a player that makes best moves. Beside the net that learned are
+the same net before, and one that learned as long from such games, but from the moves and ends of others.
 
-Against it: tic-tac-toe is so small that a search alone comes far; how strength grows with simulations, in
-Elo and on a large board, it cannot show. Self-play alone is not enough: without its random moves, a fifth of all,
-games become alike, and what was never played is not learned.
+Against it: the game is so small that search alone comes far. How strength grows with simulations in Elo, on a
+large board, it cannot show. And a fifth of all moves in self-play are random: without them games become
+alike, and what was never played is not learned.
 
     fdl sweep experiments/search_and_self_play.py
 """
@@ -123,23 +122,67 @@ def experiment(config: Config) -> fdl.Experiment:
 SWEEP = fdl.grid(Config(), learned=("nothing", "right", "wrong"), seeds=8)
 
 
-def learning(result: fdl.Result, arm: str, simulations: int, at_least: float) -> fdl.Verdict:
-    """What learning adds to the share of best moves."""
-    own = result.where(learned=["nothing", arm])
-    options = {"metric": f"test/best_{simulations}", "arms": "learned", "baseline": "nothing"}
-    return fdl.compare(own, at_least=at_least, **options).verdict
+def better(result: fdl.Result, arm: str, metric: str = "best_16", **criterion: Any) -> fdl.Verdict:
+    """Whether a net that learned is better than one that learned nothing."""
+    own, options = result.where(learned=["nothing", arm]), {"arms": "learned", "baseline": "nothing"}
+    return fdl.compare(own, metric=f"test/{metric}", **options, **criterion).verdict
 
 
-def simulated(result: fdl.Result, more: int, fewer: int, learned: str, at_least: float) -> fdl.Verdict:
-    """What more simulations add to it, of the same nets."""
-    own = result.where(learned=learned)
-    two = stats.metrics_as_arms(own, {str(n): f"test/best_{n}" for n in (fewer, more)}, name="simulations")
-    options = {"arms": "simulations", "baseline": str(fewer), "at_least": at_least}
+def searched(result: fdl.Result, more: int, fewer: int, learned: str = "right") -> fdl.Verdict:
+    """Whether simulations add a point to the share of best moves, of the same nets."""
+    names = {str(count): f"test/best_{count}" for count in (fewer, more)}
+    two = stats.metrics_as_arms(result.where(learned=learned), names, name="simulations")
+    options = {"arms": "simulations", "baseline": str(fewer), "at_least": 0.01}
     return fdl.compare(two, metric="simulations/value", **options).verdict
 
 
-def losing(result: fdl.Result, arm: str) -> fdl.Verdict:
-    """Whether games of 16 simulations against the perfect player are lost less often."""
-    own = result.where(learned=["nothing", arm])
-    options = {"arms": "learned", "baseline": "nothing", "better": "lower", "at_least": 0.1}
-    return fdl.compare(own, metric="test/lost_16", **options).verdict
+def learning(key: str, statement: str, **asked: Any) -> fdl.Claim:
+    """A claim on the net that learned, whose control is the one that learned from other positions."""
+    of = functools.partial
+    return fdl.Claim(key, statement, of(better, arm="right", **asked), of(better, arm="wrong", **asked))
+
+
+CLAIMS = (
+    learning(
+        "L5.1",
+        "Self-play teaches the net: alone it makes a best move in at least 20 points more positions.",
+        metric="best_0",
+        at_least=0.2,
+    ),
+    learning(
+        "L5.2", "With 16 simulations it does so in 5 points more than before, searching alike.", at_least=0.05
+    ),
+    learning(
+        "L5.3",
+        "Searching alike, it loses at least 5 points fewer games to a perfect player.",
+        metric="lost_16",
+        better="lower",
+        at_least=0.05,
+    ),
+    fdl.Claim(
+        "L5.4",
+        "Search adds to the net that learned: with 16 simulations 1 point of best moves.",
+        functools.partial(searched, more=16, fewer=0),
+        published="Elo 5,185 with search, 3,055 without (Silver et al. 2017, fig. 6)",
+    ),
+    fdl.Claim(
+        "L5.5",
+        "It grows with simulations: from 4 to 64 by 1 point.",
+        functools.partial(searched, more=64, fewer=4),
+    ),
+)
+
+
+def figure(result: fdl.Result) -> Figure:
+    """The share of best moves by simulations; a line for each seed."""
+    drawing = Figure(figsize=(5.2, 2.8), layout="constrained")
+    axis, last = drawing.subplots(), result.last()
+    for learned, colour in (("right", "#2f7fc1"), ("wrong", "#808080"), ("nothing", "#c1582f")):
+        shares = last.loc[last["learned"] == learned, [f"test/best_{n}" for n in SIMULATIONS]].to_numpy()
+        axis.plot(range(len(SIMULATIONS)), shares.T, color=colour, alpha=0.4)
+        axis.plot([], [], color=colour, label=f"learned: {learned}")
+    axis.set_xticks(range(len(SIMULATIONS)), SIMULATIONS)
+    axis.set(xlabel="simulations before a move", ylabel="best moves", ylim=(None, 1.01))
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    return drawing

@@ -59,21 +59,20 @@ def autoregression(series: str) -> tuple[np.ndarray, np.ndarray]:
     """The kernel `[SEEN, AHEAD]` and the bias `[AHEAD]` of an autoregression of differences, iterated."""
     from statsmodels.tsa.ar_model import ar_select_order
 
-    x = windows(series).train["x"].astype(np.float64)
-    changes = np.concatenate([np.diff(x[0]), [one[-1] - one[-2] for one in x[1:]]])
-    fitted = ar_select_order(changes, maxlag=SEEN - 1, ic="aic").model.fit()
-    constant, weights = fitted.params[0], fitted.params[1:]
-    # A row of numbers for each value: what of the SEEN and of 1 it is made of.
-    made = [np.eye(SEEN + 1)[place] for place in range(SEEN)]
+    changes = np.diff(windows(series).train["x"].astype(np.float64))
+    changes = np.concatenate([changes[0], changes[1:, -1]])
+    constant, *weights = ar_select_order(changes, maxlag=SEEN - 1, ic="aic").model.fit().params
+    made = list(np.eye(SEEN + 1))  # each value, of the SEEN and of 1
+    one = made.pop()
     for _ in range(AHEAD):
-        lags = [made[-1 - lag] - made[-2 - lag] for lag in range(len(weights))]
-        made.append(made[-1] + constant * np.eye(SEEN + 1)[SEEN] + sum(map(np.multiply, weights, lags)))
+        lags = [weight * (made[-1 - lag] - made[-2 - lag]) for lag, weight in enumerate(weights)]
+        made.append(made[-1] + constant * one + sum(lags))
     ahead = np.stack(made[SEEN:], axis=1)
     return ahead[:SEEN], ahead[SEEN]
 
 
 def net(kind: str) -> Any:
-    """The net, and the shape that it reads a window in."""
+    """The net, and the shape in which it reads a window."""
     if kind == "gru":
         return models.RecurrentNet((16,), AHEAD, models.GRUCell), (SEEN, 1)
     if kind == "transformer":
@@ -83,9 +82,8 @@ def net(kind: str) -> Any:
 
 def experiment(config: Config) -> fdl.Experiment:
     model, shape = net(config.kind)
-    splits = windows(config.series)._replace(
-        prepare=lambda batch: {**batch, "x": batch["x"].reshape(-1, *shape)}
-    )
+    read = lambda batch: {**batch, "x": batch["x"].reshape(-1, *shape)}  # noqa: E731
+    splits = windows(config.series)._replace(prepare=read)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.lr, STEPS))
     made = tasks.regression(model, splits, optimizer, steps=STEPS, batch_size=32, evaluate_every=STEPS)
     inner, predict = made.learner, made.learner.predict
@@ -97,11 +95,9 @@ def experiment(config: Config) -> fdl.Experiment:
         return {"ratio": metrics.Mean(jnp.sum(errors), jnp.sum(weight * y**2))}
 
     def init(key: jax.Array) -> Any:
-        kernel, bias = (np.zeros((SEEN, AHEAD)), np.zeros(AHEAD))
-        if config.kind == "autoregression":
-            kernel, bias = autoregression(config.series)
-        state = inner.init(key)
-        written = [jnp.asarray(one, jnp.float32) for one in (bias, kernel)]
+        state, (kernel, bias) = inner.init(key), autoregression(config.series)
+        kept = float(config.kind != "last")
+        written = [kept * jnp.asarray(one, jnp.float32) for one in (bias, kernel)]
         return state._replace(params=jax.tree.unflatten(jax.tree.structure(state.params), written))
 
     learner = inner._replace(evaluate=evaluate, required=("ratio",))
@@ -112,8 +108,7 @@ def experiment(config: Config) -> fdl.Experiment:
 
 SERIES = ("sunspots", "co2", "mackey_glass", "walk")
 KINDS = ("last", "autoregression", "linear", "gru", "transformer")
-SWEEP = fdl.grid(Config(), series=SERIES, kind=KINDS[:2], seeds=11)
-SWEEP += fdl.grid(Config(), series=SERIES, kind=KINDS[2:], lr=RATES, seeds=11)
+SWEEP = fdl.grid(Config(), series=SERIES, kind=KINDS, lr=RATES, seeds=11)
 
 
 def forecasts(result: fdl.Result, series: str, *kinds: str) -> fdl.Result:
@@ -152,11 +147,6 @@ CLAIMS = (
         "Of sunspots a linear map errs less than the last value by at least a quarter of it.",
         functools.partial(less, series="sunspots", kind="linear", than="last", at_least=0.25),
         control=functools.partial(less, series="walk", kind="linear", than="last", at_least=0.25),
-    ),
-    fdl.Claim(
-        "L20.6",
-        "Of sunspots a linear map that is trained forecasts better than an autoregression.",
-        functools.partial(less, series="sunspots", kind="linear", than="autoregression"),
     ),
 )
 
