@@ -162,6 +162,5 @@ def figure(result: fdl.Result) -> Figure:
         axis.axvline(1, color="#808080", linestyle="--", linewidth=1)
         axis.set_yticks(range(len(KINDS)), KINDS if series == SERIES[0] else [""] * len(KINDS))
         axis.set(title=series.replace("_", "-"), xlim=(0, None), ylim=(-0.5, len(KINDS) - 0.5))
-        axis.spines[["top", "right"]].set_visible(False)
     drawing.supxlabel("mean squared error over the last value's", fontsize=9)
     return drawing

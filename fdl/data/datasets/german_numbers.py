@@ -18,11 +18,6 @@ def german_number_words(number: int) -> tuple[str, ...]:
 
     Raises:
       ValueError: a number out of that range.
-
-    Example:
-      >>> from fdl.data.datasets.german_numbers import german_number_words
-      >>> " ".join(german_number_words(1_043_001))
-      'eine million drei und vierzig tausend eins'
     """
     if not 0 <= number < 10**9:
         raise ValueError(f"the number is {number}; expected 0 to 999999999")
