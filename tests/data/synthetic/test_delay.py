@@ -31,5 +31,5 @@ def test_the_warmup_is_what_comes_before():
 
 @pytest.mark.parametrize("options", [{"spacing": 0.0}, {"delay": 0.04}, {"warmup": 0.25}])
 def test_times_that_are_no_steps_are_refused(options):
-    with pytest.raises(ValueError, match="expected a multiple of 0.1"):
+    with pytest.raises(ValueError, match="expected a multiple of"):
         mackey_glass(3, **options)
