@@ -14,7 +14,6 @@ from fdl.data.synthetic.boolean import boolean_row as boolean_row
 from fdl.data.synthetic.boolean import parity as parity
 from fdl.data.synthetic.boolean import parity_number as parity_number
 from fdl.data.synthetic.boolean import truth_table as truth_table
-from fdl.data.synthetic.delay import mackey_glass as mackey_glass
 from fdl.data.synthetic.entropy import entropy_rate as entropy_rate
 from fdl.data.synthetic.entropy import entropy_rate_bounds as entropy_rate_bounds
 from fdl.data.synthetic.entropy import token_log_likelihood as token_log_likelihood
