@@ -101,8 +101,8 @@ SWEEP = fdl.grid(Config(), learned=("nothing", "right", "wrong"), seeds=8)
 
 def better(result: fdl.Result, arm: str, simulations: int, at_least: float) -> fdl.Verdict:
     """Whether a net that learned makes more best moves than one that learned nothing."""
-    own, options = result.where(learned=["nothing", arm]), {"arms": "learned", "baseline": "nothing"}
-    return fdl.compare(own, metric=f"test/best_{simulations}", at_least=at_least, **options).verdict
+    options = {"metric": f"test/best_{simulations}", "arms": "learned", "at_least": at_least}
+    return fdl.compare(result.where(learned=["nothing", arm]), baseline="nothing", **options).verdict
 
 
 def searched(result: fdl.Result, more: int, fewer: int) -> fdl.Verdict:

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false
+# Metrics take NumPy's arrays too.
+
 """BLEU by its formula and by sacrebleu, edits by their definition."""
 
 import collections
