@@ -138,13 +138,13 @@ CLAIMS = (
 def figure(result: fdl.Result) -> Figure:
     """Sentences right in full, and BLEU, by length; a line for each seed."""
     drawing = Figure(figsize=(6.2, 2.6), layout="constrained")
-    last, places = tuned(result).last(), range(3)
-    for axis, metric in zip(drawing.subplots(1, 2), ("exact_match", "bleu"), strict=True):
+    last, digits = tuned(result).last(), ["1 to 3", "4 to 6", "7 to 9"]
+    axes = drawing.subplots(1, 2)
+    for axis, metric in zip(axes, ("exact_match", "bleu"), strict=True):
         for attention, colour in ((True, "#2f7fc1"), (False, "#c1582f")):
             curves = last.loc[last["attention"] == attention, [f"groups{g}/{metric}" for g in GROUPS]]
-            lines = axis.plot(places, curves.to_numpy().T, color=colour, alpha=0.5)
+            lines = axis.plot(digits, curves.to_numpy().T, color=colour, alpha=0.5)
             lines[0].set_label("attention" if attention else "one vector")
-        axis.set_xticks(places, ["1 to 3", "4 to 6", "7 to 9"])
         axis.set(xlabel="digits of the number", ylabel=metric, ylim=(0, None))
-    axis.legend(frameon=False)
+    axes[0].legend(frameon=False)
     return drawing
