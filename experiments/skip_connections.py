@@ -13,8 +13,8 @@ Networks Without Skip-Connections).
 
     fdl sweep experiments/skip_connections.py
 
-2 minutes of CPU time. A pilot came before, with seeds 500 to 507: of the rates 1e-3, 3e-3 and 1e-2 the lowest was
-the best of plain nets and the highest of those with skips, so that they are farther apart now.
+2 minutes of CPU time. A pilot came before, with seeds 500 to 507: of the rates 1e-3, 3e-3 and 1e-2 the
+lowest was the best of plain nets and the highest of those with skips, so that they are farther apart now.
 """
 
 import functools
