@@ -112,9 +112,9 @@ def differ(result: fdl.Result, baseline: int, **criterion: Any) -> fdl.Verdict:
     return fdl.compare(result, metric="test/error", arms="features", baseline=baseline, **criterion).verdict
 
 
-def peaks(result: fdl.Result, noise: float = 0.0) -> fdl.Verdict:
+def peaks(result: fdl.Result) -> fdl.Verdict:
     """Whether 100 features make more errors than each other number, by 20 points."""
-    own = result.where(regularised=False, noise=noise)
+    own = result.where(regularised=False, noise=0.0)
     return differ(own, ROWS, better="lower", at_least=0.2)
 
 
