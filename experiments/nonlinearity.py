@@ -72,7 +72,7 @@ def classification(config: Config) -> fdl.Experiment:
     def evaluate(state: Any, batch: Any, key: jax.Array) -> Any:
         x = batch["x"].reshape(len(batch["y"]), -1)
         at = jnp.concatenate([x, jnp.eye(x.shape[1]), jnp.zeros((1, x.shape[1]))])
-        found = model.apply({"params": state.params}, at.reshape(-1, *batch["x"].shape[1:]))
+        found: Any = model.apply({"params": state.params}, at.reshape(-1, *batch["x"].shape[1:]))
         y, units, zero = found[: len(x)], found[len(x) : -1], found[-1]
         apart = jnp.linalg.norm(zero + x @ (units - zero) - y, axis=1) / jnp.linalg.norm(y, axis=1)
         return {**plain(state, batch, key), "residual": metrics.mean(apart, batch["weight"])}
