@@ -98,11 +98,9 @@ def experiment(config: Config) -> fdl.Experiment:
 
 LRS = (1e-2, 3e-2, 1e-1)
 NETS = (dense, wide_dense, deep_dense, local, narrow_local, convolution, pooled, shallow)
-AS_THEY_ARE = fdl.grid(Config(), model=NETS, lr=LRS, seeds=12)
-SHUFFLED = fdl.grid(
-    Config(shuffled=True), model=(dense, wide_dense, local, convolution, pooled), lr=LRS, seeds=12
-)
-SWEEP = AS_THEY_ARE + SHUFFLED
+PERMUTED = (dense, wide_dense, local, convolution, pooled)
+AS_THEY_ARE = fdl.grid(Config(), model=NETS, shuffled=(False,), lr=LRS, seeds=12)
+SWEEP = AS_THEY_ARE + fdl.grid(Config(), model=PERMUTED, shuffled=(True,), lr=LRS, seeds=12)
 
 
 def gain(result: fdl.Result, net: str, over: str, shuffled: bool = False, **criterion: Any) -> fdl.Verdict:
