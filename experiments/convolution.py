@@ -109,7 +109,7 @@ def gain(result: fdl.Result, net: str, over: str, shuffled: bool = False, **crit
     return fdl.compare(own, metric="test/accuracy", arms="model", baseline=over, **criterion).verdict
 
 
-def claim(
+def gains(
     number: int, statement: str, net: str, over: str, by: float, *, control: Any = True, published: str = ""
 ) -> fdl.Claim:
     """That a net gains as much; the control is the same of shuffled points, unless another is given."""
@@ -120,7 +120,7 @@ def claim(
 
 DEEPER_DENSE = functools.partial(gain, net="deep_dense", over="dense", at_least=0.05)
 CLAIMS = (
-    claim(
+    gains(
         1,
         "A convolutional net reads at least 10 points more than a dense one with as many parameters.",
         "convolution",
@@ -128,8 +128,8 @@ CLAIMS = (
         0.1,
         published="94 % against 68 % (Greydanus 2020, table 1)",
     ),
-    claim(2, "Locality alone adds at least 5 points, of 13,000 parameters.", "local", "wide_dense", 0.05),
-    claim(
+    gains(2, "Locality alone adds at least 5 points, of 13,000 parameters.", "local", "wide_dense", 0.05),
+    gains(
         3,
         "Locality alone adds at least 5 points of 2,000 parameters, too.",
         "narrow_local",
@@ -137,8 +137,8 @@ CLAIMS = (
         0.05,
         control=None,
     ),
-    claim(4, "Sharing adds at least 2 points to as many local units.", "convolution", "local", 0.02),
-    claim(
+    gains(4, "Sharing adds at least 2 points to as many local units.", "convolution", "local", 0.02),
+    gains(
         5,
         "Sharing adds at least 10 points to as many parameters.",
         "convolution",
@@ -146,14 +146,14 @@ CLAIMS = (
         0.1,
         control=functools.partial(gain, net="convolution", over="local", shuffled=True, at_least=0.1),
     ),
-    claim(6, "Pooling adds at least 5 points to steps of two.", "pooled", "convolution", 0.05),
+    gains(6, "Pooling adds at least 5 points to steps of two.", "pooled", "convolution", 0.05),
     fdl.Claim(
         "A1.7",
         "Pooling can be left out for steps: it changes nothing by more than 3 points.",
         functools.partial(gain, net="pooled", over="convolution", equivalent=0.03),
         published="without loss in accuracy (Springenberg et al. 2015, abstract)",
     ),
-    claim(
+    gains(
         8,
         "Three stages read at least 5 points more than one with as many parameters.",
         "convolution",
