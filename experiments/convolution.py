@@ -14,8 +14,8 @@ given more data (Neyshabur 2020, Towards Learning Convolutions from Scratch).
     fdl sweep experiments/convolution.py
 
 About 4 minutes of CPU time. After a pilot of 6 other seeds batches have 32 signals for 50, and dense nets of
-one layer stand in for those of three, which were worse. Then, at rates of 0.01 to 0.1, 8 seeds judged: too few
-for 8 claims, none of which could be decided whatever came out (2 / 2^8 is no p below 0.05 / 8), and the
+one layer stand in for those of three, which were worse. Then, at rates of 0.01 to 0.1, 8 seeds judged: too
+few for 8 claims, none of which could be decided whatever came out (2 / 2^8 is no p below 0.05 / 8), and the
 highest rate was the best of no net. So this is of other seeds, at lower rates; the criteria are the same.
 """
 
