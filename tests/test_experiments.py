@@ -37,6 +37,9 @@ NOT_REFUTED: dict[str, str] = dict.fromkeys(
     ("F1.1", "F4.4", "F4.5", "F9.1", "F9.2", "F9.3", "F9.5", "G2.1", "G2.2", "G5.6", "O3.2", "O4.2", "U4.4"),
     _OTHER_ARM,
 )
+NOT_REFUTED["A1.4"] = (
+    "to share weights harms where points are shuffled, so that mirrored its control shows the gain"
+)
 """Directional claims that are not SUPPORTED with the arms the other way round, but not REFUTED either, each
 with the reason."""
 
