@@ -5,6 +5,7 @@ Nothing is trained here: `experiments/results` has what every run came to.
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_the_page_is_that_of_the_records():
     again = json.loads(json.dumps(RESULTS["rows"]))
     corrected(again.values())
     assert again == RESULTS["rows"] and ROWS
+
+
+def test_the_table_of_landmarks_has_recorded_effects_alone():
+    page = (FOLDER.parent / "docs/landmarks.md").read_text()
+    effects = re.findall(r"[+−][\d.]+ \[[^]]*\]", page)
+    recorded = (FOLDER / "README.md").read_text().replace("\\", "")
+    assert effects and not [one for one in effects if one not in recorded]
 
 
 @pytest.mark.parametrize("name", ROWS)
