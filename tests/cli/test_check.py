@@ -66,6 +66,25 @@ def experiment(config: Config) -> fdl.Experiment:
 '''
 
 
+TABLE = '''"""Who is admitted?"""
+
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.1
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    splits = data.table("people.csv", target="admitted", keep=["sex"])
+    return tasks.classification(models.MLP((), 2), splits, optax.sgd(config.lr), steps=50)
+'''
+
+
 ENERGIES = ("energy of predicting", "energy of training", "CO2 of training")
 
 
@@ -220,6 +239,29 @@ def test_what_cannot_be_checked_is_one_line(place, run, words, message, capsys):
     assert main(["check", str(place / run), *words]) == 2
     said = capsys.readouterr().err.strip()
     assert re.search(message, said) and said.startswith("error: ") and "\n" not in said
+
+
+@pytest.mark.medium
+@pytest.mark.filterwarnings("ignore:the column 'sex' is read by nothing")
+def test_a_column_that_a_table_keeps_is_a_group(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    score, sex = random.normal(size=200), random.choice(["f", "m"], 200)
+    admitted = np.where(score + 2 * (sex == "m") > 1, "yes", "no")
+    rows = [f"{a:.3f},{b},{c}" for a, b, c in zip(score, sex, admitted, strict=True)]
+    Path("people.csv").write_text("\n".join(["score,sex,admitted", *rows]) + "\n")
+    Path("people.py").write_text(TABLE)
+    assert main(["run", "people.py", "--workdir", "run"]) == 0
+    assert main(["check", "run", "--group", "sex", "--rows", "20"]) == 0
+    found = {(one.name, one.of): one for one in read_card(Path("run")).checked}
+    run = fdl.load("run").run()
+    arrays = run.experiment.evaluation["test"].arrays
+    assert run.experiment.inputs.row["x"].shape == (1,)  # the score alone
+    right = run.predict(arrays["x"])["label"] == arrays["y"]
+    for group in (0, 1):
+        one = found["accuracy", f"sex={group}"]
+        assert one.rows == (arrays["sex"] == group).sum()
+        assert one.value == pytest.approx(right[arrays["sex"] == group].mean())
 
 
 @pytest.mark.medium
