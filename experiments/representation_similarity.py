@@ -135,12 +135,12 @@ def experiment(config: Config) -> fdl.Experiment:
     judged = fdl.Source({"x": x, "y": y}, lambda arrays, step, key: arrays, 1)
     source = data.shuffled(splits.train, batch_size=64)
     learner = fdl.Learner(init, step, evaluate)
-    return fdl.Experiment(learner, source, {"test": judged}, steps=500, evaluate_every=500, inspect=inspect)
+    return fdl.Experiment(learner, source, {"test": judged}, steps=300, evaluate_every=300, inspect=inspect)
 
 
-SWEEP = fdl.grid(Config(), shuffled=(0.0, 1.0), lr=(0.0, RATE), seeds=12)
-SWEEP += fdl.grid(Config(), measure=("cca",), shuffled=(0.0, 1.0), seeds=12)
-SWEEP += fdl.grid(Config(), other=(2 * WIDTH,), seeds=12)
+SWEEP = fdl.grid(Config(), shuffled=(0.0, 1.0), lr=(0.0, RATE), seeds=6)
+SWEEP += fdl.grid(Config(), measure=("cca",), shuffled=(0.0, 1.0), seeds=6)
+SWEEP += fdl.grid(Config(), other=(2 * WIDTH,), seeds=6)
 
 
 def more(result: fdl.Result, arms: str, baseline: Any, at_least: float, **own: Any) -> fdl.Verdict:
