@@ -138,9 +138,9 @@ def experiment(config: Config) -> fdl.Experiment:
     return fdl.Experiment(learner, source, {"test": judged}, steps=300, evaluate_every=300, inspect=inspect)
 
 
-SWEEP = fdl.grid(Config(), shuffled=(0.0, 1.0), lr=(0.0, RATE), seeds=6)
-SWEEP += fdl.grid(Config(), measure=("cca",), shuffled=(0.0, 1.0), seeds=6)
-SWEEP += fdl.grid(Config(), other=(2 * WIDTH,), seeds=6)
+SWEEP = fdl.grid(Config(), shuffled=(0.0, 1.0), lr=(0.0, RATE), seeds=8)
+SWEEP += fdl.grid(Config(), measure=("cca",), shuffled=(0.0, 1.0), seeds=8)
+SWEEP += fdl.grid(Config(), other=(2 * WIDTH,), seeds=8)
 
 
 def more(result: fdl.Result, arms: str, baseline: Any, at_least: float, **own: Any) -> fdl.Verdict:

@@ -130,7 +130,7 @@ def experiment(config: Config) -> fdl.Experiment:
     return fdl.Experiment(learner, source, {"test": test}, steps=STEPS, evaluate_every=STEPS, inspect=inspect)
 
 
-SWEEP = fdl.grid(Config(), learned=("vae", "diffusion", "real"), seeds=6)
+SWEEP = fdl.grid(Config(), learned=("vae", "diffusion", "real"), seeds=8)
 
 
 def more(result: fdl.Result, on: str, learned: str, baseline: str, at_least: float) -> fdl.Verdict:
