@@ -270,6 +270,19 @@ def test_attention_by_a_kernel_is_measured(part, monkeypatch):
     assert not any(line.met for line in attention.attention(40, "xla"))
 
 
+def test_an_onnx_file_is_timed_by_onnxruntime(part, tmp_path):
+    pytest.importorskip("onnxruntime")
+    helper = pytest.importorskip("onnx").helper
+    x, y = (helper.make_tensor_value_info(name, 1, ["N", 4]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "exp", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    told = {"inputs": {"x": {"shape": ["N", 4], "dtype": "float32"}}}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    (said,) = part("latency").loaded(tmp_path)()
+    np.testing.assert_array_equal(said, np.ones((1, 4)))
+
+
 def test_what_is_exported_is_timed_by_turns(part, monkeypatch, tmp_path):
     latency = part("latency")
     monkeypatch.setattr(latency, "ROUNDS", 3)

@@ -85,6 +85,30 @@ def experiment(config: Config) -> fdl.Experiment:
 '''
 
 
+TEXTS = '''"""Does it learn texts by heart?"""
+
+import numpy as np
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.01
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    x = np.load("canaries.npz")["x"]
+    rows = {"x": x, "y": np.roll(x, -1, axis=1)}
+    model = models.gpt2(20, length=8, width=32, layers=1, heads=2)
+    return tasks.language_modelling(
+        model, data.Splits(rows, rows, rows), optax.adam(config.lr), steps=150, batch_size=12
+    )
+'''
+
+
 ENERGIES = ("energy of predicting", "energy of training", "CO2 of training")
 
 
@@ -228,6 +252,7 @@ def test_the_page_has_the_card_once_and_keeps_it(place, card):
         ("one", ["--split", "dev"], "the experiment has no split 'dev'"),
         ("one", ["--group", "age"], "--group age: the rows have no such column; there are half"),
         ("one", ["--other", "none.npz"], "there is no none.npz"),
+        ("one", ["--canaries", "none.npz"], "there is no none.npz"),
         ("one", ["--epsilon", "0"], "epsilon is 0.0; expected above 0"),
         ("one", ["--rows", "0"], "rows is 0; expected at least 1"),
         ("one", ["--watts", "0"], "--watts is 0; expected a number above 0"),
@@ -262,6 +287,34 @@ def test_a_column_that_a_table_keeps_is_a_group(tmp_path, monkeypatch):
         one = found["accuracy", f"sex={group}"]
         assert one.rows == (arrays["sex"] == group).sum()
         assert one.value == pytest.approx(right[arrays["sex"] == group].mean())
+
+
+@pytest.mark.medium
+def test_canaries_that_were_learned_are_told_from_other_texts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    texts = np.random.default_rng(0).integers(0, 20, (76, 8)).astype(np.int32)
+    np.savez("canaries.npz", x=texts[:12], others=texts[12:])
+    np.savez("strangers.npz", x=texts[12:44], others=texts[44:])
+    np.savez("short.npz", x=texts[:12, :4], others=texts[12:])
+    Path("texts.py").write_text(TEXTS)
+    assert main(["run", "texts.py", "--workdir", "run"]) == 0
+    found = {}
+    for name in ("canaries", "strangers"):
+        assert main(["check", "run", "--canaries", f"{name}.npz"]) == 0
+        found[name] = {one.name: one for one in read_card(Path("run")).checked}
+        assert all(one.low <= one.value <= one.high for one in found[name].values() if one.low is not None)
+    likely = fdl.load("run").run().predict({"x": texts})["log_probability"]
+    own, rest = likely[:12], likely[12:]
+    expected = (own[:, None] > rest).mean()
+    assert found["canaries"]["canaries: AUC of the loss"].value == pytest.approx(expected) and expected > 0.95
+    bits = np.log2(65 / (1 + (rest >= own[:, None]).sum(axis=1)))
+    assert found["canaries"]["mean exposure of canaries"].value == pytest.approx(bits.mean(), rel=1e-5)
+    assert found["canaries"]["canaries likelier than all others"].value == (own > rest.max()).mean()
+    unseen = found["strangers"]["canaries: AUC of the loss"]
+    assert unseen.low < 0.5 < unseen.high
+    capsys.readouterr()
+    assert main(["check", "run", "--canaries", "short.npz"]) == 2
+    assert "expected tokens [K, T] and [R, T] of one length" in capsys.readouterr().err
 
 
 @pytest.mark.medium
