@@ -294,24 +294,19 @@ def test_canaries_that_were_learned_are_told_from_other_texts(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     texts = np.random.default_rng(0).integers(0, 20, (76, 8)).astype(np.int32)
     np.savez("canaries.npz", x=texts[:12], others=texts[12:])
-    np.savez("strangers.npz", x=texts[12:44], others=texts[44:])
     np.savez("short.npz", x=texts[:12, :4], others=texts[12:])
     Path("texts.py").write_text(TEXTS)
     assert main(["run", "texts.py", "--workdir", "run"]) == 0
-    found = {}
-    for name in ("canaries", "strangers"):
-        assert main(["check", "run", "--canaries", f"{name}.npz"]) == 0
-        found[name] = {one.name: one for one in read_card(Path("run")).checked}
-        assert all(one.low <= one.value <= one.high for one in found[name].values() if one.low is not None)
+    assert main(["check", "run", "--canaries", "canaries.npz"]) == 0
+    found = {one.name: one for one in read_card(Path("run")).checked}
+    assert all(one.low <= one.value <= one.high for one in found.values() if one.low is not None)
     likely = fdl.load("run").run().predict({"x": texts})["log_probability"]
     own, rest = likely[:12], likely[12:]
     expected = (own[:, None] > rest).mean()
-    assert found["canaries"]["canaries: AUC of the loss"].value == pytest.approx(expected) and expected > 0.95
+    assert found["canaries: AUC of the loss"].value == pytest.approx(expected) and expected > 0.95
     bits = np.log2(65 / (1 + (rest >= own[:, None]).sum(axis=1)))
-    assert found["canaries"]["mean exposure of canaries"].value == pytest.approx(bits.mean(), rel=1e-5)
-    assert found["canaries"]["canaries likelier than all others"].value == (own > rest.max()).mean()
-    unseen = found["strangers"]["canaries: AUC of the loss"]
-    assert unseen.low < 0.5 < unseen.high
+    assert found["mean exposure of canaries"].value == pytest.approx(bits.mean(), rel=1e-5)
+    assert found["canaries likelier than all others"].value == (own > rest.max()).mean()
     capsys.readouterr()
     assert main(["check", "run", "--canaries", "short.npz"]) == 2
     assert "expected tokens [K, T] and [R, T] of one length" in capsys.readouterr().err
