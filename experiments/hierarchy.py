@@ -18,7 +18,7 @@ texture. That is all that tells these classes.
 
     fdl sweep experiments/hierarchy.py
 
-About 2 minutes of CPU time. A pilot of two other seeds came before; then updates went from 400 to 300. A
+A pilot of two other seeds came before, and took 76 s of CPU time; then updates went from 400 to 300. A
 first run had 6 seeds, of which no four claims can end but INCONCLUSIVE (Holm): the least p of 6 pairs is
 0.03. Only the number of seeds was changed.
 """

@@ -13,13 +13,11 @@ directions or rows of large variance. And nets that have learned nothing may be 
 random layer computes hangs on its depth alone (Daniely et al. 2016, Toward Deeper Understanding of Neural
 Networks).
 
-What came of it: of the same layers CKA is 0.57 in the mean (0.01 of shuffled images), but other layers are more
-alike: in the heat map of the first seed the other net's first two to all. Nets so narrow, of so many layers on
-so small images, are far from those of the source.
+What came of it: of the same layers CKA is 0.57 in the mean (0.01 of shuffled images), but other layers are
+more alike: in the heat map of the first seed the other net's first two to all. Nets so narrow, of so many
+layers on so small images, are far from those of the source.
 
     fdl sweep experiments/representation_similarity.py
-
-About a minute of CPU time.
 """
 
 import functools
