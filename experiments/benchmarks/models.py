@@ -7,7 +7,8 @@ perceptron; LeNet-5 on 28x28 pixels; ResNet-20 on 32x32x3; an LSTM of 256 units 
 inputs; batches of 128; and a GPT of 4 layers of 256 over 128 tokens of 256, batches of 16. Inputs are
 noise, made once and resident. By turns, in one process, after compilation, all threads at their
 defaults: (a) fdl's step, compiled, called from a Python loop; (b) the same in a `lax.scan` of as many
-steps; (c) PyTorch, eager; (d) PyTorch's best eager form: Adam's fused kernel, and for images the
+steps, by XLA's kernels and, where jaxlib has them, by oneDNN's: a run's plan measures both and takes the
+faster; (c) PyTorch, eager; (d) PyTorch's best eager form: Adam's fused kernel, and for images the
 channels-last layout. The loss is kept at every step and read at none. Prints a line a model: medians in
 ms a step, and ratios as medians (and ranges) over the rounds, each of two runs of one round.
 
@@ -34,6 +35,8 @@ import optax
 
 from fdl import data, models, tasks
 from fdl.experiment import Batch, Learner
+from fdl.parallel.kernels import has_onednn, options_of
+from fdl.parallel.plan import Kernels
 from fdl.train.runtime import machine, prepare
 
 try:
@@ -111,8 +114,7 @@ def language() -> Case:
 
 def report(case: Case) -> None:
     """Runs a case's ways by turns and prints its line."""
-    loop, scan = with_fdl(case)
-    runs = {"loop": loop, "scan": scan, "eager": with_torch(case), "best": with_torch(case, best=True)}
+    runs = with_fdl(case) | {"eager": with_torch(case), "best": with_torch(case, best=True)}
     steps, names = len(case.batches["y"]), list(runs)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(ROUNDS + 1):
@@ -123,14 +125,10 @@ def report(case: Case) -> None:
             if turn:  # the first round compiles and warms up
                 seconds[name].append(time.perf_counter() - began)
     times = {name: 1e3 * statistics.median(spent) / steps for name, spent in seconds.items()}
-    speeds = {name: over(seconds["eager"], seconds[name]) for name in ("loop", "scan", "best")}
-    print(
-        f"{case.name:9} fdl loop {times['loop']:.2f}, fdl scan {times['scan']:.2f}, PyTorch eager "
-        f"{times['eager']:.2f}, PyTorch best {times['best']:.2f} ms; times PyTorch eager's speed: "
-        f"loop {speeds['loop']}, scan {speeds['scan']}, PyTorch best {speeds['best']}; "
-        f"scan over loop {over(seconds['loop'], seconds['scan'])}",
-        flush=True,
-    )
+    speeds = {name: over(seconds["eager"], seconds[name]) for name in names if name != "eager"}
+    spent = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in times.items())
+    ratios = ", ".join(f"{name} {speed}" for name, speed in speeds.items())
+    print(f"{case.name:9} {spent} ms; times eager's speed: {ratios}", flush=True)
 
 
 def over(base: list[float], mine: list[float]) -> str:
@@ -139,8 +137,8 @@ def over(base: list[float], mine: list[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def with_fdl(case: Case) -> tuple[Run, Run]:
-    """A loop in Python, and a scan, each with a state of its own."""
+def with_fdl(case: Case) -> dict[str, Run]:
+    """A loop in Python, and a scan by each of the kernels, each with a state of its own."""
     key, steps = jax.random.key(0), len(case.batches["y"])
 
     def step(state: Any, now: tuple[Batch, jax.Array]) -> tuple[Any, Any]:
@@ -149,11 +147,10 @@ def with_fdl(case: Case) -> tuple[Run, Run]:
 
     init = jax.jit(case.learner.init)
     called = jax.jit(step, donate_argnums=0)
-    scanned = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches), donate_argnums=0)
     stacked = jax.device_put((case.batches, np.arange(steps, dtype=np.int32)))
     row = lambda number: jax.tree.map(lambda leaf: jnp.copy(leaf[number]), stacked)  # noqa: E731
     single = [row(number) for number in range(steps)]
-    looping, scanning = init(key), init(key)
+    looping = init(key)
 
     def loop() -> Any:
         nonlocal looping
@@ -163,12 +160,20 @@ def with_fdl(case: Case) -> tuple[Run, Run]:
             kept.append(metrics)
         return jax.block_until_ready((looping, kept))
 
-    def scan() -> Any:
-        nonlocal scanning
-        scanning, metrics = scanned(scanning, stacked)
-        return jax.block_until_ready((scanning, metrics))
+    def scan(kernels: Kernels) -> Run:
+        state = init(key)
+        scanned = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches), donate_argnums=0)
+        compiled = scanned.lower(state, stacked).compile(compiler_options=options_of(kernels))
 
-    return loop, scan
+        def run() -> Any:
+            nonlocal state
+            state, metrics = compiled(state, stacked)
+            return jax.block_until_ready((state, metrics))
+
+        return run
+
+    runs = {"loop": loop, "scan": scan("xla")}
+    return runs | {"scan by oneDNN": scan("onednn")} if has_onednn() else runs
 
 
 def with_torch(case: Case, *, best: bool = False) -> Run:

@@ -9,7 +9,7 @@ import jax
 
 from fdl.arguments import Count, NotNegative, Share, checked
 from fdl.models.axes import constrain, with_axes
-from fdl.models.conv import Conv
+from fdl.models.conv import Conv, Local
 from fdl.models.convolve import Padding
 from fdl.models.dropout import Dropout
 from fdl.models.norms import local_response_norm
@@ -29,11 +29,12 @@ class Stage(NamedTuple):
       padding: see `fdl.models.convolve.Padding`.
       groups: shares of the channels, each convolved by itself.
       pool: what comes after the activation, a function `[B, *S, C]` to `[B, *S', C]`, or None.
+      shared: whether all places have one kernel; if not, each has its own (`Local`), of one group.
 
     Example:
       >>> from fdl import models
       >>> models.Stage(channels=16, size=5, pool=models.max_pool)._replace(pool=None)
-      Stage(channels=16, size=5, strides=1, padding='SAME', groups=1, pool=None)
+      Stage(channels=16, size=5, strides=1, padding='SAME', groups=1, pool=None, shared=True)
     """
 
     channels: Count
@@ -42,6 +43,7 @@ class Stage(NamedTuple):
     padding: Padding = "SAME"
     groups: Count = 1
     pool: Map | None = None
+    shared: bool = True
 
 
 @checked
@@ -79,18 +81,13 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Outputs `[B, outputs]` of inputs `[B, H, W, C]` or `[B, T, C]`."""
+        """Outputs `[B, outputs]` of inputs `[B, H, W, C]` or `[B, T, C]`.
+
+        Raises:
+          ValueError: a stage of several groups whose kernels are not shared.
+        """
         for stage in self.stages:
-            conv = Conv(
-                stage.channels,
-                stage.size,
-                stage.strides,
-                stage.padding,
-                groups=stage.groups,
-                bias=self.norm is None,
-                initializer=self.initializer,
-            )
-            x = conv(x)
+            x = self._connected(stage)(x)
             x = self.activation(x if self.norm is None else self.norm(x, train))
             x = x if stage.pool is None else stage.pool(x)
         x = x.reshape(x.shape[0], -1)
@@ -98,6 +95,19 @@ class ConvNet(nn.Module):
             x = constrain(self.activation(self._dense(width, "mlp")(x)), "batch", "mlp")
             x = Dropout(self.dropout)(x, train)
         return constrain(self._dense(self.outputs, None)(x), "batch", None)
+
+    def _connected(self, stage: Stage) -> Conv | Local:
+        if not stage.shared and stage.groups != 1:
+            raise ValueError(f"{stage.groups} groups of kernels that are not shared; expected groups=1")
+        kind = functools.partial(Conv, groups=stage.groups) if stage.shared else Local
+        return kind(
+            stage.channels,
+            stage.size,
+            stage.strides,
+            stage.padding,
+            bias=self.norm is None,
+            initializer=self.initializer,
+        )
 
     def _dense(self, width: int, name: str | None) -> nn.Dense:
         kernel, bias = with_axes(self.initializer(), None, name), with_axes(nn.initializers.zeros, name)
