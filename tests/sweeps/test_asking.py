@@ -38,7 +38,7 @@ MIXED = fdl.space(
 SAMPLERS = ("tpe", "cmaes", "nsgaii", "qmc", "random", pytest.param("gp", marks=pytest.mark.slow))
 POPULATION, TRIALS = 4, 20
 FEWER = {"gp": 16}
-"""Where a search of `TRIALS` takes long: 10 drawn by chance, as Optuna's samplers begin, and 6 by the model."""
+"""Where a search of `TRIALS` takes long: 10 drawn by chance, as Optuna's begin, and 6 by the model."""
 
 
 def value(row):
@@ -90,7 +90,9 @@ def test_trials_are_the_same_from_one_process_and_from_many(sampler, tmp_path):
     assert trials(sampler, FLAT, journal=str(tmp_path / "journal")) == one
     assert trials(sampler, FLAT, draw_seed=1) != one
     if sampler != "nsgaii":  # whose children may be like a parent
-        assert len(set(map(tuple, one))) == count(sampler)  # the liar: no trial is asked twice before it is told
+        assert len(set(map(tuple, one))) == count(
+            sampler
+        )  # the liar: no trial is asked twice before it is told
 
 
 NARROW = FLAT.where(lambda config: config.lr < 0.03).where(lambda config: config.momentum < 0.6)
