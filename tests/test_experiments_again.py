@@ -1,4 +1,4 @@
-"""The cheapest rows of the table of experiments, run anew, come to the verdicts that are recorded."""
+"""A row of the table of experiments that is run anew comes to the verdicts that are recorded."""
 
 import json
 import shutil
@@ -8,7 +8,8 @@ import pytest
 from fdl.cli import main
 from tests.test_experiments import FOLDER, RESULTS
 
-AGAIN = sorted(RESULTS["rows"], key=lambda name: RESULTS["rows"][name]["seconds"])[:3]
+AGAIN = ("backpropagation",)
+"""The cheapest row; what it compares and counts is the same in every run."""
 
 
 def verdicts(row: dict) -> dict[str, str]:
