@@ -1,11 +1,13 @@
 """What reading a sweep costs: each trial and each row is looked at once."""
 
+import cProfile
 import gc
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from fdl import rng, serialization
@@ -106,3 +108,33 @@ def test_what_is_held_does_not_grow_with_the_runs_that_are_on_disk(plans, tmp_pa
     assert len(result.frame) == 4 * members * units
     rows = 4 * members * (units - 2)
     assert (held[-1] - held[1]) / rows < 100  # bytes; a row in memory has some 400
+
+
+@pytest.mark.medium
+def test_what_fdl_does_and_holds_grows_as_the_arms_do_and_no_faster(plans, tmp_path):
+    """By function calls and bytes, which no other process on the machine changes."""
+
+    def spent(arms: int) -> tuple[int, int]:
+        """Calls of a sweep and of the same command again, and bytes held at most by the latter."""
+        space = grid(Config(), lr=tuple(np.linspace(0.01, 0.02, arms).tolist()), seeds=1)
+        profile = cProfile.Profile()
+        with profile:
+            sweep(experiment, space, members=100, workdir=tmp_path / f"{arms}")
+            sweep(experiment, space, members=100, workdir=tmp_path / f"{arms}")
+        gc.collect()
+        tracemalloc.start()
+        try:
+            sweep(experiment, space, members=100, workdir=tmp_path / f"{arms}")
+            held = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        return sum(one.callcount for one in profile.getstats()), held
+
+    spent(200)  # compiles
+    first, second, third = (spent(arms) for arms in (300, 600, 1200))
+    print(first, second, third)
+    for count, (one, two, three) in enumerate(zip(first, second, third, strict=True)):
+        assert (three - two) / (two - one) < (2.2, 2.6)[
+            count
+        ]  # 2 if both grow as the arms do, 4 as their square
+    assert (third[1] - second[1]) / 600 < 6000  # bytes an arm; 4 evaluations each
