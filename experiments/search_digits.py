@@ -97,7 +97,7 @@ def led(repetition: int) -> tuple[Found, float]:
         trials=TRIALS,
         population=POPULATION,
         seeds=[repetition],
-        judges=1,
+        judges=POPULATION,  # not used, but as many as a population, whose program is there; one is another
         draw_seed=repetition,
         scheduler=SCHEDULER,
     )

@@ -116,6 +116,15 @@ def test_sweeps_of_many_sizes(part, plans, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_the_bookkeeping_of_many_arms(part, plans, monkeypatch):
+    scaling = part("sweep_scaling")
+    monkeypatch.setattr(scaling, "ARMS", 4)
+    *stages, whole, memory = scaling.bookkeeping()
+    assert whole.value == pytest.approx(sum(line.value for line in stages)) and len(stages) == 4
+    assert 50 < memory.value < 10_000  # megabytes
+
+
+@pytest.mark.slow
 def test_sweeps_by_processes(part, plans, monkeypatch):
     scaling = part("sweep_scaling")
     for name, value in {"ROUNDS": 1, "COUNTS": (1, 4)}.items():

@@ -1,5 +1,6 @@
 """What others see of a search while it runs: whole at any time, complete after a kill, nothing twice."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from tests.toy import Config
 SEARCH = fdl.space(Config(steps=16), lr=SEARCH.fields["lr"])
 """
 LED = 'SCHEDULER = fdl.asha(metric="validation/loss", better="lower", first=4, factor=2, population=4)\n'
-WORDS = "search file.py --trials 12 --population 4 --seeds 2 --judges 2 --mesh population=1 --workdir work"
+WORDS = "search file.py --trials 8 --population 4 --seeds 2 --judges 2 --mesh population=1 --workdir work"
 WORDS += " --metric validation/loss --better lower"
 TABLE = Path("work/results.parquet")
 
@@ -62,7 +63,7 @@ def test_the_table_is_whole_while_it_is_written_and_complete_after_a_kill(
     assert main([*WORDS.split(), "--watch"]) == 0
     table = pd.read_parquet(TABLE)
     assert not table.duplicated(["trial", "seed", "step"]).any()
-    assert set(table["trial"]) == set(range(12)) and set(table["status"]) <= {"finished", "stopped"}
+    assert set(table["trial"]) == set(range(8)) and set(table["status"]) <= {"finished", "stopped"}
     assert ("stopped" in set(table["status"])) == bool(scheduler)
     judged = table[~table["seed"].isin([0, 1])]
     assert judged["trial"].nunique() == 1 and set(judged["seed"]) == {2, 3}
@@ -73,9 +74,6 @@ def test_the_table_is_whole_while_it_is_written_and_complete_after_a_kill(
         ),
         ended.reset_index(drop=True),
     )
-    assert main(WORDS.replace("workdir work", "workdir undisturbed").split()) == 0
-    other = pd.read_parquet("undisturbed/results.parquet")
-    pd.testing.assert_frame_equal(table, other)
     assert main(["watch", "work", "--once"]) == 0
     assert ("judge what the search chose" in " ".join(capsys.readouterr().out.split())) == bool(scheduler)
 
@@ -89,7 +87,7 @@ def test_the_sinks_have_each_run_once_and_a_report_of_a_sweep_is_left_alone(tmp_
     Path("file.py").write_text(FILE + "SWEEP = fdl.grid(Config(steps=16), lr=(0.1,), seeds=2)\n")
     assert main(["sweep", "file.py", "--workdir", "work", "--mesh", "population=1"]) == 0
     swept = TABLE.read_bytes()
-    words = [*WORDS.replace("12", "8").split(), "--tensorboard", "tb"]
+    words = [*WORDS.split(), "--tensorboard", "tb"]
     assert main(words) == main(words) == 0
     assert TABLE.read_bytes() == swept
     (path,) = [
@@ -118,8 +116,7 @@ def test_bad_input_comes_before_the_question(tmp_path, monkeypatch, capsys):
 def test_a_run_without_an_evaluation_has_a_row_too():
     arms = {"0: lr=0.1": {"lr": 0.1}, "10: lr=0.2": {"lr": 0.2}, "2: lr=0.3": {"lr": 0.3}}
     result = example(arms, seeds=1, failed=(("2: lr=0.3", 0),))
-    early = result.frame["arm"] != "2: lr=0.3"
-    result.frame.drop(result.frame[~early].index, inplace=True)
+    result = dataclasses.replace(result, frame=result.frame[result.frame["arm"] != "2: lr=0.3"])
     asked = Sweep((Trial("10: lr=0.2", Config(lr=0.2), 0), Trial("11: lr=0.4", Config(lr=0.4), 0)))
     table = runs_of_trials(result, asked)
     runs = table.drop_duplicates(["trial", "seed"])
