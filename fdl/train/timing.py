@@ -17,8 +17,8 @@ CALL_SECONDS = 0.1
 CALLS = 6
 """So many calls are timed."""
 EVALUATIONS = 3
-"""So many evaluations are timed at least; no more than a run has, and than `CALLS`: those of a large split may
-take longer than all steps."""
+"""So many evaluations are timed at least, else as many as a run has, up to `CALLS`: those of a large split
+may take longer than all steps."""
 MOST_SECONDS = 20.0
 """After so long no further call is timed, once there are two."""
 
