@@ -42,18 +42,19 @@ def runs_of_trials(result: Result, asked: Sweep | None = None) -> pd.DataFrame:
     A run without an evaluation has a row too, with no metrics: one that failed before its first, with the
     step where, and, of what was `asked` last, one that is not that far, as running at step 0.
     """
-    fields = result.fields
+    fields, columns = result.fields, list(result.frame.columns)
+    none = {"best": False} if "best" in columns else {}
     rows = result.frame.to_dict("records")
     there = {(row["arm"], row["seed"]) for row in rows}
     for row in result.failures.to_dict("records"):
         if (row["arm"], row["seed"]) not in there:
-            rows.append({**row, "status": "failed"})
+            rows.append({**row, **none, "status": "failed"})
             there.add((row["arm"], row["seed"]))
     for trial in asked.trials if asked else ():
         if (trial.arm, trial.seed) not in there:
             shown = {name: cell(value) for name, value in values(trial.config).items()}
-            rows.append({"arm": trial.arm, **shown, "seed": trial.seed, "step": 0, "status": "running"})
-    columns = list(result.frame.columns)
+            run = {"arm": trial.arm, **shown, "seed": trial.seed}
+            rows.append({**run, **none, "step": 0, "status": "running"})
     table = pd.DataFrame(rows, columns=columns).assign(**{n: column([r[n] for r in rows]) for n in fields})
     table.insert(0, "trial", [trial_of_arm(arm) for arm in table["arm"]])
     return table.sort_values(["trial", "seed", "step"], kind="stable", ignore_index=True)

@@ -61,9 +61,8 @@ def from_fresh_seeds(
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))
     tried = joined_populations(found.results)
-    whole = joined_populations(
-        [tried, train(sweep_of(arms.items(), fresh), found.results)]
-    )  # costs are of all
+    runs = train(sweep_of(arms.items(), fresh), found.results)
+    whole = joined_populations([tried, runs])  # its costs are of all
     result = whole.where(arm=list(arms), seed=fresh)
     told = {
         **goal._asdict(),

@@ -117,6 +117,7 @@ def test_a_run_without_an_evaluation_has_a_row_too():
     arms = {"0: lr=0.1": {"lr": 0.1}, "10: lr=0.2": {"lr": 0.2}, "2: lr=0.3": {"lr": 0.3}}
     result = example(arms, seeds=1, failed=(("2: lr=0.3", 0),))
     result = dataclasses.replace(result, frame=result.frame[result.frame["arm"] != "2: lr=0.3"])
+    result.frame["best"] = True
     asked = Sweep((Trial("10: lr=0.2", Config(lr=0.2), 0), Trial("11: lr=0.4", Config(lr=0.4), 0)))
     table = runs_of_trials(result, asked)
     runs = table.drop_duplicates(["trial", "seed"])
@@ -124,6 +125,7 @@ def test_a_run_without_an_evaluation_has_a_row_too():
     assert runs["status"].tolist() == ["finished", "failed", "finished", "running"]
     assert runs["lr"].tolist() == [0.1, 0.3, 0.2, 0.4] and runs["step"].tolist() == [10, 23, 10, 0]
     assert len(table) == 4 + 1 + 4 + 1
+    assert runs["best"].tolist() == [True, False, True, False]
 
 
 @pytest.mark.medium
