@@ -58,8 +58,12 @@ def test_the_table_is_whole_while_it_is_written_and_complete_after_a_kill(
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     seen = until_killed(child)
     assert child.returncode == -signal.SIGKILL
-    assert main(["watch", "work", "--once"]) == 0
-    assert ("led last" in capsys.readouterr().out) == bool(scheduler)
+    code = main(["watch", "work", "--once"])
+    told = " ".join("".join(capsys.readouterr()).split())
+    if code:  # the population that had begun was not evaluated yet
+        assert scheduler and "holds no evaluation yet" in told
+    else:
+        assert ("led last" in told) == bool(scheduler)
     assert main([*WORDS.split(), "--watch"]) == 0
     table = pd.read_parquet(TABLE)
     assert not table.duplicated(["trial", "seed", "step"]).any()
