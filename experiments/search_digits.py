@@ -97,7 +97,7 @@ def led(repetition: int) -> tuple[Found, float]:
         trials=TRIALS,
         population=POPULATION,
         seeds=[repetition],
-        judges=POPULATION,  # not used, but as many as a population, whose program is there; one is another
+        judges=1,
         draw_seed=repetition,
         scheduler=SCHEDULER,
     )
