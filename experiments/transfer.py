@@ -12,11 +12,11 @@ Dollár 2019, Rethinking ImageNet Pre-training).
 
     fdl sweep experiments/transfer.py
 
-1.5 minutes of CPU time. Two pilots came before. With seeds 500 to 504, 16 channels and 200 updates the highest
-of the rates 0.001, 0.003 and 0.01 was the best of most arms, so that there is a higher one; and from 2,000
-examples accuracy had a deviation of 3 points over seeds, so that E5.3 allows for 3, not 2. With seeds 0 to 11
-every claim was inconclusive (9 judged), and after 300 updates of 2,000 examples neither arm had ended (81 and
-88 %): now there are more seeds, new ones, and 600 updates; the criteria are the same.
+1.5 minutes of CPU time. Two pilots came before. With seeds 500 to 504, 16 channels and 200 updates the
+highest of the rates 0.001, 0.003 and 0.01 was the best of most arms, so that there is a higher one; and from
+2,000 examples accuracy had a deviation of 3 points over seeds, so that E5.3 allows for 3, not 2. With seeds
+0 to 11 every claim was inconclusive (9 judged), and after 300 updates of 2,000 examples neither arm had ended
+(81 and 88 %): now there are more seeds, new ones, and 600 updates; the criteria are the same.
 """
 
 import functools
