@@ -59,7 +59,7 @@ def halves() -> tuple[data.Splits, data.Splits]:
 
     whole = data.synthetic.mnist1d()
     one, other = (
-        data.Splits(*(half(part, first) for part in (whole.train, whole.validation, whole.test)))
+        data.Splits(*(half(part, first) for part in (whole.train, whole.validation, whole.test)))  # pyright: ignore[reportArgumentType]
         for first in (0, 5)
     )
     return one, other
