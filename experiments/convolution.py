@@ -94,7 +94,7 @@ def experiment(config: Config) -> fdl.Experiment:
     splits = data.synthetic.mnist1d()
     order = np.random.default_rng(0).permutation(POINTS) if config.shuffled else np.arange(POINTS)
     splits = splits._replace(prepare=lambda batch: {**batch, "x": batch["x"][:, order, None]})
-    options = {"steps": config.steps, "batch_size": 32, "evaluate_every": config.steps}
+    options: dict[str, Any] = {"steps": config.steps, "batch_size": 32, "evaluate_every": config.steps}
     return tasks.classification(config.model(), splits, optax.adam(config.lr), **options)
 
 

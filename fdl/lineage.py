@@ -72,6 +72,8 @@ def without_one_config(runs: pd.DataFrame, lineages: Lineages, fields: Sequence[
       lineages: of the arms that changed.
       fields: the names of the config's fields.
     """
+    if not lineages:
+        return runs
     told = courses(lineages)
     each = [told.get(arm, {}) for arm in runs["arm"]]
     columns = {
@@ -80,7 +82,7 @@ def without_one_config(runs: pd.DataFrame, lineages: Lineages, fields: Sequence[
         )
         for name in fields
     }
-    return runs.assign(**columns) if lineages else runs
+    return runs.assign(**columns)
 
 
 def courses(lineages: Lineages) -> dict[str, dict[str, Any]]:

@@ -68,3 +68,7 @@ def pytest_configure() -> None:
     from fdl.train.runtime import prepare
 
     prepare()
+    # Tracing makes objects by the million, and few cycles of them: by Python's usual thresholds a tenth of
+    # the time of tests goes into looking for cycles (`room` looks too).
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)

@@ -116,6 +116,15 @@ def test_sweeps_of_many_sizes(part, plans, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_the_bookkeeping_of_many_arms(part, plans, monkeypatch):
+    scaling = part("sweep_scaling")
+    monkeypatch.setattr(scaling, "ARMS", 4)
+    *stages, whole, memory = scaling.bookkeeping()
+    assert whole.value == pytest.approx(sum(line.value for line in stages)) and len(stages) == 4
+    assert 50 < memory.value < 10_000  # megabytes
+
+
+@pytest.mark.slow
 def test_sweeps_by_processes(part, plans, monkeypatch):
     scaling = part("sweep_scaling")
     for name, value in {"ROUNDS": 1, "COUNTS": (1, 4)}.items():
@@ -268,6 +277,19 @@ def test_attention_by_a_kernel_is_measured(part, monkeypatch):
     assert len(lines) == 2 and all(line.met and line.value > 1e-3 for line in lines)
     monkeypatch.setattr(models, "fused_attend", lambda *given, implementation, **told: models.attend(*given))
     assert not any(line.met for line in attention.attention(40, "xla"))
+
+
+def test_an_onnx_file_is_timed_by_onnxruntime(part, tmp_path):
+    pytest.importorskip("onnxruntime")
+    helper = pytest.importorskip("onnx").helper
+    x, y = (helper.make_tensor_value_info(name, 1, ["N", 4]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "exp", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    told = {"inputs": {"x": {"shape": ["N", 4], "dtype": "float32"}}}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    (said,) = part("latency").loaded(tmp_path)()
+    np.testing.assert_array_equal(said, np.ones((1, 4)))
 
 
 def test_what_is_exported_is_timed_by_turns(part, monkeypatch, tmp_path):

@@ -8,7 +8,10 @@ Tune, one a core at a time; theirs of fewer nets, as many in a round as the cons
 without compiling, but with Ray's start of its workers, which train one net after another. `processes`: a
 sweep of all of them by 1 to N processes, each of which imports, traces and compiles (`fdl sweep --executor
 processes`). `packing`: for four models the speed of the plan that fdl chooses, as a share of the best of
-members side by side (`vmap`), one after another, and one a core.
+members side by side (`vmap`), one after another, and one a core. `bookkeeping`: what fdl itself takes for
+10,000 arms that learn nothing, from the grid to the report, in processor time, after a sweep of two arms that
+imports what is needed; with the most memory of this process, most of which are libraries and compiling:
+measured first, as it holds what the other parts take.
 
 Nets of PyTorch have one thread, their faster setting for this size. Needs torch (not among fdl's
 dependencies), optuna (extra `search`) and `ray[tune]`; what is missing is said and left out. `--only members`
@@ -19,7 +22,10 @@ import argparse
 import functools
 import importlib.util
 import os
+import resource
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,9 +35,10 @@ import numpy as np
 import optax
 from digits_net import Config, net
 from gpu_lines import Line, by_turns, ratio, told
+from growth import Toy, idle
 
 import fdl
-from fdl import data, models, tasks
+from fdl import data, models, report, tasks
 from fdl.parallel.plan import Plan
 from fdl.sweeps.population import groups_of
 from fdl.sweeps.programs import work_of
@@ -45,6 +52,8 @@ from fdl.train.runtime import machine, prepare
 BATCH, EPOCHS, ROUNDS = 32, 5, 3
 COUNTS, ALONE, RAY = (1, 8, 64, 512, 4096), 16, 8
 """Members of a population; nets of a round of Optuna's; of Ray Tune's."""
+ARMS = 10_000
+"""Arms whose bookkeeping is measured."""
 PACKED, LONG, SECONDS = 16, 1_000_000, 0.5
 """Members whose packing is measured, the steps of each for which it is chosen, and the seconds of a turn."""
 
@@ -61,7 +70,7 @@ def space(count: int) -> fdl.Sweep:
 
 def main() -> None:
     """Measures and prints."""
-    parts = {"members": members, "processes": processes, "packing": packing}
+    parts = {"bookkeeping": bookkeeping, "members": members, "processes": processes, "packing": packing}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,6 +84,36 @@ def main() -> None:
             print(told(line), flush=True)
 
 
+def bookkeeping() -> list[Line]:
+    """The first part: seconds of processor time, and megabytes."""
+    lines: list[Line] = []
+
+    def timed(name: str, run: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        found = run()
+        taken = time.process_time() - began
+        lines.append(Line(f"{ARMS:,} arms: {name}", taken, "s", f"{peak():.0f} MB at most until then"))
+        return found
+
+    slopes = tuple(np.linspace(0.0, 1.0, ARMS).tolist())
+    with tempfile.TemporaryDirectory() as place:
+        report.write(fdl.sweep(idle, fdl.grid(Toy(), slope=slopes[:2]), workdir=place), None, Path(place))
+    start = peak()
+    with tempfile.TemporaryDirectory() as place:
+        arms = timed("grid", lambda: fdl.grid(Toy(), slope=slopes, seeds=1))
+        timed("sweep", lambda: fdl.sweep(idle, arms, workdir=place))
+        result = timed("again, where all is finished", lambda: fdl.sweep(idle, arms, workdir=place))
+        timed("report", lambda: report.write(result, None, Path(place)))
+    memory = Line("most memory", peak(), "MB", f"{start:.0f} MB after two arms", ("≤", 500))
+    return [*lines, Line("all of it", sum(line.value for line in lines), "s", target=("≤", 10)), memory]
+
+
+def peak() -> float:
+    """The most memory that this process has had, in megabytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1e6 if sys.platform == "darwin" else 1e3)
+
+
 def there(peer: str, *packages: str) -> bool:
     """Whether all packages that a peer needs are installed; what is not is said."""
     absent = [name for name in packages if importlib.util.find_spec(name) is None]
@@ -86,7 +125,7 @@ def there(peer: str, *packages: str) -> bool:
 
 
 def members() -> list[Line]:
-    """The first part."""
+    """The second part."""
     runs = {f"{count:,} members": population(count) for count in COUNTS}
     counts = dict(zip(runs, COUNTS, strict=True))
     if there("Optuna", "torch", "optuna"):
@@ -189,7 +228,7 @@ def with_ray(count: int) -> None:
 
 
 def processes() -> list[Line]:
-    """The second part: the sweep itself, from its start to its result."""
+    """The third part: the sweep itself, from its start to its result."""
     most = len(os.sched_getaffinity(0))
     workers = sorted({1 << n for n in range(most.bit_length())} | {most})
 
@@ -222,7 +261,7 @@ def nets() -> dict[str, Any]:
 
 
 def packing() -> Iterator[Line]:
-    """The third part, a model at a time."""
+    """The fourth part, a model at a time."""
     for name, (model, splits) in nets().items():
         yield from packed(name, model, splits)
 

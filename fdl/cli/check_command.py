@@ -24,9 +24,10 @@ from fdl.report.model_card import (
     write_card,
 )
 from fdl.report.terminal import PLAIN, fitted_table
-from fdl.storage import folder, kind_of, path_of
+from fdl.storage import Folder, folder, kind_of, path_of
 from fdl.train.runtime import prepare
 from fdl.trained import TrainedRun, load, model_card
+from fdl.trained.checks_canaries import canary_card
 from fdl.trained.checks_energy import training_energy
 from fdl.trained.rows_said import classify_of
 
@@ -43,6 +44,9 @@ class CheckOptions:
     """columns of these rows whose values are groups, as `--group sex age`; x[3] is a number of x"""
     other: str | None = None
     """rows unlike those of the training, an .npz file with x, to see whether they are told apart"""
+    canaries: str | None = None
+    """of a language model, of which nothing else is checked: an .npz file with x, texts that were put into
+    its training to see whether it remembers them, and others, texts drawn likewise that were not"""
     epsilon: float = 8 / 255
     """how far attacks change a number, as a share of its range"""
     sigma: float = 0.25
@@ -86,6 +90,8 @@ def execute(words: Sequence[str]) -> int:
         )
     )
     page_with_room(place)
+    if options.canaries is not None:
+        return _written(_canaries(run, options.canaries), place)
     energy = training_energy(loaded, run.arm, watts=options.watts, carbon=options.carbon)
     card = model_card(
         run,
@@ -101,6 +107,17 @@ def execute(words: Sequence[str]) -> int:
         checked=(*card.checked, *(one for one in more if isinstance(one, Checked))),
         not_checked=(*card.not_checked, *(one for one in more if isinstance(one, NotChecked))),
     )
+    return _written(card, place)
+
+
+def _canaries(run: TrainedRun, path: str) -> ModelCard:
+    if not kind_of(path_of(path)):
+        raise ValueError(f"there is no {path}; expected an .npz file of texts, with x and others")
+    texts = read_npz(path_of(path), "x", "others")
+    return canary_card(run, canaries=texts["x"], others=texts["others"])
+
+
+def _written(card: ModelCard, place: Folder) -> int:
     on_page = write_card(card, place)
     _show(card, Console())
     where = place / "report.html" if on_page else f"{place / CARD} (there is no report.html beside it)"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fdl.aot import command as aot
 from fdl.cli import budget, executors, reports, seeds_needed, until_decided
-from fdl.cli.doctor_command import check_machine
+from fdl.cli.beginning import after, begin
 from fdl.cli.ending import finish, is_own, reported, stopped, tried_on
 from fdl.cli.flags import is_elsewhere, parse, seat, workdir
 from fdl.cli.following import followed
@@ -21,22 +21,20 @@ from fdl.cli.options import (
     OPTIONS,
     ProfileOptions,
     RunOptions,
-    SearchOptions,
     SweepOptions,
-    TrainOptions,
 )
 from fdl.cli.progress import shown
+from fdl.cli.search_command import search_in
 from fdl.cli.sinks import check_sinks, sinks
-from fdl.cli.trials import searched, space_of
+from fdl.cli.trials import space_of
 from fdl.configs import replaced
-from fdl.doctor.examination import on_slice
 from fdl.experiment_file import ExperimentFile, load_file, stored_source
 from fdl.parallel import abort, distributed
 from fdl.report.terminal import PLAIN
 from fdl.result import Result
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.storage import Folder
-from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, search, stored, sweep
+from fdl.sweeps import Executor, Scheduler, Sweep, Trial, program_of, stored, sweep
 from fdl.sweeps.loading import so_far
 from fdl.sweeps.run import changed_at_once
 from fdl.sweeps.schedule_folder import last_schedule
@@ -66,7 +64,7 @@ def execute(command: str, words: Sequence[str]) -> int:
     if command == "run":
         return _run(file, options, changed, made, console)
     if command == "search":
-        return _search(file, options, changed, made, console)
+        return search_in(file, options, changed, made, console)
     if command == "plan" and options.topology and not (file.sweep or columns):
         space = aot.single(file, changed, options.seeds)
     else:
@@ -126,8 +124,8 @@ def _run(
     mark = fingerprint(config, seed=options.seed, identity=program_of(file.experiment, space))
     directory = options.directory(Path("runs") / file.name / mark)
     identity = {"kind": "run", "config": to_json(config), "seed": options.seed, **stored_source(file)}
-    _begin(file, options, directory, console)
-    result = _train(file, options, space, directory, identity, console)
+    first = begin(file, options, directory, console)
+    result = _train(file, options, space, directory, identity, console, first)
     return finish(file._replace(sweep=None), options, result, space, directory, made, console)
 
 
@@ -148,18 +146,18 @@ def _sweep(
     check_sinks(options.tensorboard, options.wandb, functools.partial(_changed, file, space))
     identity = {"kind": "sweep", **stored_source(file)}
     how = {"executor": executor, "scheduler": file.scheduler, "failed": failed}
+    first = begin(file, options, directory, console)
     later = dataclasses.replace(options, restart=False, profile=False)
     several, asked = itertools.chain([options], itertools.repeat(later)), [space]
 
     def train(trials: Sweep) -> Result:
         asked.append(trials)
-        result = _train(file, next(several), trials, directory, identity, console, **how)
+        result = _train(file, next(several), trials, directory, identity, console, first, **how)
         if options.until_decided:
             until_decided.keep_asked(trials, directory)
         return result
 
     with budget.within(limit) as spent:
-        _begin(file, options, directory, console)
         try:
             if not options.until_decided:
                 return train(space), space
@@ -169,59 +167,6 @@ def _sweep(
             if not spent():
                 raise
     return budget.ended(file, asked[-1], directory), asked[-1]
-
-
-def _search(
-    file: ExperimentFile,
-    options: SearchOptions,
-    changed: dict[str, Any],
-    made: dict[str, str],
-    console: Console,
-) -> int:
-    space = searched(file.search, changed)
-    base = Sweep((Trial("base", space.config, 0),))
-    mark = digest(essence(program_of(file.experiment, base)))
-    directory = options.directory(Path("runs") / file.name / mark)
-    metric, better = options.goal()
-    executor = executors.executor_of(options, file.path, directory)
-    _begin(file, options, directory, console)
-    with shown(console) as (progress, _):
-        found = search(
-            file.experiment,
-            space,
-            trials=options.trials,
-            metric=metric,
-            better=better,
-            sampler=options.sampler,
-            seeds=options.seeds,
-            judges=options.judges,
-            population=options.population,
-            draw_seed=options.draw_seed,
-            storage=options.storage,
-            workdir=directory,
-            identity={"kind": "sweep", **stored_source(file)},
-            members=options.members,
-            mesh=options.sizes(),
-            strategy=options.strategy,
-            saving=options.saving(),
-            restart=options.restart,
-            progress=progress,
-            scheduler=file.scheduler,
-            executor=executor,
-        )
-    runs = found.judged.runs()
-    judged = Sweep(tuple(map(Trial, runs["arm"], runs["arm"].map(found.front), runs["seed"])))
-    return finish(
-        file._replace(sweep=None, claim=None), options, found.judged, judged, directory, made, console
-    )
-
-
-def _begin(file: ExperimentFile, options: TrainOptions, directory: Folder, console: Console) -> None:
-    """Says what is asked, and where the runs will be; looks at the machine first where that costs most."""
-    if not options.no_doctor and on_slice():
-        check_machine(options.workdir, console)
-    console.print(file.question, style="bold", **PLAIN)
-    console.print(str(directory), **PLAIN)
 
 
 def _changed(file: ExperimentFile, space: Sweep) -> list[str]:
@@ -236,6 +181,7 @@ def _train(
     directory: Folder,
     identity: dict[str, Any],
     console: Console,
+    first: Callable[[], None],
     executor: Executor | None = None,
     scheduler: Scheduler | None = None,
     failed: Callable[[Exception], None] | None = None,
@@ -256,7 +202,7 @@ def _train(
         sinks(tensorboard, wandb, directory) as kept,
         shown(console) as (progress, stand),
         followed(
-            progress,
+            after(progress, first),
             read,
             place,
             stand if getattr(options, "watch", False) else None,
@@ -265,7 +211,7 @@ def _train(
             failed=failed,
         ) as told,
     ):
-        return sweep(
+        result = sweep(
             file.experiment,
             space,
             workdir=directory,
@@ -282,3 +228,5 @@ def _train(
             executor=executor,
             scheduler=scheduler,
         )
+    first()
+    return result

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from fdl import report
@@ -66,9 +67,11 @@ def finish(
     made: dict[str, str],
     console: Console,
     left: Mapping[str, int] = MappingProxyType({}),
+    search: tuple[str, pd.DataFrame] | None = None,
 ) -> int:
     """Reports what a command measured; the exit code. Where an arm has only runs that are `left`, by arm how
-    many were not finished, the claim is not judged: it is about all arms."""
+    many were not finished, the claim is not judged: it is about all arms. `search` is the name of the search
+    that chose what was measured, and the table of all its runs."""
     if not distributed.is_first():
         return FAILED if len(result.failures) else 0
     about = {"name": file.name, "question": file.question, "detail": file.detail, "source": file.source}
@@ -83,8 +86,9 @@ def finish(
     except Exception as error:  # what was measured is reported all the same
         problem = error
     schedule = result.meta.get("schedule", {}).get("name")
-    place = reports.place(directory, space, own=is_own(file, space), schedule=schedule)
-    report.write(result, verdict, place)
+    name, table = search or (None, None)
+    place = reports.place(directory, space, own=is_own(file, space), schedule=schedule, search=name)
+    report.write(result, verdict, place, table)
     report.show(result, verdict, console)
     console.print(f"report: {place / 'report.html'}", **PLAIN)
     for failure in result.failures.to_dict("records"):

@@ -34,10 +34,11 @@ def followed(
     *,
     elsewhere: bool = False,
     failed: Callable[[Exception], None] | None = None,
+    write: Callable[[Result, Folder], None] = write_results,
 ) -> Iterator[Progress]:
     """The progress to train with. While it lasts, `results.parquet` tells what a sweep's runs have measured
-    so far: soon after an evaluation, at most every `SECONDS`, and once more at the end if that is an error or
-    an interruption, as else a report follows.
+    so far: soon after an evaluation, at most every `SECONDS`, at once after each population of a search, and
+    once more at the end if that is an error or an interruption, as else a report follows.
 
     An error in it is said once, and ends no run; what `kept` raises at the end goes to `failed`, as what is
     measured is to be reported all the same.
@@ -50,6 +51,7 @@ def followed(
       kept: keeps the same in another form, if given; asked once more when all is measured.
       elsewhere: whether other processes train: then it looks without being told.
       failed: told of an error of `kept` at the end; if not given, it is raised.
+      write: writes the table into its folder.
     """
     if not is_first():
         yield progress
@@ -60,7 +62,7 @@ def followed(
         result = read()
         if result is not None:
             if there := target():
-                write_results(result, there)
+                write(result, there)
             if shown:
                 shown(result)
             if kept:
@@ -70,7 +72,7 @@ def followed(
     thread = threading.Thread(target=_look_at, args=(news, look, progress.say, elsewhere), daemon=True)
     thread.start()
     try:
-        yield progress._replace(evaluated=news.tell)
+        yield progress._replace(evaluated=news.tell, asked=lambda _: news.tell_at_once())
     except BaseException:
         news.end(thread)
         if news.came or elsewhere:
@@ -91,7 +93,8 @@ class _News:
     """Whether there is something new, and whether it is over; between the loop and the thread."""
 
     def __init__(self) -> None:
-        self.fresh, self.over, self.came = threading.Event(), threading.Event(), False
+        self.fresh, self.hurry = threading.Event(), threading.Event()
+        self.over = self.came = False
 
     def tell(self, rows: list[dict[str, Any]]) -> None:
         """There is something new."""
@@ -99,9 +102,15 @@ class _News:
         self.came = True
         self.fresh.set()
 
+    def tell_at_once(self) -> None:
+        """There is something new that is not to wait: a population has ended, and the next one begins."""
+        self.hurry.set()
+        self.tell([])
+
     def end(self, thread: threading.Thread) -> None:
         """It is over: waits for the table that is being made."""
-        self.over.set()
+        self.over = True
+        self.hurry.set()
         self.fresh.set()
         thread.join()
 
@@ -110,7 +119,8 @@ def _look_at(news: _News, look: Callable[[], None], say: Callable[[str], None], 
     told = False
     while True:
         news.fresh.wait(SECONDS if elsewhere else None)
-        if news.over.is_set():
+        news.hurry.clear()
+        if news.over:
             return
         news.fresh.clear()
         began = time.monotonic()
@@ -120,4 +130,4 @@ def _look_at(news: _News, look: Callable[[], None], say: Callable[[str], None], 
             if not told:
                 say(f"what others see of the runs is not up to date: {named(error)}")
             told = True
-        news.over.wait(max(SECONDS, PAUSE * (time.monotonic() - began)))
+        news.hurry.wait(max(SECONDS, PAUSE * (time.monotonic() - began)))

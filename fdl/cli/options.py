@@ -157,7 +157,20 @@ class ExecutorOptions:
 
 
 @dataclasses.dataclass
-class SweepOptions(ProfileOptions, ExecutorOptions):
+class ShownOptions:
+    """Where a sweep or a search is seen while it runs."""
+
+    tensorboard: str | None = None
+    """a folder for TensorBoard, where each run's evaluations are written as they come (extra tensorboard)"""
+    wandb: str | None = None
+    """a project of Weights & Biases, with a run there for each run, written as they come (extra wandb); files
+    in ./wandb, of which nothing is sent unless WANDB_MODE is online"""
+    watch: Switch = False
+    """show how the arms stand while they run, as `fdl watch` does beside it: curves and ranks"""
+
+
+@dataclasses.dataclass
+class SweepOptions(ProfileOptions, ExecutorOptions, ShownOptions):
     """`fdl sweep`."""
 
     seeds: int | None = None
@@ -172,17 +185,10 @@ class SweepOptions(ProfileOptions, ExecutorOptions):
     """with --until-decided: so many seeds of an arm in all (default: 64)"""
     budget: str | None = None
     """stop after so long, as 30m or 1h30m: saved, with a report of what is finished and exit code 75"""
-    tensorboard: str | None = None
-    """a folder for TensorBoard, where each run's evaluations are written as they come (extra tensorboard)"""
-    wandb: str | None = None
-    """a project of Weights & Biases, with a run there for each run, written as they come (extra wandb); files
-    in ./wandb, of which nothing is sent unless WANDB_MODE is online"""
-    watch: Switch = False
-    """show how the arms stand while they run, as `fdl watch` does beside any sweep: curves and ranks"""
 
 
 @dataclasses.dataclass
-class SearchOptions(TrainOptions, ExecutorOptions):
+class SearchOptions(TrainOptions, ExecutorOptions, ShownOptions):
     """`fdl search`."""
 
     trials: int = 96

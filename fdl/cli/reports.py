@@ -22,7 +22,9 @@ from fdl.train.history import commit_of
 _FILES = (*FILES, "trials.json")
 
 
-def place(directory: Folder, space: Sweep, *, own: bool, schedule: str | None = None) -> Folder:
+def place(
+    directory: Folder, space: Sweep, *, own: bool, schedule: str | None = None, search: str | None = None
+) -> Folder:
     """The folder for the report of some trials; what an earlier one holds there is moved to its own place.
 
     Args:
@@ -30,11 +32,12 @@ def place(directory: Folder, space: Sweep, *, own: bool, schedule: str | None = 
       space: the trials.
       own: whether they are all that the file itself asks for.
       schedule: the name of the schedule by which a scheduler led them, if one did.
+      search: the name of the search that chose them, if one did.
 
     Raises:
       OSError: the directory cannot be written.
     """
-    told = _told(space, schedule)
+    told = _told(space, schedule) | ({"search": search} if search else {})
     before = _before(directory)
     taken = before is not None and before["mark"] != told["mark"]
     folder = directory / "reports" / told["mark"] if taken and not own else directory
@@ -63,6 +66,22 @@ def running_place(
     if before is None or before["mark"] == _told(space, schedule)["mark"]:
         return directory
     return place(directory, space, own=own, schedule=schedule) if sure else None
+
+
+def table_place(directory: Folder, search: str) -> Folder:
+    """The folder for the table of a search's runs: the work directory itself, unless a report of a sweep or
+    of another search is there.
+
+    Raises:
+      OSError: the directory cannot be written.
+    """
+    before = _before(directory)
+    if before is None or before.get("search") == search:
+        return directory
+    there = directory / "reports" / search
+    if not in_bucket(there):
+        there.mkdir(parents=True, exist_ok=True)
+    return there
 
 
 def _before(directory: Folder) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 
 import tyro
@@ -17,6 +18,7 @@ from fdl.report.standing import standing
 from fdl.report.terminal import fitted_table
 from fdl.result import Better, Result
 from fdl.storage import Folder, folder
+from fdl.sweeps.schedule_folder import last_schedule
 from fdl.train.folder import identity_in, is_held
 from fdl.trained import load
 
@@ -100,9 +102,16 @@ def _look(options: WatchOptions, console: Console) -> RenderableType:
 
 def _seen(options: WatchOptions) -> tuple[Result, str]:
     """What is measured, and a note where nobody trains what has not come to its end."""
-    place = _held_place(folder(options.directory))
+    given = folder(options.directory)
+    place, shown = _held_place(given), _led_now(given)
     free = not is_held(place)
-    result = load(options.directory)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* is of a search")  # to watch is not to judge
+        result = load(shown)
+    if shown != given:
+        told = "A scheduler leads this search: here is the population that was led last"
+        told = "These runs judge what the search chose" if shown.name == "units" else told
+        return result, f"{told}; results.parquet has all"
     if free and (result.frame["status"] == "running").any() and not is_held(place):
         how = "what is called running was stopped, and goes on with the same command"
         return result, f"No process holds {place}: {how}"
@@ -112,6 +121,15 @@ def _seen(options: WatchOptions) -> tuple[Result, str]:
 def _shown(result: Result, note: str, options: WatchOptions, console: Console) -> RenderableType:
     table = board(result, console, options.metric, options.better)
     return Group(table, Text(note)) if note else table
+
+
+def _led_now(place: Folder) -> Folder:
+    """What to look at of a work directory: of a search whose populations a scheduler leads, which are no one
+    result, that which was led last; else all."""
+    if not (place / "searches").exists() or (last := last_schedule(place)) is None:
+        return place
+    judged = any((place / "units").glob("*/unit.json"))
+    return place / "units" if judged else last
 
 
 def _held_place(place: Folder) -> Folder:

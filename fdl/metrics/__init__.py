@@ -35,6 +35,8 @@ from fdl.metrics.selective import risk_coverage as risk_coverage
 from fdl.metrics.text import bleu as bleu
 from fdl.metrics.text import perplexity as perplexity
 from fdl.metrics.text import word_error_rate as word_error_rate
+from fdl.metrics.token_bleu import TokenBleu as TokenBleu
+from fdl.metrics.token_bleu import token_bleu as token_bleu
 from fdl.public import public as _public
 
 

@@ -90,6 +90,9 @@ class Seq2Seq(nn.Module):
       pad: the token that is no input.
       dropout: the rate on embeddings and before the readout; it may be traced.
       cache: whether decoding goes on from where it was, see `cached`.
+      attention: whether the decoder attends to all annotations; if not, it reads at each step the last states
+        of both directions, one vector of a fixed size for any source (Cho et al. 2014, Learning Phrase
+        Representations using RNN Encoder-Decoder for Statistical Machine Translation, sec. 2.2).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -107,6 +110,7 @@ class Seq2Seq(nn.Module):
     pad: NotNegative[int] = 0
     dropout: Share[float | jax.Array] = 0.0
     cache: bool = False
+    attention: bool = True
 
     def setup(self) -> None:
         """Makes the parts, which encoding and decoding share."""
@@ -138,6 +142,8 @@ class Seq2Seq(nn.Module):
         annotations = constrain(annotations, "batch", "length", "embed")
         h = jnp.tanh(self.bridge(last[:, self.units :]))
         state = jnp.concatenate([h, jnp.zeros_like(last)], axis=-1)
+        if not self.attention:  # a mean of one vector is that vector
+            annotations, mask = last[:, None], jnp.ones((len(x), 1), bool)
         return Attended(state, annotations, self.align(annotations), mask)
 
     def decode(

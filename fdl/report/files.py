@@ -20,12 +20,15 @@ _NULLABLE = {"int": "Int64", "bool": "boolean", "float": "Float64"}
 """By the name of a Python type, the pandas one that has a place for None."""
 
 
-def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
+def write(
+    result: Result, verdict: Verdict | None, directory: Folder, table: pd.DataFrame | None = None
+) -> None:
     """Writes `report.html`, `results.parquet`, `failures.parquet`, `figures/` and, where step metrics are
     logged, `log.parquet` into a directory.
 
     An older report there is replaced, file by file; a reader never sees half a file. A model card that is
-    there (`fdl check`) is on the page.
+    there (`fdl check`) is on the page. With a `table`, `results.parquet` has that: a search has more runs
+    than its result.
 
     Raises:
       OSError: the directory cannot be written.
@@ -38,7 +41,7 @@ def write(result: Result, verdict: Verdict | None, directory: Folder) -> None:
     folder = directory / "figures"
     if not in_bucket(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_results(result, directory)
+    write_table(result.frame if table is None else table, directory)
     write_atomically(directory / "failures.parquet", _parquet(result.failures))
     if result.log is not None:
         write_atomically(directory / "log.parquet", _parquet(result.log))
@@ -61,7 +64,12 @@ def write_results(result: Result, directory: Folder) -> None:
     Raises:
       OSError: it cannot be written; what was there before is whole.
     """
-    write_atomically(directory / "results.parquet", _parquet(result.frame))
+    write_table(result.frame, directory)
+
+
+def write_table(table: pd.DataFrame, directory: Folder) -> None:
+    """Writes `results.parquet` of any tidy table; errors as of `write_results`."""
+    write_atomically(directory / "results.parquet", _parquet(table))
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -1,9 +1,16 @@
-"""The table of a search's trials."""
+"""The tables of a search's trials: the best in the report, and the runs of all in `results.parquet`."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
+from fdl.cells import cell, column
+from fdl.configs import values
 from fdl.report.tables import Column, column_of
+from fdl.result import Result
+from fdl.sweeps import Sweep
+from fdl.sweeps.populations import trial_of_arm
 from fdl.text import counted
 
 SHOWN = 20
@@ -26,3 +33,28 @@ def trials(search: Mapping[str, Any]) -> tuple[str, tuple[Column, ...]]:
     heading += f". {counted(len(stopped), 'trial')} left where the scheduler stopped them" if stopped else ""
     heading += f". {search['refused']:,} more that were asked are not allowed" if search["refused"] else ""
     return heading, tuple(column_of(name, [one[name] for one in shown]) for name in every[0])
+
+
+def runs_of_trials(result: Result, asked: Sweep | None = None) -> pd.DataFrame:
+    """The tidy table of a search's runs: `result.frame` after a column `trial`, the number of the trial that
+    asked for the run's config first.
+
+    A run without an evaluation has a row too, with no metrics: one that failed before its first, with the
+    step where, and, of what was `asked` last, one that is not that far, as running at step 0.
+    """
+    fields, columns = result.fields, list(result.frame.columns)
+    none = {"best": False} if "best" in columns else {}
+    rows = result.frame.to_dict("records")
+    there = {(row["arm"], row["seed"]) for row in rows}
+    for row in result.failures.to_dict("records"):
+        if (row["arm"], row["seed"]) not in there:
+            rows.append({**row, **none, "status": "failed"})
+            there.add((row["arm"], row["seed"]))
+    for trial in asked.trials if asked else ():
+        if (trial.arm, trial.seed) not in there:
+            shown = {name: cell(value) for name, value in values(trial.config).items()}
+            run = {"arm": trial.arm, **shown, "seed": trial.seed}
+            rows.append({**run, **none, "step": 0, "status": "running"})
+    table = pd.DataFrame(rows, columns=columns).assign(**{n: column([r[n] for r in rows]) for n in fields})
+    table.insert(0, "trial", [trial_of_arm(arm) for arm in table["arm"]])
+    return table.sort_values(["trial", "seed", "step"], kind="stable", ignore_index=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fdl.configs import at
@@ -32,20 +32,25 @@ class Search(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Trials in their order: their configs and values (None without), the names and the runs of all, and how
-    many more were asked that the space does not allow."""
+    """Trials in their order: their configs and values (None without), the names and the runs of all,
+    population by population, and how many more were asked that the space does not allow."""
 
     configs: list[Any]
     values: list[Values | None]
     arms: dict[Any, str]
-    result: Result
+    results: list[Result]
     refused: int
 
 
 def from_fresh_seeds(
-    found: Found, space: Space, goal: Goal, judges: int, train: Callable[[Sweep], Result], sampler: str
+    found: Found,
+    space: Space,
+    goal: Goal,
+    judges: int,
+    train: Callable[[Sweep, Sequence[Result]], Result],
+    sampler: str,
 ) -> Search:
-    """The chosen config, or those of the front, trained from fresh seeds."""
+    """The chosen config, or those of the front, trained from fresh seeds by `train(runs, before)`."""
     finite = {
         config: values
         for config, values in zip(found.configs, found.values, strict=True)
@@ -55,7 +60,9 @@ def from_fresh_seeds(
     chosen = chosen if len(goal.better) > 1 else chosen[:1]  # of equals the one that was asked first
     arms = {found.arms[config]: config for config in chosen}
     fresh = list(itertools.islice((seed for seed in itertools.count() if seed not in goal.seeds), judges))
-    whole = joined_populations([found.result, train(sweep_of(arms.items(), fresh))])  # its costs are of all
+    tried = joined_populations(found.results)
+    runs = train(sweep_of(arms.items(), fresh), found.results)
+    whole = joined_populations([tried, runs])  # its costs are of all
     result = whole.where(arm=list(arms), seed=fresh)
     told = {
         **goal._asdict(),
@@ -63,7 +70,7 @@ def from_fresh_seeds(
         "judges": fresh,
         "refused": found.refused,
         "front": [found.configs.index(config) for config in chosen],
-        "trials": [_told(number, found, space, goal) for number in range(len(found.configs))],
+        "trials": [_told(number, found, tried.stopped, space, goal) for number in range(len(found.configs))],
     }
     # Every arm of them is chosen of all that were trained.
     over = tuple(dict.fromkeys(name.partition(".")[0] for name in space.fields))
@@ -72,13 +79,12 @@ def from_fresh_seeds(
     configs = {arm: result.meta["configs"][arm] for arm in arms}
     meta = {**result.meta, "configs": configs, "search": told}
     result = dataclasses.replace(result, selection=selection, meta=meta, stopped={})
-    return Search(None if len(goal.better) > 1 else chosen[0], result, found.result, arms)
+    return Search(None if len(goal.better) > 1 else chosen[0], result, tried, arms)
 
 
-def _told(number: int, found: Found, space: Space, goal: Goal) -> dict[str, Any]:
+def _told(number: int, found: Found, stopped: Mapping[str, int], space: Space, goal: Goal) -> dict[str, Any]:
     """A trial as the report has it."""
     config, values = found.configs[number], found.values[number] or (None,) * len(goal.better)
     fields = {name: at(config, name) for name in space.fields}
-    stopped = found.result.stopped
     left = {"stopped at": stopped.get(found.arms[config])} if stopped else {}
     return {"trial": number, **fields, **dict(zip(goal.better, values, strict=True)), **left}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import operator
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -182,15 +183,24 @@ def joined_populations(results: Sequence[Result]) -> Result:
         return whole
     if len(told) == 1:
         return dataclasses.replace(whole, meta={**whole.meta, "schedule": told[0]})
-    first = told[0]
+    first, ended = told[0], all(one["saved"] is not None for one in told)
     left = {arm: one for schedule in told for arm, one in schedule["left"].items()}
     sides = {arm: Left(**one) for arm, one in left.items()}
+    counts = [one.get("populations", 1) for one in told]  # one that was joined has several
+    firsts = itertools.accumulate(counts, initial=0)
     schedule = {
         **{name: first[name] for name in ("metric", "better", "run_on")},
-        "rungs": [{**rung, "population": i} for i, one in enumerate(told) for rung in one["rungs"]],
+        "populations": sum(counts),
+        "rungs": [
+            {**rung, "population": before + (rung["population"] if "populations" in one else 0)}
+            for before, one in zip(firsts, told, strict=False)
+            for rung in one["rungs"]
+        ],
         "left": left,
-        "saved": {name: sum(one["saved"][name] for one in told) for name in first["saved"]},
-        "lost": lost_by_stopping(whole, sides, first["metric"], first["better"]),
+        "saved": {name: sum(one["saved"][name] for one in told) for name in first["saved"]}
+        if ended
+        else None,
+        "lost": lost_by_stopping(whole, sides, first["metric"], first["better"]) if ended else None,
     }
     return dataclasses.replace(whole, meta={**whole.meta, "schedule": schedule})
 

@@ -23,7 +23,8 @@ from fdl.sweeps.goal import Goal, Values, goal_of, pareto_front, values_of
 from fdl.sweeps.in_process import first_runs
 from fdl.sweeps.judging import Found, Search, from_fresh_seeds
 from fdl.sweeps.leading import message_for
-from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, joined_populations, train_population
+from fdl.sweeps.led import at_rungs, check_stays, goal_of_led, train_population
+from fdl.sweeps.populations import Population, arm_of_trial
 from fdl.sweeps.programs import Reused
 from fdl.sweeps.run import program_of
 from fdl.sweeps.schedule_check import check_scheduler
@@ -153,13 +154,19 @@ def search(
         steps = groups[0].experiment.steps
         about = search_identity(space, goal, asks, program, scheduler, steps)
     known_by = {**(identity or {}), **program}
+    progress = harmless(progress)
     profiler, here = Profiler(None, progress.say), history.here(experiment)
-    how = How(overrides, saving, harmless(progress), profiler, (), here, reused)
+    how = How(overrides, saving, progress, profiler, (), here, reused)
     train = functools.partial(train_population, experiment, executor)
     told = (directory, known_by, program)
-    each = functools.partial(train, scheduler, how, *told)
+    name = digest(about) if directory else ""
 
-    def judged(space: Sweep) -> Result:
+    def each(population: Sweep, before: Sequence[Result], configs: Iterable[Any]) -> Result:
+        progress.asked(Population(population, tuple(before), scheduler is not None, name))
+        return train(scheduler, how, *told, population, before, configs)
+
+    def judged(space: Sweep, before: Sequence[Result]) -> Result:
+        progress.asked(Population(space, tuple(before), False, name))
         return train(None, how._replace(inspected=first_runs(space, arms=1)), *told, space, (), ())
 
     with held_search(directory, known_by, about, restart, progress) as place:
@@ -184,7 +191,7 @@ def _train_all(asking: Asking, goal: Goal, train: Each, trials: int, progress: P
         new: dict[Any, str] = {}
         for trial, (name, config) in enumerate(named, len(configs)):
             if config not in arms:
-                new.setdefault(config, f"{trial}: {name}")  # unlike any other, whatever digits it shows
+                new.setdefault(config, arm_of_trial(trial, name))
         if new:
             population = sweep_of([(arm, config) for config, arm in new.items()], goal.seeds)
             result = train(population, results, arms)
@@ -199,7 +206,7 @@ def _train_all(asking: Asking, goal: Goal, train: Each, trials: int, progress: P
     values = [known[config] for config in configs]
     if set(values) == {None}:
         raise ValueError(f"no trial has a finite {goal} from all its seeds; search among other values")
-    return Found(configs, values, arms, joined_populations(results), following - trials)
+    return Found(configs, values, arms, results, following - trials)
 
 
 def _say(

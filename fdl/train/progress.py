@@ -17,6 +17,8 @@ class Progress(NamedTuple):
         ...}`, of a sweep with its `"arm"` and `"seed"`. They are copies: nothing done to them changes a
         run. After an error, which is said and ends no run, it is not called again. After a kill what was
         evaluated since the last checkpoint comes once more. Of several processes the first calls it.
+      asked: `asked(population)` before `fdl.search` trains a population of trials, a
+        `fdl.sweeps.populations.Population`. An error in it is treated alike.
 
     Example:
       >>> from fdl import train
@@ -30,23 +32,30 @@ class Progress(NamedTuple):
     say: Callable[[str], None] = lambda _: None
     step: Callable[[int, int, int], None] = lambda *_: None
     evaluated: Callable[[list[dict[str, Any]]], None] = lambda _: None
+    asked: Callable[[Any], None] = lambda _: None
 
 
 def harmless(progress: Progress) -> Progress:
-    """The same, but an error in `evaluated` is said: a mistake in what only looks on costs no run."""
+    """The same, but an error in `evaluated` or `asked` is said: a mistake in what only looks on costs no
+    run."""
+    looks_on = {name: _until_broken(progress, name) for name in ("evaluated", "asked")}
+    return progress._replace(**looks_on)
+
+
+def _until_broken(progress: Progress, name: str) -> Callable[[Any], None]:
     broken = False
 
-    def evaluated(rows: list[dict[str, Any]]) -> None:
+    def told(what: Any) -> None:
         nonlocal broken
         if broken:
             return
         try:
-            progress.evaluated(rows)
+            getattr(progress, name)(what)
         except Exception as error:
             broken = True
-            progress.say(f"progress.evaluated is not called again: {named(error)}")
+            progress.say(f"progress.{name} is not called again: {named(error)}")
 
-    return progress._replace(evaluated=evaluated)
+    return told
 
 
 def progress_of(

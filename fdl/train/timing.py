@@ -10,11 +10,15 @@ import scipy.stats
 
 from fdl.train.autotune import Work
 from fdl.train.program import Program, stack_members
+from fdl.train.run import evaluation_steps
 
 CALL_SECONDS = 0.1
 """About how long one timed call is to last."""
 CALLS = 6
-"""So many calls are timed, and so many evaluations."""
+"""So many calls are timed."""
+EVALUATIONS = 3
+"""So many evaluations are timed at least, else as many as a run has, up to `CALLS`: those of a large split
+may take longer than all steps."""
 MOST_SECONDS = 20.0
 """After so long no further call is timed, once there are two."""
 
@@ -59,6 +63,7 @@ def timed(work: Work, program: Program) -> Timing:
     members = stack_members(work.configs[:real], work.keys[:real], pad_to=program.plan.members)
     members = program.place(members)
     carry, done, steps = program.init(members), 0, 1
+    evaluations = len(evaluation_steps(work.experiment))
 
     def advance() -> float:
         nonlocal carry, done
@@ -82,7 +87,7 @@ def timed(work: Work, program: Program) -> Timing:
         steps = max(1, min(work.steps, int(steps * CALL_SECONDS / max(advance(), 1e-7))))
     step, evaluation = (
         times_interval([one / steps for one in _several(advance)]),
-        times_interval(_several(evaluate)),
+        times_interval(_several(evaluate, most=max(EVALUATIONS, evaluations))),
     )
     return Timing(step, evaluation, max(0.0, first - step.mean - evaluation.mean))
 
@@ -94,8 +99,8 @@ def times_interval(seconds: Sequence[float]) -> Measured:
     return Measured(mean, max(0.0, mean - margin), mean + margin)
 
 
-def _several(call: Callable[[], float]) -> list[float]:
+def _several(call: Callable[[], float], most: int = CALLS) -> list[float]:
     taken = [call(), call()]
-    while len(taken) < CALLS and sum(taken) < MOST_SECONDS:
+    while len(taken) < min(most, CALLS) and sum(taken) < MOST_SECONDS:
         taken.append(call())
     return taken

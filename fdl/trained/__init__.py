@@ -2,6 +2,7 @@
 
 from fdl.public import public as _public
 from fdl.trained.checking import model_card as model_card
+from fdl.trained.checks_canaries import canary_card as canary_card
 from fdl.trained.ensemble import Ensemble as Ensemble
 from fdl.trained.exporting import Artifact as Artifact
 from fdl.trained.exporting import as_safetensors as as_safetensors

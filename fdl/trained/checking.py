@@ -81,7 +81,7 @@ def model_card(
 
 
 _NEVER = [
-    NotChecked("exposure of canaries", "it is of language models into whose training canaries were put"),
+    NotChecked("exposure of canaries", "it is of language models, by --canaries"),
 ]
 
 

@@ -66,6 +66,49 @@ def experiment(config: Config) -> fdl.Experiment:
 '''
 
 
+TABLE = '''"""Who is admitted?"""
+
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.1
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    splits = data.table("people.csv", target="admitted", keep=["sex"])
+    return tasks.classification(models.MLP((), 2), splits, optax.sgd(config.lr), steps=50)
+'''
+
+
+TEXTS = '''"""Does it learn texts by heart?"""
+
+import numpy as np
+import optax
+
+import fdl
+from fdl import data, models, tasks
+
+
+@fdl.config
+class Config:
+    lr: float = 0.01
+
+
+def experiment(config: Config) -> fdl.Experiment:
+    x = np.load("canaries.npz")["x"]
+    rows = {"x": x, "y": np.roll(x, -1, axis=1)}
+    model = models.gpt2(20, length=8, width=32, layers=1, heads=2)
+    return tasks.language_modelling(
+        model, data.Splits(rows, rows, rows), optax.adam(config.lr), steps=150, batch_size=12
+    )
+'''
+
+
 ENERGIES = ("energy of predicting", "energy of training", "CO2 of training")
 
 
@@ -209,6 +252,7 @@ def test_the_page_has_the_card_once_and_keeps_it(place, card):
         ("one", ["--split", "dev"], "the experiment has no split 'dev'"),
         ("one", ["--group", "age"], "--group age: the rows have no such column; there are half"),
         ("one", ["--other", "none.npz"], "there is no none.npz"),
+        ("one", ["--canaries", "none.npz"], "there is no none.npz"),
         ("one", ["--epsilon", "0"], "epsilon is 0.0; expected above 0"),
         ("one", ["--rows", "0"], "rows is 0; expected at least 1"),
         ("one", ["--watts", "0"], "--watts is 0; expected a number above 0"),
@@ -220,6 +264,56 @@ def test_what_cannot_be_checked_is_one_line(place, run, words, message, capsys):
     assert main(["check", str(place / run), *words]) == 2
     said = capsys.readouterr().err.strip()
     assert re.search(message, said) and said.startswith("error: ") and "\n" not in said
+
+
+@pytest.mark.medium
+@pytest.mark.filterwarnings("ignore:the column 'sex' is read by nothing")
+def test_a_column_that_a_table_keeps_is_a_group(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    score, sex = random.normal(size=200), random.choice(["f", "m"], 200)
+    admitted = np.where(score + 2 * (sex == "m") > 1, "yes", "no")
+    rows = [f"{a:.3f},{b},{c}" for a, b, c in zip(score, sex, admitted, strict=True)]
+    Path("people.csv").write_text("\n".join(["score,sex,admitted", *rows]) + "\n")
+    Path("people.py").write_text(TABLE)
+    assert main(["run", "people.py", "--workdir", "run"]) == 0
+    assert main(["check", "run", "--group", "sex", "--rows", "20"]) == 0
+    card, run = read_card(Path("run")), fdl.load("run").run()
+    assert card and run.experiment.inputs
+    found = {(one.name, one.of): one for one in card.checked}
+    arrays = run.experiment.evaluation["test"].arrays
+    assert run.experiment.inputs.row["x"].shape == (1,)  # the score alone
+    right = run.predict(arrays["x"])["label"] == arrays["y"]
+    for group in (0, 1):
+        one = found["accuracy", f"sex={group}"]
+        assert one.rows == (arrays["sex"] == group).sum()
+        assert one.value == pytest.approx(right[arrays["sex"] == group].mean())
+
+
+@pytest.mark.medium
+def test_canaries_that_were_learned_are_told_from_other_texts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    texts = np.random.default_rng(0).integers(0, 20, (76, 8)).astype(np.int32)
+    np.savez("canaries.npz", x=texts[:12], others=texts[12:])
+    np.savez("short.npz", x=texts[:12, :4], others=texts[12:])
+    Path("texts.py").write_text(TEXTS)
+    assert main(["run", "texts.py", "--workdir", "run"]) == 0
+    assert main(["check", "run", "--canaries", "canaries.npz"]) == 0
+    card = read_card(Path("run"))
+    assert card
+    found = {one.name: one for one in card.checked}
+    for one in card.checked:
+        assert one.low is None or one.high is None or one.low <= one.value <= one.high
+    likely = fdl.load("run").run().predict({"x": texts})["log_probability"]
+    own, rest = likely[:12], likely[12:]
+    expected = (own[:, None] > rest).mean()
+    assert found["canaries: AUC of the loss"].value == pytest.approx(expected) and expected > 0.95
+    bits = np.log2(65 / (1 + (rest >= own[:, None]).sum(axis=1)))
+    assert found["mean exposure of canaries"].value == pytest.approx(bits.mean(), rel=1e-5)
+    assert found["canaries likelier than all others"].value == (own > rest.max()).mean()
+    capsys.readouterr()
+    assert main(["check", "run", "--canaries", "short.npz"]) == 2
+    assert "expected tokens [K, T] and [R, T] of one length" in capsys.readouterr().err
 
 
 @pytest.mark.medium

@@ -1,5 +1,6 @@
 """The command line as a user meets it: processes, exit codes, files."""
 
+import io
 import json
 import os
 import signal
@@ -77,17 +78,17 @@ def files(folder: Path) -> set[Path]:
 
 
 @pytest.mark.medium
-def test_run_and_again(file):
+def test_run_and_again(file, here):
     first = run("run", file, "--lr", "0.02", "--seed", "1", "--json", cwd=file.parent)
     summary = json.loads(first.stdout.splitlines()[-1])
     assert summary["runs"] == 1 and summary["failed"] == 0
     directory = file.parent / summary["directory"]
     assert directory.parent == file.parent / "runs" / "toys"
     assert {"report.html", "results.parquet"} <= {path.name for path in directory.iterdir()}
-    again = run("run", file, "--lr", "0.02", "--seed", "1", "--json", cwd=file.parent)
-    assert again.stdout == first.stdout and "finished already" in again.stderr
-    other = run("run", file, "--lr", "0.02", "--seed", "2", "--json", cwd=file.parent)
-    assert json.loads(other.stdout)["directory"] != summary["directory"]
+    again = here("run", file, "--lr", "0.02", "--seed", "1", "--json")
+    assert again.out == first.stdout and "finished already" in again.err
+    other = here("run", file, "--lr", "0.02", "--seed", "2", "--json")
+    assert json.loads(other.out)["directory"] != summary["directory"]
 
 
 @pytest.mark.medium
@@ -151,12 +152,13 @@ def test_help_of_a_command_shows_the_fields(file, here):
 
 
 @pytest.mark.medium
-def test_where_output_is_ascii_a_refusal_is_one_line_too(file):
-    words = [sys.executable, "-m", "fdl", "run", str(file), "--lrr", "0.1"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert done.returncode == 2
-    assert done.stderr == "error: Unrecognized options: --lrr, 0.1; did you mean --lr?\n"
+def test_where_output_is_ascii_a_refusal_is_one_line_too(file, monkeypatch):
+    out, error = (io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict") for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", error)
+    assert main(["run", str(file), "--lrr", "0.1"]) == 2
+    error.flush()
+    assert error.buffer.getvalue() == b"error: Unrecognized options: --lrr, 0.1; did you mean --lr?\n"  # pyright: ignore
 
 
 @pytest.mark.medium

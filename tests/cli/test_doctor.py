@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from fdl.cli import commands, main
+from fdl.cli import beginning, commands, main
 from fdl.doctor.examination import UNFIT
 
 
@@ -36,8 +36,8 @@ def test_devices_that_are_not_as_asked(monkeypatch, capsys):
 @pytest.mark.parametrize(("words", "begins"), [([], True), (["--no-doctor"], False)])
 def test_it_is_the_first_step_on_a_slice_unless_it_is_skipped(words, begins, monkeypatch, tmp_path):
     began = []
-    monkeypatch.setattr(commands, "on_slice", lambda: True)
-    monkeypatch.setattr(commands, "check_machine", lambda place, _: began.append(place))
+    monkeypatch.setattr(beginning, "on_slice", lambda: True)
+    monkeypatch.setattr(beginning, "check_machine", lambda place, _: began.append(place))
 
     def trains(*_, **__):
         raise KeyboardInterrupt

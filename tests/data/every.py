@@ -1,7 +1,7 @@
 """Every source that fdl.data can make, as small as it goes: one line each."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,10 @@ host from arrays and from files of each form, computed rows, and generators of n
 curves."""
 
 
-def parts(folder: Path) -> dict[str, data.Part]:
-    """What has a fixed number of rows, which an epoch visits once each."""
-    files = {name: make(folder) for name, make in FILES.items()}
-    return files | {name: make() for name, make in DATA_SETS.items()}
+def parts(folder: Path, names: Collection[str] = (*FILES, *DATA_SETS)) -> dict[str, data.Part]:
+    """What has a fixed number of rows, which an epoch visits once each; of those names."""
+    files = {name: make(folder) for name, make in FILES.items() if name in names}
+    return files | {name: make() for name, make in DATA_SETS.items() if name in names}
 
 
 def samples() -> dict[str, data.Sample]:
@@ -118,10 +118,14 @@ def samples() -> dict[str, data.Sample]:
     }
 
 
-def training_sources(folder: Path) -> dict[str, Source]:
-    """All of them as sources to train on."""
-    finite = {name: data.shuffled(part, batch_size=BATCH) for name, part in parts(folder).items()}
-    return finite | {name: data.stream(sample, batch_size=BATCH) for name, sample in samples().items()}
+def training_sources(folder: Path, *, few: bool) -> dict[str, Source]:
+    """All of them, or those of `FEW`, as sources to train on."""
+    drawn = samples()
+    names = FEW if few else (*FILES, *DATA_SETS, *drawn)
+    finite = {name: data.shuffled(part, batch_size=BATCH) for name, part in parts(folder, names).items()}
+    return finite | {
+        name: data.stream(sample, batch_size=BATCH) for name, sample in drawn.items() if name in names
+    }
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -7,7 +7,9 @@ processes each writes the rows that it holds.
 """
 
 import functools
+import gc
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +27,28 @@ def main(
     folder: str, out: str, devices: str, processes: str = "1", process: str = "0", port: str = "0"
 ) -> None:
     """Writes `OUT`: by source, step and column, the rows that this process holds, in order."""
+    gc.disable()  # tracing makes objects by the million, and few cycles of them
     jax.config.update("jax_num_cpu_devices", int(devices) // int(processes))
     if int(processes) > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(process))
+    from tests.data.every import FEW, training_sources
+
     counts = [1, 2, 4, 8] if int(processes) == 1 else [int(devices)]
-    found = {}
-    for count in counts:
+    few = {count: (count, int(processes)) in FEW_ON for count in counts}
+    every, found = training_sources(Path(folder), few=all(few.values())), {}
+    for count in few:
         mesh = jax.make_mesh((count,), ("data",), devices=jax.devices()[:count])
-        few = (count, int(processes)) in FEW_ON
-        for name, rows in every_source(mesh, Path(folder), few=few).items():
+        asked = {name: every[name] for name in FEW} if few[count] else every
+        for name, rows in every_source(mesh, asked).items():
             found[f"{count}|{name}"] = rows
     with Path(out).open("wb") as file:
         np.savez(file, **found)
 
 
-def every_source(mesh: jax.sharding.Mesh, folder: Path, *, few: bool) -> dict[str, np.ndarray]:
-    """The rows of all sources that this process holds, or of `FEW`, by `source|step|column`."""
-    from tests.data.every import BATCH, FEW, STEPS, training_sources
+def every_source(mesh: jax.sharding.Mesh, every: Mapping[str, Source]) -> dict[str, np.ndarray]:
+    """The rows of sources that this process holds, by `source|step|column`."""
+    from tests.data.every import BATCH, STEPS
 
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -51,8 +57,6 @@ def every_source(mesh: jax.sharding.Mesh, folder: Path, *, few: bool) -> dict[st
     own = slice(own.start, own.start + place * BATCH // mesh.devices.size)
     key, found = jax.random.key(7), {}
     words = np.asarray(jax.random.key_data(key))
-    every = training_sources(folder)
-    every = {name: every[name] for name in FEW} if few else every
 
     def inputs(source: Source, step: int) -> Any:
         if source.fetch:  # each process reads its own rows only

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fdl.cli import commands
+from fdl.cli import beginning
 from fdl.doctor import examination
 from fdl.doctor.examination import Measuring
 from fdl.doctor.facts import Host, Product
@@ -20,7 +20,7 @@ def plant(fault: str, *, mine: bool) -> None:
     """Plants a fault: "wrong" (one bit of the last device's result), "slow" (the last device computes 1 %
     slower than the threshold), "version", "bucket", "port". A command that trains takes this for a slice.
     """
-    commands.on_slice = lambda: True
+    beginning.on_slice = lambda: True
     measure: dict[str, Callable] = {"products": rated} if fault == "slow" else {}
     if mine:
         measure |= {

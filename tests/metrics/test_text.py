@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false
+# Metrics take NumPy's arrays too.
+
 """BLEU by its formula and by sacrebleu, edits by their definition."""
 
 import collections
@@ -5,10 +8,12 @@ import functools
 import math
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fdl.metrics import bleu, perplexity, word_error_rate
+from fdl.metrics import bleu, perplexity, token_bleu, word_error_rate
 
 WORDS = ["a", "b", "c", "d"]
 
@@ -54,6 +59,30 @@ def test_bleu_is_its_formula_and_sacrebleus(several, most):
     streams = [[some[n] if n < len(some) else None for some in references] for n in range(3)]
     streams = [stream for stream in streams if any(stream)]
     assert got == pytest.approx(sacrebleu.corpus_bleu(hypotheses, streams).score, rel=1e-9)
+
+
+@pytest.mark.parametrize("most", [8, 14])
+def test_bleu_of_tokens_is_that_of_their_texts(most):
+    said, true = sentences(0, 30, most), sentences(1, 30, 12)
+    expected = by_formula(said, [[one] for one in true])
+    tokens = np.zeros((2, 34, 14), int)
+    for kind, texts in enumerate((said, true)):
+        for row, text in enumerate(texts):
+            words = [WORDS.index(word) + 2 for word in text.split()]
+            tokens[kind, row, : len(words)] = words
+    tokens[:, 30:] = 2
+    weight = np.arange(34) < 30  # the others fill a batch up
+    measure = jax.jit(token_bleu)
+    parts = [measure(*tokens[:, rows], weight[rows]) for rows in (np.s_[:17], np.s_[17:])]
+    assert float(jax.tree.map(jnp.add, *parts).value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bleu_of_tokens_is_0_where_no_four_match():
+    said, true = np.array([[2, 3, 4, 0, 0]]), np.array([[2, 3, 4, 0, 0]])
+    assert token_bleu(said, true, np.ones(1)).value == 0
+    long = np.array([[2, 3, 4, 5, 0]])
+    assert token_bleu(long, long, np.ones(1)).value == pytest.approx(100, rel=1e-6)
+    assert token_bleu(long, true, np.ones(1)).value == 0
 
 
 def test_bleu_of_equal_texts():

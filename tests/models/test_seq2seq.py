@@ -112,3 +112,20 @@ def test_dropout_acts_in_training_only():
     )
     np.testing.assert_array_equal(apply(False, 0), apply(False, 1))
     assert not np.allclose(apply(True, 0), apply(True, 1))
+
+
+def test_without_attention_all_of_a_source_is_one_vector():
+    _, params = parameters(np.float32)
+    model, variables = Seq2Seq(SOURCES, TARGETS, UNITS, attention=False), {"params": params}
+    encode = jax.jit(lambda x: model.apply(variables, x, method="encode"))
+    source = encode(X)
+    assert source.annotations.shape == (ROWS, 1, 2 * UNITS) and source.mask.all()
+    whole = jax.jit(lambda x: Seq2Seq(SOURCES, TARGETS, UNITS).apply(variables, x, method="encode"))(X)
+    for row, length in enumerate((X != 0).sum(1)):  # each direction after the last word that it reads
+        ends = np.concatenate([whole.annotations[row, length - 1, :UNITS], whole.annotations[row, 0, UNITS:]])
+        np.testing.assert_allclose(source.annotations[row, 0], ends, rtol=1e-6)
+    # What the alignment would weigh has no say.
+    other = jax.tree.map(lambda leaf: leaf, params)
+    other["decoder"]["query"] = jax.tree.map(lambda leaf: -leaf, other["decoder"]["query"])
+    apply = jax.jit(lambda params: model.apply({"params": params}, X, Y))
+    np.testing.assert_allclose(apply(other), apply(params), rtol=1e-6)

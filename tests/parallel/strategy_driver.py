@@ -3,6 +3,7 @@
 python -m tests.parallel.strategy_driver MODEL
 """
 
+import gc
 import json
 import sys
 from typing import Any
@@ -110,6 +111,7 @@ def here(leaves: list[jax.Array]) -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(100_000, 20, 20)  # tracing makes objects by the million, and few cycles of them
     jax.config.update("jax_num_cpu_devices", 8)
     made, plans = MODELS[sys.argv[1]](), plans_of(sys.argv[1])
     made = made._replace(

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -252,6 +253,7 @@ def moved(before: Any, after: Any) -> float:
 
 def main() -> None:
     """Compiles in two threads, and runs one program after another: two at once could wait for each other."""
+    gc.set_threshold(100_000, 20, 20)  # tracing makes objects by the million, and few cycles of them
     jax.config.update("jax_num_cpu_devices", 2)
     jax.config.update("jax_disable_most_optimizations", True)  # less compiling, the same numbers but rounding
     key, alone = jax.random.key(0), Plan(1, "map", "calls")

@@ -1,11 +1,14 @@
 """What reading a sweep costs: each trial and each row is looked at once."""
 
+import cProfile
+import functools
 import gc
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from fdl import rng, serialization
@@ -13,6 +16,7 @@ from fdl.parallel.plan import Plan
 from fdl.serialization import digest, essence, fingerprint, to_json
 from fdl.sweeps import grid, in_process, population, program_of, sweep
 from fdl.sweeps.assembled import assemble
+from fdl.sweeps.loading import so_far
 from fdl.sweeps.population import groups_of, identified
 from fdl.sweeps.programs import work_of
 from fdl.sweeps.units import Trained, Unit
@@ -106,3 +110,31 @@ def test_what_is_held_does_not_grow_with_the_runs_that_are_on_disk(plans, tmp_pa
     assert len(result.frame) == 4 * members * units
     rows = 4 * members * (units - 2)
     assert (held[-1] - held[1]) / rows < 100  # bytes; a row in memory has some 400
+
+
+@pytest.mark.medium
+def test_what_fdl_does_and_holds_grows_as_the_arms_do_and_no_faster(plans, tmp_path):
+    """By function calls and bytes, which no other process on the machine changes."""
+    short = functools.partial(experiment, every=8)
+
+    def spent(arms: int) -> tuple[int, int]:
+        """Calls of a sweep, and of the same command again, and bytes held at most while it is read."""
+        rates, place = tuple(np.linspace(0.01, 0.02, arms).tolist()), tmp_path / f"{arms}"
+        with cProfile.Profile() as profile:
+            for _ in range(2):
+                sweep(short, grid(Config(steps=8), lr=rates, seeds=1), members=30, workdir=place)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            found = so_far(place, grid(Config(steps=8), lr=rates, seeds=1), {})
+            held = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found and len(found.frame) == arms
+        return sum(one.callcount for one in profile.getstats()), held
+
+    spent(30)  # compiles
+    calls, held = zip(*map(spent, (60, 120, 240)), strict=True)
+    for one, two, three in (calls, held):
+        assert (three - two) / (two - one) < 2.5  # 2 where all grows as the arms do, 4 as their square
+    assert (held[2] - held[1]) / 120 < 5000  # bytes an arm, of one evaluation; 3,200 when written

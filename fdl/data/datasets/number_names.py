@@ -27,20 +27,22 @@ def number_words(number: int) -> tuple[str, ...]:
     American usage, without "and", and without hyphens, as each word is a token.
 
     Args:
-      number: 0 to 999,999.
+      number: 0 to 999,999,999.
 
     Raises:
       ValueError: a number out of that range.
     """
-    if not 0 <= number < 10**6:
-        raise ValueError(f"the number is {number}; expected 0 to 999999")
+    if not 0 <= number < 10**9:
+        raise ValueError(f"the number is {number}; expected 0 to 999999999")
     if number < 20:
         return (_SMALL[number],)
     if number < 100:
         return (_TENS[number // 10 - 2], *_rest(number % 10))
     if number < 1000:
         return (_SMALL[number // 100], "hundred", *_rest(number % 100))
-    return (*number_words(number // 1000), "thousand", *_rest(number % 1000))
+    if number < 10**6:
+        return (*number_words(number // 1000), "thousand", *_rest(number % 1000))
+    return (*number_words(number // 10**6), "million", *_rest(number % 10**6))
 
 
 @checked

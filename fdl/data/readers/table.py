@@ -11,7 +11,8 @@ from fdl.data.partition import split_groups, split_rows
 from fdl.data.readers.columns import Columns, check_names, joined, read_table
 from fdl.data.readers.features import category_texts, features, quantities
 from fdl.data.readers.new_rows import new_rows_of
-from fdl.data.readers.table_cells import NA_VALUES, Declared, Missing, check_notation, missing, numeric
+from fdl.data.readers.table_cells import NA_VALUES, Declared, Missing, check_notation, missing
+from fdl.data.readers.table_targets import kept_column, names_kept, targets_of, weights_read
 from fdl.data.splits import Reader, Splits
 from fdl.storage import Folder, path_of
 
@@ -22,10 +23,11 @@ class _Roles(NamedTuple):
     targets: tuple[str, ...]
     group: str | None
     weight: str | None
+    keep: tuple[str, ...]
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (*self.targets, *(name for name in (self.group, self.weight) if name is not None))
+        return (*self.targets, *(name for name in (self.group, self.weight) if name is not None), *self.keep)
 
 
 @checked
@@ -43,6 +45,7 @@ def table(
     drop: Sequence[str] = (),
     group: str | None = None,
     weight: str | None = None,
+    keep: Sequence[str] = (),
     regression: bool = False,
     separator: str | None = None,
     decimal: str = ".",
@@ -84,6 +87,9 @@ def table(
       drop: columns to leave out, such as row identifiers.
       group: a column of names, such as patients, all rows of one of which are in the same part; no feature.
       weight: a column of each row's weight, at least 0; no feature, see `fdl.tasks.columns`.
+      keep: columns that are no features but stay beside x, such as a group of people that `fdl check --group`
+        is to tell apart: numbers as they are, float32 `[N]`; of texts, booleans and columns named in
+        `categorical` int32 `[N]`, numbered over all rows in the order of their code points.
       regression: the target is a quantity and not a class.
       separator: what stands between cells, as ";"; a comma, or a tab in `.tsv`, if None.
       decimal: what stands before decimals, "." or ",".
@@ -92,7 +98,8 @@ def table(
     Returns:
       Parts with `x`, float32 `[N, F]`; `y`: for a class int32 `[N]`, numbered in the order of
       the values (`classes` has their names), for quantities float32 `[N, K]`, not scaled, for several targets
-      without `regression` float32 `[N, K]` of 0 and 1; and with `weight` also `sample_weight`, float32 `[N]`.
+      without `regression` float32 `[N, K]` of 0 and 1; with `weight` also `sample_weight`, float32 `[N]`; and
+      what `keep` names.
 
     Raises:
       OSError: a file cannot be read.
@@ -110,20 +117,21 @@ def table(
     """
     check_notation(decimal, thousands, na_values)
     targets = (target,) if isinstance(target, str) else tuple(target)
-    roles = _Roles(targets, group, weight)
+    roles = _Roles(targets, group, weight, names_kept(keep))
     known = frozenset(value.casefold() for value in na_values)
     declared = Declared(categorical, dates or {}, converters or {}, missing, known, decimal, thousands)
     read, origin = _read(path_of(path), validation, test, separator=separator, drop=drop)
     _check_roles(read, roles, declared, regression=regression)
     read, origin = _without_missing(read, origin, roles, declared)
-    y, classes = _targets(read, targets, declared, regression=regression)
+    y, classes = targets_of(read, targets, declared, regression=regression)
     groups = None if group is None else category_texts(read, group, declared._replace(categorical=[group]))
     rows = _rows(read, origin, y, groups)
     names = [name for name in read.cells if name not in roles.all]
     made = [features(read, name, declared, rows[0]) for name in names]
     arrays = {"x": np.concatenate([x for _, x in made], axis=1), "y": y}
     if weight is not None:
-        arrays["sample_weight"] = _weights(read, weight, declared)
+        arrays["sample_weight"] = weights_read(read, weight, declared)
+    arrays |= {name: kept_column(read, name, declared) for name in roles.keep}
     train, held_out, tested = ({name: array[part] for name, array in arrays.items()} for part in rows)
     given = len(set(origin.tolist())) > 1
     if given and classes and (unseen := sorted(set(range(len(classes))) - set(train["y"].tolist()))):
@@ -165,17 +173,20 @@ def _check_roles(read: Columns, roles: _Roles, declared: Declared, *, regression
     path = read.path
     check_names(path, roles.all, read.cells)
     if not roles.targets or len(set(roles.all)) < len(roles.all):
-        raise ValueError(f"{path}: the targets, group and weight are {roles.all}; expected different columns")
+        raise ValueError(
+            f"{path}: the targets, group, weight and keep are {roles.all}; expected different columns"
+        )
     names = [name for name in read.cells if name not in roles.all]
     if not names:
         raise ValueError(f"{path} has no column but {', '.join(roles.all)}; expected at least one feature")
     if isinstance(declared.categorical, str):
         raise ValueError(f"categorical is the text {declared.categorical!r}; expected several names")
     classes = () if regression or len(roles.targets) > 1 else roles.targets
-    check_names(path, declared.categorical, [*names, *classes])
+    check_names(path, declared.categorical, [*names, *classes, *roles.keep])
     check_names(path, declared.dates, names)
     quantities = roles.targets if regression else ()
-    check_names(path, declared.converters, [*names, *quantities, *filter(None, [roles.weight])])
+    numbers = [*names, *quantities, *roles.keep, *filter(None, [roles.weight])]
+    check_names(path, declared.converters, numbers)
     about = {"all columns": declared.missing} if isinstance(declared.missing, str) else declared.missing
     check_names(path, () if isinstance(declared.missing, str) else about, read.cells)
     for name, done in about.items():
@@ -207,6 +218,8 @@ def _without_missing(
                 else "the group"
                 if name == roles.group
                 else "the weight"
+                if name == roles.weight
+                else "what is kept"
             )
             raise ValueError(
                 f"{read.place(int(np.argmax(gone)))}, column {name!r}: {what} is missing; fill it in, leave "
@@ -240,55 +253,3 @@ def _rows(
     if 2 not in parts:
         return first, second, third
     return np.sort(np.concatenate([first, third])), second, np.flatnonzero(parts == 2)
-
-
-def _targets(
-    read: Columns, names: Sequence[str], declared: Declared, *, regression: bool
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What is to be predicted, and the names of the classes."""
-    if not regression and len(names) == 1:
-        return _classes(read, names[0], declared)
-    y = np.stack([quantities(read, name, declared) for name in names], axis=1).astype(np.float32)
-    if not regression and (broken := ~np.isin(y, (0, 1))).any():
-        row, column = np.argwhere(broken)[0]
-        raise ValueError(
-            f"{read.place(int(row))}, column {names[column]!r}: {y[row, column]:g} is neither 0 nor 1, which "
-            "several targets are (tasks.multilabel); for quantities pass regression=True"
-        )
-    return y, ()
-
-
-def _classes(read: Columns, target: str, declared: Declared) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels `[N]` and the names of the classes."""
-    if target in declared.categorical or not numeric(read.cells[target], declared):
-        values = category_texts(read, target, declared)
-    else:
-        values = quantities(read, target, declared)
-        if (broken := values != np.floor(values)).any():
-            row = int(np.argmax(broken))
-            raise ValueError(
-                f"{read.place(row)}, column {target!r}: {values[row]} is no class; expected "
-                "whole numbers or names; for a quantity pass regression=True"
-            )
-        if len(different := np.unique(values)) > max(2, len(values) // 2):
-            raise ValueError(
-                f"{read.path}: column {target!r} has {len(different)} different numbers in {len(values)} "
-                "rows; for a quantity pass regression=True, for classes name it in `categorical`"
-            )
-    found, labels = np.unique(values, return_inverse=True)
-    names = tuple(value if isinstance(value, str) else str(int(value)) for value in found)
-    if len(names) == 1:
-        raise ValueError(
-            f"{read.path}: every target in column {target!r} is {names[0]!r}; expected 2 classes or more"
-        )
-    return labels.astype(np.int32), names
-
-
-def _weights(read: Columns, name: str, declared: Declared) -> np.ndarray:
-    values = quantities(read, name, declared)
-    if (values < 0).any():
-        row = int(np.argmax(values < 0))
-        raise ValueError(
-            f"{read.place(row)}, column {name!r}: the weight is {values[row]}; expected at least 0"
-        )
-    return values.astype(np.float32)

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from fdl.data.datasets.german_numbers import german_number_words
 from fdl.data.datasets.number_names import (
     NUMBER_DIGITS,
     NUMBER_WORDS,
@@ -35,6 +36,8 @@ TABLE = {
     118014: "one hundred eighteen thousand fourteen",
     800808: "eight hundred thousand eight hundred eight",
     999999: "nine hundred ninety nine thousand nine hundred ninety nine",
+    10**6: "one million",
+    20003001: "twenty million three thousand one",
 }
 
 
@@ -49,8 +52,8 @@ def value(words):
     """The number that words name, read from left to right: add what is small, multiply by what is big."""
     total = group = 0
     for word in words:
-        if word == "thousand":
-            total, group = total + group * 1000, 0
+        if word in ("thousand", "million"):
+            total, group = total + group * 1000 ** (1 + (word == "million")), 0
         elif word == "hundred":
             group *= 100
         else:
@@ -76,7 +79,7 @@ def test_names_of_the_table(number):
 
 
 def test_names_are_read_back_as_the_number_and_never_twice():
-    chosen = [*range(12000), *range(12000, 10**6, 97)]
+    chosen = [*range(12000), *range(12000, 10**6, 97), *range(10**6, 10**9, 999_983)]
     names = [number_words(number) for number in chosen]
     assert [value(name) for name in names] == chosen
     assert len(set(names)) == len(chosen)
@@ -124,10 +127,48 @@ def test_digits_out_of_range(split, digits):
         split(digits=digits)
 
 
-@pytest.mark.parametrize("number", [-1, 10**6])
-def test_numbers_out_of_range(number):
+@pytest.mark.parametrize("number", [-1, 10**9])
+@pytest.mark.parametrize("name", [number_words, german_number_words])
+def test_numbers_out_of_range(number, name):
     with pytest.raises(ValueError, match=f"the number is {number}"):
-        number_words(number)
+        name(number)
+
+
+GERMAN = {
+    0: "null",
+    1: "eins",
+    12: "zwölf",
+    17: "siebzehn",
+    21: "ein und zwanzig",
+    30: "dreißig",
+    101: "ein hundert eins",
+    116: "ein hundert sechzehn",
+    777: "sieben hundert sieben und siebzig",
+    1000: "ein tausend",
+    1001: "ein tausend eins",
+    21305: "ein und zwanzig tausend drei hundert fünf",
+    101000: "ein hundert ein tausend",
+    10**6: "eine million",
+    2000001: "zwei millionen eins",
+    101043000: "ein hundert eine millionen drei und vierzig tausend",
+}
+
+
+@pytest.mark.parametrize("number", GERMAN)
+def test_german_names_of_the_table(number):
+    assert " ".join(german_number_words(number)) == GERMAN[number]
+
+
+def test_german_names_say_the_same_numbers():
+    """Word by word in English order they are the English names: those are tested above."""
+    words = {"eins": "one", "eine": "one", "ein": "one", "millionen": "million", "tausend": "thousand"}
+    words |= {"million": "million", "hundert": "hundred"}
+    words |= {german_number_words(n)[0]: number_words(n)[0] for n in (*range(2, 20), *range(20, 100, 10))}
+    for number in range(1, 10**9, 999_983):
+        said = list(german_number_words(number))
+        for place in [i for i, word in enumerate(said) if word == "und"][::-1]:
+            said[place - 1 : place + 2] = [said[place + 1], said[place - 1]]
+        assert tuple(words[word] for word in said) == number_words(number)
 
 
 def test_tokens_by_hand():

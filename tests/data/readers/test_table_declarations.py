@@ -274,6 +274,25 @@ def test_several_targets_and_weights(tmp_path):
     refused(path, "line 2", "'w'", "at least 0", weight="w")
 
 
+def test_what_is_kept_is_no_feature(tmp_path):
+    columns = {"a": range(N), "sex": ["m", "f"] * 20, "age": [30.5, 7] * 20, "code": [10, 9] * 20, "y": Y}
+    path, keep = write(tmp_path / "t.csv", **columns), ("sex", "age", "code")
+    splits, plain = (
+        table(path, target="y", keep=keep, categorical=["code"]),
+        table(path, target="y", drop=keep),
+    )
+    odd = split_rows(np.array(Y), N)[2] % 2
+    assert splits.test["sex"].dtype == splits.test["code"].dtype == np.int32
+    np.testing.assert_array_equal(splits.test["sex"], 1 - odd)  # "f" before "m"
+    np.testing.assert_array_equal(splits.test["code"], odd)  # "10" before "9"
+    np.testing.assert_array_equal(splits.test["age"], np.where(odd, 7, 30.5).astype(np.float32))
+    np.testing.assert_array_equal(splits.train["x"], plain.train["x"])
+    assert set(splits.validation) == {"x", "y", *keep} and splits.reader is not None
+    assert set(splits.reader.read(path)) == {"x"}
+    gone = write(tmp_path / "gone.csv", a=range(N), sex=["m", "", *["f"] * 38], y=Y)
+    refused(gone, "line 3", "'sex'", "what is kept is missing", keep=["sex"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     (
@@ -281,6 +300,10 @@ def test_several_targets_and_weights(tmp_path):
         ({"converters": {"c": float}}, ("'c'",)),
         ({"group": "y"}, ("different columns",)),
         ({"weight": "v"}, ("'v'",)),
+        ({"keep": "b"}, ("keep is the text 'b'",)),
+        ({"keep": ["v"]}, ("'v'",)),
+        ({"keep": ["y"]}, ("keep has 'y'",)),
+        ({"keep": ["b", "b"]}, ("different columns",)),
         ({"decimal": "x"}, ("decimal",)),
         ({"thousands": "."}, ("thousands",)),
         ({"separator": ",,"}, ("separator",)),
