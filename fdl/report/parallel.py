@@ -21,8 +21,9 @@ def parallel_coordinates(result: Result, metric: str) -> Figure:
     """A line an arm across an axis for each field that varies, to the mean of the last `metric` over seeds.
 
     The twelve arms with the highest mean have one colour, the twelve with the lowest another, all others
-    are faint: of more than 512 arms as many, evenly spaced by rank. Numbers that span three decades are
-    spaced by their logarithm, values that are no numbers evenly, by their first appearance.
+    are faint: of more than 512 arms as many, evenly spaced by rank. Arms without a mean are left out, and of
+    fewer than 24 the higher half has the one colour. Numbers that span three decades are spaced by their
+    logarithm, values that are no numbers evenly, by their first appearance.
     """
     fields = result.varying
     means = result.last().groupby("arm", sort=False)[metric].mean().astype(float)
@@ -30,7 +31,7 @@ def parallel_coordinates(result: Result, metric: str) -> Figure:
     rows = result.runs().drop_duplicates("arm").set_index("arm").loc[means.index]
     axes = [*(_axis(rows[field]) for field in fields), _axis(means)]
     heights = np.column_stack([places for places, _ in axes])
-    end = MOST // 2
+    end = min(MOST, len(means)) // 2
     drawn = np.unique(np.linspace(0, len(means) - 1, min(LINES, len(means))).round().astype(int))
     kinds = (
         (drawn[(drawn >= end) & (drawn < len(means) - end)], FAINT, 0.5),

@@ -1,5 +1,7 @@
 """A report of a thousand arms: what it shows of them, and how large it gets."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,17 @@ def test_parallel_coordinates_draw_so_many_lines_at_most():
     ends = np.array([line[-1][1] for line in highest])
     assert ends.max() == 1.0 and (ends > 0.9).all()
     assert all(line[-1][1] < 0.1 for line in lowest)
+
+
+def test_parallel_coordinates_draw_the_arms_that_have_the_metric():
+    """Of arms of two tasks only some have a task's metric, as of `experiments/optimizers.py`."""
+    few = LINEAR.frame["arm"].isin(LINEAR.frame["arm"].unique()[:7])
+    result = dataclasses.replace(
+        LINEAR, frame=LINEAR.frame.assign(**{METRIC: LINEAR.frame[METRIC].where(few)})
+    )
+    axis = parallel.parallel_coordinates(result, METRIC).axes[0]
+    lines = [len(c.get_segments()) for c in axis.collections if isinstance(c, LineCollection)]
+    assert lines == [1, 3, 3]
 
 
 def test_shares_are_those_of_an_exact_analysis_of_variance():
