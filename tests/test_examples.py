@@ -83,7 +83,11 @@ WITHOUT = {
     "fdl.data": dict.fromkeys(("Rows", "Splits", "Vocabulary"), GIVEN),
     "fdl.inspection": {"Inspection": GIVEN},
     "fdl.metrics": dict.fromkeys(
-        ("Calibration", "Confusion", "GroupRates", "Mean", "Overlap", "AllRows", "RiskCoverage"), GIVEN
+        (
+            *("AllRows", "Calibration", "Confusion", "GroupRates", "Mean", "Overlap", "RiskCoverage"),
+            "TokenBleu",
+        ),
+        GIVEN,
     ),
     "fdl.optim": {"Frozen": GIVEN},
     "fdl.stats": dict.fromkeys(
