@@ -238,7 +238,7 @@ def test_flags_that_make_no_executor_are_one_line(case, command, tmp_path, monke
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert expected in error
-    assert [path.name for path in tmp_path.iterdir()] == ["file.py"]
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"file.py"}
 
 
 def test_cores_and_gpus_are_dealt_so_that_no_two_workers_share_one():
