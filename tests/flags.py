@@ -9,7 +9,9 @@ OLD = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
 # (measured on training steps of tasks).
 _OF_OLD = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 LEAST = "--xla_backend_optimization_level=0" + _OF_OLD * OLD
-"""For programs that run once or twice. So jaxlib 0.10.1 computes gradients of max pooling wrong (`RIGHT` in
-tests/models/torch_reference.py); a test that meets it fails, as it compares with what is not compiled so."""
+"""For programs that run once or twice. A test fails of what jaxlib then computes wrong, and needs `RIGHT`."""
+RIGHT = {"xla_backend_optimization_level": 1}
+"""The compiler's options for gradients of max pooling: without any of LLVM's optimisations jaxlib 0.10.1
+computes them wrong, with NaN and infinity among them."""
 USUAL = LEAST if OLD else "--xla_backend_optimization_level=1"
 """For tests; `.ci/run` also compiles some as users' programs are: XLA_FLAGS is empty."""

@@ -6,11 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+from tests.flags import RIGHT
 
-RIGHT = {"xla_backend_optimization_level": 1}
-"""For gradients of max pooling: without any of LLVM's optimisations (`tests.flags`) jaxlib 0.10.1 computes
-them wrong, with NaN and infinity among them."""
+torch = pytest.importorskip("torch", reason="PyTorch is the reference")
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 

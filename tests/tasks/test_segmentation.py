@@ -15,6 +15,7 @@ from fdl.data.synthetic.shapes import captioned_shape
 from fdl.models.norms import batch_norm
 from fdl.models.unet import UNet
 from fdl.tasks.segmentation import segmentation
+from tests.flags import RIGHT
 from tests.tasks.test_supervised import batch_of, trained
 
 pytestmark = pytest.mark.slow  # minutes of compiling
@@ -136,7 +137,9 @@ def test_shapes_are_segmented_far_better_than_by_the_majority():
     test = {**scaled(splits.test), "weight": jnp.ones(100)}
     share = float((test["y"] == 0).mean())
     for seed in range(2):
-        got = jax.jit(experiment.learner.evaluate)(trained(experiment, 60, seed), test, jax.random.key(0))
+        got = jax.jit(experiment.learner.evaluate)(
+            trained(experiment, 60, seed, RIGHT), test, jax.random.key(0)
+        )
         assert float(got["mean_iou"].value) > 0.75 > share / 2  # all black: the shapes have nothing in common
         assert float(got["accuracy"].value) > share
 

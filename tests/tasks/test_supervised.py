@@ -46,11 +46,11 @@ def batch_of(source, step=0):
     return jax.jit(source.batch)(source.arrays, jnp.int32(step), jax.random.key(9))
 
 
-def training(experiment, steps):
-    """The program from a source's arrays and a key to the state after so many steps."""
+def training(experiment, steps, options=None):
+    """The program from a source's arrays and a key to the state after so many steps; `options` of XLA's."""
     learner, source = experiment.learner, experiment.train
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def run(arrays, key):
         def step(i, state):
             return learner.step(state, source.batch(arrays, i, key), jax.random.fold_in(key, i))[0]
@@ -60,9 +60,9 @@ def training(experiment, steps):
     return run
 
 
-def trained(experiment, steps, seed=0):
+def trained(experiment, steps, seed=0, options=None):
     """The state after so many steps, in one program."""
-    return training(experiment, steps)(experiment.train.arrays, jax.random.key(seed))
+    return training(experiment, steps, options)(experiment.train.arrays, jax.random.key(seed))
 
 
 def evaluated(experiment, state, split):
