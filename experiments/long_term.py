@@ -4,7 +4,7 @@ Bengio, Simard and Frasconi 1994, Learning Long-Term Dependencies with Gradient 
 recurrent net tell two kinds of sequences apart by how they begin, and it fails the oftener the longer they
 are; Hochreiter and Schmidhuber 1997, Long Short-Term Memory, solve it with gates. Here one of 30 numbers is a
 sign that is asked for at the end, 30 or 10 inputs later; the others are noise. Cells of 16 units get 400
-updates of 16 new rows, each at the best of four learning rates by validation of 3 seeds; 13 others judge.
+updates of 16 new rows, each at the best of four learning rates by validation of 3 seeds; 21 others judge.
 
 Against it: a plain net that is begun well closes the gap (Le et al. 2015, A Simple Way to Initialize
 Recurrent Networks of Rectified Linear Units; Arjovsky et al. 2016, Unitary Evolution Recurrent Neural
@@ -18,6 +18,8 @@ About 3 minutes of CPU time. Changed after two pilots of 4 other seeds, before t
 30 inputs for 40, over which a GRU learned at no rate; the plain net begins as PyTorch's, for as a Gaussian of
 variance 1 / units, with which it learned 40 inputs at the rate 0.03; the identity with rectified units, for
 an orthogonal matrix, with which it learned 30 at 0.01; rates up to 0.1; and A3.5 asks for 4 decades, not 1.
+A first run, of which 13 seeds judged, found 0.34 [0.18, 0.48] in A3.1 to A3.3, too few for five claims
+(Holm's p was 0.056); nothing but its seeds was changed, all of which are new.
 """
 
 import functools
@@ -117,7 +119,7 @@ def experiment(config: Config) -> fdl.Experiment:
 
 LRS = (3e-3, 1e-2, 3e-2, 1e-1)
 SWEEP = fdl.grid(
-    Config(), cell=(plain, identity, lstm, gru), back=(SHORT, LENGTH), lr=LRS, seeds=range(100, 116)
+    Config(), cell=(plain, identity, lstm, gru), back=(SHORT, LENGTH), lr=LRS, seeds=range(200, 224)
 )
 
 
