@@ -14,13 +14,13 @@ recurrent neural networks warp time?).
 
     fdl sweep experiments/long_term.py
 
-About 2.5 minutes of CPU time. Changed after two pilots of 4 other seeds, before the seeds of the row were run:
-30 inputs for 40, over which a GRU learned at no rate; the plain net begins as PyTorch's, for as a Gaussian of
-variance 1 / units, with which it learned 40 inputs at the rate 0.03; the identity with rectified units, for
-an orthogonal matrix, with which it learned 30 at 0.01; rates up to 0.1; and A3.5 asks for 4 decades, not 1.
-A first run, of which 13 seeds judged, was undecided, too, and found 0.34 [0.18, 0.48] in A3.1 to A3.3: its 3
-choosing seeds gave the plain net the rate 0.1, with which 38 % of runs learn 30 inputs. Those of this one, all
-of whose seeds are new and nothing else, gave it 0.03, with which 83 % do.
+About 2.5 minutes of CPU time. Changed after two pilots of 4 other seeds, before any seeds of the row were
+run: 30 inputs for 40, over which a GRU learned at no rate up to 0.03; the plain net begins as PyTorch's,
+for as a Gaussian of variance 1 / units, with which it learned 40 inputs at the rate 0.03; the identity with
+rectified units, for an orthogonal matrix, with which it learned 30 at 0.01; rates up to 0.1; and A3.5 asks
+for 4 decades, not 1. A first run, of which 13 seeds judged, was undecided, too, and found 0.34 [0.18, 0.48]
+in A3.1 to A3.3: its 3 choosing seeds gave the plain net the rate 0.1, with which 38 % of runs learn 30
+inputs. Those of this one, all of whose seeds are new and nothing else, gave it 0.03, with which 83 % do.
 """
 
 import functools
